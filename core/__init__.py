@@ -1,0 +1,1 @@
+"""What every other package may lean on: pixel conventions, errors, devices, files."""

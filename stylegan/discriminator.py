@@ -1,0 +1,88 @@
+"""The discriminator: a residual network with a minibatch statistic (Karras et al. 2020, fig. 7)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import ShapeError
+from stylegan import ops
+from stylegan.generator import RESOLUTIONS
+from stylegan.layers import Conv2d, Linear
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Everything needed to build a discriminator.
+
+    Attributes:
+        resolution: height and width of the pictures.
+        c_dim: number of classes; 0 for none.
+        channel_base: channels at resolution r are ``channel_base / r``, at most ``channel_max``.
+        channel_max: upper limit on channels.
+        img_channels: channels of the pictures.
+        conv_clamp: limit on activations; None for none.
+        group_size: samples over which the minibatch deviation is taken.
+    """
+
+    resolution: int = 256
+    c_dim: int = 0
+    channel_base: int = 32768
+    channel_max: int = 512
+    img_channels: int = 3
+    conv_clamp: float | None = 256.0
+    group_size: int = 4
+
+
+class ResidualBlock(nn.Module):
+    """Halves the resolution: two convolutions beside a 1x1 shortcut, both scaled by sqrt 0.5."""
+
+    def __init__(self, in_channels: int, out_channels: int, clamp: float | None) -> None:
+        super().__init__()
+        gain = math.sqrt(0.5)
+        self.conv0 = Conv2d(in_channels, in_channels, 3, clamp=clamp)
+        self.conv1 = Conv2d(in_channels, out_channels, 3, down=True, gain=gain, clamp=clamp)
+        self.skip = Conv2d(in_channels, out_channels, 1, bias=False, activate=False, down=True, gain=gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.skip(x) + self.conv1(self.conv0(x))
+
+
+class Discriminator(nn.Module):
+    """image [N, 3, R, R], and c [N, c_dim] if there are classes, to one logit for each picture, [N, 1].
+
+    A positive logit says "real".
+    """
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        sizes = [r for r in reversed(RESOLUTIONS) if r <= config.resolution]
+        width = {r: max(1, min(config.channel_base // r, config.channel_max)) for r in [*sizes, 4]}
+        self.fromrgb = Conv2d(config.img_channels, width[config.resolution], 1, clamp=config.conv_clamp)
+        self.blocks = nn.ModuleDict({str(r): ResidualBlock(width[r], width[r // 2], config.conv_clamp) for r in sizes})
+        self.conv = Conv2d(width[4] + 1, width[4], 3, clamp=config.conv_clamp)
+        self.hidden = Linear(width[4] * 16, width[4], activate=True)
+        self.out = Linear(width[4], width[4] if config.c_dim else 1)
+        self.embed = Linear(config.c_dim, width[4]) if config.c_dim else None
+
+    def forward(self, image: Tensor, c: Tensor | None = None, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Judge pictures; features are computed in ``dtype``, the last layers in float32."""
+        shape = (self.config.img_channels, self.config.resolution, self.config.resolution)
+        if image.shape[1:] != shape:
+            raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, {', '.join(map(str, shape))}].")
+        wide = self.out.weight.dtype
+        x = image.to(wide if dtype == torch.float32 else dtype, memory_format=torch.channels_last)
+        x = self.fromrgb(x)
+        for block in self.blocks.values():
+            x = block(x)
+        x = self.conv(ops.mean_over_groups_stddev(x.to(wide), self.config.group_size))
+        x = self.out(self.hidden(x.flatten(1)))
+        if self.embed is None:
+            return x
+        assert c is not None, "a conditional discriminator needs classes"
+        classes = ops.normalize_second_moment(self.embed(c.to(wide)))
+        return (x * classes).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])

@@ -1,0 +1,59 @@
+"""The adversarial game: non-saturating logistic loss with lazy R1 (Karras et al. 2020, appendix B)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan.generator import Generator
+
+
+@dataclass(frozen=True)
+class GameRules:
+    """The weights of the game.
+
+    Attributes:
+        r1_gamma: weight of the R1 penalty; about 0.0002 R^2 / batch.
+        r1_interval: steps between penalties; each counts for all the steps it stands for.
+        mixing_probability: share of samples drawn from two latents with a random crossover.
+    """
+
+    r1_gamma: float
+    r1_interval: int = 16
+    mixing_probability: float = 0.9
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """-log D(G(z)) for each sample, from logits [N, 1]."""
+    return F.softplus(-fake_logits)
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))) for each pair, from logits [N, 1]."""
+    return F.softplus(-real_logits) + F.softplus(fake_logits)
+
+
+def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
+    """Squared gradient of D at real pictures (Mescheder et al. 2018, eq. 9), [N]; times gamma / 2."""
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3))
+
+
+def mixed_ws(generator: Generator, z: Tensor, c: Tensor | None, probability: float) -> Tensor:
+    """ws of z, some samples continued by a second latent from a random layer on.
+
+    Style-mixing regularisation (Karras et al. 2019, sec. 3.1): neighbouring layers must not rely on
+    being given the same w. Consumes random numbers in a fixed order whatever the draw.
+    """
+    other = torch.randn_like(z)
+    both = generator.mapping.map(torch.cat([z, other]), None if c is None else torch.cat([c, c]))
+    first, second = both.chunk(2)
+    count = generator.num_ws
+    n = len(z)
+    crossover = torch.randint(1, count, (n, 1), device=z.device)
+    crossover = torch.where(torch.rand(n, 1, device=z.device) < probability, crossover, count)
+    keep = torch.arange(count, device=z.device)[None] < crossover
+    return torch.where(keep[:, :, None], first[:, None], second[:, None])

@@ -1,0 +1,96 @@
+"""The mapping network: from a normal latent z to the intermediate latent w."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import ShapeError, UsageError
+from stylegan import ops
+from stylegan.layers import Linear
+
+
+class MappingNetwork(nn.Module):
+    """Maps z [N, z_dim], and a class c [N, c_dim] if there is one, to ws [N, num_ws, w_dim].
+
+    Karras et al. 2019, sec. 2 and 2020, appendix B.
+
+    Args:
+        z_dim: dimensions of z.
+        c_dim: number of classes; 0 for an unconditional network.
+        w_dim: dimensions of w.
+        num_ws: how many layers of the synthesis network read a w.
+        num_layers: depth.
+        lr_multiplier: learning rate of this network relative to the rest.
+    """
+
+    w_avg: Tensor
+
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        num_ws: int,
+        *,
+        num_layers: int = 8,
+        lr_multiplier: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
+        self.embed = Linear(c_dim, w_dim) if c_dim else None
+        widths = [z_dim + (w_dim if c_dim else 0)] + [w_dim] * num_layers
+        self.layers = nn.ModuleList(
+            Linear(i, o, activate=True, lr_multiplier=lr_multiplier)
+            for i, o in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Tensor:
+        """z to ws, pulled towards the average w.
+
+        Args:
+            z: [N, z_dim], standard normal.
+            c: [N, c_dim] one-hot classes; required if and only if the network has classes.
+            truncation_psi: 1 leaves w alone, 0 gives ``w_avg`` (Karras et al. 2019, appendix B).
+            truncation_cutoff: how many of the first layers are truncated; None for all.
+
+        Returns:
+            ws, float32 [N, num_ws, w_dim].
+        """
+        return self.truncate(self.map(z, c), truncation_psi, truncation_cutoff)
+
+    def map(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """z to w: [N, z_dim] (and [N, c_dim]) to [N, w_dim]."""
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise ShapeError(f"z has shape {list(z.shape)}; expected [N, {self.z_dim}].")
+        x = ops.normalize_second_moment(z.to(self.w_avg.dtype))
+        if self.embed is not None:
+            x = torch.cat([x, ops.normalize_second_moment(self.embed(self._classes(c, z)))], dim=1)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def truncate(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """w [N, w_dim] to ws [N, num_ws, w_dim], the first ``cutoff`` layers (None: all) pulled to w_avg."""
+        ws = w[:, None].repeat(1, self.num_ws, 1)
+        if psi == 1.0:
+            return ws
+        count = self.num_ws if cutoff is None else cutoff
+        near = self.w_avg.lerp(ws[:, :count], psi)
+        return torch.cat([near, ws[:, count:]], dim=1)
+
+    def _classes(self, c: Tensor | None, z: Tensor) -> Tensor:
+        if c is None:
+            raise UsageError(
+                f"this network has {self.c_dim} classes and none was given. Pass c, one-hot, [N, {self.c_dim}]."
+            )
+        if c.shape != (z.shape[0], self.c_dim):
+            raise ShapeError(f"c has shape {list(c.shape)}; expected [{z.shape[0]}, {self.c_dim}].")
+        return c.to(self.w_avg.dtype)

@@ -1,0 +1,137 @@
+"""A training run on disk: what it writes, when, and how it is taken up again.
+
+settings.json                  the run's choices
+log.jsonl                      one line a tick
+samples-000064.png             faces of the averaged generator, here after 64,000 pictures
+network-000064.safetensors     the averaged generator at the same moment
+training-state.safetensors     everything needed to go on; replaced each time
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from core.errors import DatasetError, UsageError
+from core.files import output_errors, write_bytes
+from core.images import encode_png, grid
+from stylegan.checkpoint import Provenance, save_generator
+from stylegan.dataset import ImageDataset
+from stylegan.settings import TrainingSettings
+from stylegan.state import load_state, save_state
+from stylegan.trainer import Tick, Trainer
+
+STATE_FILE = "training-state.safetensors"
+LOG_FILE = "log.jsonl"
+SAMPLE_COLUMNS = 12
+SAMPLE_ROWS = 8
+SAMPLE_SEED = 1000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run goes on and when it writes.
+
+    Attributes:
+        kimg: stop after this many thousand pictures, counted from the very start.
+        tick_kimg: write a line of the log this often.
+        snapshot_ticks: write samples, network and state every this many ticks, and at the end.
+    """
+
+    kimg: float
+    tick_kimg: float = 4.0
+    snapshot_ticks: int = 8
+
+
+def train(
+    settings: TrainingSettings,
+    outdir: Path,
+    schedule: Schedule,
+    *,
+    device: torch.device,
+    resume: Path | None = None,
+    on_tick: Callable[[Tick], None] | None = None,
+    progress: bool = False,
+) -> Path:
+    """Train, or go on training, and return the path of the last network written.
+
+    Args:
+        settings: the run's choices.
+        outdir: folder for all results; made if needed.
+        schedule: when to stop and when to write.
+        device: where to compute.
+        resume: a state file to go on from; None to start afresh.
+        on_tick: called with each line of the log.
+        progress: show a bar while reading the data.
+
+    Raises:
+        DatasetError: unusable data.
+        CheckpointError: unusable state.
+        OutputError: results cannot be written.
+    """
+    with output_errors(outdir):
+        outdir.mkdir(parents=True, exist_ok=True)
+    trainer = open_trainer(settings, device, progress=progress)
+    if resume is not None:
+        load_state(trainer, resume)
+    write_bytes(outdir / "settings.json", settings.to_json().encode())
+    network = write_snapshot(trainer, outdir) if trainer.images_seen >= schedule.kimg * 1000 else None
+    ticks = 0
+    while trainer.images_seen < schedule.kimg * 1000:
+        images = min(schedule.tick_kimg * 1000, schedule.kimg * 1000 - trainer.images_seen)
+        tick = trainer.run_tick(round(images))
+        ticks += 1
+        with output_errors(outdir / LOG_FILE), (outdir / LOG_FILE).open("a") as log:
+            log.write(json.dumps(dataclasses.asdict(tick)) + "\n")
+        if on_tick:
+            on_tick(tick)
+        if ticks % schedule.snapshot_ticks == 0 or trainer.images_seen >= schedule.kimg * 1000:
+            network = write_snapshot(trainer, outdir)
+    assert network is not None
+    return network
+
+
+def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: bool = False) -> Trainer:
+    """A trainer at step 0 with its data in memory."""
+    dataset = ImageDataset(Path(settings.data), settings.generator.resolution, settings.data_folder)
+    wanted = settings.generator.c_dim
+    if wanted and (dataset.classes is None or dataset.num_classes > wanted):
+        raise DatasetError(
+            f"{settings.data} names {dataset.num_classes} classes and the network has {wanted}. "
+            "Describe every picture's class in dataset.json, or train without classes."
+        )
+    if len(dataset) < settings.batch:
+        raise UsageError(f"{settings.data} holds {len(dataset)} pictures, fewer than the batch of {settings.batch}.")
+    return Trainer(settings, dataset.load(progress), dataset.classes if wanted else None, device)
+
+
+def write_snapshot(trainer: Trainer, outdir: Path) -> Path:
+    """Write samples, network and state; returns the network's path."""
+    stamp = f"{round(trainer.images_seen / 1000):06d}"
+    average = trainer.average
+    average.recompute_w_avg()
+    write_bytes(outdir / f"samples-{stamp}.png", encode_png(sample_grid(trainer)))
+    settings = trainer.settings
+    provenance = Provenance(
+        licence=settings.licence,
+        attribution=settings.attribution,
+        origin=f"trained on {trainer.images_seen} pictures by python -m stylegan train",
+    )
+    network = outdir / f"network-{stamp}.safetensors"
+    save_generator(average, network, provenance=provenance)
+    save_state(trainer, outdir / STATE_FILE)
+    return network
+
+
+@torch.no_grad()
+def sample_grid(trainer: Trainer, truncation_psi: float = 1.0):  # noqa: ANN201 - see grid
+    """Pictures of the averaged generator from fixed latents, uint8 [H, W, 3]."""
+    w = trainer.average.sample_w(SAMPLE_COLUMNS * SAMPLE_ROWS, SAMPLE_SEED)
+    ws = trainer.average.mapping.truncate(w, truncation_psi)
+    images = [trainer.average.synthesis(chunk) for chunk in ws.split(16)]
+    return grid(torch.cat(images).cpu(), SAMPLE_COLUMNS)

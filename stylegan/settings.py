@@ -1,0 +1,96 @@
+"""All choices of a training run, in one value that is saved beside its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.alignment import Alignment
+from core.errors import CheckpointError, UsageError
+from stylegan.discriminator import DiscriminatorConfig
+from stylegan.generator import GeneratorConfig
+from stylegan.loss import GameRules
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a run does, apart from how long.
+
+    Attributes:
+        data: zip file or folder of pictures.
+        data_folder: only pictures below this folder of the data; None for all.
+        name: the network's name in its file.
+        generator: sizes of the generator.
+        discriminator: sizes of the discriminator.
+        rules: weights of the game.
+        batch: pictures a step.
+        learning_rate: of both networks' Adam (beta1 0, beta2 0.99).
+        ema_kimg: half-life of the weights' moving average, in thousands of pictures.
+        ema_rampup: the half-life is at most this share of the pictures seen so far; 0 for no ramp.
+        flip: mirror half of the real pictures.
+        augment_strength: probability of each DiffAugment change; 0 for none.
+        precision: of the features, "float32", "bfloat16" or "float16".
+        compile: hand both networks to torch.compile.
+        seed: of everything random; a step's randomness depends on the seed and the step alone.
+        alignment: how the data's faces are cropped; saved with the network.
+        licence: saved with the network.
+        attribution: saved with the network.
+    """
+
+    data: str
+    data_folder: str | None
+    name: str
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
+    rules: GameRules
+    batch: int = 16
+    learning_rate: float = 0.0025
+    ema_kimg: float = 10.0
+    ema_rampup: float = 0.05
+    flip: bool = True
+    augment_strength: float = 0.3
+    precision: str = "float32"
+    compile: bool = False
+    seed: int = 0
+    alignment: Alignment = field(default_factory=Alignment)
+    licence: str = ""
+    attribution: str = ""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
+        if self.batch < 1:
+            raise UsageError(f"the batch is {self.batch}; expected at least 1.")
+
+    def with_data(self, data: str, data_folder: str | None) -> TrainingSettings:
+        """The same run on data that have moved."""
+        return dataclasses.replace(self, data=data, data_folder=data_folder or self.data_folder)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, source: Path) -> TrainingSettings:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            CheckpointError: the text is something else.
+        """
+        parts: dict[str, Any] = {
+            "generator": GeneratorConfig,
+            "discriminator": DiscriminatorConfig,
+            "rules": GameRules,
+            "alignment": Alignment,
+        }
+        try:
+            values = json.loads(text)
+            for name, kind in parts.items():
+                values[name] = kind(**values[name])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{source} does not hold the settings of a training run: {error}") from error

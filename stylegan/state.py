@@ -1,0 +1,101 @@
+"""Saving and resuming a training run: one safetensors file with everything a trainer needs.
+
+Adam runs with beta1 = 0, so its first moment is only the last gradient and is not kept. In half
+precision weights are float16 and second moments bfloat16, whose range they need.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from core.errors import CheckpointError
+from core.files import atomic_file
+from stylegan.checkpoint import load_strictly, read_safetensors
+from stylegan.settings import TrainingSettings
+from stylegan.trainer import Trainer
+
+FORMAT = "relatent-training-1"
+NETWORKS = ("generator", "discriminator", "average")
+MOMENTS = {"moments_g": ("generator", "optimizer_g"), "moments_d": ("discriminator", "optimizer_d")}
+
+
+def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
+    """Write a run's state; ``half`` halves the file, and the resumed run is then no longer bit-exact."""
+    tensors: dict[str, Tensor] = {}
+    for network in NETWORKS:
+        for name, tensor in getattr(trainer, network).state_dict().items():
+            tensors[f"{network}.{name}"] = tensor.half() if half else tensor
+    for key, (network, optimizer) in MOMENTS.items():
+        for name, moment in _moments(getattr(trainer, network), getattr(trainer, optimizer)).items():
+            tensors[f"{key}.{name}"] = moment.bfloat16() if half else moment
+    metadata = {
+        "format": FORMAT,
+        "settings": trainer.settings.to_json(),
+        "step": str(trainer.step),
+        "seconds": str(trainer.seconds),
+    }
+    with atomic_file(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, metadata=metadata)
+
+
+def read_settings(path: Path) -> TrainingSettings:
+    """The settings a state was saved with.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run.
+    """
+    _, metadata = _read(path)
+    return TrainingSettings.from_json(metadata.get("settings", ""), path)
+
+
+def load_state(trainer: Trainer, path: Path) -> None:
+    """Continue ``trainer`` from a saved state of networks of the same sizes."""
+    tensors, metadata = _read(path)
+    groups: dict[str, dict[str, Tensor]] = {key: {} for key in (*NETWORKS, *MOMENTS)}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition(".")
+        if group not in groups:
+            raise CheckpointError(f"{path} holds an unexpected tensor {name!r}; it is not a training state.")
+        groups[group][rest] = tensor
+    for network in NETWORKS:
+        module = getattr(trainer, network)
+        load_strictly(module, {k: v.to(trainer.device) for k, v in groups[network].items()}, path)
+    trainer.step = int(metadata["step"])
+    trainer.seconds = float(metadata["seconds"])
+    for key, (network, optimizer) in MOMENTS.items():
+        _restore_moments(getattr(trainer, network), getattr(trainer, optimizer), groups[key], trainer.step, path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors, metadata = read_safetensors(path)
+    if metadata.get("format") != FORMAT or not metadata.get("step", "").isdigit():
+        raise CheckpointError(f"{path} is not the state of a training run; expected a training-state.safetensors.")
+    return tensors, metadata
+
+
+def _moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's second moment for each parameter that has moved."""
+    return {
+        name: optimizer.state[parameter]["exp_avg_sq"]
+        for name, parameter in network.named_parameters()
+        if parameter in optimizer.state
+    }
+
+
+def _restore_moments(
+    network: nn.Module, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor], step: int, path: Path
+) -> None:
+    for name, parameter in network.named_parameters():
+        if name not in moments:
+            continue
+        if moments[name].shape != parameter.shape:
+            raise CheckpointError(f"{path}: the moment of {name!r} has another shape than its parameter.")
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(step), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": moments[name].to(parameter.device, parameter.dtype),
+        }

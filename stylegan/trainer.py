@@ -1,0 +1,219 @@
+"""The training loop. One step is a pure function of the state and the step's number.
+
+Every random draw of step k comes from a seed made of the run's seed and k, so a resumed run needs no
+saved random state and goes on exactly as the unbroken run would have.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.device import synchronize
+from core.images import from_uint8
+from stylegan import loss as game
+from stylegan.augment import diff_augment, random_flip
+from stylegan.discriminator import Discriminator
+from stylegan.generator import Generator
+from stylegan.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What happened since the last tick; one line of the log.
+
+    Attributes:
+        kimg: pictures shown so far, in thousands.
+        seconds: since training began, over all sessions.
+        seconds_per_kimg: speed of this tick.
+        loss_g: mean generator loss.
+        loss_d: mean discriminator loss, without R1.
+        r1: mean squared gradient at real pictures.
+        real_accuracy: share of real pictures the discriminator called real.
+        fake_accuracy: share of generated pictures it called generated.
+        memory_mb: peak memory, of the device or else of the process.
+    """
+
+    kimg: float
+    seconds: float
+    seconds_per_kimg: float
+    loss_g: float
+    loss_d: float
+    r1: float
+    real_accuracy: float
+    fake_accuracy: float
+    memory_mb: float
+
+
+class Trainer:
+    """Two networks, their optimisers and their average, stepping through the data.
+
+    Args:
+        settings: the run's choices.
+        images: every training picture, uint8 [count, 3, R, R].
+        classes: int64 [count], or None.
+        device: where to compute; the pictures are moved there too.
+    """
+
+    def __init__(
+        self, settings: TrainingSettings, images: Tensor, classes: Tensor | None, device: torch.device
+    ) -> None:
+        self.settings, self.device = settings, device
+        self.images = images.to(device)
+        self.classes = None if classes is None else classes.to(device)
+        self.dtype = getattr(torch, settings.precision)
+        with seeded(settings.seed, -1):
+            generator = Generator(settings.generator, alignment=settings.alignment, name=settings.name)
+            self.discriminator = Discriminator(settings.discriminator).to(device)
+        self.generator = generator.to(device)
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.optimizer_g = _adam(self.generator, settings.learning_rate)
+        # R1 acts on one step in r1_interval; the published correction keeps Adam's pace (appendix B).
+        ratio = settings.rules.r1_interval / (settings.rules.r1_interval + 1)
+        self.optimizer_d = _adam(self.discriminator, settings.learning_rate, ratio)
+        self.step = 0
+        self.seconds = 0.0
+        self._totals = torch.zeros(6, device=device, dtype=torch.float64)
+        self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
+        self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
+
+    @property
+    def images_seen(self) -> int:
+        return self.step * self.settings.batch
+
+    def run_tick(self, images: int) -> Tick:
+        """Train on about ``images`` pictures (at least one step) and report."""
+        self._totals.zero_()
+        steps = max(1, round(images / self.settings.batch))
+        started = time.perf_counter()
+        for _ in range(steps):
+            self.train_step()
+        synchronize(self.device)
+        elapsed = time.perf_counter() - started
+        self.seconds += elapsed
+        return self._report(steps, elapsed)
+
+    def train_step(self) -> None:
+        """One step of each network. The generated batch serves both, which saves a forward pass."""
+        settings = self.settings
+        with seeded(settings.seed, self.step):
+            real, c = self._real_batch()
+            z = torch.randn(settings.batch, settings.generator.z_dim, device=self.device)
+            ws = game.mixed_ws(self.generator, z, c, settings.rules.mixing_probability)
+            fake = self._synthesise(ws, "random", dtype=self.dtype)
+            self._step_discriminator(real, fake.detach(), c)
+            self._step_generator(fake, c)
+        self._update_average()
+        self.step += 1
+
+    def _step_discriminator(self, real: Tensor, fake: Tensor, c: Tensor | None) -> None:
+        rules = self.settings.rules
+        self.discriminator.requires_grad_(True)
+        penalise = rules.r1_gamma > 0 and self.step % rules.r1_interval == 0
+        real = real.requires_grad_(penalise)
+        real_logits = self._logits(real, c, exact=penalise)
+        fake_logits = self._logits(fake, c)
+        losses = game.discriminator_loss(real_logits, fake_logits)
+        total = losses.mean()
+        if penalise:
+            penalty = game.r1_penalty(real_logits, real).mean()
+            total = total + penalty * (rules.r1_gamma / 2 * rules.r1_interval)
+            self._totals[2] += penalty.detach()
+            self._totals[5] += 1
+        self.optimizer_d.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimizer_d.step()
+        self._totals[1] += losses.detach().mean()
+        self._totals[3] += (real_logits.detach() > 0).double().mean()
+        self._totals[4] += (fake_logits.detach() < 0).double().mean()
+
+    def _step_generator(self, fake: Tensor, c: Tensor | None) -> None:
+        self.discriminator.requires_grad_(False)
+        losses = game.generator_loss(self._logits(fake, c))
+        self.optimizer_g.zero_grad(set_to_none=True)
+        losses.mean().backward()
+        self.optimizer_g.step()
+        self._totals[0] += losses.detach().mean()
+
+    def _logits(self, image: Tensor, c: Tensor | None, exact: bool = False) -> Tensor:
+        """``exact`` bypasses torch.compile, which cannot differentiate twice."""
+        image = diff_augment(image, self.settings.augment_strength)
+        judge = self.discriminator if exact else self._judge
+        return judge(image, c, dtype=self.dtype)
+
+    def _real_batch(self) -> tuple[Tensor, Tensor | None]:
+        """The pictures of this step: each epoch is its own permutation, so every picture has its turn."""
+        count, batch = len(self.images), self.settings.batch
+        first = self.step * batch
+        indices = []
+        for epoch in range(first // count, (first + batch - 1) // count + 1):
+            order = torch.randperm(
+                count, generator=torch.Generator().manual_seed(_mix(self.settings.seed, epoch, "epoch"))
+            )
+            indices.append(order[max(first - epoch * count, 0) : first + batch - epoch * count])
+        chosen = torch.cat(indices).to(self.device)
+        images = from_uint8(self.images[chosen])
+        if self.settings.flip:
+            images = random_flip(images)
+        if not self.settings.generator.c_dim:
+            return images, None
+        assert self.classes is not None
+        return images, nn.functional.one_hot(self.classes[chosen], self.settings.generator.c_dim).float()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Exponential moving average with a ramp, so that early weights are soon forgotten."""
+        images = self.settings.ema_kimg * 1000
+        if self.settings.ema_rampup > 0:
+            images = min(images, max(self.images_seen, 1) * self.settings.ema_rampup)
+        weight = 1 - 0.5 ** (self.settings.batch / max(images, 1e-8))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), weight)
+
+    def _report(self, steps: int, elapsed: float) -> Tick:
+        totals = self._totals.tolist()
+        return Tick(
+            kimg=round(self.images_seen / 1000, 3),
+            seconds=round(self.seconds, 1),
+            seconds_per_kimg=round(elapsed / (steps * self.settings.batch) * 1000, 3),
+            loss_g=round(totals[0] / steps, 4),
+            loss_d=round(totals[1] / steps, 4),
+            r1=round(totals[2] / max(totals[5], 1), 5),
+            real_accuracy=round(totals[3] / steps, 4),
+            fake_accuracy=round(totals[4] / steps, 4),
+            memory_mb=round(_peak_memory(self.device)),
+        )
+
+
+@contextmanager
+def seeded(seed: int, step: int) -> Iterator[None]:
+    """Everything random inside depends on ``seed`` and ``step`` alone, and leaves no trace outside."""
+    with torch.random.fork_rng():
+        torch.manual_seed(_mix(seed, step, "step"))
+        yield
+
+
+def _mix(seed: int, number: int, purpose: str) -> int:
+    digest = hashlib.sha256(f"{purpose} {seed} {number}".encode()).digest()
+    return int.from_bytes(digest[:7], "little")
+
+
+def _adam(network: nn.Module, learning_rate: float, ratio: float = 1.0) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(), lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True
+    )
+
+
+def _peak_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,1 @@
+"""Networks that ship with Relatent, and where to get others."""

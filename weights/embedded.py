@@ -1,0 +1,34 @@
+"""The files that ship inside this package, found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.errors import UnknownNameError
+
+FOLDER = Path(__file__).parent
+DEFAULT_NETWORK = "faces-64"
+GENERATOR_FILE = "generator.safetensors"
+TRUNK = "faces-trunk"
+
+
+def network_names() -> list[str]:
+    """Names of the embedded generators."""
+    return sorted(file.parent.name for file in FOLDER.glob(f"*/{GENERATOR_FILE}"))
+
+
+def network_path(name: str) -> Path:
+    """The file of an embedded generator.
+
+    Raises:
+        UnknownNameError: none of that name; the message offers the nearest.
+    """
+    names = network_names()
+    if name not in names:
+        raise UnknownNameError("network", name, names, "A path to a network file works too.")
+    return FOLDER / name / GENERATOR_FILE
+
+
+def trunk_path() -> Path:
+    """The file of the embedded perceptual trunk."""
+    return FOLDER / TRUNK / "trunk.safetensors"
