@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -18,10 +20,18 @@ from stylegan.loss import GameRules
 from stylegan.run import STATE_FILE, Schedule, train
 from stylegan.settings import PRECISIONS, TrainingSettings
 from stylegan.state import read_settings
+from stylegan.synthesis import STYLE_METHODS, StyleMethod
 from stylegan.trainer import Tick
 
-
 BAR = "{l_bar}{bar}| {n:g}/{total:g} kimg [{elapsed}<{remaining}{postfix}]"
+OWN_STATE = Path("-")  # --resume without a file
+
+option = partial(click.option, show_default=True)
+FILE = click.Path(path_type=Path)
+DIMS = click.IntRange(1, 4096)
+SHARE = click.FloatRange(0, 1)
+NOT_NEGATIVE = click.FloatRange(min=0)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.group()
@@ -30,110 +40,38 @@ def main() -> None:
 
 
 @main.command("train", cls=RelatentCommand)
-@click.option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures.")
-@click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
-@click.option("--outdir", required=True, type=click.Path(path_type=Path), help="Folder for all results.")
-@click.option(
-    "--kimg",
-    type=click.FloatRange(min=0),
-    default=1000,
-    show_default=True,
-    help="Thousands of pictures to train on, from the very start.",
-)
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path),
-    is_flag=False,
-    flag_value=Path("-"),
-    help="Go on from OUTDIR's own state, or from the state file given.",
-)
-@click.option("--name", default="network", show_default=True, help="What the network is called in its file.")
-@click.option(
-    "--resolution",
-    type=click.Choice([str(r) for r in RESOLUTIONS]),
-    default="64",
-    show_default=True,
-    help="Height and width of the pictures.",
-)
-@click.option("--z-dim", type=click.IntRange(1, 4096), default=512, show_default=True)
-@click.option("--w-dim", type=click.IntRange(1, 4096), default=512, show_default=True)
-@click.option("--mapping-layers", type=click.IntRange(1, 64), default=8, show_default=True)
-@click.option(
-    "--channel-base",
-    type=click.IntRange(8, 131072),
-    default=16384,
-    show_default=True,
-    help="Channels at resolution r: this / r.",
-)
-@click.option(
-    "--channel-max", type=click.IntRange(1, 4096), default=512, show_default=True, help="Upper limit on channels."
-)
-@click.option(
-    "--conv-clamp",
-    type=click.FloatRange(min=1),
-    default=None,
-    help="Limit on activations; float16 wants 256.  [default: none]",
-)
-@click.option(
-    "--style-method",
-    type=click.Choice(["demodulate", "adain"]),
-    default="demodulate",
-    show_default=True,
-    help="StyleGAN2's weight demodulation or StyleGAN 1's AdaIN.",
-)
-@click.option("--cond", is_flag=True, help="Train with the classes of dataset.json.")
-@click.option("--batch", type=click.IntRange(1, 1024), default=32, show_default=True, help="Pictures a step.")
-@click.option(
-    "--lr", type=click.FloatRange(min=0, min_open=True), default=0.0025, show_default=True, help="Learning rate."
-)
-@click.option(
-    "--gamma", type=click.FloatRange(min=0), default=None, help="Weight of R1.  [default: 0.0002 R^2 / batch]"
-)
-@click.option(
-    "--mixing-prob", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Share of style-mixed samples."
-)
-@click.option(
-    "--ema-kimg",
-    type=click.FloatRange(min=0),
-    default=None,
-    help="Half-life of the average.  [default: batch * 10 / 32]",
-)
-@click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the real pictures.")
-@click.option(
-    "--augment",
-    type=click.FloatRange(0, 1),
-    default=0.3,
-    show_default=True,
-    help="Probability of each DiffAugment change.",
-)
-@click.option(
-    "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True, help="Of the features."
-)
-@click.option("--compile/--no-compile", default=False, show_default=True, help="Use torch.compile.")
-@click.option(
-    "--tick",
-    type=click.FloatRange(min=0, min_open=True),
-    default=4,
-    show_default=True,
-    help="Thousands of pictures between lines of the log.",
-)
-@click.option(
-    "--snap", type=click.IntRange(min=1), default=8, show_default=True, help="Ticks between samples and checkpoints."
-)
-@click.option(
-    "--alignment",
-    type=float,
-    nargs=2,
-    default=(1.0, 0.0),
-    show_default=True,
-    metavar="SCALE SHIFT",
-    help="How the data's faces are cropped, relative to FFHQ.",
-)
-@click.option("--licence", default="", help="Kept in the network's file.")
-@click.option("--attribution", default="", help="Kept in the network's file.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
-@click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
+@option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures.")
+@option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
+@option("--outdir", required=True, type=FILE, help="Folder for all results.")
+@option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
+@option("--resume", type=FILE, is_flag=False, flag_value=OWN_STATE, help="Go on from OUTDIR's own state, or this one.")
+@option("--name", default="network", help="What the network is called in its file.")
+@option("--resolution", type=click.Choice(list(map(str, RESOLUTIONS))), default="64", help="Side of the pictures.")
+@option("--z-dim", type=DIMS, default=512)
+@option("--w-dim", type=DIMS, default=512)
+@option("--mapping-layers", type=click.IntRange(1, 64), default=8)
+@option("--channel-base", type=click.IntRange(8, 131072), default=16384, help="Channels at resolution r: this / r.")
+@option("--channel-max", type=DIMS, default=512, help="Upper limit on channels.")
+@option("--conv-clamp", type=click.FloatRange(1), help="Limit on activations; float16 wants 256.  [default: none]")
+@option("--style-method", type=click.Choice(STYLE_METHODS), default="demodulate", help="StyleGAN2's or StyleGAN 1's.")
+@option("--cond", is_flag=True, help="Train with the classes of dataset.json.")
+@option("--batch", type=click.IntRange(1, 1024), default=32, help="Pictures a step.")
+@option("--lr", type=POSITIVE, default=0.0025, help="Learning rate.")
+@option("--gamma", type=NOT_NEGATIVE, help="Weight of R1.  [default: 0.0002 R^2 / batch]")
+@option("--mixing-prob", type=SHARE, default=0.9, help="Share of style-mixed samples.")
+@option("--ema-kimg", type=NOT_NEGATIVE, help="Half-life of the average.  [default: batch * 10 / 32]")
+@option("--flip/--no-flip", default=True, help="Mirror half of the real pictures.")
+@option("--augment", type=SHARE, default=0.3, help="Probability of each DiffAugment change.")
+@option("--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the features.")
+@option("--compile/--no-compile", default=False, help="Use torch.compile.")
+@option("--tick", type=POSITIVE, default=4, help="Thousands of pictures between lines of the log.")
+@option("--snap", type=click.IntRange(min=1), default=8, help="Ticks between samples and checkpoints.")
+@option("--alignment", type=(float, float), default=(1, 0), metavar="SCALE SHIFT", help="Crop, relative to FFHQ's.")
+@option("--licence", default="", show_default=False, help="Kept in the network's file.")
+@option("--attribution", default="", show_default=False, help="Kept in the network's file.")
+@option("--seed", type=int, default=0, help="Of everything random.")
+@option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_command(
     outdir: Path,
     kimg: float,
@@ -142,78 +80,148 @@ def train_command(
     snap: int,
     device: str | None,
     dry_run: bool,
-    **options: object,
+    **options: Any,  # of settings_from_options
 ) -> None:
     """Train a generator on a zip file or folder of pictures.
 
     Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/run.py.
-    A resumed run keeps the settings it was started with, whatever other options say.
+    A resumed run keeps the settings it was started with, whatever other options say; only --data and
+    --data-folder may change.
     """
     where = pick_device(device)
-    state = outdir / STATE_FILE if resume == Path("-") else resume
-    if state is None and (outdir / STATE_FILE).exists():
-        raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
+    schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
+    state = state_to_resume(outdir, resume)
     settings = read_settings(state) if state else settings_from_options(**options)
     if state and options["data"]:
-        settings = settings.with_data(str(options["data"]), options["data_folder"])
+        settings = settings.with_data(options["data"], options["data_folder"])
     if dry_run:
         click.echo(settings.to_json())
         return
-    schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
-    bars: list[tqdm] = []
-
-    def show(now: Tick) -> None:
-        if not bars:  # the first tick comes after the data were read, whose own bar is gone by then
-            bars.append(tqdm(total=max(round(kimg, 3), now.kimg), unit="kimg", bar_format=BAR))
-        bars[0].set_postfix_str(f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg", False)
-        bars[0].n = min(now.kimg, bars[0].total)
-        bars[0].refresh()
-
-    network = train(settings, outdir, schedule, device=where, resume=state, on_tick=show, progress=True)
-    for bar in bars:
-        bar.close()
+    with Bar(kimg) as bar:
+        network = train(settings, outdir, schedule, device=where, resume=state, on_tick=bar.show, progress=True)
     click.echo(f"network: {network}")
 
 
-def settings_from_options(**o) -> TrainingSettings:  # type: ignore[no-untyped-def] # click's own names
-    """The settings the options describe, defaults that depend on others filled in."""
-    if not o["data"]:
+def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
+    """The state file to go on from, or None for a new run; never one whose results would overwrite another's.
+
+    Raises:
+        UsageError: there is no such file, or OUTDIR belongs to another run.
+    """
+    own = outdir / STATE_FILE
+    if resume == OWN_STATE:
+        if not own.is_file():
+            raise UsageError(f"{outdir} holds no run to go on with ({STATE_FILE} is missing). Leave out --resume.")
+        return own
+    if own.exists() and not (resume and resume.exists() and own.samefile(resume)):
+        raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
+    return resume
+
+
+def settings_from_options(
+    *,
+    data: str | None,
+    data_folder: str | None,
+    name: str,
+    resolution: str,
+    z_dim: int,
+    w_dim: int,
+    mapping_layers: int,
+    channel_base: int,
+    channel_max: int,
+    conv_clamp: float | None,
+    style_method: StyleMethod,
+    cond: bool,
+    batch: int,
+    lr: float,
+    gamma: float | None,
+    mixing_prob: float,
+    ema_kimg: float | None,
+    flip: bool,
+    augment: float,
+    precision: str,
+    compile: bool,
+    seed: int,
+    alignment: tuple[float, float],
+    licence: str,
+    attribution: str,
+) -> TrainingSettings:
+    """The settings the options describe, defaults that depend on others filled in. One line an option."""
+    if not data:
         raise UsageError("--data is missing; expected a zip file or folder of pictures.")
-    resolution = int(o["resolution"])
-    c_dim = ImageDataset(Path(o["data"]), resolution, o["data_folder"]).num_classes if o["cond"] else 0
-    if o["cond"] and not c_dim:
-        raise UsageError(f"--cond needs classes and {o['data']} has no dataset.json that names them.")
-    shared = {"resolution": resolution, "c_dim": c_dim, "conv_clamp": o["conv_clamp"]}
-    shared |= {"channel_base": o["channel_base"], "channel_max": o["channel_max"]}
-    batch = o["batch"]
+    side = int(resolution)
+    c_dim = count_classes(Path(data), side, data_folder) if cond else 0
     return TrainingSettings(
-        data=o["data"],
-        data_folder=o["data_folder"],
-        name=o["name"],
+        data=data,
+        data_folder=data_folder,
+        name=name,
         generator=GeneratorConfig(
-            z_dim=o["z_dim"],
-            w_dim=o["w_dim"],
-            mapping_layers=o["mapping_layers"],
-            style_method=o["style_method"],
-            **shared,
+            resolution=side,
+            z_dim=z_dim,
+            w_dim=w_dim,
+            c_dim=c_dim,
+            mapping_layers=mapping_layers,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            conv_clamp=conv_clamp,
+            style_method=style_method,
         ),
-        discriminator=DiscriminatorConfig(**shared),
+        discriminator=DiscriminatorConfig(
+            resolution=side, c_dim=c_dim, channel_base=channel_base, channel_max=channel_max, conv_clamp=conv_clamp
+        ),
         rules=GameRules(
-            r1_gamma=0.0002 * resolution**2 / batch if o["gamma"] is None else o["gamma"],
-            mixing_probability=o["mixing_prob"],
+            r1_gamma=0.0002 * side**2 / batch if gamma is None else gamma,
+            mixing_probability=mixing_prob,
         ),
         batch=batch,
-        learning_rate=o["lr"],
-        ema_kimg=batch * 10 / 32 if o["ema_kimg"] is None else o["ema_kimg"],
-        flip=o["flip"],
-        augment_strength=o["augment"],
-        precision=o["precision"],
-        compile=o["compile"],
-        seed=o["seed"],
-        alignment=Alignment(*o["alignment"]),
-        licence=o["licence"],
-        attribution=o["attribution"],
+        learning_rate=lr,
+        ema_kimg=batch * 10 / 32 if ema_kimg is None else ema_kimg,
+        flip=flip,
+        augment_strength=augment,
+        precision=precision,
+        compile=compile,
+        seed=seed,
+        alignment=Alignment(*alignment),
+        licence=licence,
+        attribution=attribution,
     )
+
+
+def count_classes(data: Path, resolution: int, data_folder: str | None) -> int:
+    """How many classes the data name.
+
+    Raises:
+        UsageError: none.
+        DatasetError: the data cannot be used.
+    """
+    count = ImageDataset(data, resolution, data_folder).num_classes
+    if not count:
+        raise UsageError(
+            f"--cond needs classes and {data} has no dataset.json that names them. Add it, or omit --cond."
+        )
+    return count
+
+
+class Bar:
+    """A progress bar that appears with the first tick, after the bar of the reading of the data has gone."""
+
+    def __init__(self, kimg: float) -> None:
+        self.kimg = kimg
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def show(self, now: Tick) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=max(round(self.kimg, 3), now.kimg), unit="kimg", bar_format=BAR)
+        self.bar.set_postfix_str(f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg", False)
+        self.bar.n = min(now.kimg, self.bar.total)
+        self.bar.refresh()
 
 
 if __name__ == "__main__":

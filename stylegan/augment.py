@@ -66,7 +66,7 @@ def _cutout(image: Tensor, share: float = 0.5) -> Tensor:
     half_y, half_x = int(height * share + 0.5) // 2, int(width * share + 0.5) // 2
     centre_y = torch.randint(0, height, (n, 1, 1), device=image.device)
     centre_x = torch.randint(0, width, (n, 1, 1), device=image.device)
-    rows = torch.arange(height, device=image.device)[None, :, None]
-    columns = torch.arange(width, device=image.device)[None, None, :]
-    inside = ((rows - centre_y).abs() < half_y) & ((columns - centre_x).abs() < half_x)
+    rows = torch.arange(height, device=image.device)[None, :, None] - centre_y  # [N, H, 1]
+    columns = torch.arange(width, device=image.device)[None, None, :] - centre_x  # [N, 1, W]
+    inside = (rows >= -half_y) & (rows < half_y) & (columns >= -half_x) & (columns < half_x)
     return image * (~inside)[:, None].to(image.dtype)

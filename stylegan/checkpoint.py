@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from core.alignment import Alignment
 from core.errors import CheckpointError, RelatentError
 from core.files import atomic_file
+from stylegan.bounds import check_alignment, shown
 from stylegan.generator import Generator, GeneratorConfig
 
 FORMAT = "relatent-generator-1"
@@ -43,8 +45,12 @@ class Provenance:
 
 def fingerprint(generator: Generator) -> str:
     """Twelve hexadecimal digits that change when any weight does; the same in every file format."""
+    return _digest(generator.state_dict())
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(generator.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         # Half precision is how networks are stored; a network and its stored copy are the same one.
         digest.update(name.encode() + tensor.detach().cpu().to(torch.float16).contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
@@ -52,7 +58,7 @@ def fingerprint(generator: Generator) -> str:
 
 def network_id(generator: Generator) -> str:
     """Name and fingerprint, for example "faces-64@0123456789ab": what latents and directions refer to."""
-    if not getattr(generator, "_network_id", None):
+    if not generator._network_id:
         generator._network_id = f"{generator.name or 'unnamed'}@{fingerprint(generator)}"
     return generator._network_id
 
@@ -69,15 +75,15 @@ def save_generator(
     Raises:
         OutputError: the file cannot be written.
     """
+    tensors = {k: v.detach().to("cpu", dtype).contiguous() for k, v in generator.state_dict().items()}
     metadata = {
         "format": FORMAT,
         "name": generator.name,
         "config": json.dumps(dataclasses.asdict(generator.config)),
         "alignment": json.dumps(dataclasses.asdict(generator.alignment)),
-        "fingerprint": fingerprint(generator),
+        "fingerprint": _digest(tensors),
         **dataclasses.asdict(provenance or Provenance()),
     }
-    tensors = {k: v.detach().to("cpu", dtype).contiguous() for k, v in generator.state_dict().items()}
     with atomic_file(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -91,37 +97,48 @@ def load_generator(path: Path) -> Generator:
     tensors, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} says format {metadata.get('format')!r}; expected {FORMAT!r}. "
+            f"{path} says format {shown(metadata.get('format'))}; expected {FORMAT!r}. "
             "Convert it with: python -m weights convert IN OUT.safetensors"
         )
     config = parse_dataclass(GeneratorConfig, metadata.get("config", ""), path)
-    alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path)
+    alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
     with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
         generator = Generator(config, alignment=alignment, name=metadata.get("name", "") or path.stem)
     load_strictly(generator, tensors, path)
     if metadata.get("fingerprint"):
-        generator._network_id = f"{generator.name}@{metadata['fingerprint'][:12]}"
+        _check_fingerprint(generator, metadata["fingerprint"], path)
     return generator.eval().requires_grad_(False)
 
 
+def _check_fingerprint(generator: Generator, claimed: str, path: Path) -> None:
+    """Flipped bits are the one kind of damage that a safetensors file does not show by itself."""
+    found = fingerprint(generator)
+    if claimed != found:
+        raise CheckpointError(
+            f"{path} is damaged: its weights have the fingerprint {found} where its header says {shown(claimed)}. "
+            "Copy or download it again."
+        )
+    generator._network_id = f"{generator.name}@{found}"
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Every tensor of a safetensors file as float32, and the header's text.
+    """Every tensor of a safetensors file, half precision and less widened to float32, and the header's text.
 
     Raises:
         CheckpointError: missing, damaged, cut short, or with values that are not finite.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; expected a network file.")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path} {state}; expected a safetensors file.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+            tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError, OverflowError, RuntimeError) as error:  # torch knows odd types
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({reason}). Copy or download it again."
         ) from error
-    tensors = {k: v.to(torch.float32) if v.is_floating_point() else v for k, v in tensors.items()}
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(
@@ -131,8 +148,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32) if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
+
+
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Give ``module`` exactly these weights: same names, same shapes, nothing missing, nothing left over."""
+    """Give ``module`` exactly these weights: same names, same shapes, nothing missing, nothing left over.
+
+    Raises:
+        CheckpointError: they do not fit.
+    """
     expected = module.state_dict()
     problems = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
     problems += [f"unexpected {name}" for name in sorted(tensors.keys() - expected.keys())]
@@ -141,17 +166,31 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> 
         for name in sorted(expected.keys() & tensors.keys())
         if tensors[name].shape != expected[name].shape
     ]
+    problems += [
+        f"{name} is {tensors[name].dtype} where {expected[name].dtype} belongs"
+        for name in sorted(expected.keys() & tensors.keys())
+        if tensors[name].is_floating_point() != expected[name].is_floating_point()
+    ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise CheckpointError(f"{path} does not fit its own configuration: {'; '.join(problems[:3])}{more}.")
+        first = "; ".join(f"{problem:.200}" for problem in problems[:3])
+        raise CheckpointError(f"{path} does not fit its own configuration: {first}{more}.")
+    tensors = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
     module.load_state_dict(tensors, strict=True, assign=any(tensor.is_meta for tensor in expected.values()))
 
 
-def parse_dataclass(kind: type[Any], text: str, path: Path) -> Any:
-    """Build a frozen dataclass from a header's JSON, refusing what does not fit it."""
+def parse_dataclass(kind: type[Any], text: str, path: Path, check: Callable[[Any], None] | None = None) -> Any:
+    """Build a frozen dataclass from a header's JSON, refusing what does not fit it; unknown fields are passed over.
+
+    Raises:
+        CheckpointError: not JSON, not an object, or with values that the dataclass refuses.
+    """
     try:
         values = json.loads(text)
         known = {field.name for field in dataclasses.fields(kind)}
-        return kind(**{name: value for name, value in values.items() if name in known})
-    except (ValueError, TypeError, AttributeError, RelatentError) as error:
-        raise CheckpointError(f"{path} has an unusable {kind.__name__} in its header: {error}") from error
+        value = kind(**{name: value for name, value in values.items() if name in known})
+        if check:
+            check(value)
+    except (ValueError, TypeError, AttributeError, RecursionError, RelatentError) as error:
+        raise CheckpointError(f"{path} has an unusable {kind.__name__} in its header: {error!s:.300}") from error
+    return value

@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from core.errors import DatasetError, UnreadablePhotoError
 from core.images import SUFFIXES, find_photos, read_photo, square
+from stylegan.bounds import MAX_DIM, shown
 
 MAX_MEMBER_BYTES = 256 * 2**20
 MAX_BYTES_IN_MEMORY = 8 * 2**30
+MAX_CLASSES = MAX_DIM
 LABELS_FILE = "dataset.json"
 
 
@@ -26,7 +28,7 @@ class ImageDataset:
     ``{"labels": [["a/b.png", 3], ...]}``. Nothing is extracted and nothing in the data is executed.
 
     Args:
-        path: the zip file or folder.
+        path: the zip file or folder. Pictures are taken in the order of their names; hidden ones are passed over.
         resolution: pictures are cut to their centre square and resized to this.
         folder: use only the pictures below this folder of the data; None for all.
 
@@ -38,20 +40,16 @@ class ImageDataset:
         self.path, self.resolution = path, resolution
         self._zip: zipfile.ZipFile | None = None
         if path.is_dir():
-            names = [file.relative_to(path).as_posix() for file in find_photos(path)]
+            names = {file.relative_to(path).as_posix() for file in find_photos(path)}
         else:
             self._zip = _open_zip(path)
-            names = sorted(
-                info.filename
-                for info in self._zip.infolist()
-                if not info.is_dir() and PurePosixPath(info.filename).suffix.lower() in SUFFIXES
-            )
+            names = {info.filename for info in self._zip.infolist() if _is_picture(info)}
         if folder:
-            names = [name for name in names if PurePosixPath(name).is_relative_to(folder)]
+            names = {name for name in names if PurePosixPath(name).is_relative_to(folder)}
         if not names:
             where = f"{path}, folder {folder!r}," if folder else str(path)
             raise DatasetError(f"{where} holds no pictures; expected files such as .png, .jpg or .webp.")
-        self.names = names
+        self.names = sorted(names)
         self.classes = self._read_classes()
 
     def __len__(self) -> int:
@@ -97,31 +95,46 @@ class ImageDataset:
             )
         try:
             return self._zip.read(info)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        except Exception as error:  # zipfile raises BadZipFile, zlib.error, RuntimeError, struct.error, ...
             raise DatasetError(f"{self.path}: {name} cannot be read from the archive ({error}).") from error
 
     def _read_classes(self) -> Tensor | None:
-        if self._zip is not None:
-            if LABELS_FILE not in self._zip.namelist():
-                return None
-            text: str | bytes = self._read(LABELS_FILE)
-        else:
-            file = self.path / LABELS_FILE
-            if not file.is_file():
-                return None
-            text = file.read_text()
+        """int64 [count], or None if the data name no classes."""
+        text = self._labels_text()
+        if text is None:
+            return None
         try:
             pairs = json.loads(text)["labels"]
-            by_name = {str(name): int(label) for name, label in pairs or []}
-            classes = torch.tensor([by_name[name] for name in self.names]) if by_name else None
-        except (ValueError, KeyError, TypeError) as error:
+            by_name = {str(name): _class_number(label) for name, label in pairs or []}
+            return torch.tensor([by_name[name] for name in self.names]) if by_name else None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:100]
             raise DatasetError(
-                f'{self.path}: {LABELS_FILE} cannot be used ({error!r}); expected {{"labels": [["name.png", 0], ...]}} '
-                "with every picture in it."
+                f"{self.path}: {LABELS_FILE} cannot be used ({type(error).__name__}: {reason}); "
+                'expected {"labels": [["name.png", 0], ...]} with the class, 0, 1, 2, ..., of every picture.'
             ) from error
-        if classes is not None and int(classes.min()) < 0:
-            raise DatasetError(f"{self.path}: {LABELS_FILE} has a negative class; expected 0, 1, 2, ...")
-        return classes
+
+    def _labels_text(self) -> bytes | None:
+        if self._zip is not None:
+            return self._read(LABELS_FILE) if LABELS_FILE in self._zip.namelist() else None
+        file = self.path / LABELS_FILE
+        try:
+            return file.read_bytes() if file.is_file() else None
+        except OSError as error:
+            raise DatasetError(f"{file} cannot be read ({error.strerror}). Change its permissions.") from error
+
+
+def _is_picture(member: zipfile.ZipInfo) -> bool:
+    """Whether it looks like one; macOS adds hidden companions, ``__MACOSX/._a.jpg``, that are none."""
+    name = PurePosixPath(member.filename)
+    hidden = any(part.startswith(".") for part in name.parts)
+    return not member.is_dir() and not hidden and name.suffix.lower() in SUFFIXES
+
+
+def _class_number(label: object) -> int:
+    if type(label) is not int or not 0 <= label < MAX_CLASSES:
+        raise ValueError(f"a class is {shown(label)}, not a whole number from 0 to {MAX_CLASSES - 1}")
+    return label
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
@@ -129,7 +142,8 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         raise DatasetError(f"{path} does not exist; expected a zip file or a folder of pictures.")
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # a damaged directory makes zipfile raise struct.error, UnicodeDecodeError, ... too
+        reason = getattr(error, "strerror", None) or error
         raise DatasetError(
-            f"{path} is not a zip file ({error}); expected a zip file or a folder of pictures."
+            f"{path} is not a zip file that can be read ({reason}); expected a zip file or a folder of pictures."
         ) from error

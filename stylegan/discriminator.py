@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from core.errors import ShapeError
 from stylegan import ops
-from stylegan.generator import RESOLUTIONS
+from stylegan.bounds import MAX_CHANNEL_BASE, MAX_DIM, require_number, require_whole
+from stylegan.generator import channels_by_size, require_resolution
 from stylegan.layers import Conv2d, Linear
+from stylegan.mapping import check_classes
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,20 @@ class DiscriminatorConfig:
     img_channels: int = 3
     conv_clamp: float | None = 256.0
     group_size: int = 4
+
+    def __post_init__(self) -> None:
+        require_resolution(self.resolution)
+        for name in ("channel_max", "img_channels", "group_size"):
+            require_whole(name, getattr(self, name), 1, MAX_DIM)
+        require_whole("c_dim", self.c_dim, 0, MAX_DIM)
+        require_whole("channel_base", self.channel_base, 1, MAX_CHANNEL_BASE)
+        if self.conv_clamp is not None:
+            require_number("conv_clamp", self.conv_clamp, 1e-3)
+
+    @property
+    def channels(self) -> dict[int, int]:
+        """Channels at each resolution from 4 up."""
+        return channels_by_size(self.resolution, self.channel_base, self.channel_max)
 
 
 class ResidualBlock(nn.Module):
@@ -60,8 +76,8 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
-        sizes = [r for r in reversed(RESOLUTIONS) if r <= config.resolution]
-        width = {r: max(1, min(config.channel_base // r, config.channel_max)) for r in [*sizes, 4]}
+        width = config.channels
+        sizes = sorted(width.keys() - {4}, reverse=True)
         self.fromrgb = Conv2d(config.img_channels, width[config.resolution], 1, clamp=config.conv_clamp)
         self.blocks = nn.ModuleDict({str(r): ResidualBlock(width[r], width[r // 2], config.conv_clamp) for r in sizes})
         self.conv = Conv2d(width[4] + 1, width[4], 3, clamp=config.conv_clamp)
@@ -70,10 +86,13 @@ class Discriminator(nn.Module):
         self.embed = Linear(config.c_dim, width[4]) if config.c_dim else None
 
     def forward(self, image: Tensor, c: Tensor | None = None, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Judge pictures; features are computed in ``dtype``, the last layers in float32."""
-        shape = (self.config.img_channels, self.config.resolution, self.config.resolution)
-        if image.shape[1:] != shape:
-            raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, {', '.join(map(str, shape))}].")
+        """Judge pictures; features are computed in ``dtype``, the last layers in float32.
+
+        Raises:
+            ShapeError: the pictures or classes have another shape than this network's.
+            UsageError: classes are missing, or given to a network without any.
+        """
+        self._check(image, c)
         wide = self.out.weight.dtype
         x = image.to(wide if dtype == torch.float32 else dtype, memory_format=torch.channels_last)
         x = self.fromrgb(x)
@@ -81,8 +100,14 @@ class Discriminator(nn.Module):
             x = block(x)
         x = self.conv(ops.mean_over_groups_stddev(x.to(wide), self.config.group_size))
         x = self.out(self.hidden(x.flatten(1)))
-        if self.embed is None:
+        if self.embed is None or c is None:
             return x
-        assert c is not None, "a conditional discriminator needs classes"
         classes = ops.normalize_second_moment(self.embed(c.to(wide)))
         return (x * classes).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])
+
+    def _check(self, image: Tensor, c: Tensor | None) -> None:
+        config = self.config
+        shape = (config.img_channels, config.resolution, config.resolution)
+        if image.shape[1:] != shape:
+            raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, {', '.join(map(str, shape))}].")
+        check_classes(c, len(image), config.c_dim)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from core.alignment import Alignment
 from core.errors import UsageError
+from stylegan.bounds import MAX_CHANNEL_BASE, MAX_DIM, MAX_LAYERS, require_number, require_whole, shown
 from stylegan.mapping import MappingNetwork
-from stylegan.synthesis import NoiseMode, StyleMethod, SynthesisNetwork
+from stylegan.synthesis import STYLE_METHODS, NoiseMode, StyleMethod, SynthesisNetwork
 
 RESOLUTIONS = tuple(2**k for k in range(3, 11))
 W_AVG_SAMPLES = 10_000
@@ -47,19 +48,39 @@ class GeneratorConfig:
     style_method: StyleMethod = "demodulate"
 
     def __post_init__(self) -> None:
-        if self.resolution not in RESOLUTIONS:
-            raise UsageError(f"resolution is {self.resolution}; expected one of {', '.join(map(str, RESOLUTIONS))}.")
-        if self.style_method not in ("demodulate", "adain"):
-            raise UsageError(f'style_method is {self.style_method!r}; expected "demodulate" or "adain".')
-        for name in ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max", "img_channels"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        require_resolution(self.resolution)
+        if self.style_method not in STYLE_METHODS:
+            expected = " or ".join(map(repr, STYLE_METHODS))
+            raise UsageError(f"style_method is {shown(self.style_method)}; expected {expected}.")
+        for name in ("z_dim", "w_dim", "channel_max", "img_channels"):
+            require_whole(name, getattr(self, name), 1, MAX_DIM)
+        require_whole("c_dim", self.c_dim, 0, MAX_DIM)
+        require_whole("mapping_layers", self.mapping_layers, 1, MAX_LAYERS)
+        require_whole("channel_base", self.channel_base, 1, MAX_CHANNEL_BASE)
+        require_number("mapping_lr_multiplier", self.mapping_lr_multiplier, 1e-6, 1e6)
+        if self.conv_clamp is not None:
+            require_number("conv_clamp", self.conv_clamp, 1e-3)
 
     @property
     def channels(self) -> dict[int, int]:
         """Channels at each resolution from 4 up."""
-        sizes = [4, *(r for r in RESOLUTIONS if r <= self.resolution)]
-        return {size: max(1, min(self.channel_base // size, self.channel_max)) for size in sizes}
+        return channels_by_size(self.resolution, self.channel_base, self.channel_max)
+
+
+def require_resolution(value: object) -> None:
+    """Refuse everything but one of :data:`RESOLUTIONS`.
+
+    Raises:
+        UsageError: ``value`` is something else.
+    """
+    if type(value) is not int or value not in RESOLUTIONS:
+        raise UsageError(f"resolution is {shown(value)}; expected one of {', '.join(map(str, RESOLUTIONS))}.")
+
+
+def channels_by_size(resolution: int, channel_base: int, channel_max: int) -> dict[int, int]:
+    """Channels at each resolution from 4 up: ``channel_base / size``, at most ``channel_max``."""
+    sizes = [4, *(r for r in RESOLUTIONS if r <= resolution)]
+    return {size: max(1, min(channel_base // size, channel_max)) for size in sizes}
 
 
 class Generator(nn.Module):
@@ -72,13 +93,17 @@ class Generator(nn.Module):
         config: the sizes.
         alignment: how faces must be cropped for this network.
         name: what people call it, for example "faces-64".
+        file: what ``stylegan.load`` was given to get it; empty for a network made in memory.
     """
+
+    _network_id: str = ""  # see checkpoint.network_id, which fills it on first use
 
     def __init__(self, config: GeneratorConfig, *, alignment: Alignment | None = None, name: str = "") -> None:
         super().__init__()
         self.config = config
         self.alignment = alignment or Alignment()
         self.name = name
+        self.file = ""
         self.synthesis = SynthesisNetwork(
             config.resolution,
             config.w_dim,

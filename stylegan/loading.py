@@ -20,16 +20,20 @@ def load(name_or_file: str | Path) -> Generator:
         UnknownNameError: neither a known name nor an existing file.
         CheckpointError: a file that cannot be read as a network.
     """
-    text = str(name_or_file)
+    generator = load_generator(_find(str(name_or_file)))
+    generator.file = str(name_or_file)
+    return generator
+
+
+def _find(text: str) -> Path:
     if text in network_names():
-        return load_generator(network_path(text))
+        return network_path(text)
     path = Path(text)
+    expected = f"expected a network file or one of the names {', '.join(network_names()) or '(none is embedded)'}"
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; expected a network file or a name of {', '.join(network_names())}.")
+        raise CheckpointError(f"{path} is a folder; {expected}.")
     if path.is_file():
-        return load_generator(path)
+        return path
     if path.suffix or len(path.parts) > 1:
-        raise CheckpointError(
-            f"{path} does not exist; expected a network file, or a name of {', '.join(network_names())}."
-        )
+        raise CheckpointError(f"{path} does not exist; {expected}.")
     raise UnknownNameError("network", text, network_names(), "A path to a network file works too.")

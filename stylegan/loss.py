@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan.bounds import require_number, require_whole
 from stylegan.generator import Generator
 
 
@@ -24,6 +25,11 @@ class GameRules:
     r1_gamma: float
     r1_interval: int = 16
     mixing_probability: float = 0.9
+
+    def __post_init__(self) -> None:
+        require_number("r1_gamma", self.r1_gamma, 0)
+        require_whole("r1_interval", self.r1_interval, 1, 10**6)
+        require_number("mixing_probability", self.mixing_probability, 0, 1)
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:

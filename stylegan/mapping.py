@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from core.errors import ShapeError, UsageError
 from stylegan import ops
+from stylegan.bounds import require_whole
 from stylegan.layers import Linear
 
 
@@ -41,8 +44,7 @@ class MappingNetwork(nn.Module):
         self.embed = Linear(c_dim, w_dim) if c_dim else None
         widths = [z_dim + (w_dim if c_dim else 0)] + [w_dim] * num_layers
         self.layers = nn.ModuleList(
-            Linear(i, o, activate=True, lr_multiplier=lr_multiplier)
-            for i, o in zip(widths[:-1], widths[1:], strict=True)
+            Linear(i, o, activate=True, lr_multiplier=lr_multiplier) for i, o in pairwise(widths)
         )
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
@@ -70,15 +72,23 @@ class MappingNetwork(nn.Module):
         """z to w: [N, z_dim] (and [N, c_dim]) to [N, w_dim]."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ShapeError(f"z has shape {list(z.shape)}; expected [N, {self.z_dim}].")
+        check_classes(c, len(z), self.c_dim)
         x = ops.normalize_second_moment(z.to(self.w_avg.dtype))
-        if self.embed is not None:
-            x = torch.cat([x, ops.normalize_second_moment(self.embed(self._classes(c, z)))], dim=1)
+        if self.embed is not None and c is not None:
+            classes = self.embed(c.to(self.w_avg.dtype))
+            x = torch.cat([x, ops.normalize_second_moment(classes)], dim=1)
         for layer in self.layers:
             x = layer(x)
         return x
 
     def truncate(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """w [N, w_dim] to ws [N, num_ws, w_dim], the first ``cutoff`` layers (None: all) pulled to w_avg."""
+        """w [N, w_dim] to ws [N, num_ws, w_dim], the first ``cutoff`` layers (None: all) pulled to w_avg.
+
+        Raises:
+            UsageError: ``cutoff`` is not from 0 to num_ws.
+        """
+        if cutoff is not None:
+            require_whole("truncation_cutoff", cutoff, 0, self.num_ws)
         ws = w[:, None].repeat(1, self.num_ws, 1)
         if psi == 1.0:
             return ws
@@ -86,11 +96,18 @@ class MappingNetwork(nn.Module):
         near = self.w_avg.lerp(ws[:, :count], psi)
         return torch.cat([near, ws[:, count:]], dim=1)
 
-    def _classes(self, c: Tensor | None, z: Tensor) -> Tensor:
-        if c is None:
-            raise UsageError(
-                f"this network has {self.c_dim} classes and none was given. Pass c, one-hot, [N, {self.c_dim}]."
-            )
-        if c.shape != (z.shape[0], self.c_dim):
-            raise ShapeError(f"c has shape {list(c.shape)}; expected [{z.shape[0]}, {self.c_dim}].")
-        return c.to(self.w_avg.dtype)
+
+def check_classes(c: Tensor | None, count: int, c_dim: int) -> None:
+    """Classes must be given, [count, c_dim], if and only if the network has some.
+
+    Raises:
+        UsageError: missing, or given to a network without classes.
+        ShapeError: of another shape.
+    """
+    if c is None:
+        if c_dim:
+            raise UsageError(f"this network has {c_dim} classes and none was given. Pass c, one-hot, [N, {c_dim}].")
+    elif not c_dim and c.numel():
+        raise UsageError("classes were given to a network that has none. Leave c out.")
+    elif c.shape != (count, c_dim):
+        raise ShapeError(f"c has shape {list(c.shape)}; expected [{count}, {c_dim}].")

@@ -87,12 +87,17 @@ def modulated_conv2d(
     if x.dtype == torch.float16:
         # float16 ends at 65504. Dividing both factors by their maxima keeps the products small, and
         # the coefficients below are computed from the divided factors, so that they undo it.
-        weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * math.sqrt(weight[0].numel()))
-        styles = styles / styles.abs().amax(dim=1, keepdim=True)
+        weight = weight / (peak(weight, dim=(1, 2, 3)) * math.sqrt(weight[0].numel()))
+        styles = styles / peak(styles, dim=1)
     power = styles.square() @ weight.square().sum(dim=(2, 3)).t()  # [N, O]
     coefficients = (power + EPSILON).rsqrt()[:, :, None, None]
     convolve = upsampling_conv2d if up else conv2d
     return convolve(modulate(x, styles), weight.to(x.dtype)), coefficients.to(x.dtype)
+
+
+def peak(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """The largest magnitude along ``dim``, which is kept; never zero, so that one may divide by it."""
+    return x.abs().amax(dim=dim, keepdim=True).clamp_min(EPSILON)
 
 
 def modulate(x: Tensor, styles: Tensor) -> Tensor:

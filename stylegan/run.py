@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from core.errors import DatasetError, UsageError
+from core.errors import DatasetError, RelatentError
 from core.files import output_errors, write_bytes
 from core.images import encode_png, grid
+from stylegan.bounds import require_number, require_whole
 from stylegan.checkpoint import Provenance, save_generator
 from stylegan.dataset import ImageDataset
 from stylegan.settings import TrainingSettings
@@ -47,6 +51,11 @@ class Schedule:
     tick_kimg: float = 4.0
     snapshot_ticks: int = 8
 
+    def __post_init__(self) -> None:
+        require_number("kimg", self.kimg, 0)
+        require_number("tick_kimg", self.tick_kimg, 1e-3)
+        require_whole("snapshot_ticks", self.snapshot_ticks, 1, 10**9)
+
 
 def train(
     settings: TrainingSettings,
@@ -73,31 +82,40 @@ def train(
         DatasetError: unusable data.
         CheckpointError: unusable state.
         OutputError: results cannot be written.
+        RelatentError: training diverged.
     """
-    with output_errors(outdir):
-        outdir.mkdir(parents=True, exist_ok=True)
-    trainer = open_trainer(settings, device, progress=progress)
-    if resume is not None:
-        load_state(trainer, resume)
-    write_bytes(outdir / "settings.json", settings.to_json().encode())
-    network = write_snapshot(trainer, outdir) if trainer.images_seen >= schedule.kimg * 1000 else None
+    with _new_folder(outdir):
+        trainer = open_trainer(settings, device, progress=progress)
+        if resume is not None:
+            load_state(trainer, resume)
+        write_bytes(outdir / "settings.json", settings.to_json().encode())
+        _start_log(outdir / LOG_FILE, trainer.images_seen / 1000)
+    return _go_on(trainer, outdir, schedule, on_tick)
+
+
+def _go_on(trainer: Trainer, outdir: Path, schedule: Schedule, on_tick: Callable[[Tick], None] | None) -> Path:
+    """Train to the schedule's end and write on the way; the path of the last network."""
+    end = schedule.kimg * 1000
+    network = write_snapshot(trainer, outdir) if trainer.images_seen >= end else None
     ticks = 0
-    while trainer.images_seen < schedule.kimg * 1000:
-        images = min(schedule.tick_kimg * 1000, schedule.kimg * 1000 - trainer.images_seen)
-        tick = trainer.run_tick(round(images))
+    while trainer.images_seen < end:
+        tick = trainer.run_tick(round(min(schedule.tick_kimg * 1000, end - trainer.images_seen)))
         ticks += 1
-        with output_errors(outdir / LOG_FILE), (outdir / LOG_FILE).open("a") as log:
-            log.write(json.dumps(dataclasses.asdict(tick)) + "\n")
+        _write_log(outdir / LOG_FILE, tick)
         if on_tick:
             on_tick(tick)
-        if ticks % schedule.snapshot_ticks == 0 or trainer.images_seen >= schedule.kimg * 1000:
+        if ticks % schedule.snapshot_ticks == 0 or trainer.images_seen >= end:
             network = write_snapshot(trainer, outdir)
     assert network is not None
     return network
 
 
 def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: bool = False) -> Trainer:
-    """A trainer at step 0 with its data in memory."""
+    """A trainer at step 0 with its data in memory.
+
+    Raises:
+        DatasetError: the data are damaged, too few, or without the classes that the settings count on.
+    """
     dataset = ImageDataset(Path(settings.data), settings.generator.resolution, settings.data_folder)
     wanted = settings.generator.c_dim
     if wanted and (dataset.classes is None or dataset.num_classes > wanted):
@@ -106,7 +124,10 @@ def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: 
             "Describe every picture's class in dataset.json, or train without classes."
         )
     if len(dataset) < settings.batch:
-        raise UsageError(f"{settings.data} holds {len(dataset)} pictures, fewer than the batch of {settings.batch}.")
+        raise DatasetError(
+            f"{settings.data} holds {len(dataset)} pictures, fewer than the batch of {settings.batch}. "
+            "Use more pictures or a smaller batch."
+        )
     return Trainer(settings, dataset.load(progress), dataset.classes if wanted else None, device)
 
 
@@ -129,9 +150,51 @@ def write_snapshot(trainer: Trainer, outdir: Path) -> Path:
 
 
 @torch.no_grad()
-def sample_grid(trainer: Trainer, truncation_psi: float = 1.0):  # noqa: ANN201 - see grid
-    """Pictures of the averaged generator from fixed latents, uint8 [H, W, 3]."""
+def sample_grid(trainer: Trainer, truncation_psi: float = 1.0) -> np.ndarray:
+    """Pictures of the averaged generator from fixed latents, uint8 [SAMPLE_ROWS * R, SAMPLE_COLUMNS * R, 3]."""
     w = trainer.average.sample_w(SAMPLE_COLUMNS * SAMPLE_ROWS, SAMPLE_SEED)
     ws = trainer.average.mapping.truncate(w, truncation_psi)
     images = [trainer.average.synthesis(chunk) for chunk in ws.split(16)]
     return grid(torch.cat(images).cpu(), SAMPLE_COLUMNS)
+
+
+@contextmanager
+def _new_folder(outdir: Path) -> Iterator[None]:
+    """Make ``outdir`` at once, to learn now whether one may; take it away again if the run cannot start."""
+    existed = outdir.exists()
+    with output_errors(outdir):
+        outdir.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            with suppress(OSError):  # something has been written already
+                outdir.rmdir()
+        raise
+
+
+def _start_log(file: Path, kimg: float) -> None:
+    """Keep the lines up to where the run starts; a killed run has written some after its last state."""
+    with output_errors(file):
+        lines = file.read_text().splitlines() if file.exists() else []
+    kept = [line for line in lines if _kimg_of(line) <= kimg] if kimg else []
+    write_bytes(file, "".join(f"{line}\n" for line in kept).encode())
+
+
+def _kimg_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["kimg"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # half a line of a killed run
+
+
+def _write_log(file: Path, tick: Tick) -> None:
+    """Add a line, unless training has diverged: then stop, before a snapshot spoils the last good state."""
+    values = dataclasses.asdict(tick)
+    if not all(map(math.isfinite, values.values())):
+        raise RelatentError(
+            f"training diverged before {tick.kimg:g} kimg: the losses are no longer finite. Go on from the last state "
+            "(--resume) or start again, with a smaller --lr, a larger --gamma or --precision float32."
+        )
+    with output_errors(file), file.open("a") as log:
+        log.write(json.dumps(values) + "\n")

@@ -10,11 +10,13 @@ from typing import Any
 
 from core.alignment import Alignment
 from core.errors import CheckpointError, UsageError
+from stylegan.bounds import check_alignment, require_number, require_text, require_whole, shown
 from stylegan.discriminator import DiscriminatorConfig
 from stylegan.generator import GeneratorConfig
 from stylegan.loss import GameRules
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+MAX_BATCH = 65536
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,23 @@ class TrainingSettings:
     attribution: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("data", "name", "licence", "attribution"):
+            require_text(name, getattr(self, name))
+        if self.data_folder is not None:
+            require_text("data_folder", self.data_folder)
+        require_whole("batch", self.batch, 1, MAX_BATCH)
+        require_number("learning_rate", self.learning_rate, 1e-12, 1)
+        for name in ("ema_kimg", "ema_rampup"):
+            require_number(name, getattr(self, name), 0)
+        require_number("augment_strength", self.augment_strength, 0, 1)
+        require_whole("seed", self.seed, -(2**63), 2**63)
+        check_alignment(self.alignment)
         if self.precision not in PRECISIONS:
-            raise UsageError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
-        if self.batch < 1:
-            raise UsageError(f"the batch is {self.batch}; expected at least 1.")
+            raise UsageError(f"precision is {shown(self.precision)}; expected one of {', '.join(PRECISIONS)}.")
+        for name in ("resolution", "c_dim", "img_channels"):
+            made, judged = getattr(self.generator, name), getattr(self.discriminator, name)
+            if made != judged:
+                raise UsageError(f"{name} is {made} in the generator and {judged} in the discriminator.")
 
     def with_data(self, data: str, data_folder: str | None) -> TrainingSettings:
         """The same run on data that have moved."""
@@ -92,5 +107,5 @@ class TrainingSettings:
             for name, kind in parts.items():
                 values[name] = kind(**values[name])
             return cls(**values)
-        except (ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"{source} does not hold the settings of a training run: {error}") from error
+        except (ValueError, TypeError, KeyError, RecursionError, UsageError) as error:
+            raise CheckpointError(f"{source} does not hold the settings of a training run: {error!s:.300}") from error

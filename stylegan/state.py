@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, UsageError
 from core.files import atomic_file
+from stylegan.bounds import require_number, require_whole
 from stylegan.checkpoint import load_strictly, read_safetensors
 from stylegan.settings import TrainingSettings
 from stylegan.trainer import Trainer
@@ -53,7 +54,11 @@ def read_settings(path: Path) -> TrainingSettings:
 
 
 def load_state(trainer: Trainer, path: Path) -> None:
-    """Continue ``trainer`` from a saved state of networks of the same sizes."""
+    """Continue ``trainer`` from a saved state of networks of the same sizes.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run, or of one with other networks.
+    """
     tensors, metadata = _read(path)
     groups: dict[str, dict[str, Tensor]] = {key: {} for key in (*NETWORKS, *MOMENTS)}
     for name, tensor in tensors.items():
@@ -64,17 +69,27 @@ def load_state(trainer: Trainer, path: Path) -> None:
     for network in NETWORKS:
         module = getattr(trainer, network)
         load_strictly(module, {k: v.to(trainer.device) for k, v in groups[network].items()}, path)
-    trainer.step = int(metadata["step"])
-    trainer.seconds = float(metadata["seconds"])
+    trainer.step, trainer.seconds = _progress(metadata, path)
     for key, (network, optimizer) in MOMENTS.items():
         _restore_moments(getattr(trainer, network), getattr(trainer, optimizer), groups[key], trainer.step, path)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format") != FORMAT or not metadata.get("step", "").isdigit():
+    if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not the state of a training run; expected a training-state.safetensors.")
     return tensors, metadata
+
+
+def _progress(metadata: dict[str, str], path: Path) -> tuple[int, float]:
+    """Steps taken and seconds spent."""
+    try:
+        step, seconds = int(metadata["step"]), float(metadata["seconds"])
+        require_whole("step", step, 0, 2**53)
+        require_number("seconds", seconds, 0, 1e12)
+    except (KeyError, ValueError, UsageError) as error:
+        raise CheckpointError(f"{path} does not say how far its training run is: {error!s:.300}") from error
+    return step, seconds
 
 
 def _moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -89,13 +104,13 @@ def _moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 def _restore_moments(
     network: nn.Module, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor], step: int, path: Path
 ) -> None:
-    for name, parameter in network.named_parameters():
-        if name not in moments:
-            continue
-        if moments[name].shape != parameter.shape:
-            raise CheckpointError(f"{path}: the moment of {name!r} has another shape than its parameter.")
+    shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+    if {name: moment.shape for name, moment in moments.items()} != (shapes if step else {}):
+        raise CheckpointError(f"{path}: the optimiser's moments do not fit the parameters; the file is damaged.")
+    for name, moment in moments.items():
+        parameter = network.get_parameter(name)
         optimizer.state[parameter] = {
             "step": torch.tensor(float(step), device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": moments[name].to(parameter.device, parameter.dtype),
+            "exp_avg_sq": moment.to(parameter.device, parameter.dtype),
         }

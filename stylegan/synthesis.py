@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from stylegan.layers import Linear
 NoiseMode = Literal["const", "random", "none"]
 NOISE_MODES = ("const", "random", "none")
 StyleMethod = Literal["demodulate", "adain"]
+STYLE_METHODS = ("demodulate", "adain")
 
 
 class SynthesisLayer(nn.Module):
@@ -87,8 +88,14 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, in, H, W] and w [N, w_dim] to float [N, img_channels, H, W]."""
-        x = ops.conv2d(ops.modulate(x, self.affine(w) * self.weight_gain), self.weight.to(x.dtype))
-        x = x.to(self.bias.dtype) + self.bias[:, None, None]
+        styles = self.affine(w) * self.weight_gain
+        if x.dtype == torch.float16:  # no demodulation here that could undo large styles: do it after widening
+            peak = ops.peak(styles, dim=1)
+            x = ops.conv2d(ops.modulate(x, styles / peak), self.weight.to(x.dtype))
+            x = x.to(self.bias.dtype) * peak[:, :, None, None]
+        else:
+            x = ops.conv2d(ops.modulate(x, styles), self.weight.to(x.dtype)).to(self.bias.dtype)
+        x = x + self.bias[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -178,7 +185,7 @@ class SynthesisNetwork(nn.Module):
     @property
     def layers(self) -> list[SynthesisLayer]:
         """Every layer that reads noise, first to last; layer i reads ``ws[:, i]``."""
-        return [layer for block in self.blocks.values() for layer in block.layers]
+        return [layer for block in self._blocks() for layer in block.layers]
 
     @property
     def noise_buffers(self) -> list[Tensor]:
@@ -208,23 +215,20 @@ class SynthesisNetwork(nn.Module):
         x: Tensor | None = None
         image: Tensor | None = None
         first = 0
-        for block in self.blocks.values():
+        for block in self._blocks():
             count = len(block.layers)
             x, image = block(x, image, ws[:, first : first + count + 1].unbind(dim=1), noises, dtype)
             first += count
         assert image is not None
         return image.contiguous()
 
+    def _blocks(self) -> list[SynthesisBlock]:
+        return cast("list[SynthesisBlock]", list(self.blocks.values()))
+
     def _noises(self, ws: Tensor, mode: NoiseMode, given: Sequence[Tensor] | None) -> list[Tensor | None]:
         layers = self.layers
         if given is not None:
-            sizes = [layer.resolution for layer in layers]
-            if [tuple(noise.shape[1:]) for noise in given] != [(1, r, r) for r in sizes]:
-                raise ShapeError(
-                    f"the given noise has shapes {[list(noise.shape) for noise in given]}; "
-                    f"expected one [N, 1, r, r] for each r of {sizes}."
-                )
-            return list(given)
+            return self._checked_noises(given, len(ws))
         if mode == "none":
             return [None] * len(layers)
         if mode == "const":
@@ -232,3 +236,15 @@ class SynthesisNetwork(nn.Module):
         if mode != "random":
             raise UnknownNameError("noise mode", mode, NOISE_MODES)
         return [ws.new_empty(len(ws), 1, layer.resolution, layer.resolution).normal_() for layer in layers]
+
+    def _checked_noises(self, given: Sequence[Tensor], count: int) -> list[Tensor | None]:
+        sizes = [layer.resolution for layer in self.layers]
+        shapes = [tuple(noise.shape) for noise in given]
+        right = [shape[1:] for shape in shapes] == [(1, r, r) for r in sizes]
+        # one noise may serve all samples, but one sample must not silently become many
+        if not right or any(shape[0] not in (1, count) for shape in shapes):
+            raise ShapeError(
+                f"the given noise has shapes {list(map(list, shapes))}; "
+                f"expected one [{count} or 1, 1, r, r] for each r of {sizes}."
+            )
+        return list(given)

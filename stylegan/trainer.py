@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -71,7 +70,7 @@ class Trainer:
         self.images = images.to(device)
         self.classes = None if classes is None else classes.to(device)
         self.dtype = getattr(torch, settings.precision)
-        with seeded(settings.seed, -1):
+        with seeded(settings.seed, -1, device):
             generator = Generator(settings.generator, alignment=settings.alignment, name=settings.name)
             self.discriminator = Discriminator(settings.discriminator).to(device)
         self.generator = generator.to(device)
@@ -93,7 +92,7 @@ class Trainer:
     def run_tick(self, images: int) -> Tick:
         """Train on about ``images`` pictures (at least one step) and report."""
         self._totals.zero_()
-        steps = max(1, round(images / self.settings.batch))
+        steps = max(1, -(-images // self.settings.batch))  # rounded up, or a last tick would be left for the rest
         started = time.perf_counter()
         for _ in range(steps):
             self.train_step()
@@ -105,7 +104,7 @@ class Trainer:
     def train_step(self) -> None:
         """One step of each network. The generated batch serves both, which saves a forward pass."""
         settings = self.settings
-        with seeded(settings.seed, self.step):
+        with seeded(settings.seed, self.step, self.device):
             real, c = self._real_batch()
             z = torch.randn(settings.batch, settings.generator.z_dim, device=self.device)
             ws = game.mixed_ws(self.generator, z, c, settings.rules.mixing_probability)
@@ -194,9 +193,17 @@ class Trainer:
 
 
 @contextmanager
-def seeded(seed: int, step: int) -> Iterator[None]:
-    """Everything random inside depends on ``seed`` and ``step`` alone, and leaves no trace outside."""
-    with torch.random.fork_rng():
+def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator[None]:
+    """Everything random inside depends on ``seed`` and ``step`` alone, and leaves no trace outside.
+
+    Beside the CPU's, the generator of ``device`` is kept, of every GPU if it is None; to keep many is slow.
+    """
+    gpus: list[torch.device | int] = []
+    if device is None:
+        gpus += range(torch.cuda.device_count())
+    elif device.type == "cuda":
+        gpus.append(device)
+    with torch.random.fork_rng(gpus):
         torch.manual_seed(_mix(seed, step, "step"))
         yield
 
@@ -215,5 +222,7 @@ def _adam(network: nn.Module, learning_rate: float, ratio: float = 1.0) -> torch
 def _peak_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # Unix only, and nothing else in the file is
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

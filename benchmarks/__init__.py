@@ -1,0 +1,1 @@
+"""Scripts behind every figure in README and docs. Not installed; results lie in `results/` as JSON."""

@@ -1,0 +1,283 @@
+"""Many photos to many folders: one bad photo is reported and never shifts or stops the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.device import synchronize
+from core.errors import OutputError, PhotoError
+from core.files import output_errors
+from core.images import read_photo, to_pixels, to_tensor
+from face import AlignedFace
+from inversion.inverter import Which, crop_faces, invert_images, open_network
+from inversion.jobs import FolderNames, Job, open_job
+from inversion.measures import measure
+from inversion.optimiser import Step
+from inversion.perceptual import load_perceptual
+from inversion.report import Result, read_report, write_result
+from inversion.settings import DEFAULT_SEED, preset_settings
+from stylegan import network_id
+from stylegan.generator import Generator
+
+VIDEO_FRAMES = 120
+VIDEO_SIDE = 256
+
+
+@dataclass(frozen=True)
+class ProjectOptions:
+    """What `inversion.project` was asked for; see :func:`inversion.invert_images` for the rest.
+
+    Attributes:
+        face: "largest", "all", or a number counted from 1.
+        align: find and crop the face; else the centre square is taken.
+        overwrite: redo what is already done.
+        save_video: keep the optimisation's pictures as proj.mp4.
+        batch_size: photos optimised together.
+    """
+
+    preset: str = "balanced"
+    space: str | None = None
+    num_steps: int | None = None
+    seed: int = DEFAULT_SEED
+    lpips: str = "embedded"
+    face: Which = "largest"
+    align: bool = True
+    overwrite: bool = False
+    save_video: bool = False
+    batch_size: int = 4
+
+    def settings(self) -> dict[str, object]:
+        """Everything that decides the result, as report.json records it."""
+        optimiser = preset_settings(self.preset, space=self.space, num_steps=self.num_steps)
+        return {**dataclasses.asdict(optimiser), "lpips": self.lpips, "align": self.align}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one face.
+
+    Attributes:
+        status: "done", "skipped" because an earlier run has done it, or "failed".
+        message: the measures, or the reason.
+        photo: the file; None where an error stood in its place.
+        folder: where the results are; None if it failed.
+        note: what a person should know about how the photo was read; empty if nothing.
+    """
+
+    status: str
+    message: str
+    photo: Path | None = None
+    folder: Path | None = None
+    note: str = ""
+
+
+@dataclass
+class _Task:
+    """A face waiting for its turn."""
+
+    job: Job
+    folder: Path
+    aligned: AlignedFace
+    face: int
+    faces: int
+    note: str
+    seconds: dict[str, float]
+    frames: list[np.ndarray] = field(default_factory=list)
+
+
+OnStep = Callable[[Sequence[str], Step], object]
+
+
+def project_photos(
+    photos: Sequence[Path | PhotoError],
+    outdir: Path,
+    network: str | Path | Generator | None = None,
+    options: ProjectOptions | None = None,
+    *,
+    device: str | None = None,
+    on_step: OnStep | None = None,
+) -> Iterator[Outcome]:
+    """Invert photos into folders below ``outdir``, yielding each face's outcome as it is known.
+
+    Args:
+        photos: files; an error in a file's place is passed on as its outcome.
+        outdir: made if needed.
+        network: name, file or generator; None for the embedded one.
+        options: see :class:`ProjectOptions`.
+        device: None for the best there is.
+        on_step: sees the names of the photos at work and each step; returning False cancels.
+
+    Raises:
+        UsageError: options that cannot be meant.
+        OutputError: ``outdir`` cannot be written at all.
+        Cancelled: ``on_step`` returned False.
+    """
+    options = options or ProjectOptions()
+    preset_settings(options.preset, space=options.space, num_steps=options.num_steps)
+    started = time.perf_counter()
+    generator = open_network(network, device)
+    load_perceptual(options.lpips, generator.w_avg.device)
+    loading = time.perf_counter() - started
+    with output_errors(outdir):
+        outdir.mkdir(parents=True, exist_ok=True)
+    session = _Session(generator, options, FolderNames(outdir), on_step)
+    session.loading = loading
+    for photo in photos:
+        yield from session.take(photo)
+    yield from session.flush()
+
+
+class _Session:
+    """Collects faces into batches and carries them through."""
+
+    def __init__(self, network: Generator, options: ProjectOptions, names: FolderNames, on_step: OnStep | None) -> None:
+        self.network, self.options, self.names, self.on_step = network, options, names, on_step
+        self.waiting: list[_Task] = []
+        self.loading = 0.0
+
+    def take(self, photo: Path | PhotoError) -> Iterator[Outcome]:
+        """Read and align one photo; a full batch is worked off."""
+        if isinstance(photo, PhotoError):
+            yield Outcome("failed", str(photo))
+            return
+        try:
+            job = open_job(photo)
+            done = self._done_before(job)
+            if done is not None:
+                yield from done
+                return
+            self.waiting.extend(self._tasks(job))
+        except (PhotoError, OutputError) as error:
+            yield Outcome("failed", str(error), photo)
+            return
+        while len(self.waiting) >= self.options.batch_size:
+            yield from self.flush(self.options.batch_size)
+
+    def flush(self, count: int | None = None) -> Iterator[Outcome]:
+        """Invert, measure and write the faces that wait, at most ``count`` of them."""
+        tasks = self.waiting[:count]
+        self.waiting = self.waiting[len(tasks) :]
+        while tasks:
+            batch, tasks = tasks[: self.options.batch_size], tasks[self.options.batch_size :]
+            for task, result in zip(batch, self._invert(batch), strict=True):
+                try:
+                    write_result(result, task.folder, self.network)
+                    yield Outcome("done", _summary(result), task.job.photo, task.folder, task.note)
+                except OutputError as error:
+                    yield Outcome("failed", str(error), task.job.photo)
+
+    def _done_before(self, job: Job) -> list[Outcome] | None:
+        """Outcomes of a photo that an earlier run has finished; None if there is work to do."""
+        if self.options.overwrite:
+            return None
+        face = self.options.face if isinstance(self.options.face, int) else 1
+        folder = self.names.folder(job, face)
+        report = read_report(folder)
+        if report is None:
+            return None
+        self._check_same(report, job, folder)
+        count = int(report["photo"]["faces"]) if self.options.face == "all" else 1  # type: ignore[index]
+        folders = [self.names.folder(job, number) for number in range(1, count + 1)] if count > 1 else [folder]
+        if not all(read_report(one) for one in folders):
+            return None
+        return [Outcome("skipped", "done before; --overwrite does it again", job.photo, one) for one in folders]
+
+    def _check_same(self, report: dict[str, object], job: Job, folder: Path) -> None:
+        wanted = {
+            "network": network_id(self.network),
+            "preset": self.options.preset,
+            "seed": self.options.seed,
+            "settings": self.options.settings(),
+        }
+        different = [name for name, value in wanted.items() if report.get(name) != value]
+        if different:
+            raise OutputError(
+                f"{folder} holds {job.photo.name} inverted with another {' and '.join(different)}. "
+                "Add --overwrite to replace it, or choose another --outdir."
+            )
+
+    def _tasks(self, job: Job) -> list[_Task]:
+        started = time.perf_counter()
+        photo = read_photo(job.photo)
+        loading = time.perf_counter() - started + self.loading
+        self.loading = 0.0  # the network's loading is counted once, with the first photo
+        started = time.perf_counter()
+        crops = crop_faces(photo, self.network, align=self.options.align, which=self.options.face)
+        aligning = time.perf_counter() - started
+        first = self.options.face if isinstance(self.options.face, int) else 1
+        return [
+            _Task(
+                job=job,
+                folder=self.names.folder(job, number),
+                aligned=aligned,
+                face=number,
+                faces=len(crops),
+                note=photo.note,
+                seconds={"load": loading / len(crops), "align": aligning / len(crops)},
+            )
+            for number, aligned in enumerate(crops, start=first)
+        ]
+
+    def _invert(self, tasks: list[_Task]) -> Iterator[Result]:
+        images = torch.cat([to_tensor(task.aligned.image) for task in tasks])
+        options = self.options
+        started = time.perf_counter()
+        inversions = invert_images(
+            images,
+            self.network,
+            preset=options.preset,
+            space=options.space,
+            num_steps=options.num_steps,
+            seed=options.seed,
+            lpips=options.lpips,
+            progress=lambda step: self._watch(tasks, step),
+        )
+        synchronize(self.network.w_avg.device)
+        optimising = (time.perf_counter() - started) / len(tasks)
+        perceptual = load_perceptual(options.lpips, self.network.w_avg.device)
+        for task, inversion, image in zip(tasks, inversions, images.split(1), strict=True):
+            started = time.perf_counter()
+            quality = measure(inversion.tensor(self.network), image, perceptual)
+            task.seconds |= {"optimise": optimising, "measure": time.perf_counter() - started}
+            yield Result(
+                inversion=inversion.replace(face_to_photo=task.aligned.face_to_photo, photo=task.job.photo.name),
+                target=task.aligned.image,
+                quality=quality,
+                seconds=task.seconds,
+                preset=options.preset,
+                settings=options.settings(),
+                photo={
+                    "name": task.job.photo.name,
+                    "sha256": task.job.digest,
+                    "face": task.face,
+                    "faces": task.faces,
+                },
+                note=task.note,
+                video=task.frames or None,
+            )
+
+    def _watch(self, tasks: list[_Task], step: Step) -> object:
+        if self.options.save_video and (step.index % max(1, step.total // VIDEO_FRAMES) == 0 or step.index == 1):
+            for task, drawn in zip(tasks, to_pixels(step.images), strict=True):
+                task.frames.append(_frame(task.aligned.image, drawn))
+        return self.on_step([task.job.photo.name for task in tasks], step) if self.on_step else None
+
+
+def _frame(target: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Target and drawn face side by side, small ones enlarged so that players show them."""
+    both = np.concatenate([target, drawn], axis=1)
+    factor = max(1, VIDEO_SIDE // len(target))
+    return both.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _summary(result: Result) -> str:
+    quality = result.quality
+    identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
+    return f"PSNR {quality.psnr:.1f} dB, LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}, identity {identity}"

@@ -1,0 +1,157 @@
+"""From photos to latents: `invert` for people, `invert_images` for tensors. The first calls the second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from core.device import pick_device
+from core.errors import PhotoError, ShapeError, UsageError
+from core.images import Photo, find_photos, read_photo, to_tensor
+from face import AlignedFace, align_face, centre_square, choose_faces, find_faces
+from inversion.latents import Inversion
+from inversion.loss import Target
+from inversion.optimiser import Progress, optimise, split
+from inversion.perceptual import load_perceptual
+from inversion.settings import DEFAULT_SEED, preset_settings
+from stylegan import Generator, load, network_id
+from weights.embedded import DEFAULT_NETWORK
+
+PhotoLike = str | Path | np.ndarray | Image.Image | Photo
+NetworkLike = str | Path | Generator
+Which = Literal["largest", "all"] | int
+
+
+@overload
+def invert(photo: str | Path, **options: Any) -> Any: ...
+@overload
+def invert(photo: np.ndarray | Image.Image | Photo, **options: Any) -> Inversion: ...
+@overload
+def invert(photo: list[PhotoLike], **options: Any) -> list[Inversion]: ...
+def invert(photo: Any, **options: Any) -> Any:
+    """Find the face in a photo and put it into the latent space.
+
+    Args:
+        photo: a path, a Pillow image, uint8 [H, W, 3], or a list of these; a folder stands for its pictures.
+        align: find the face and crop it as the network needs it; False takes the centre square as it is.
+        face: which face, "largest" or a number counted from 1, largest first.
+        **options: the options of :func:`invert_images`.
+
+    Returns:
+        One Inversion, or a list of them for a list or folder.
+
+    Raises:
+        PhotoError: a picture that cannot be read, or has no face.
+        UsageError: an option that cannot be meant.
+    """
+    align, face = bool(options.pop("align", True)), options.pop("face", "largest")
+    device = options.pop("device", None)
+    network = open_network(options.pop("network", None), device)
+    many = isinstance(photo, list | tuple) or (isinstance(photo, str | Path) and Path(photo).is_dir())
+    photos = [open_photo(one) for one in _listed(photo)]
+    faces = [crop_faces(one, network, align=align, which=face)[0] for one in photos]
+    images = torch.cat([to_tensor(one.image) for one in faces])
+    inversions = [
+        inversion.replace(face_to_photo=aligned.face_to_photo, photo=Path(source.name).name)
+        for inversion, aligned, source in zip(invert_images(images, network, **options), faces, photos, strict=True)
+    ]
+    return inversions if many else inversions[0]
+
+
+def invert_images(
+    images: Tensor,  # [N, 3, R, R] in [-1, 1], aligned faces at the network's size
+    network: NetworkLike | None = None,  # name, file or generator; None for the embedded one
+    *,
+    preset: str = "balanced",  # fast, balanced, best or paper
+    space: str | None = None,  # "w" or "w+"; None for the preset's own
+    num_steps: int | None = None,  # of the optimiser; None for the preset's own
+    seed: int = DEFAULT_SEED,  # of the noise the optimisation starts from
+    lpips: str = "embedded",  # whose features the perceptual distance uses
+    device: str | None = None,  # None for the best there is
+    progress: Progress | None = None,  # sees each step; returning False cancels
+) -> list[Inversion]:
+    """Invert a batch of aligned faces; one photo's result does not depend on the others.
+
+    Raises:
+        ShapeError: pictures of another size than the network's.
+        UsageError: an option that cannot be meant.
+        Cancelled: the callback returned False.
+    """
+    settings = preset_settings(preset, space=space, num_steps=num_steps)
+    generator = open_network(network, device)
+    size = generator.resolution
+    if images.ndim != 4 or images.shape[1:] != (3, size, size) or not images.is_floating_point():
+        raise ShapeError(f"images are {images.dtype} {list(images.shape)}; expected float [N, 3, {size}, {size}].")
+    where = generator.w_avg.device
+    target = Target(images.to(where, torch.float32), load_perceptual(lpips, where))
+    latents, losses = optimise(generator, target, settings, seed=seed, progress=progress)
+    identifier = network_id(generator)
+    return [
+        Inversion(
+            ws=ws,
+            noise=noise if settings.optimise_noise else None,
+            space=settings.space,
+            network=identifier,
+            network_file=generator.file,
+            losses={"total": float(loss)},
+            seed=seed,
+        )
+        for (ws, noise), loss in zip(split(latents, generator.num_ws), losses.tolist(), strict=True)
+    ]
+
+
+def open_network(network: object, device: object = None) -> Generator:
+    """A generator ready to be inverted: loaded if it is a name or file, frozen, on its device.
+
+    A generator that is passed in keeps its device unless ``device`` says otherwise.
+    """
+    if isinstance(network, Generator):
+        generator = network if device is None else network.to(pick_device(str(device)))
+    else:
+        where = pick_device(None if device is None else str(device))
+        generator = load(str(network or DEFAULT_NETWORK)).to(where)
+    return generator.eval().requires_grad_(False)
+
+
+def open_photo(photo: PhotoLike) -> Photo:
+    """Any kind of picture as a Photo."""
+    if isinstance(photo, Photo):
+        return photo
+    if isinstance(photo, str | Path):
+        return read_photo(photo)
+    if isinstance(photo, Image.Image):
+        return Photo(np.array(photo.convert("RGB")), name="the picture")
+    if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
+        return Photo(photo, name="the picture")
+    raise UsageError(
+        f"a photo came as {type(photo).__name__}; expected a path, a Pillow image or a uint8 array [H, W, 3]."
+    )
+
+
+def crop_faces(photo: Photo, network: Generator, *, align: bool, which: Which = "largest") -> list[AlignedFace]:
+    """The wanted faces of a photo, cropped as ``network`` needs them, largest first.
+
+    Raises:
+        FaceNotFoundError: no face, or not as many as asked for.
+    """
+    if not align:
+        return [centre_square(photo.pixels, network.resolution)]
+    height, width = photo.pixels.shape[:2]
+    faces = choose_faces(find_faces(photo.pixels), which, photo.name, (width, height))
+    return [align_face(photo.pixels, face.landmarks, network.alignment, network.resolution) for face in faces]
+
+
+def _listed(photo: object) -> list[PhotoLike]:
+    if isinstance(photo, list | tuple):
+        return list(photo)
+    if isinstance(photo, str | Path) and Path(photo).is_dir():
+        found = find_photos(Path(photo))
+        if not found:
+            raise PhotoError(f"{photo} holds no pictures; expected files such as .jpg or .png.")
+        return list(found)
+    return [photo]  # type: ignore[list-item]

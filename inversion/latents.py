@@ -1,0 +1,143 @@
+"""`Inversion`: everything needed to draw the same picture again on another day."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.errors import CheckpointError, ShapeError, UsageError
+from core.files import atomic_file
+from core.images import to_pil
+from stylegan import load, network_id
+from stylegan.checkpoint import read_safetensors
+from stylegan.generator import Generator
+
+FORMAT = "relatent-inversion-1"
+SPACES = ("w", "w+")
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """A face in a network's latent space. Tensors are float32 on the CPU.
+
+    Attributes:
+        ws: [1, L, w_dim].
+        noise: one [1, 1, r, r] for each layer that reads noise, or None for the network's own.
+        space: "w" (one w for all layers) or "w+".
+        network: id of the network, name and fingerprint.
+        network_file: what ``stylegan.load`` is given to get it: a name or a path.
+        face_to_photo: float64 [3, 3], from face pixels to photo pixels; None without a photo.
+        losses: the final losses, by name.
+        seed: what the inversion started from.
+        photo: the photo's file name; empty if unknown.
+    """
+
+    ws: Tensor
+    network: str
+    noise: tuple[Tensor, ...] | None = None
+    space: str = "w+"
+    network_file: str = ""
+    face_to_photo: np.ndarray | None = None
+    losses: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    photo: str = ""
+
+    def __post_init__(self) -> None:
+        if self.ws.ndim != 3 or self.ws.shape[0] != 1:
+            raise ShapeError(f"ws has shape {list(self.ws.shape)}; expected [1, L, w_dim].")
+        if self.space not in SPACES:
+            raise UsageError(f'the space is {self.space!r}; expected "w" or "w+".')
+
+    def open_network(self) -> Generator:
+        """Load the network this latent belongs to.
+
+        Raises:
+            UsageError: the network found under that name has other weights.
+        """
+        return self.check_network(load(self.network_file or self.network.partition("@")[0]))
+
+    def check_network(self, network: Generator) -> Generator:
+        """Returns ``network`` if it is the one this latent belongs to.
+
+        Raises:
+            UsageError: it is another; a latent draws something else, or nothing, in a foreign network.
+        """
+        if network_id(network).partition("@")[2] != self.network.partition("@")[2]:
+            raise UsageError(
+                f"this latent belongs to the network {self.network}, and {network_id(network)} was given. "
+                "Pass the network it was made with, or invert the photo again."
+            )
+        return network
+
+    @torch.no_grad()
+    def tensor(self, network: Generator | None = None) -> Tensor:
+        """The picture as float32 [1, 3, R, R] in about [-1, 1].
+
+        Args:
+            network: the network, to spare loading it again; None loads it.
+        """
+        network = self.open_network() if network is None else self.check_network(network)
+        device = network.w_avg.device
+        noise = None if self.noise is None else [value.to(device) for value in self.noise]
+        return network.synthesis(self.ws.to(device), noise=noise).cpu()
+
+    def image(self, network: Generator | None = None) -> Image.Image:
+        """The picture, R x R, as a Pillow image."""
+        return to_pil(self.tensor(network))
+
+    def replace(self, **changes: object) -> Inversion:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        tensors = {"ws": self.ws.contiguous()}
+        for index, value in enumerate(self.noise or ()):
+            tensors[f"noise.{index}"] = value.contiguous()
+        if self.face_to_photo is not None:
+            tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
+        text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
+        numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
+        with atomic_file(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata={"format": FORMAT, **text, **numbers})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Inversion:
+        """Read what :meth:`save` wrote; a folder stands for the ``inversion.safetensors`` in it.
+
+        Raises:
+            CheckpointError: missing, damaged or something else.
+        """
+        path = Path(path)
+        path = path / "inversion.safetensors" if path.is_dir() else path
+        tensors, metadata = read_safetensors(path)
+        if metadata.get("format") != FORMAT or "ws" not in tensors:
+            raise CheckpointError(f"{path} is not an inversion; expected a file that inversion.project has written.")
+        noise = [tensors[f"noise.{index}"] for index in range(sum(name.startswith("noise.") for name in tensors))]
+        matrix = tensors.get("face_to_photo")
+        try:
+            return cls(
+                ws=tensors["ws"],
+                noise=tuple(noise) or None,
+                space=metadata["space"],
+                network=metadata["network"],
+                network_file=metadata["network_file"],
+                face_to_photo=None if matrix is None else matrix.double().numpy().reshape(3, 3),
+                losses={str(k): float(v) for k, v in json.loads(metadata["losses"]).items()},
+                seed=int(metadata["seed"]),
+                photo=metadata["photo"],
+            )
+        except (KeyError, ValueError, TypeError, AttributeError, ShapeError, UsageError) as error:
+            raise CheckpointError(f"{path} is a damaged inversion ({error}).") from error

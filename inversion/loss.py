@@ -1,0 +1,80 @@
+"""What the optimiser minimises; every term is one number for each photo, [N]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inversion.perceptual import PerceptualDistance
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each term counts.
+
+    Attributes:
+        lpips: perceptual distance.
+        pixels: mean squared difference of pixels in [-1, 1].
+        noise: how far the noise maps are from noise (Karras et al. 2020, appendix D).
+        delta: pull of W+ towards a single w (Tov et al. 2021, sec. 3.2), which keeps edits working.
+    """
+
+    lpips: float = 1.0
+    pixels: float = 0.0
+    noise: float = 1e5
+    delta: float = 0.0
+
+
+class Target:
+    """Photos to be matched, with all that does not change from step to step computed once.
+
+    Args:
+        images: [N, 3, R, R] in [-1, 1].
+        perceptual: the distance to use.
+    """
+
+    def __init__(self, images: Tensor, perceptual: PerceptualDistance) -> None:
+        self.images = images
+        self.perceptual = perceptual
+        with torch.no_grad():
+            self.features = perceptual.features(images)
+
+    def terms(self, drawn: Tensor, weights: LossWeights) -> Tensor:
+        """Weighted distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
+        total = weights.lpips * self.perceptual.between(self.perceptual.features(drawn), self.features)
+        if weights.pixels:
+            total = total + weights.pixels * (drawn - self.images).square().mean(dim=(1, 2, 3))
+        return total
+
+
+def noise_regularisation(noise: Sequence[Tensor]) -> Tensor:
+    """Squared autocorrelation of each map with itself shifted by one pixel, at all sizes down to 8; [N].
+
+    Karras et al. 2020, appendix D: otherwise the noise maps store the photo itself.
+    """
+    total = noise[0].new_zeros(len(noise[0]))
+    for level in noise:
+        while True:
+            for axis in (2, 3):
+                total = total + (level * level.roll(1, dims=axis)).mean(dim=(1, 2, 3)).square()
+            if level.shape[2] <= 8:
+                break
+            level = F.avg_pool2d(level, 2) * 2  # keeps the variance of white noise at 1
+    return total
+
+
+def delta_regularisation(ws: Tensor) -> Tensor:
+    """Mean squared distance of the layers' latents from their mean; ws [N, L, w_dim] to [N]."""
+    return (ws - ws.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
+
+
+@torch.no_grad()
+def renormalise(noise: Sequence[Tensor]) -> None:
+    """Set each map to zero mean and unit variance, in place."""
+    for level in noise:
+        variance, mean = torch.var_mean(level, dim=(1, 2, 3), keepdim=True, correction=0)
+        level.sub_(mean).mul_((variance + 1e-8).rsqrt())

@@ -1,0 +1,86 @@
+"""How an inversion is done: the presets, and the choices behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.errors import UnknownNameError, UsageError
+from inversion.latents import SPACES
+from inversion.loss import LossWeights
+
+Preset = Literal["fast", "balanced", "best", "paper"]
+DEFAULT_SEED = 303
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """One optimisation of latents and noise.
+
+    Attributes:
+        space: "w" optimises one w for all layers, "w+" one for each.
+        num_steps: steps of Adam.
+        learning_rate: at its highest.
+        rampup: share of the steps over which the rate rises linearly from 0.
+        rampdown: share of the steps over which it falls to 0 along a cosine.
+        latent_noise: noise added to the latents at the start, in standard deviations of w.
+        latent_noise_ramp: share of the steps after which that noise has faded out.
+        weights: of the loss.
+        optimise_noise: optimise the noise maps too; else the network's own are used.
+        keep_best: keep the step with the smallest loss; else the last, as the paper does.
+    """
+
+    space: str = "w+"
+    num_steps: int = 200
+    learning_rate: float = 0.1
+    rampup: float = 0.05
+    rampdown: float = 0.25
+    latent_noise: float = 0.05
+    latent_noise_ramp: float = 0.75
+    weights: LossWeights = field(default_factory=LossWeights)
+    optimise_noise: bool = True
+    keep_best: bool = True
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise UsageError(f'the space is {self.space!r}; expected "w" or "w+".')
+        if self.num_steps < 1:
+            raise UsageError(f"num_steps is {self.num_steps}; expected at least 1.")
+
+
+# The projector of the StyleGAN2 paper (Karras et al. 2020, appendix D): the yardstick.
+PAPER = OptimiserSettings(space="w", num_steps=1000, keep_best=False)
+
+BALANCED = OptimiserSettings(
+    space="w+",
+    num_steps=200,
+    learning_rate=0.05,
+    latent_noise=0.02,
+    latent_noise_ramp=0.5,
+    weights=LossWeights(pixels=1.0, delta=0.01),
+)
+
+PRESETS: dict[str, OptimiserSettings] = {"balanced": BALANCED, "paper": PAPER}
+PRESET_NAMES = ("fast", "balanced", "best", "paper")
+
+
+def preset_settings(preset: str, *, space: str | None = None, num_steps: int | None = None) -> OptimiserSettings:
+    """The optimiser's settings of a preset, with what the user chose in place of its own.
+
+    Args:
+        preset: a name of PRESET_NAMES.
+        space: None for the preset's own.
+        num_steps: None for the preset's own.
+
+    Raises:
+        UnknownNameError: no such preset.
+        UsageError: a preset that needs what no embedded network has yet.
+    """
+    if preset not in PRESET_NAMES:
+        raise UnknownNameError("preset", preset, PRESET_NAMES)
+    if preset not in PRESETS:
+        missing = {"fast": "an encoder", "best": "pivotal tuning"}[preset]
+        raise UsageError(f"preset {preset} needs {missing}, which this network does not come with. Use balanced.")
+    chosen = {"space": space, "num_steps": num_steps}
+    return dataclasses.replace(PRESETS[preset], **{k: v for k, v in chosen.items() if v is not None})  # type: ignore[arg-type]

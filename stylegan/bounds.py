@@ -1,0 +1,58 @@
+"""Checks of configuration values, which may come from the header of a foreign file: nothing is taken for granted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.alignment import Alignment
+from core.errors import UsageError
+
+MAX_DIM = 16384  # more than any published network has; networks this large still cost nothing on the meta device
+MAX_LAYERS = 64
+MAX_CHANNEL_BASE = 2**20
+LARGEST = 1e9  # of any real number; nothing sensible comes near
+
+
+def require_whole(name: str, value: Any, low: int, high: int) -> None:
+    """Refuse everything but an int (no bool, no 64.0) from ``low`` to ``high``.
+
+    Raises:
+        UsageError: ``value`` is something else.
+    """
+    if type(value) is not int or not low <= value <= high:
+        raise UsageError(f"{name} is {shown(value)}; expected a whole number from {low} to {high}.")
+
+
+def require_number(name: str, value: Any, low: float, high: float = LARGEST) -> None:
+    """Refuse everything but a finite int or float from ``low`` to ``high``.
+
+    Raises:
+        UsageError: ``value`` is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise UsageError(f"{name} is {shown(value)}; expected a number from {low:g} to {high:g}.")
+
+
+def require_text(name: str, value: Any) -> None:
+    """Refuse everything but a str.
+
+    Raises:
+        UsageError: ``value`` is something else.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is {shown(value)}; expected text.")
+
+
+def check_alignment(alignment: Alignment) -> None:
+    """Refuse a crop without a size or far from the face.
+
+    Raises:
+        UsageError: ``alignment`` is such a crop.
+    """
+    require_number("alignment scale", alignment.scale, 0.01, 100)
+    require_number("alignment shift", alignment.shift, -10, 10)
+
+
+def shown(value: object) -> str:
+    """``value`` as an error message quotes it: a dishonest file's may be a megabyte long."""
+    return f"{value!r:.60}"
