@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -12,20 +14,20 @@ from core.errors import RelatentError
 class RelatentCommand(click.Command):
     """A click command that takes ``--some_flag`` for ``--some-flag`` and never shows a traceback.
 
-    Our errors become one line on standard error and their own exit code; an interrupt becomes 130.
+    Our errors become one line on standard error and their own exit code; an interrupt becomes 130. Any other
+    exception is a bug of ours: it passes, so that the traceback can be reported.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [_dashed(arg) for arg in args])
+        # Not click's token_normalize_func: that would change the choices of options, too.
+        flags = {flag for param in self.get_params(ctx) for flag in (*param.opts, *param.secondary_opts)}
+        end = args.index("--") if "--" in args else len(args)  # what follows "--" is never a flag
+        with _one_line_errors():
+            return super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _one_line_errors():
             return super().invoke(ctx)
-        except RelatentError as error:
-            fail(error)
-        except KeyboardInterrupt:
-            click.echo("interrupted; nothing half-written was left behind.", err=True)
-            raise SystemExit(130) from None
 
 
 def fail(error: RelatentError) -> NoReturn:
@@ -34,9 +36,19 @@ def fail(error: RelatentError) -> NoReturn:
     raise SystemExit(error.exit_code) from None
 
 
-def _dashed(arg: str) -> str:
-    """``--num_steps=5`` to ``--num-steps=5``; values and short flags stay as they are."""
-    if not arg.startswith("--") or arg == "--":
-        return arg
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except RelatentError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        click.echo("interrupted; nothing half-written was left behind.", err=True)
+        raise SystemExit(130) from None
+
+
+def _dashed(arg: str, flags: set[str]) -> str:
+    """``--num_steps=5`` to ``--num-steps=5`` if that is one of ``flags``; everything else stays as it is."""
     flag, equals, value = arg.partition("=")
-    return flag.replace("_", "-") + equals + value
+    dashed = flag.replace("_", "-")
+    return dashed + equals + value if dashed in flags else arg

@@ -22,9 +22,10 @@ def pick_device(name: str | None = None) -> torch.device:
         raise UsageError(f"unknown device {name!r}; this machine has: {', '.join(known)}.") from None
     if device.type not in known:
         raise UsageError(f"device {name!r} is not available; this machine has: {', '.join(known)}.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {name!r} is not available; the last one is cuda:{torch.cuda.device_count() - 1}.")
-    return device
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not 0 <= (device.index or 0) < count:  # torch reads "cuda:200" as index -56
+        raise UsageError(f"device {name!r} is not available; the last one is {device.type}:{count - 1}.")
+    return torch.device("cpu") if device.type == "cpu" else device  # "cpu:0" is equal to no tensor's device
 
 
 def synchronize(device: torch.device) -> None:

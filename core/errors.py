@@ -21,12 +21,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class RelatentError(Exception):
     """Base of every deliberate error; ``str(error)`` is one line meant for a person."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # a file name or a foreign message may hold line breaks
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by message: the default would call ``__init__`` with it, and some of ours take other arguments.
+
+        Batches that run in several processes send their errors home this way.
+        """
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: type[RelatentError], args: tuple[Any, ...]) -> RelatentError:
+    return kind.__new__(kind, *args)  # BaseException keeps its args there, without __init__
 
 
 class UsageError(RelatentError):
@@ -91,7 +106,7 @@ class OutputError(RelatentError):
     """Results that cannot be written where they were asked for."""
 
 
-class Cancelled(RelatentError):
+class Cancelled(RelatentError):  # noqa: N818 - nobody did anything wrong
     """Work stopped because the progress callback returned False."""
 
     exit_code = 130

@@ -8,6 +8,7 @@ Conventions, everywhere in Relatent:
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from core.decoding import rgb_pixels, rgb_profile, turn_upright
 from core.errors import ShapeError, UnreadablePhotoError
 
 # Formats Pillow decodes by itself; others (EPS among them) start external programs.
@@ -45,17 +47,20 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 170_000_000  # a 100-megapixel photo fits with room; a 40,000 x 40,000 bomb does not
 MIN_SIDE = 8  # pixels; the smallest generator
 
+# Python's warning filters belong to the whole process: two threads that change them at once may leave them changed.
+_filters_lock = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Photo:
     """A picture as it came from a file.
 
     Attributes:
-        pixels: uint8 [H, W, 3], RGB, upright.
+        pixels: uint8 [H, W, 3], RGB, upright, in the colour space of ``icc_profile`` (sRGB if that is None).
         name: how messages call it.
         note: what a person should know about how it was read; empty if nothing.
-        exif: the file's EXIF block with the orientation reset, or None.
-        icc_profile: the file's colour profile, or None.
+        exif: the file's EXIF block without its orientation, or None if there is none that can be understood.
+        icc_profile: the file's RGB colour profile, or None; a CMYK or grey one does not fit ``pixels``.
     """
 
     pixels: np.ndarray
@@ -79,25 +84,25 @@ def read_photo(source: str | Path | bytes, name: str | None = None) -> Photo:
         UnreadablePhotoError: missing, empty, not a picture, damaged, or of an unbelievable size.
     """
     name = name or ("the picture" if isinstance(source, bytes) else str(source))
-    data: io.BytesIO | Path = io.BytesIO(source) if isinstance(source, bytes) else _existing_file(Path(source), name)
-    with _foreign_errors(name), warnings.catch_warnings():
+    with _foreign_errors(name), _filters_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked below, and of odd metadata
         Image.init()
-        with Image.open(data, formats=[known for known in FORMATS if known in Image.OPEN]) as opened:
+        formats = [known for known in FORMATS if known in Image.OPEN]
+        with Image.open(_existing_data(source, name), formats=formats) as opened:
             _check_size(opened, name)
-            note = ""
-            if getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO":
-                note = f"{name} has {opened.n_frames} frames; the first one is used."
             opened.load()
-            icc_profile = opened.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(opened)
-            exif = upright.getexif().tobytes() or None
-            pixels = np.asarray(_rgb(upright))
+            icc_profile = rgb_profile(opened)
+            exif = turn_upright(opened)
+            pixels = rgb_pixels(opened)
+            note = _frames_note(opened, name)  # last: counting moves on to the other frames
     return Photo(pixels=pixels, name=name, note=note, exif=exif, icc_profile=icc_profile)
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """Every picture file below ``folder``, sorted by path; hidden files and folders are passed over."""
+    """Every picture file below ``folder``, sorted by path.
+
+    Hidden files and folders are passed over, and links to folders are not followed: they may lead in circles.
+    """
     return sorted(
         path
         for path in folder.rglob("*")
@@ -112,18 +117,20 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[-1] != 3:
         raise ShapeError(f"pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 [H, W, 3] or [N, H, W, 3].")
     batch = torch.from_numpy(np.array(pixels if pixels.ndim == 4 else pixels[None]))
-    return from_uint8(batch.permute(0, 3, 1, 2))
+    return from_uint8(batch.permute(0, 3, 1, 2).contiguous())  # [N, 3, H, W]
 
 
 def from_uint8(image: Tensor) -> Tensor:
     """uint8 tensor of any shape to float32 in [-1, 1]."""
+    if image.dtype != torch.uint8:
+        raise ShapeError(f"pixels are {image.dtype}; expected torch.uint8, 0 to 255.")
     return image.to(torch.float32) / 127.5 - 1
 
 
 def to_pixels(image: Tensor) -> np.ndarray:
     """float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded, values outside clamped."""
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, H, W].")
+    if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
+        raise ShapeError(f"the image is {image.dtype} {list(image.shape)}; expected floats [N, 3, H, W] in -1..1.")
     scaled = ((image.detach().float() + 1) * 127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
@@ -141,20 +148,25 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of uint8 [H, W, 3], resized to ``size`` with every source pixel counted.
+    """The centre square of uint8 [H, W, 3], resized to uint8 [size, size, 3] with every source pixel counted.
 
-    Shrinking uses Lanczos with Pillow's area-wide support after exact box reduction; both are
-    correct for areas, unlike plain bilinear sampling, which skips pixels.
+    Whole-number shrinking averages boxes; any other uses Lanczos, which Pillow widens to the area that each new
+    pixel covers. Plain bilinear sampling would skip pixels. An odd pixel too many is cut at the bottom or right.
     """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise ShapeError(f"pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 [H, W, 3].")
+    if size < 1:
+        raise ShapeError(f"the square's side is {size}; expected at least 1 pixel.")
     height, width = pixels.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    crop = Image.fromarray(pixels[top : top + side, left : left + side])
+    crop = np.array(pixels[top : top + side, left : left + side])
     if side == size:
-        return np.asarray(crop)
+        return crop
     if side % size == 0:
-        return np.asarray(crop.reduce(side // size))
-    return np.asarray(crop.resize((size, size), Image.Resampling.LANCZOS))
+        return _box_means(crop, side // size)
+    # np.array copies, because Pillow's own array is read-only
+    return np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def grid(images: Tensor, columns: int) -> np.ndarray:
@@ -166,14 +178,36 @@ def grid(images: Tensor, columns: int) -> np.ndarray:
     return pixels.reshape(n // columns, columns, h, w, 3).swapaxes(1, 2).reshape(n // columns * h, columns * w, 3)
 
 
-def _existing_file(path: Path, name: str) -> Path:
-    if path.is_dir():
-        raise UnreadablePhotoError(f"{name} is a folder; expected a picture file.")
-    if not path.exists():
-        raise UnreadablePhotoError(f"{name} does not exist. Check the path.")
-    if path.stat().st_size == 0:
+def _box_means(pixels: np.ndarray, box: int) -> np.ndarray:
+    """Means of ``box`` x ``box`` pixels of uint8 [S, S, 3], rounded; Pillow's ``reduce`` is one off at times."""
+    size = len(pixels) // box
+    rows = pixels.reshape(size, box, -1).sum(axis=1, dtype=np.uint32)  # [S / box, S * 3]
+    sums = rows.reshape(size, size, box, 3).sum(axis=2, dtype=np.uint64)
+    return ((sums + box**2 // 2) // box**2).astype(np.uint8)
+
+
+def _existing_data(source: str | Path | bytes, name: str) -> Path | io.BytesIO:
+    """What Pillow is to open, once the mistakes with the clearest answers are ruled out."""
+    if not isinstance(source, bytes):
+        path = Path(source)
+        if path.is_dir():
+            raise UnreadablePhotoError(f"{name} is a folder; expected a picture file. Name one of the files in it.")
+        if not path.exists():
+            raise UnreadablePhotoError(f"{name} does not exist. Check the path.")
+    if (len(source) if isinstance(source, bytes) else path.stat().st_size) == 0:
         raise UnreadablePhotoError(f"{name} is empty (0 bytes). Export or download it again.")
-    return path
+    return io.BytesIO(source) if isinstance(source, bytes) else path
+
+
+def _frames_note(opened: Image.Image, name: str) -> str:
+    """What to tell of an animation or a file of several pages; the second picture of an MPO is a mere preview."""
+    if opened.format == "MPO" or not getattr(opened, "is_animated", False):
+        return ""
+    try:
+        count = str(getattr(opened, "n_frames", 1))
+    except Exception:  # a later frame is damaged in one of Pillow's many ways; the first one is already read
+        count = "several"
+    return f"{name} has {count} frames; the first one is used."
 
 
 @contextmanager
@@ -195,10 +229,10 @@ def _foreign_errors(name: str) -> Iterator[None]:
     except PermissionError:
         raise UnreadablePhotoError(f"{name} may not be read by this user. Change its permissions.") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise UnreadablePhotoError(
-            f"{name} is damaged or cut short ({reason}). Export or download it again."
-        ) from error
+        if isinstance(error, OSError) and error.errno:  # the operating system's own word; decoders give no number
+            raise UnreadablePhotoError(f"{name} cannot be opened: {error.strerror}. Check the path.") from error
+        reason = " ".join(str(error).split())[:100].rstrip(".") or type(error).__name__
+        raise UnreadablePhotoError(f"{name} is damaged or cut short: {reason}. Export or download it again.") from error
 
 
 def _check_size(opened: Image.Image, name: str) -> None:
@@ -207,23 +241,9 @@ def _check_size(opened: Image.Image, name: str) -> None:
         raise UnreadablePhotoError(_too_large(name, f" ({width} x {height})"))
     if min(width, height) < MIN_SIDE:
         raise UnreadablePhotoError(
-            f"{name} is only {width} x {height} pixels; expected at least {MIN_SIDE} x {MIN_SIDE}. Use a larger picture."
+            f"{name} has only {width} x {height} pixels; expected at least {MIN_SIDE} x {MIN_SIDE}. Use a larger one."
         )
 
 
 def _too_large(name: str, size: str = "") -> str:
     return f"{name} claims too many pixels{size}; at most {MAX_PIXELS // 10**6} megapixels are read. Shrink it first."
-
-
-def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture, dtype=np.float32)
-        # Integers come from 16-bit files; floats are 0..1 or 0..255 by custom.
-        top = 65535.0 if picture.mode.startswith("I") else (1.0 if values.max(initial=0) <= 1 else 255.0)
-        picture = Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
-    if picture.mode in ("LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    if picture.mode == "RGBA":
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return picture.convert("RGB")

@@ -1,0 +1,127 @@
+"""From whatever Pillow has opened to upright RGB pixels; the knowledge of odd file formats lives here.
+
+Memory is counted: a 100-megapixel photo takes 400 MB inside Pillow, so no step holds it there twice.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+from PIL.ExifTags import IFD, Base
+
+STRIP_ROWS = 256  # rows converted at a time; small beside the picture, large beside the cost of a call
+
+# A TIFF keeps its EXIF tags beside the tags of its own layout; only these mean something in another file.
+TIFF_TAGS_KEPT = frozenset(
+    (
+        Base.ImageDescription,
+        Base.Make,
+        Base.Model,
+        Base.XResolution,
+        Base.YResolution,
+        Base.ResolutionUnit,
+        Base.Software,
+        Base.DateTime,
+        Base.Artist,
+        Base.HostComputer,
+        Base.Copyright,
+        IFD.Exif,
+        IFD.GPSInfo,
+    )
+)
+
+
+def turn_upright(picture: Image.Image) -> bytes | None:
+    """Apply the EXIF orientation to ``picture`` in place; its EXIF block without the orientation, None if it has none.
+
+    Damaged EXIF is no reason to refuse a readable picture: whatever of it cannot be understood is dropped.
+    """
+    try:
+        ImageOps.exif_transpose(picture, in_place=True)
+        exif = picture.getexif()
+        unwanted = [tag for tag in exif if tag == Base.Orientation or _layout_of_tiff(picture, tag)]
+        for tag in unwanted:
+            del exif[tag]
+        return exif.tobytes() if len(exif) else None
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's EXIF parser raises SyntaxError, struct.error, TypeError, AssertionError, ...
+        return None
+
+
+def rgb_profile(picture: Image.Image) -> bytes | None:
+    """The colour profile of ``picture`` if it describes RGB, as the pixels that we hand out are; else None."""
+    profile = picture.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and _profile_space(profile) == b"RGB " else None
+
+
+def rgb_pixels(picture: Image.Image) -> np.ndarray:
+    """Any Pillow image as uint8 [H, W, 3], RGB; transparency is put on white."""
+    if picture.mode in ("CMYK", "LAB"):
+        picture = _managed(picture)
+    deep = picture.mode.startswith(("I", "F"))
+    white = _white(picture) if deep else 255
+    pixels = np.empty((picture.height, picture.width, 3), dtype=np.uint8)
+    for top, strip in _strips(picture):
+        eight_bits = _eight_bits(strip, white) if deep else strip
+        pixels[top : top + strip.height] = np.asarray(_on_white(eight_bits))
+    return pixels
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The picture in pieces of full width, each with the number of its first row."""
+    for top in range(0, picture.height, STRIP_ROWS):
+        yield top, picture.crop((0, top, picture.width, min(top + STRIP_ROWS, picture.height)))
+
+
+def _layout_of_tiff(picture: Image.Image, tag: int) -> bool:
+    return picture.format == "TIFF" and tag not in TIFF_TAGS_KEPT
+
+
+def _profile_space(profile: bytes) -> bytes:
+    """The four letters at byte 16 of an ICC header (128 bytes); empty if there is no such header."""
+    return profile[16:20] if len(profile) >= 128 and profile[36:40] == b"acsp" else b""
+
+
+def _white(picture: Image.Image) -> float:
+    """The value that means white in grey of 16 or 32 bits per pixel, integer or float."""
+    if picture.mode.startswith("I"):
+        return 65535  # such integers come from 16-bit files
+    arrays = (np.asarray(strip) for _, strip in _strips(picture))
+    brightest = max(float(values.max(initial=0, where=np.isfinite(values))) for values in arrays)
+    return 1 if brightest <= 1 else 255  # floats are 0..1 or 0..255 by custom
+
+
+def _eight_bits(strip: Image.Image, white: float) -> Image.Image:
+    values = np.nan_to_num(np.array(strip, dtype=np.float32), copy=False)  # [H, W]
+    np.clip(values, 0, white, out=values)
+    return Image.fromarray((values * (255 / white)).round().astype(np.uint8))
+
+
+def _managed(picture: Image.Image) -> Image.Image:
+    """CMYK or LAB to RGB: by the file's own CMYK profile, else by Pillow's formula, which is nearly right."""
+    try:
+        if picture.mode == "LAB":
+            source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        elif _profile_space(picture.info.get("icc_profile") or b"") == b"CMYK":
+            source = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
+        else:
+            return picture
+        target = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(picture, source, target, outputMode="RGB") or picture
+    except (ImageCms.PyCMSError, OSError, ImportError):  # a damaged profile, or a Pillow built without LittleCMS
+        return picture
+
+
+def _on_white(strip: Image.Image) -> Image.Image:
+    """8 bits of any mode to RGB."""
+    if strip.mode == "La":  # Pillow knows no direct way
+        strip = strip.convert("LA")
+    if strip.mode in ("LA", "PA", "RGBa") or "transparency" in strip.info:
+        strip = strip.convert("RGBA")
+    if strip.mode == "RGBA":
+        strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+    return strip.convert("RGB")

@@ -1,0 +1,46 @@
+"""What every test may use: two tiny seeded networks, nothing downloaded, no cache of the user's touched."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+# pytest puts tests/ on the path, and tests/stylegan must not be taken for the package of that name.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+for name in ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"):  # some are read on import
+    os.environ[name] = str(Path(tempfile.gettempdir()) / "relatent-test-cache" / name)
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture
+def tiny_generator():
+    """A generator of 32 px as `stylegan.load` would return it: frozen, with noise and a true w_avg."""
+    from stylegan import Generator, GeneratorConfig
+
+    config = GeneratorConfig(
+        resolution=32, z_dim=16, w_dim=24, mapping_layers=2, channel_base=256, channel_max=16, conv_clamp=256
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = Generator(config, name="tiny")
+    for layer in generator.synthesis.layers:
+        torch.nn.init.constant_(layer.noise_strength, 0.3)
+    generator.recompute_w_avg()
+    return generator.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_discriminator():
+    """A discriminator for the tiny generator's pictures."""
+    from stylegan import Discriminator, DiscriminatorConfig
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return Discriminator(DiscriminatorConfig(resolution=32, channel_base=256, channel_max=16))
