@@ -84,7 +84,7 @@ def run(
             for photo, (ws, noise) in zip(chunk.split(1), split(latents, generator.num_ws), strict=True):
                 with torch.no_grad():
                     picture = generator.synthesis(ws, noise=noise)
-                quality = dataclasses.asdict(measure(picture, photo, perceptual))
+                quality = dataclasses.asdict(measure(picture, photo, perceptual, generator.alignment))
                 quality.pop("lpips_trunk")
                 measures.append({**quality, "seconds": seconds})
                 pictures.append(picture)

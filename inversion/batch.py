@@ -244,7 +244,8 @@ class _Session:
         perceptual = load_perceptual(options.lpips, self.network.w_avg.device)
         for task, inversion, image in zip(tasks, inversions, images.split(1), strict=True):
             started = time.perf_counter()
-            quality = measure(inversion.tensor(self.network), image, perceptual)
+            alignment = self.network.alignment if options.align else None
+            quality = measure(inversion.tensor(self.network), image, perceptual, alignment)
             task.seconds |= {"optimise": optimising, "measure": time.perf_counter() - started}
             yield Result(
                 inversion=inversion.replace(face_to_photo=task.aligned.face_to_photo, photo=task.job.photo.name),

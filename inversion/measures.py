@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.alignment import Alignment
 from core.images import from_uint8, to_pixels
 from face import identity_distance
 from inversion.perceptual import PerceptualDistance
@@ -43,12 +44,18 @@ class Quality:
 
 
 @torch.no_grad()
-def measure(drawn: Tensor, photo: Tensor, perceptual: PerceptualDistance) -> Quality:
-    """Measure one drawn face [1, 3, R, R] against the aligned photo [1, 3, R, R], both in [-1, 1]."""
+def measure(
+    drawn: Tensor, photo: Tensor, perceptual: PerceptualDistance, alignment: Alignment | None = None
+) -> Quality:
+    """Measure one drawn face [1, 3, R, R] against the aligned photo [1, 3, R, R], both in [-1, 1].
+
+    ``alignment`` says where the face is when dlib's detector finds none in either picture; None leaves
+    the identity distance out then.
+    """
     drawn_pixels, photo_pixels = to_pixels(drawn)[0], to_pixels(photo)[0]
     # What is measured is what is written: both pictures rounded to 8 bits.
     seen, wanted = (from_uint8(torch.from_numpy(p).permute(2, 0, 1)[None]) for p in (drawn_pixels, photo_pixels))
-    identity = identity_distance(drawn_pixels, photo_pixels)
+    identity = identity_distance(drawn_pixels, photo_pixels, alignment=alignment)
     device = next(perceptual.parameters()).device
     return Quality(
         lpips=round(float(perceptual(seen.to(device), wanted.to(device))), 5),

@@ -1,0 +1,38 @@
+"""`stylegan` must train where little else is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+BLOCKED = """
+matplotlib scipy skimage sklearn cv2 dlib lpips torchvision gradio pandas imageio pytorch_msssim ray optuna
+"""
+
+CODE = f"""
+import importlib, pkgutil, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {BLOCKED!r}.split():
+            raise ModuleNotFoundError(f"{{name}} is not installed here", name=name)
+
+sys.meta_path.insert(0, Absent())
+import stylegan
+for module in pkgutil.iter_modules(stylegan.__path__):
+    importlib.import_module(f"stylegan.{{module.name}}")
+    print(module.name)
+others = {{"face", "inversion", "editing", "app"}} & sys.modules.keys()
+assert not others, others
+"""
+
+
+def test_every_module_imports_with_little_installed(tmp_path):
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CODE], cwd=root, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    files = {file.stem for file in (root / "stylegan").glob("*.py")} - {"__init__"}
+    assert set(done.stdout.split()) == files
