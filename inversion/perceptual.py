@@ -15,11 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import ShapeError, UnknownNameError, UsageError
-from stylegan.checkpoint import load_strictly, read_safetensors
-from weights.embedded import TRUNK, trunk_path
+from inversion.trunk import enlarge_small, load_trunk, sum_of_taps, unit_length
 
 TRUNKS = ("embedded", "vgg", "alex", "squeeze")
-SMALLEST = 64  # pixels; smaller pictures are enlarged, or the last features would be a single cell
 LARGEST = 256  # pixels; larger pictures are reduced, as the published projectors do
 
 
@@ -47,13 +45,11 @@ class PerceptualDistance(nn.Module):
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, R, R].")
         taps = self.net(self.scaling(fit_size(image)))
-        return [_unit_channels(tap) * root for tap, root in zip(taps, self.roots, strict=True)]
+        return [unit_length(tap) * root for tap, root in zip(taps, self.roots, strict=True)]
 
     def between(self, ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
         """Distance of two sets of features, [N]; a mean over positions, a sum over taps, no mean over photos."""
-        return torch.stack(
-            [(a - b).square().sum(dim=(1, 2, 3)) / (a.shape[2] * a.shape[3]) for a, b in zip(ours, theirs, strict=True)]
-        ).sum(dim=0)
+        return sum_of_taps([(a - b).square() for a, b in zip(ours, theirs, strict=True)])
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance of two batches of pictures in [-1, 1], [N]."""
@@ -62,12 +58,9 @@ class PerceptualDistance(nn.Module):
 
 def fit_size(image: Tensor) -> Tensor:
     """Enlarge pictures under 64 px bilinearly, reduce pictures over 256 px by area."""
-    side = image.shape[-1]
-    if side < SMALLEST:
-        return F.interpolate(image, size=(SMALLEST, SMALLEST), mode="bilinear", align_corners=False)
-    if side > LARGEST:
+    if image.shape[-1] > LARGEST:
         return F.interpolate(image, size=(LARGEST, LARGEST), mode="area")
-    return image
+    return enlarge_small(image)
 
 
 def load_perceptual(name: str = "embedded", device: torch.device | None = None) -> PerceptualDistance:
@@ -89,18 +82,15 @@ def load_perceptual(name: str = "embedded", device: torch.device | None = None) 
 
 @functools.lru_cache(maxsize=4)
 def _load_embedded(device: str) -> PerceptualDistance:
+    trunk = load_trunk()
     model = _silent_lpips()
-    tensors, metadata = read_safetensors(trunk_path())
-    by_number = {name.split(".", 1)[1]: tensor for name, tensor in tensors.items()}  # features.0.weight -> 0.weight
-    sliced = {
-        f"{part}.{number}": by_number.pop(number)
-        for part, number in (name.split(".", 1) for name in model.net.state_dict())
-        if number in by_number
-    }
-    load_strictly(model.net, sliced | by_number, trunk_path())
+    weights = trunk.features.state_dict()
+    # lpips cuts the trunk into slices and keeps the layers' numbers: features.3.x is slice2.3.x there.
+    sliced = {name: weights[name.split(".", 1)[1]] for name in model.net.state_dict()}
+    model.net.load_state_dict(sliced, strict=True)
     for head in model.lins:
-        nn.init.constant_(head.model[-1].weight, float(metadata.get("head", 1.0)))
-    return PerceptualDistance(model, TRUNK).eval().requires_grad_(False).to(device)
+        nn.init.ones_(head.model[-1].weight)
+    return PerceptualDistance(model, trunk.name).eval().requires_grad_(False).to(device)
 
 
 def _silent_lpips() -> Any:
@@ -111,10 +101,3 @@ def _silent_lpips() -> Any:
         import lpips
 
         return lpips.LPIPS(net="squeeze", pnet_rand=True, pretrained=False, verbose=False)
-
-
-def _unit_channels(tap: Tensor) -> Tensor:
-    """Scale the channels at each position to unit length, as lpips.normalize_tensor does."""
-    # The root of zero has an infinite gradient, and dead positions do occur; the floor keeps it finite.
-    length = tap.square().sum(dim=1, keepdim=True).clamp(min=1e-20).sqrt()
-    return tap / (length + 1e-10)

@@ -177,7 +177,7 @@ def _start_log(file: Path, kimg: float) -> None:
     """Keep the lines up to where the run starts; a killed run has written some after its last state."""
     with output_errors(file):
         lines = file.read_text().splitlines() if file.exists() else []
-    kept = [line for line in lines if _kimg_of(line) <= kimg] if kimg else []
+    kept = [line for line in lines if _kimg_of(line) <= kimg]
     write_bytes(file, "".join(f"{line}\n" for line in kept).encode())
 
 
