@@ -49,7 +49,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             temporary.touch(exist_ok=False)
+            permissions = temporary.stat().st_mode & 0o777
             yield temporary
+            if temporary.stat().st_mode & 0o777 != permissions:  # safetensors puts a private file in its place
+                temporary.chmod(permissions)
             temporary.replace(path)
     finally:
         with suppress(OSError):  # the folder may be what was wrong, and that is already on its way up

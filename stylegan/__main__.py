@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from tqdm import tqdm
 
 from core.alignment import Alignment
 from core.command import RelatentCommand
 from core.device import pick_device
 from core.errors import UsageError
+from stylegan.checkpoint import network_id, read_provenance, save_generator
 from stylegan.dataset import ImageDataset
 from stylegan.discriminator import DiscriminatorConfig
 from stylegan.generator import RESOLUTIONS, GeneratorConfig
+from stylegan.loading import find_network, load
 from stylegan.loss import GameRules
 from stylegan.run import STATE_FILE, Schedule, train
 from stylegan.settings import PRECISIONS, TrainingSettings
-from stylegan.state import read_settings
+from stylegan.state import compact_state, read_settings
 from stylegan.synthesis import STYLE_METHODS, StyleMethod
 from stylegan.trainer import Tick
 
@@ -62,6 +65,8 @@ def main() -> None:
 @option("--ema-kimg", type=NOT_NEGATIVE, help="Half-life of the average.  [default: batch * 10 / 32]")
 @option("--flip/--no-flip", default=True, help="Mirror half of the real pictures.")
 @option("--augment", type=SHARE, default=0.3, help="Probability of each DiffAugment change.")
+@option("--ada", is_flag=True, help="Adaptive augmentation: blits, geometry, colour, as strong as needed.")
+@option("--path-length", type=NOT_NEGATIVE, default=0.0, help="Weight of path-length regularisation; 2 as published.")
 @option("--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the features.")
 @option("--compile/--no-compile", default=False, help="Use torch.compile.")
 @option("--tick", type=POSITIVE, default=4, help="Thousands of pictures between lines of the log.")
@@ -102,6 +107,40 @@ def train_command(
     click.echo(f"network: {network}")
 
 
+@main.command("curves", cls=RelatentCommand)
+@click.argument("outdir", type=FILE)
+def curves_command(outdir: Path) -> None:
+    """Draw the curves of the run in OUTDIR as curves.png and say in plain words how it stands."""
+    from stylegan.diagnosis import write_curves
+
+    path, text = write_curves(outdir)
+    click.echo(f"{text}\n{path}")
+
+
+@main.command("export", cls=RelatentCommand)
+@click.argument("network")
+@click.argument("out", type=FILE)
+@option("--name", help="What the network is called.  [default: as before]")
+@option("--half/--full", default=True, help="Half precision, or float32.")
+def export_command(network: str, out: Path, name: str | None, half: bool) -> None:
+    """Write NETWORK, a name or file, to OUT in Relatent's own format, ready to be shared."""
+    source = find_network(network)
+    generator = load(network)
+    generator.name = name or generator.name
+    dtype = torch.float16 if half else torch.float32
+    save_generator(generator, out, provenance=read_provenance(source), dtype=dtype)
+    click.echo(f"{out}: {network_id(load(out))}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+@main.command("compact", cls=RelatentCommand)
+@click.argument("state", type=FILE)
+@click.argument("out", type=FILE)
+def compact_command(state: Path, out: Path) -> None:
+    """Write a training STATE in half precision to OUT; a run resumed from it is close, not bit-exact."""
+    compact_state(state, out)
+    click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
 def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
     """The state file to go on from, or None for a new run; never one whose results would overwrite another's.
 
@@ -139,6 +178,8 @@ def settings_from_options(
     ema_kimg: float | None,
     flip: bool,
     augment: float,
+    ada: bool,
+    path_length: float,
     precision: str,
     compile: bool,
     seed: int,
@@ -172,12 +213,14 @@ def settings_from_options(
         rules=GameRules(
             r1_gamma=0.0002 * side**2 / batch if gamma is None else gamma,
             mixing_probability=mixing_prob,
+            path_length_weight=path_length,
         ),
         batch=batch,
         learning_rate=lr,
         ema_kimg=batch * 10 / 32 if ema_kimg is None else ema_kimg,
         flip=flip,
         augment_strength=augment,
+        ada=ada,
         precision=precision,
         compile=compile,
         seed=seed,

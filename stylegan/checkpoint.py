@@ -110,6 +110,12 @@ def load_generator(path: Path) -> Generator:
     return generator.eval().requires_grad_(False)
 
 
+def read_provenance(path: Path) -> Provenance:
+    """What a network's file says of where it comes from."""
+    _, metadata = read_safetensors(path)
+    return Provenance(**{field.name: metadata.get(field.name, "") for field in dataclasses.fields(Provenance)})
+
+
 def _check_fingerprint(generator: Generator, claimed: str, path: Path) -> None:
     """Flipped bits are the one kind of damage that a safetensors file does not show by itself."""
     found = fingerprint(generator)

@@ -20,12 +20,13 @@ def load(name_or_file: str | Path) -> Generator:
         UnknownNameError: neither a known name nor an existing file.
         CheckpointError: a file that cannot be read as a network.
     """
-    generator = load_generator(_find(str(name_or_file)))
+    generator = load_generator(find_network(str(name_or_file)))
     generator.file = str(name_or_file)
     return generator
 
 
-def _find(text: str) -> Path:
+def find_network(text: str) -> Path:
+    """The file that a network's name or path stands for; raises as :func:`load` does."""
     if text in network_names():
         return network_path(text)
     path = Path(text)

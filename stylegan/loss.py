@@ -20,16 +20,22 @@ class GameRules:
         r1_gamma: weight of the R1 penalty; about 0.0002 R^2 / batch.
         r1_interval: steps between penalties; each counts for all the steps it stands for.
         mixing_probability: share of samples drawn from two latents with a random crossover.
+        path_length_weight: weight of path-length regularisation; 0 for none, 2 as published.
+        path_length_interval: steps between its turns.
     """
 
     r1_gamma: float
     r1_interval: int = 16
     mixing_probability: float = 0.9
+    path_length_weight: float = 0.0
+    path_length_interval: int = 8
 
     def __post_init__(self) -> None:
         require_number("r1_gamma", self.r1_gamma, 0)
         require_whole("r1_interval", self.r1_interval, 1, 10**6)
         require_number("mixing_probability", self.mixing_probability, 0, 1)
+        require_number("path_length_weight", self.path_length_weight, 0)
+        require_whole("path_length_interval", self.path_length_interval, 1, 10**6)
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
@@ -63,3 +69,18 @@ def mixed_ws(generator: Generator, z: Tensor, c: Tensor | None, probability: flo
     crossover = torch.where(torch.rand(n, 1, device=z.device) < probability, crossover, count)
     keep = torch.arange(count, device=z.device)[None] < crossover
     return torch.where(keep[:, :, None], first[:, None], second[:, None])
+
+
+def path_lengths(image: Tensor, ws: Tensor) -> Tensor:
+    """How far the picture moves for a step in w, [N] (Karras et al. 2020, eq. 4).
+
+    The norm of the Jacobian's transpose times white noise, whose scale makes the norm independent of
+    the picture's size; a mean over the layers' latents.
+
+    Args:
+        image: [N, 3, R, R], drawn from ``ws`` with gradients on.
+        ws: [N, L, w_dim].
+    """
+    noise = torch.randn_like(image) / (image.shape[2] * image.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad((image * noise).sum(), ws, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()

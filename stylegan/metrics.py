@@ -48,7 +48,7 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
 def mean_pairwise_distance(images: Tensor) -> float:
     """Root mean squared difference of two different pictures of a set [N, 3, R, R]; near 0 is collapse."""
-    flat = images.flatten(1).double()
+    flat = images.detach().flatten(1).double()
     n = len(flat)
     # The mean over ordered pairs of |x - y|^2 is twice the variance, with n / (n - 1) for pairs of two.
     return float((2 * flat.var(dim=0, correction=0).mean() * n / (n - 1)).sqrt())

@@ -36,6 +36,7 @@ class TrainingSettings:
         ema_rampup: the half-life is at most this share of the pictures seen so far; 0 for no ramp.
         flip: mirror half of the real pictures.
         augment_strength: probability of each DiffAugment change; 0 for none.
+        ada: adaptive augmentation beside it, whose strength follows the discriminator.
         precision: of the features, "float32", "bfloat16" or "float16".
         compile: hand both networks to torch.compile.
         seed: of everything random; a step's randomness depends on the seed and the step alone.
@@ -56,6 +57,7 @@ class TrainingSettings:
     ema_rampup: float = 0.05
     flip: bool = True
     augment_strength: float = 0.3
+    ada: bool = False
     precision: str = "float32"
     compile: bool = False
     seed: int = 0
@@ -73,6 +75,8 @@ class TrainingSettings:
         for name in ("ema_kimg", "ema_rampup"):
             require_number(name, getattr(self, name), 0)
         require_number("augment_strength", self.augment_strength, 0, 1)
+        if type(self.ada) is not bool:
+            raise UsageError(f"ada is {shown(self.ada)}; expected true or false.")
         require_whole("seed", self.seed, -(2**63), 2**63)
         check_alignment(self.alignment)
         if self.precision not in PRECISIONS:

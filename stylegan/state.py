@@ -38,9 +38,23 @@ def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
         "settings": trainer.settings.to_json(),
         "step": str(trainer.step),
         "seconds": str(trainer.seconds),
+        "augment": repr(trainer.strength.p),
+        "path_mean": repr(float(trainer.path_mean)),
     }
     with atomic_file(path) as temporary:
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, metadata=metadata)
+
+
+def compact_state(path: Path, out: Path) -> None:
+    """Write a saved state again in half precision, at about half the size.
+
+    Raises:
+        CheckpointError: ``path`` is not the state of a training run.
+    """
+    tensors, metadata = _read(path)
+    half = {k: v.bfloat16() if k.startswith(tuple(MOMENTS)) else v.half() for k, v in tensors.items()}
+    with atomic_file(out) as temporary:
+        save_file(half, temporary, metadata=metadata)
 
 
 def read_settings(path: Path) -> TrainingSettings:
@@ -70,6 +84,8 @@ def load_state(trainer: Trainer, path: Path) -> None:
         module = getattr(trainer, network)
         load_strictly(module, {k: v.to(trainer.device) for k, v in groups[network].items()}, path)
     trainer.step, trainer.seconds = _progress(metadata, path)
+    trainer.strength.p = _number(metadata, "augment", 1.0, path)
+    trainer.path_mean.fill_(_number(metadata, "path_mean", 1e9, path))
     for key, (network, optimizer) in MOMENTS.items():
         _restore_moments(getattr(trainer, network), getattr(trainer, optimizer), groups[key], trainer.step, path)
 
@@ -90,6 +106,16 @@ def _progress(metadata: dict[str, str], path: Path) -> tuple[int, float]:
     except (KeyError, ValueError, UsageError) as error:
         raise CheckpointError(f"{path} does not say how far its training run is: {error!s:.300}") from error
     return step, seconds
+
+
+def _number(metadata: dict[str, str], name: str, high: float, path: Path) -> float:
+    """A figure of the state from 0 to ``high``; 0 where an older file lacks it."""
+    try:
+        value = float(metadata.get(name, "0"))
+        require_number(name, value, 0, high)
+    except (ValueError, UsageError) as error:
+        raise CheckpointError(f"{path} has an unusable {name}: {error!s:.300}") from error
+    return value
 
 
 def _moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -20,10 +20,15 @@ from torch import Tensor, nn
 from core.device import synchronize
 from core.images import from_uint8
 from stylegan import loss as game
+from stylegan.ada import AugmentationStrength, ada_augment
 from stylegan.augment import diff_augment, random_flip
 from stylegan.discriminator import Discriminator
 from stylegan.generator import Generator
+from stylegan.metrics import mean_pairwise_distance
 from stylegan.settings import TrainingSettings
+
+ADA_INTERVAL = 4  # steps between adjustments of the adaptive augmentation
+PATH_MEAN_WEIGHT = 0.01  # of a new batch in the running mean of path lengths
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,10 @@ class Tick:
         r1: mean squared gradient at real pictures.
         real_accuracy: share of real pictures the discriminator called real.
         fake_accuracy: share of generated pictures it called generated.
+        pairwise_real: root mean squared difference of two real pictures of the last batch.
+        pairwise_fake: the same of generated pictures; far smaller is collapse.
+        augment: probability of adaptive augmentation at the end of the tick.
+        path_length: running mean of how far pictures move for a step in w; 0 without that regularisation.
         memory_mb: peak memory, of the device or else of the process.
     """
 
@@ -50,6 +59,10 @@ class Tick:
     r1: float
     real_accuracy: float
     fake_accuracy: float
+    pairwise_real: float
+    pairwise_fake: float
+    augment: float
+    path_length: float
     memory_mb: float
 
 
@@ -75,10 +88,14 @@ class Trainer:
             self.discriminator = Discriminator(settings.discriminator).to(device)
         self.generator = generator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.optimizer_g = _adam(self.generator, settings.learning_rate)
-        # R1 acts on one step in r1_interval; the published correction keeps Adam's pace (appendix B).
-        ratio = settings.rules.r1_interval / (settings.rules.r1_interval + 1)
-        self.optimizer_d = _adam(self.discriminator, settings.learning_rate, ratio)
+        # A penalty acts on one step in its interval; the published correction keeps Adam's pace (appendix B).
+        rules = settings.rules
+        interval_g = rules.path_length_interval if rules.path_length_weight else None
+        self.optimizer_g = _adam(self.generator, settings.learning_rate, interval_g)
+        self.optimizer_d = _adam(self.discriminator, settings.learning_rate, rules.r1_interval)
+        self.strength = AugmentationStrength()
+        self.path_mean = torch.zeros([], device=device)
+        self._last_pairs = (0.0, 0.0)
         self.step = 0
         self.seconds = 0.0
         self._totals = torch.zeros(6, device=device, dtype=torch.float64)
@@ -94,15 +111,18 @@ class Trainer:
         self._totals.zero_()
         steps = max(1, -(-images // self.settings.batch))  # rounded up, or a last tick would be left for the rest
         started = time.perf_counter()
-        for _ in range(steps):
-            self.train_step()
+        for number in range(1, steps + 1):
+            self.train_step(compare=number == steps)
         synchronize(self.device)
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
         return self._report(steps, elapsed)
 
-    def train_step(self) -> None:
-        """One step of each network. The generated batch serves both, which saves a forward pass."""
+    def train_step(self, compare: bool = False) -> None:
+        """One step of each network. The generated batch serves both, which saves a forward pass.
+
+        ``compare`` also takes the pairwise distances of the batch for the report.
+        """
         settings = self.settings
         with seeded(settings.seed, self.step, self.device):
             real, c = self._real_batch()
@@ -110,7 +130,9 @@ class Trainer:
             ws = game.mixed_ws(self.generator, z, c, settings.rules.mixing_probability)
             fake = self._synthesise(ws, "random", dtype=self.dtype)
             self._step_discriminator(real, fake.detach(), c)
-            self._step_generator(fake, c)
+            self._step_generator(fake, z, c)
+        if compare and settings.batch > 1:
+            self._last_pairs = mean_pairwise_distance(real), mean_pairwise_distance(fake.detach())
         self._update_average()
         self.step += 1
 
@@ -132,20 +154,36 @@ class Trainer:
         total.backward()
         self.optimizer_d.step()
         self._totals[1] += losses.detach().mean()
+        signs = real_logits.detach().sign().mean()
+        if self.settings.ada and (self.step + 1) % ADA_INTERVAL == 0:  # reading the signs waits for the device
+            self.strength.update(float(signs), ADA_INTERVAL * self.settings.batch)
         self._totals[3] += (real_logits.detach() > 0).double().mean()
         self._totals[4] += (fake_logits.detach() < 0).double().mean()
 
-    def _step_generator(self, fake: Tensor, c: Tensor | None) -> None:
+    def _step_generator(self, fake: Tensor, z: Tensor, c: Tensor | None) -> None:
+        rules = self.settings.rules
         self.discriminator.requires_grad_(False)
         losses = game.generator_loss(self._logits(fake, c))
         self.optimizer_g.zero_grad(set_to_none=True)
         losses.mean().backward()
+        if rules.path_length_weight and self.step % rules.path_length_interval == 0:
+            penalty = self._path_length_penalty(z, c)
+            (penalty * (rules.path_length_weight * rules.path_length_interval)).backward()
         self.optimizer_g.step()
         self._totals[0] += losses.detach().mean()
 
+    def _path_length_penalty(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """Squared deviation of path lengths from their running mean, on half the batch to spare memory."""
+        half = slice(max(1, len(z) // 2))
+        ws = self.generator.mapping(z[half], None if c is None else c[half])
+        # Twice differentiated, so in full precision and not compiled.
+        lengths = game.path_lengths(self.generator.synthesis(ws, "random"), ws)
+        self.path_mean = self.path_mean.lerp(lengths.detach().mean(), PATH_MEAN_WEIGHT)
+        return (lengths - self.path_mean).square().mean()
+
     def _logits(self, image: Tensor, c: Tensor | None, exact: bool = False) -> Tensor:
         """``exact`` bypasses torch.compile, which cannot differentiate twice."""
-        image = diff_augment(image, self.settings.augment_strength)
+        image = ada_augment(diff_augment(image, self.settings.augment_strength), self.strength.p)
         judge = self.discriminator if exact else self._judge
         return judge(image, c, dtype=self.dtype)
 
@@ -188,6 +226,10 @@ class Trainer:
             r1=round(totals[2] / max(totals[5], 1), 5),
             real_accuracy=round(totals[3] / steps, 4),
             fake_accuracy=round(totals[4] / steps, 4),
+            pairwise_real=round(self._last_pairs[0], 4),
+            pairwise_fake=round(self._last_pairs[1], 4),
+            augment=round(self.strength.p, 4),
+            path_length=round(float(self.path_mean), 4),
             memory_mb=round(_peak_memory(self.device)),
         )
 
@@ -213,7 +255,8 @@ def _mix(seed: int, number: int, purpose: str) -> int:
     return int.from_bytes(digest[:7], "little")
 
 
-def _adam(network: nn.Module, learning_rate: float, ratio: float = 1.0) -> torch.optim.Adam:
+def _adam(network: nn.Module, learning_rate: float, interval: int | None) -> torch.optim.Adam:
+    ratio = 1.0 if interval is None else interval / (interval + 1)
     return torch.optim.Adam(
         network.parameters(), lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True
     )

@@ -71,3 +71,13 @@ def tiny_trainer(tiny_settings):
         return Trainer(tiny_settings(**changes), images, torch.arange(20) % 3, CPU)
 
     return make
+
+
+@pytest.fixture
+def network(tiny_generator, tmp_path):
+    """The tiny generator's file, to read or to spoil."""
+    from stylegan import save_generator
+
+    path = tmp_path / "network.safetensors"
+    save_generator(tiny_generator, path)
+    return path

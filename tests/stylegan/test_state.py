@@ -7,8 +7,8 @@ import json
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from spoiling import header_of, rewrite
 
 from core.errors import CheckpointError, UsageError
 from stylegan.settings import TrainingSettings
@@ -24,14 +24,11 @@ def losses_of(tick):
     return dataclasses.replace(tick, seconds=0, seconds_per_kimg=0, memory_mb=0)
 
 
-def rewrite(path, change=None, **header):
-    with safe_open(path, framework="pt") as file:
-        fields = {**file.metadata(), **header}
+def changed(path, change):
+    """The same file after ``change`` has been let loose on its tensors."""
     tensors = load_file(path)
-    if change:
-        change(tensors)
-    save_file(tensors, path, metadata={k: v for k, v in fields.items() if v is not None})
-    return path
+    change(tensors)
+    return rewrite(path, tensors)
 
 
 @pytest.fixture
@@ -99,8 +96,7 @@ class TestResume:
         for group, network in (("moments_g", "generator"), ("moments_d", "discriminator")):
             names = {name.partition(".")[2] for name in tensors if name.startswith(f"{group}.")}
             assert names == {name for name, _ in getattr(trainer, network).named_parameters()}
-        with safe_open(state, framework="pt") as file:
-            header = file.metadata()
+        header = header_of(state)
         assert header.keys() == {"format", "settings", "step", "seconds"}
         assert header["format"] == "relatent-training-1"
         assert "mapping.layers.0.weight" in dict(trainer.generator.named_parameters())
@@ -145,22 +141,22 @@ class TestBadStates:
         def drop(tensors):
             del tensors[next(name for name in tensors if name.startswith(f"{group}."))]
 
-        self.refused(tiny_trainer, rewrite(state, drop), "do not fit|does not fit")
+        self.refused(tiny_trainer, changed(state, drop), "do not fit|does not fit")
 
     def test_unexpected_parts(self, tiny_trainer, state):
         self.refused(
-            tiny_trainer, rewrite(state, lambda t: t.update(extra=torch.zeros(1))), "unexpected tensor 'extra'"
+            tiny_trainer, changed(state, lambda t: t.update(extra=torch.zeros(1))), "unexpected tensor 'extra'"
         )
-        rewrite(state, lambda t: t.pop("extra"))
-        rewrite(state, lambda t: t.update({"moments_g.extra": torch.zeros(1)}))
+        changed(state, lambda t: t.pop("extra"))
+        changed(state, lambda t: t.update({"moments_g.extra": torch.zeros(1)}))
         self.refused(tiny_trainer, state, "moments do not fit")
 
     def test_moment_of_another_shape(self, tiny_trainer, state):
-        rewrite(state, lambda t: t.update({"moments_d.out.bias": torch.zeros(2)}))
+        changed(state, lambda t: t.update({"moments_d.out.bias": torch.zeros(2)}))
         self.refused(tiny_trainer, state, "moments do not fit")
 
     def test_not_finite(self, tiny_trainer, state):
-        rewrite(state, lambda t: t["moments_d.out.bias"].fill_(torch.nan))
+        changed(state, lambda t: t["moments_d.out.bias"].fill_(torch.nan))
         self.refused(tiny_trainer, state, "not finite")
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from safetensors import safe_open
+from safetensors.torch import load_file
+from spoiling import header_of
 
 from core.errors import DatasetError, UsageError
 from stylegan import load, run
@@ -58,13 +59,8 @@ def log_of(outdir, without=frozenset()):
     return [{k: v for k, v in json.loads(line).items() if k not in without} for line in lines]
 
 
-def tensors_of(path):
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-
-
 def equal_tensors(first, second):
-    first, second = tensors_of(first), tensors_of(second)
+    first, second = load_file(first), load_file(second)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -97,13 +93,12 @@ class TestWhatItWrites:
         assert generator(torch.randn(1, 8)).shape == (1, 3, 8, 8)
         assert (generator.name, generator.resolution, generator.num_ws) == ("new", 8, 4)
         assert (generator.alignment.scale, generator.alignment.shift) == (0.62, 0.08)
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata()
+        header = header_of(path)
         assert (header["licence"], header["attribution"]) == ("CC BY", "Somebody")
         assert "12 pictures" in header["origin"]
         w = generator.mapping.map(torch.randn(10_000, 8, generator=torch.Generator().manual_seed(123)))
         assert torch.allclose(generator.w_avg, w.mean(dim=0), atol=1e-6)
-        state = tensors_of(tmp_path / "run" / "training-state.safetensors")
+        state = load_file(tmp_path / "run" / "training-state.safetensors")
         for name, tensor in generator.state_dict().items():
             assert torch.equal(tensor, state[f"average.{name}"]), name
         moved = "synthesis.blocks.8.conv1.weight"
