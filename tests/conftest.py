@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 for name in ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"):  # some are read on import
     os.environ[name] = str(Path(tempfile.gettempdir()) / "relatent-test-cache" / name)
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # tiny networks gain nothing from more, and lose much on a busy machine
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ TINY = shlex.split(
 )
 CLOCK = {"seconds", "seconds_per_kimg", "memory_mb"}
 LOG_KEYS = {"kimg", "loss_g", "loss_d", "r1", "real_accuracy", "fake_accuracy", *CLOCK}
+LOG_KEYS |= {"pairwise_real", "pairwise_fake", "augment", "path_length"}
 
 
 def command(*args):
@@ -340,9 +341,9 @@ class TestMistakes:
         before = (tmp_path / "training-state.safetensors").read_bytes()
         original = Trainer.train_step
 
-        def diverge(trainer):
+        def diverge(trainer, **options):
             trainer.generator.mapping.layers[0].bias.data.fill_(torch.nan)
-            original(trainer)
+            original(trainer, **options)
 
         monkeypatch.setattr(Trainer, "train_step", diverge)
         error = refused(1, "--outdir", tmp_path, "--resume", "--kimg", 1, *TINY)
@@ -352,7 +353,7 @@ class TestMistakes:
         assert len(log_of(tmp_path)) == 2
 
     def test_interrupt(self, picture_folder, tmp_path, monkeypatch):
-        def interrupt(_trainer):
+        def interrupt(_trainer, **_options):
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Trainer, "train_step", interrupt)

@@ -55,8 +55,8 @@ class TestSteps:
         after = parameters(trainer, "generator")
         assert all(torch.equal(before[name], after[name]) for name in before)
         judge = {name: value.detach().clone() for name, value in parameters(trainer, "discriminator").items()}
-        fake = trainer.generator(torch.randn(4, 8))
-        trainer._step_generator(fake, None)
+        z = torch.randn(4, 8)
+        trainer._step_generator(trainer.generator(z), z, None)
         assert all(torch.equal(judge[name], value) for name, value in parameters(trainer, "discriminator").items())
         assert any(not torch.equal(before[name], after[name]) for name in before)
 
