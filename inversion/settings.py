@@ -32,7 +32,7 @@ class OptimiserSettings:
     """
 
     space: str = "w+"
-    num_steps: int = 200
+    num_steps: int = 300
     learning_rate: float = 0.1
     rampup: float = 0.05
     rampdown: float = 0.25
@@ -54,11 +54,10 @@ PAPER = OptimiserSettings(space="w", num_steps=1000, keep_best=False)
 
 BALANCED = OptimiserSettings(
     space="w+",
-    num_steps=200,
-    learning_rate=0.05,
+    num_steps=300,
     latent_noise=0.02,
     latent_noise_ramp=0.5,
-    weights=LossWeights(pixels=1.0, delta=0.01),
+    weights=LossWeights(pixels=5.0, delta=0.1),
 )
 
 PRESETS: dict[str, OptimiserSettings] = {"balanced": BALANCED, "paper": PAPER}

@@ -1,0 +1,103 @@
+"""The command line of `python -m inversion`: parse and call."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from core.command import RelatentCommand
+from core.device import pick_device
+from core.errors import UsageError
+from inversion.trunk_trainer import PRECISIONS, TrunkSettings, TrunkTick
+from inversion.trunk_training import read_settings, state_path, train_trunk
+from stylegan.run import Schedule
+
+BAR = "{l_bar}{bar}| {n:g}/{total:g} kimg [{elapsed}<{remaining}{postfix}]"
+
+
+@click.group()
+def main() -> None:
+    """Make what inversion needs. Photos are inverted by `python -m inversion.project`."""
+
+
+@main.command("train-trunk", cls=RelatentCommand)
+@click.option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of pictures; cut to squares of 128 px.")
+@click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
+@click.option("--teacher", metavar="FILE", help="Safetensors file of SqueezeNet 1.1's features, torchvision's names.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The trunk's file.")
+@click.option(
+    "--kimg",
+    type=click.FloatRange(min=0),
+    default=130,
+    show_default=True,
+    help="Thousands of pictures to train on, from the very start.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
+@click.option("--name", default="faces-trunk", show_default=True, help="What the trunk is called in reports.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures a step at 64 px; fewer larger."
+)
+@click.option(
+    "--lr",
+    type=click.FloatRange(min=0),
+    default=0.015,
+    show_default=True,
+    help="Highest learning rate, of the filters.",
+)
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True, help="Of the features."
+)
+@click.option("--licence", default="", help="Kept in the trunk's file.")
+@click.option("--attribution", default="", help="Kept in the trunk's file.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
+def train_trunk_command(
+    out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
+) -> None:
+    """Teach a fresh SqueezeNet 1.1 a teacher's features: the perceptual trunk that ships with Relatent.
+
+    Writes the trunk, a state to go on from and a log beside it. A resumed run keeps the settings it was started with,
+    but for --kimg, and for --data and --teacher where given.
+    """
+    where = pick_device(device)
+    if not resume and state_path(out).exists():
+        raise UsageError(
+            f"{state_path(out)} already holds a run. Add --resume to go on with it, or choose another --out."
+        )
+    settings = settings_from_options(read_settings(state_path(out)) if resume else None, **options)
+    if dry_run:
+        click.echo(settings.to_json())
+        return
+    schedule = Schedule(kimg=kimg, tick_kimg=1, snapshot_ticks=5)
+    bars: list[tqdm] = []
+
+    def show(now: TrunkTick) -> None:
+        if not bars:  # the first tick comes after the data were read, whose own bar is gone by then
+            bars.append(tqdm(total=max(round(kimg, 3), now.kimg), unit="kimg", bar_format=BAR))
+        bars[0].set_postfix_str(f" loss {now.loss:.4f} {now.seconds_per_kimg:.1f} s/kimg", False)
+        bars[0].n = min(now.kimg, bars[0].total)
+        bars[0].refresh()
+
+    written = train_trunk(settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True)
+    for bar in bars:
+        bar.close()
+    click.echo(f"trunk: {written}")
+
+
+def settings_from_options(saved: TrunkSettings | None, **o) -> TrunkSettings:  # type: ignore[no-untyped-def]
+    """The settings the options describe, or those of a run to go on with, whose files may have moved."""
+    if saved is not None:
+        moved = {key: o[key] for key in ("data", "data_folder", "teacher") if o[key]}
+        return dataclasses.replace(saved, **moved)
+    for flag in ("data", "teacher"):
+        if not o[flag]:
+            raise UsageError(f"--{flag} is missing; see python -m inversion train-trunk --help.")
+    return TrunkSettings(learning_rate=o.pop("lr"), **o)
+
+
+if __name__ == "__main__":
+    main()

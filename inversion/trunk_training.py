@@ -1,0 +1,167 @@
+"""A trunk's training on disk: what it writes, when, and how it is taken up again. For `--out trunk.safetensors`:
+
+trunk.safetensors          the averaged student in half precision, replaced at each snapshot
+trunk.state.safetensors    everything needed to go on, replaced with it
+trunk.log.jsonl            one line a tick
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from core.errors import CheckpointError
+from core.files import output_errors, write_bytes
+from inversion.trunk import FORMAT
+from inversion.trunk_trainer import TrunkSettings, TrunkTick, TrunkTrainer
+from stylegan.checkpoint import load_strictly, read_safetensors
+from stylegan.dataset import ImageDataset
+from stylegan.run import Schedule
+
+STATE_FORMAT = "relatent-trunk-training-1"
+SOURCE_SIZE = 128  # pixels of the pictures that crops are cut from
+
+
+def train_trunk(
+    settings: TrunkSettings,
+    out: Path,
+    schedule: Schedule,
+    *,
+    device: torch.device,
+    resume: bool = False,
+    on_tick: Callable[[TrunkTick], None] | None = None,
+    progress: bool = False,
+) -> Path:
+    """Train, or go on training, and return the path of the trunk written.
+
+    Args:
+        settings: the run's choices.
+        out: the trunk's file; its state and log lie beside it.
+        schedule: when to stop and when to write; its length also sets the pace of the learning rate.
+        device: where to compute.
+        resume: go on from the state beside ``out``.
+        on_tick: called with each line of the log.
+        progress: show a bar while reading the data.
+
+    Raises:
+        DatasetError: unusable data.
+        CheckpointError: unusable teacher or state.
+        OutputError: results cannot be written.
+    """
+    images = ImageDataset(Path(settings.data), SOURCE_SIZE, settings.data_folder).load(progress)
+    trainer = TrunkTrainer(settings, images, schedule.kimg, device)
+    if resume:
+        load_state(trainer, state_path(out))
+    ticks = 0
+    while not trainer.done:
+        tick = trainer.run_tick(round(schedule.tick_kimg * 1000))
+        ticks += 1
+        _append(out.with_suffix(".log.jsonl"), json.dumps(dataclasses.asdict(tick)))
+        if on_tick:
+            on_tick(tick)
+        if ticks % schedule.snapshot_ticks == 0 and not trainer.done:
+            save_trunk(trainer, out)
+            save_state(trainer, state_path(out))
+    save_trunk(trainer, out)
+    save_state(trainer, state_path(out))
+    return out
+
+
+def _append(path: Path, line: str) -> None:
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as log:
+            log.write(line + "\n")
+
+
+def state_path(out: Path) -> Path:
+    """Where the state of the run that writes ``out`` lies."""
+    return out.with_suffix(".state.safetensors")
+
+
+def save_trunk(trainer: TrunkTrainer, path: Path) -> None:
+    """Write the averaged student in half precision."""
+    settings = trainer.settings
+    metadata = {
+        "format": FORMAT,
+        "name": settings.name,
+        "head": "1",
+        "licence": settings.licence,
+        "attribution": settings.attribution,
+        "origin": (
+            f"trained on {trainer.images_seen} pictures by python -m inversion train-trunk "
+            f"--data-folder {settings.data_folder} --kimg {trainer.total_images / 1000:g} --batch {settings.batch} "
+            f"--lr {settings.learning_rate:g} --precision {settings.precision} --seed {settings.seed}"
+        ),
+    }
+    tensors = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in trainer.average.state_dict().items()}
+    write_bytes(path, save(tensors, metadata=metadata))
+
+
+def save_state(trainer: TrunkTrainer, path: Path) -> None:
+    """Write everything needed to go on."""
+    adam = trainer.optimizer.adam.state
+    groups: dict[str, dict[str, Tensor]] = {
+        "student": trainer.student.state_dict(),
+        "average": trainer.average.state_dict(),
+        "momentum": trainer.optimizer.momentum,
+        "first": {name: adam[p]["exp_avg"] for name, p in trainer.optimizer.biases.items() if p in adam},
+        "second": {name: adam[p]["exp_avg_sq"] for name, p in trainer.optimizer.biases.items() if p in adam},
+    }
+    tensors = {f"{group}/{name}": t.detach().cpu().contiguous() for group, g in groups.items() for name, t in g.items()}
+    metadata = {"format": STATE_FORMAT, "settings": trainer.settings.to_json()}
+    metadata |= {key: str(getattr(trainer, key)) for key in ("step", "images_seen", "seconds")}
+    write_bytes(path, save(tensors, metadata=metadata))
+
+
+def read_settings(path: Path) -> TrunkSettings:
+    """The settings a state was saved with.
+
+    Raises:
+        CheckpointError: the file is not the state of a trunk's training.
+    """
+    return TrunkSettings.from_json(_read_state(path)[1].get("settings", ""), path)
+
+
+def load_state(trainer: TrunkTrainer, path: Path) -> None:
+    """Go on from a saved state.
+
+    Raises:
+        CheckpointError: the file is not the state of a trunk's training.
+    """
+    tensors, metadata = _read_state(path)
+    groups: dict[str, dict[str, Tensor]] = {key: {} for key in ("student", "average", "momentum", "first", "second")}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = tensor.to(trainer.device)
+    optimizer = trainer.optimizer
+    moments = {"momentum": optimizer.filters, "first": optimizer.biases, "second": optimizer.biases}
+    for group, parameters in moments.items():
+        if {k: v.shape for k, v in groups[group].items()} != {k: v.shape for k, v in parameters.items()}:
+            raise CheckpointError(f"{path} does not hold the moments of a trunk's filters and biases; start afresh.")
+    load_strictly(trainer.student, groups["student"], path)
+    load_strictly(trainer.average, groups["average"], path)
+    trainer.step, trainer.images_seen = int(metadata["step"]), int(metadata["images_seen"])
+    trainer.seconds = float(metadata["seconds"])
+    for name, momentum in groups["momentum"].items():
+        optimizer.momentum[name].copy_(momentum)
+    for name, bias in optimizer.biases.items():
+        optimizer.adam.state[bias] = {
+            "step": torch.tensor(float(trainer.step), device=trainer.device),
+            "exp_avg": groups["first"][name],
+            "exp_avg_sq": groups["second"][name],
+        }
+
+
+def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors, metadata = read_safetensors(path)
+    numbers = [metadata.get(key, "") for key in ("step", "images_seen", "seconds")]
+    if metadata.get("format") != STATE_FORMAT or not all(text.replace(".", "", 1).isdigit() for text in numbers):
+        raise CheckpointError(f"{path} is not the state of a trunk's training; expected a file NAME.state.safetensors.")
+    return tensors, metadata
