@@ -136,7 +136,10 @@ def export_command(network: str, out: Path, name: str | None, half: bool) -> Non
 @click.argument("state", type=FILE)
 @click.argument("out", type=FILE)
 def compact_command(state: Path, out: Path) -> None:
-    """Write a training STATE in half precision to OUT; a run resumed from it is close, not bit-exact."""
+    """Write a training STATE in half precision to OUT, without the folder its data lay in.
+
+    A run resumed from it is close, not bit-exact, and needs --data.
+    """
     compact_state(state, out)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 

@@ -46,12 +46,14 @@ def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
 
 
 def compact_state(path: Path, out: Path) -> None:
-    """Write a saved state again in half precision, at about half the size.
+    """Write a saved state again to be kept or shared: in half precision, and without the folder of its data.
 
     Raises:
         CheckpointError: ``path`` is not the state of a training run.
     """
     tensors, metadata = _read(path)
+    settings = TrainingSettings.from_json(metadata.get("settings", ""), path)
+    metadata["settings"] = settings.with_data(Path(settings.data).name, settings.data_folder).to_json()
     half = {k: v.bfloat16() if k.startswith(tuple(MOMENTS)) else v.half() for k, v in tensors.items()}
     with atomic_file(out) as temporary:
         save_file(half, temporary, metadata=metadata)

@@ -452,7 +452,7 @@ def test_a_disk_that_is_really_full_and_then_read_only(tmp_path):
 def test_a_writer_that_replaces_the_file_does_not_decide_its_permissions(tmp_path):
     plain = tmp_path / "plain"
     plain.touch()
-    with files.atomic_file(tmp_path / "target") as temporary:
+    with atomic_file(tmp_path / "target") as temporary:
         temporary.unlink()
         temporary.touch(mode=0o600)
     assert (tmp_path / "target").stat().st_mode == plain.stat().st_mode

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from stylegan import Provenance, load, network_id, save_generator
 from stylegan.__main__ import main
+from stylegan.state import read_settings
 
 
 def run(*arguments):
@@ -38,6 +40,23 @@ def test_what_is_no_network_or_state_is_refused(command, tmp_path):
     assert result.exit_code == 1
     assert result.stderr.startswith("error:")
     assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_compact_halves_a_state_and_forgets_where_the_data_lay(tmp_path):
+    data = tmp_path / "secret" / "data"
+    data.mkdir(parents=True)
+    for number in range(8):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(data / f"{number}.png")
+    sizes = ["--resolution", 8, "--channel-base", 64, "--channel-max", 8, "--z-dim", 4, "--w-dim", 4]
+    sizes += ["--mapping-layers", 1, "--batch", 4, "--kimg", 0.008]
+    assert run("train", "--data", data, "--outdir", tmp_path / "run", *sizes).exit_code == 0
+    state, small = tmp_path / "run" / "training-state.safetensors", tmp_path / "small.safetensors"
+    result = run("compact", state, small)
+    assert result.exit_code == 0, result.output
+    assert b"secret" not in small.read_bytes()
+    assert read_settings(small).data == "data"
+    resumed = run("train", "--resume", small, "--data", data, "--outdir", tmp_path / "again", "--kimg", 0.016)
+    assert resumed.exit_code == 0, resumed.output
 
 
 def test_curves_of_a_run(tmp_path):
