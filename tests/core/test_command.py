@@ -190,7 +190,9 @@ def test_in_a_real_process():
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_in_a_real_process():
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), "wait"]
+    # Whoever starts the tests in the background hands an ignored SIGINT down to every process.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", listen + textwrap.dedent(PROGRAM), "wait"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
