@@ -172,7 +172,7 @@ def test_a_rename_that_fails_leaves_things_as_they_were(tmp_path, monkeypatch, w
         with writer(path) as temporary:
             fill(temporary)
     before = names(tmp_path)
-    really = os.replace
+    really = Path.replace
 
     def full(source: Path, target: Path) -> None:
         if Path(target) == path and Path(source).exists() and not restoring:
@@ -181,7 +181,7 @@ def test_a_rename_that_fails_leaves_things_as_they_were(tmp_path, monkeypatch, w
         really(source, target)
 
     restoring: list[int] = []
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OutputError, match="the disk is full"), writer(path) as temporary:
         fill(temporary)
     assert restoring
@@ -194,7 +194,7 @@ def test_an_interrupt_between_the_renames_brings_the_old_back(tmp_path, monkeypa
     path = tmp_path / "me"
     with writer(path) as temporary:
         fill(temporary)
-    really = os.replace
+    really = Path.replace
 
     def interrupted(source: Path, target: Path) -> None:
         if Path(target) == path and not interrupts:
@@ -203,7 +203,7 @@ def test_an_interrupt_between_the_renames_brings_the_old_back(tmp_path, monkeypa
         really(source, target)
 
     interrupts: list[int] = []
-    monkeypatch.setattr(os, "replace", interrupted)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt), writer(path) as temporary:
         pass
     assert names(tmp_path) == ["me"]
