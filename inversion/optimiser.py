@@ -102,7 +102,6 @@ def optimise(
     spread = w_spread(network) if settings.latent_noise else 0.0
     jitter = _JitterSource(latents.w, seed)
     best = BestSoFar(latents)
-    losses = best.losses
     for index in range(settings.num_steps):
         share = index / settings.num_steps
         adam.param_groups[0]["lr"] = settings.learning_rate * learning_rate_factor(share, settings)
@@ -110,7 +109,7 @@ def optimise(
         w = latents.w + jitter.draw() * strength if strength > 0 else latents.w
         drawn = network.synthesis(w.expand(-1, network.num_ws, -1), noise=latents.noise)
         losses = target.terms(drawn, settings.weights)
-        if strength == 0:
+        if strength == 0 and settings.keep_best:
             best.consider(losses.detach(), latents)
         if progress and progress(Step(index + 1, settings.num_steps, losses.detach(), drawn.detach())) is False:
             raise Cancelled(f"cancelled at step {index + 1} of {settings.num_steps}; nothing was written.")
