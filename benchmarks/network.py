@@ -9,21 +9,22 @@ over space: Frechet and kernel distance. The floor is 5,000 training faces again
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.machine import describe
 from core.files import write_bytes
 from core.images import encode_png, from_uint8, grid
-from inversion.trunk import Trunk, load_trunk
 from stylegan import load, network_id
 from stylegan.dataset import ImageDataset
 from stylegan.generator import Generator
 from stylegan.metrics import frechet_distance, kernel_distance, mean_pairwise_distance
+from stylegan.trunk import Trunk, load_trunk
+from stylegan.validation import deep_features, draw_samples
 
 FOLDER = Path(__file__).parent / "results"
 COUNT = 5000
@@ -69,19 +70,14 @@ def real_faces(faces: Path, size: int, folder: str) -> Tensor:
     return from_uint8(ImageDataset(faces, size, folder).load())
 
 
-@torch.no_grad()
-def fakes(generator: Generator, count: int = COUNT, psi: float = 1.0, seed: int = 2024) -> Tensor:
+def fakes(generator: Generator, count: int = COUNT, psi: float = 1.0) -> Tensor:
     """Uncurated faces, float32 [count, 3, R, R], clamped."""
-    ws = generator.mapping.truncate(generator.sample_w(count, seed), psi)
-    chunks = tqdm(ws.split(50), desc="drawing", leave=False)
-    return torch.cat([generator.synthesis(chunk).clamp(-1, 1) for chunk in chunks])
+    return draw_samples(generator, count, psi, bar=partial(tqdm, desc="drawing", leave=False))
 
 
-@torch.no_grad()
 def features(eye: Trunk, images: Tensor) -> Tensor:
     """The trunk's last tap averaged over space, [N, 512]."""
-    chunks = tqdm(images.split(50), desc="looking", leave=False)
-    return torch.cat([eye(chunk)[-1].mean(dim=(2, 3)) for chunk in chunks])
+    return deep_features(eye, images, bar=partial(tqdm, desc="looking", leave=False))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from tqdm import tqdm
 from benchmarks.machine import describe
 from core.files import write_bytes
 from core.images import from_uint8
-from inversion.trunk import Trunk, load_trunk
 from stylegan.dataset import ImageDataset
+from stylegan.trunk import Trunk, load_trunk
 from weights.embedded import trunk_path
 
 FOLDER = Path(__file__).parent / "results"

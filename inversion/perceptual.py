@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import ShapeError, UnknownNameError, UsageError
-from inversion.trunk import enlarge_small, load_trunk, sum_of_taps, unit_length
+from stylegan.trunk import enlarge_small, load_trunk, sum_of_taps, unit_length
 
 TRUNKS = ("embedded", "vgg", "alex", "squeeze")
 LARGEST = 256  # pixels; larger pictures are reduced, as the published projectors do

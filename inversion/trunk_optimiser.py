@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inversion.trunk import Trunk
+from stylegan.trunk import Trunk
 
 MOMENTUM = 0.95
 BIAS_RATE = 0.04  # learning rate of the biases' Adam, as a share of the filters'

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from core.device import synchronize
 from core.errors import CheckpointError, UsageError
 from core.images import from_uint8
-from inversion.trunk import TAPS, Trunk, load_trunk
 from inversion.trunk_optimiser import Optimizer
 from inversion.trunk_pictures import degrade, random_crops
 from stylegan.trainer import seeded
+from stylegan.trunk import TAPS, Trunk, load_trunk
 
 PRECISIONS = ("float32", "bfloat16")
 SIZES = (64, 64, 64, 64, 64, 80, 96, 128)  # of a step's crops; 64 px is what the embedded generator draws

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from core.errors import CheckpointError
 from core.files import output_errors, write_bytes
-from inversion.trunk import FORMAT
 from inversion.trunk_trainer import TrunkSettings, TrunkTick, TrunkTrainer
 from stylegan.checkpoint import load_strictly, read_safetensors
 from stylegan.dataset import ImageDataset
 from stylegan.run import Schedule
+from stylegan.trunk import FORMAT
 
 STATE_FORMAT = "relatent-trunk-training-1"
 SOURCE_SIZE = 128  # pixels of the pictures that crops are cut from

@@ -10,20 +10,18 @@ import click
 import torch
 from tqdm import tqdm
 
-from core.alignment import Alignment
 from core.command import RelatentCommand
 from core.device import pick_device
 from core.errors import UsageError
 from stylegan.checkpoint import network_id, read_provenance, save_generator
-from stylegan.dataset import ImageDataset
-from stylegan.discriminator import DiscriminatorConfig
-from stylegan.generator import RESOLUTIONS, GeneratorConfig
+from stylegan.generator import RESOLUTIONS
+from stylegan.growth import grown_settings
 from stylegan.loading import find_network, load
-from stylegan.loss import GameRules
-from stylegan.run import STATE_FILE, Schedule, train
-from stylegan.settings import PRECISIONS, TrainingSettings
-from stylegan.state import compact_state, read_settings
-from stylegan.synthesis import STYLE_METHODS, StyleMethod
+from stylegan.options import settings_from_options
+from stylegan.run import STATE_FILE, Schedule, open_validation, train
+from stylegan.settings import PRECISIONS
+from stylegan.state import compact_state, describe_state, read_settings
+from stylegan.synthesis import STYLE_METHODS
 from stylegan.trainer import Tick
 
 BAR = "{l_bar}{bar}| {n:g}/{total:g} kimg [{elapsed}<{remaining}{postfix}]"
@@ -48,6 +46,8 @@ def main() -> None:
 @option("--outdir", required=True, type=FILE, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
 @option("--resume", type=FILE, is_flag=False, flag_value=OWN_STATE, help="Go on from OUTDIR's own state, or this one.")
+@option("--grow-from", type=FILE, help="Begin with this training state's networks, at twice their resolution.")
+@option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
 @option("--name", default="network", help="What the network is called in its file.")
 @option("--resolution", type=click.Choice(list(map(str, RESOLUTIONS))), default="64", help="Side of the pictures.")
 @option("--z-dim", type=DIMS, default=512)
@@ -69,6 +69,7 @@ def main() -> None:
 @option("--path-length", type=NOT_NEGATIVE, default=0.0, help="Weight of path-length regularisation; 2 as published.")
 @option("--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the features.")
 @option("--compile/--no-compile", default=False, help="Use torch.compile.")
+@option("--validation-folder", metavar="NAME", help="Pictures of the data kept back, to measure snapshots with.")
 @option("--tick", type=POSITIVE, default=4, help="Thousands of pictures between lines of the log.")
 @option("--snap", type=click.IntRange(min=1), default=8, help="Ticks between samples and checkpoints.")
 @option("--alignment", type=(float, float), default=(1, 0), metavar="SCALE SHIFT", help="Crop, relative to FFHQ's.")
@@ -81,6 +82,9 @@ def train_command(
     outdir: Path,
     kimg: float,
     resume: Path | None,
+    grow_from: Path | None,
+    fade_kimg: float,
+    validation_folder: str | None,
     tick: float,
     snap: int,
     device: str | None,
@@ -91,19 +95,35 @@ def train_command(
 
     Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data and
-    --data-folder may change.
+    --data-folder may change. A grown run takes over the settings of the run it grows from in the same way.
     """
     where = pick_device(device)
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
     state = state_to_resume(outdir, resume)
-    settings = read_settings(state) if state else settings_from_options(**options)
-    if state and options["data"]:
+    if state:
+        settings = read_settings(state)
+    elif grow_from:
+        settings = grown_settings(read_settings(grow_from), fade_kimg, describe_state(grow_from))
+    else:
+        settings = settings_from_options(**options)
+    if options["data"]:
         settings = settings.with_data(options["data"], options["data_folder"])
     if dry_run:
         click.echo(settings.to_json())
         return
+    validation = open_validation(settings, validation_folder, where) if validation_folder else None
     with Bar(kimg) as bar:
-        network = train(settings, outdir, schedule, device=where, resume=state, on_tick=bar.show, progress=True)
+        network = train(
+            settings,
+            outdir,
+            schedule,
+            device=where,
+            resume=state,
+            grow_from=grow_from,
+            validation=validation,
+            on_tick=bar.show,
+            progress=True,
+        )
     click.echo(f"network: {network}")
 
 
@@ -158,94 +178,6 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
     if own.exists() and not (resume and resume.exists() and own.samefile(resume)):
         raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
     return resume
-
-
-def settings_from_options(
-    *,
-    data: str | None,
-    data_folder: str | None,
-    name: str,
-    resolution: str,
-    z_dim: int,
-    w_dim: int,
-    mapping_layers: int,
-    channel_base: int,
-    channel_max: int,
-    conv_clamp: float | None,
-    style_method: StyleMethod,
-    cond: bool,
-    batch: int,
-    lr: float,
-    gamma: float | None,
-    mixing_prob: float,
-    ema_kimg: float | None,
-    flip: bool,
-    augment: float,
-    ada: bool,
-    path_length: float,
-    precision: str,
-    compile: bool,
-    seed: int,
-    alignment: tuple[float, float],
-    licence: str,
-    attribution: str,
-) -> TrainingSettings:
-    """The settings the options describe, defaults that depend on others filled in. One line an option."""
-    if not data:
-        raise UsageError("--data is missing; expected a zip file or folder of pictures.")
-    side = int(resolution)
-    c_dim = count_classes(Path(data), side, data_folder) if cond else 0
-    return TrainingSettings(
-        data=data,
-        data_folder=data_folder,
-        name=name,
-        generator=GeneratorConfig(
-            resolution=side,
-            z_dim=z_dim,
-            w_dim=w_dim,
-            c_dim=c_dim,
-            mapping_layers=mapping_layers,
-            channel_base=channel_base,
-            channel_max=channel_max,
-            conv_clamp=conv_clamp,
-            style_method=style_method,
-        ),
-        discriminator=DiscriminatorConfig(
-            resolution=side, c_dim=c_dim, channel_base=channel_base, channel_max=channel_max, conv_clamp=conv_clamp
-        ),
-        rules=GameRules(
-            r1_gamma=0.0002 * side**2 / batch if gamma is None else gamma,
-            mixing_probability=mixing_prob,
-            path_length_weight=path_length,
-        ),
-        batch=batch,
-        learning_rate=lr,
-        ema_kimg=batch * 10 / 32 if ema_kimg is None else ema_kimg,
-        flip=flip,
-        augment_strength=augment,
-        ada=ada,
-        precision=precision,
-        compile=compile,
-        seed=seed,
-        alignment=Alignment(*alignment),
-        licence=licence,
-        attribution=attribution,
-    )
-
-
-def count_classes(data: Path, resolution: int, data_folder: str | None) -> int:
-    """How many classes the data name.
-
-    Raises:
-        UsageError: none.
-        DatasetError: the data cannot be used.
-    """
-    count = ImageDataset(data, resolution, data_folder).num_classes
-    if not count:
-        raise UsageError(
-            f"--cond needs classes and {data} has no dataset.json that names them. Add it, or omit --cond."
-        )
-    return count
 
 
 class Bar:

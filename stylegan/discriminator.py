@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import ShapeError
@@ -71,15 +72,29 @@ class Discriminator(nn.Module):
     """image [N, 3, R, R], and c [N, c_dim] if there are classes, to one logit for each picture, [N, 1].
 
     A positive logit says "real".
+
+    Args:
+        config: the sizes.
+        grown: keep the layer that read pictures of half the size, to fade it out; see stylegan/growth.py.
+
+    Attributes:
+        fade: weight of the newest block against that layer, []; None in a network that has not grown.
     """
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    fade: Tensor | None
+
+    def __init__(self, config: DiscriminatorConfig, *, grown: bool = False) -> None:
         super().__init__()
         self.config = config
         width = config.channels
         sizes = sorted(width.keys() - {4}, reverse=True)
         self.fromrgb = Conv2d(config.img_channels, width[config.resolution], 1, clamp=config.conv_clamp)
         self.blocks = nn.ModuleDict({str(r): ResidualBlock(width[r], width[r // 2], config.conv_clamp) for r in sizes})
+        self.old_fromrgb = None
+        self.register_buffer("fade", torch.ones([]) if grown else None, persistent=False)
+        if grown:
+            half = width[config.resolution // 2]
+            self.old_fromrgb = Conv2d(config.img_channels, half, 1, clamp=config.conv_clamp)
         self.conv = Conv2d(width[4] + 1, width[4], 3, clamp=config.conv_clamp)
         self.hidden = Linear(width[4] * 16, width[4], activate=True)
         self.out = Linear(width[4], width[4] if config.c_dim else 1)
@@ -95,15 +110,23 @@ class Discriminator(nn.Module):
         self._check(image, c)
         wide = self.out.weight.dtype
         x = image.to(wide if dtype == torch.float32 else dtype, memory_format=torch.channels_last)
-        x = self.fromrgb(x)
-        for block in self.blocks.values():
-            x = block(x)
+        x = self._read(x)
         x = self.conv(ops.mean_over_groups_stddev(x.to(wide), self.config.group_size))
         x = self.out(self.hidden(x.flatten(1)))
         if self.embed is None or c is None:
             return x
         classes = ops.normalize_second_moment(self.embed(c.to(wide)))
         return (x * classes).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])
+
+    def _read(self, image: Tensor) -> Tensor:
+        """All residual blocks; the first one blended with what it replaces while it fades in."""
+        x = self.fromrgb(image)
+        for index, block in enumerate(self.blocks.values()):
+            x = block(x)
+            if index == 0 and self.old_fromrgb is not None and self.fade is not None:
+                old = self.old_fromrgb(F.avg_pool2d(image, 2))
+                x = torch.lerp(old, x, self.fade.to(x.dtype))
+        return x
 
     def _check(self, image: Tensor, c: Tensor | None) -> None:
         config = self.config

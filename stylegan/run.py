@@ -26,9 +26,11 @@ from core.images import encode_png, grid
 from stylegan.bounds import require_number, require_whole
 from stylegan.checkpoint import Provenance, save_generator
 from stylegan.dataset import ImageDataset
+from stylegan.growth import settled
 from stylegan.settings import TrainingSettings
-from stylegan.state import load_state, save_state
+from stylegan.state import load_smaller, load_state, save_state
 from stylegan.trainer import Tick, Trainer
+from stylegan.validation import Validation
 
 STATE_FILE = "training-state.safetensors"
 LOG_FILE = "log.jsonl"
@@ -64,6 +66,8 @@ def train(
     *,
     device: torch.device,
     resume: Path | None = None,
+    grow_from: Path | None = None,
+    validation: Validation | None = None,
     on_tick: Callable[[Tick], None] | None = None,
     progress: bool = False,
 ) -> Path:
@@ -75,6 +79,9 @@ def train(
         schedule: when to stop and when to write.
         device: where to compute.
         resume: a state file to go on from; None to start afresh.
+        grow_from: the state of a run at half the resolution to begin with, for settings made by
+            :func:`stylegan.growth.grown_settings`; of no account to a resumed run.
+        validation: measures each snapshot's distance to pictures kept back, for the log.
         on_tick: called with each line of the log.
         progress: show a bar while reading the data.
 
@@ -88,12 +95,20 @@ def train(
         trainer = open_trainer(settings, device, progress=progress)
         if resume is not None:
             load_state(trainer, resume)
+        elif grow_from is not None:
+            load_smaller(trainer, grow_from)
         write_bytes(outdir / "settings.json", settings.to_json().encode())
         _start_log(outdir / LOG_FILE, trainer.images_seen / 1000)
-    return _go_on(trainer, outdir, schedule, on_tick)
+    return _go_on(trainer, outdir, schedule, validation, on_tick)
 
 
-def _go_on(trainer: Trainer, outdir: Path, schedule: Schedule, on_tick: Callable[[Tick], None] | None) -> Path:
+def _go_on(
+    trainer: Trainer,
+    outdir: Path,
+    schedule: Schedule,
+    validation: Validation | None,
+    on_tick: Callable[[Tick], None] | None,
+) -> Path:
     """Train to the schedule's end and write on the way; the path of the last network."""
     end = schedule.kimg * 1000
     network = write_snapshot(trainer, outdir) if trainer.images_seen >= end else None
@@ -101,10 +116,13 @@ def _go_on(trainer: Trainer, outdir: Path, schedule: Schedule, on_tick: Callable
     while trainer.images_seen < end:
         tick = trainer.run_tick(round(min(schedule.tick_kimg * 1000, end - trainer.images_seen)))
         ticks += 1
+        snapshot = ticks % schedule.snapshot_ticks == 0 or trainer.images_seen >= end
+        if snapshot and validation:
+            tick = dataclasses.replace(tick, distance=round(validation.distance(trainer.average), 3))
         _write_log(outdir / LOG_FILE, tick)
         if on_tick:
             on_tick(tick)
-        if ticks % schedule.snapshot_ticks == 0 or trainer.images_seen >= end:
+        if snapshot:
             network = write_snapshot(trainer, outdir)
     assert network is not None
     return network
@@ -131,20 +149,37 @@ def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: 
     return Trainer(settings, dataset.load(progress), dataset.classes if wanted else None, device)
 
 
+def open_validation(settings: TrainingSettings, folder: str, device: torch.device) -> Validation:
+    """The pictures below ``folder`` of a run's data as a measure of its snapshots.
+
+    Raises:
+        DatasetError: no pictures there, or the run trains on them.
+    """
+    data, side = Path(settings.data), settings.generator.resolution
+    kept_back = ImageDataset(data, side, folder)
+    shared = set(kept_back.names) & set(ImageDataset(data, side, settings.data_folder).names)
+    if shared:
+        raise DatasetError(
+            f"{len(shared)} pictures of the validation folder {folder!r} are trained on, too, {min(shared)} for one. "
+            "Name another folder to train on with --data-folder."
+        )
+    return Validation(kept_back.load(), device)
+
+
 def write_snapshot(trainer: Trainer, outdir: Path) -> Path:
     """Write samples, network and state; returns the network's path."""
     stamp = f"{round(trainer.images_seen / 1000):06d}"
-    average = trainer.average
-    average.recompute_w_avg()
+    trainer.average.recompute_w_avg()
     write_bytes(outdir / f"samples-{stamp}.png", encode_png(sample_grid(trainer)))
     settings = trainer.settings
+    grown = f", grown from {settings.growth.origin}" if settings.growth else ""
     provenance = Provenance(
         licence=settings.licence,
         attribution=settings.attribution,
-        origin=f"trained on {trainer.images_seen} pictures by python -m stylegan train",
+        origin=f"trained on {trainer.images_seen} pictures by python -m stylegan train{grown}",
     )
     network = outdir / f"network-{stamp}.safetensors"
-    save_generator(average, network, provenance=provenance)
+    save_generator(settled(trainer.average), network, provenance=provenance)
     save_state(trainer, outdir / STATE_FILE)
     return network
 
@@ -190,7 +225,7 @@ def _kimg_of(line: str) -> float:
 
 def _write_log(file: Path, tick: Tick) -> None:
     """Add a line, unless training has diverged: then stop, before a snapshot spoils the last good state."""
-    values = dataclasses.asdict(tick)
+    values = {name: value for name, value in dataclasses.asdict(tick).items() if value is not None}
     if not all(map(math.isfinite, values.values())):
         raise RelatentError(
             f"training diverged before {tick.kimg:g} kimg: the losses are no longer finite. Go on from the last state "

@@ -20,6 +20,27 @@ MAX_BATCH = 65536
 
 
 @dataclass(frozen=True)
+class Growth:
+    """How a run began with a smaller network; see stylegan/growth.py.
+
+    Attributes:
+        fade_kimg: over how many thousand pictures the newest blocks fade in.
+        origin: the run it grew from, in words.
+    """
+
+    fade_kimg: float
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        require_number("fade_kimg", self.fade_kimg, 1e-3)
+        require_text("origin", self.origin)
+
+    def weight(self, images_seen: int) -> float:
+        """Weight of the newest blocks after so many pictures, 0 to 1."""
+        return min(1.0, images_seen / (self.fade_kimg * 1000))
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """What a run does, apart from how long.
 
@@ -43,6 +64,7 @@ class TrainingSettings:
         alignment: how the data's faces are cropped; saved with the network.
         licence: saved with the network.
         attribution: saved with the network.
+        growth: how the run began with a smaller network; None if it did not.
     """
 
     data: str
@@ -64,6 +86,7 @@ class TrainingSettings:
     alignment: Alignment = field(default_factory=Alignment)
     licence: str = ""
     attribution: str = ""
+    growth: Growth | None = None
 
     def __post_init__(self) -> None:
         for name in ("data", "name", "licence", "attribution"):
@@ -105,11 +128,13 @@ class TrainingSettings:
             "discriminator": DiscriminatorConfig,
             "rules": GameRules,
             "alignment": Alignment,
+            "growth": Growth,
         }
         try:
             values = json.loads(text)
             for name, kind in parts.items():
-                values[name] = kind(**values[name])
+                if name != "growth" or values.get(name) is not None:
+                    values[name] = kind(**values[name])
             return cls(**values)
         except (ValueError, TypeError, KeyError, RecursionError, UsageError) as error:
             raise CheckpointError(f"{source} does not hold the settings of a training run: {error!s:.300}") from error

@@ -16,6 +16,7 @@ from core.errors import CheckpointError, UsageError
 from core.files import atomic_file
 from stylegan.bounds import require_number, require_whole
 from stylegan.checkpoint import load_strictly, read_safetensors
+from stylegan.growth import plant
 from stylegan.settings import TrainingSettings
 from stylegan.trainer import Trainer
 
@@ -76,20 +77,51 @@ def load_state(trainer: Trainer, path: Path) -> None:
         CheckpointError: the file is not the state of a training run, or of one with other networks.
     """
     tensors, metadata = _read(path)
-    groups: dict[str, dict[str, Tensor]] = {key: {} for key in (*NETWORKS, *MOMENTS)}
-    for name, tensor in tensors.items():
-        group, _, rest = name.partition(".")
-        if group not in groups:
-            raise CheckpointError(f"{path} holds an unexpected tensor {name!r}; it is not a training state.")
-        groups[group][rest] = tensor
+    groups = _grouped(tensors, path)
     for network in NETWORKS:
         module = getattr(trainer, network)
         load_strictly(module, {k: v.to(trainer.device) for k, v in groups[network].items()}, path)
     trainer.step, trainer.seconds = _progress(metadata, path)
     trainer.strength.p = _number(metadata, "augment", 1.0, path)
     trainer.path_mean.fill_(_number(metadata, "path_mean", 1e9, path))
+    trainer.set_fade()
     for key, (network, optimizer) in MOMENTS.items():
         _restore_moments(getattr(trainer, network), getattr(trainer, optimizer), groups[key], trainer.step, path)
+
+
+def load_smaller(trainer: Trainer, path: Path) -> None:
+    """Begin ``trainer`` with the networks of a run at half the resolution; see :mod:`stylegan.growth`.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run, or of one that does not fit.
+    """
+    tensors, _ = _read(path)
+    groups = _grouped(tensors, path)
+    for network in NETWORKS:
+        plant(getattr(trainer, network), groups[network], path)
+
+
+def describe_state(path: Path) -> str:
+    """A run in words, for the records of one that grows from it: its network's name and the pictures it has seen.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run.
+    """
+    _, metadata = _read(path)
+    step, _ = _progress(metadata, path)
+    settings = TrainingSettings.from_json(metadata.get("settings", ""), path)
+    return f"{settings.name} at {settings.generator.resolution} px after {step * settings.batch} pictures"
+
+
+def _grouped(tensors: dict[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each network and each optimiser."""
+    groups: dict[str, dict[str, Tensor]] = {key: {} for key in (*NETWORKS, *MOMENTS)}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition(".")
+        if group not in groups:
+            raise CheckpointError(f"{path} holds an unexpected tensor {name!r}; it is not a training state.")
+        groups[group][rest] = tensor
+    return groups
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

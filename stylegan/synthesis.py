@@ -137,8 +137,12 @@ class SynthesisBlock(nn.Module):
         ws: Sequence[Tensor],
         noises: Iterator[Tensor | None],
         dtype: torch.dtype,
+        fade: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Returns the features and the picture so far; ``ws`` holds one [N, w_dim] for each layer and ToRGB."""
+        """Returns the features and the picture so far.
+
+        ``ws`` holds one [N, w_dim] for each layer and ToRGB; ``fade`` weights what this block adds to the picture.
+        """
         if self.const is not None:
             x = self.const.to(dtype)[None].expand(ws[0].shape[0], -1, -1, -1)
             x = x.contiguous(memory_format=torch.channels_last)
@@ -146,6 +150,8 @@ class SynthesisBlock(nn.Module):
         for layer, w in zip(self.layers, ws, strict=False):
             x = layer(x, w, next(noises))
         rgb = self.torgb(x, ws[-1])
+        if fade is not None:
+            rgb = rgb * fade
         return x, rgb if image is None else ops.upsample2d(image) + rgb
 
 
@@ -159,7 +165,12 @@ class SynthesisNetwork(nn.Module):
         img_channels: channels of the picture.
         clamp: limit on activations; None for none.
         style_method: see :class:`SynthesisLayer`.
+
+    Attributes:
+        fade: weight of what the last block adds, [], while a grown network fades it in; None for 1.
     """
+
+    fade: Tensor | None
 
     def __init__(
         self,
@@ -181,11 +192,17 @@ class SynthesisNetwork(nn.Module):
             )
             previous = channels[size]
         self.num_ws = len(self.layers) + 1
+        self.register_buffer("fade", None, persistent=False)
 
     @property
     def layers(self) -> list[SynthesisLayer]:
         """Every layer that reads noise, first to last; layer i reads ``ws[:, i]``."""
         return [layer for block in self._blocks() for layer in block.layers]
+
+    @property
+    def last_block(self) -> SynthesisBlock:
+        """The block of the full resolution."""
+        return self._blocks()[-1]
 
     @property
     def noise_buffers(self) -> list[Tensor]:
@@ -217,7 +234,8 @@ class SynthesisNetwork(nn.Module):
         first = 0
         for block in self._blocks():
             count = len(block.layers)
-            x, image = block(x, image, ws[:, first : first + count + 1].unbind(dim=1), noises, dtype)
+            fade = self.fade if block is self.last_block else None
+            x, image = block(x, image, ws[:, first : first + count + 1].unbind(dim=1), noises, dtype, fade)
             first += count
         assert image is not None
         return image.contiguous()

@@ -24,6 +24,7 @@ from stylegan.ada import AugmentationStrength, ada_augment
 from stylegan.augment import diff_augment, random_flip
 from stylegan.discriminator import Discriminator
 from stylegan.generator import Generator
+from stylegan.growth import set_fade
 from stylegan.metrics import mean_pairwise_distance
 from stylegan.settings import TrainingSettings
 
@@ -49,6 +50,7 @@ class Tick:
         augment: probability of adaptive augmentation at the end of the tick.
         path_length: running mean of how far pictures move for a step in w; 0 without that regularisation.
         memory_mb: peak memory, of the device or else of the process.
+        distance: of the averaged generator's pictures to pictures kept back; None where it was not measured.
     """
 
     kimg: float
@@ -64,6 +66,7 @@ class Tick:
     augment: float
     path_length: float
     memory_mb: float
+    distance: float | None = None
 
 
 class Trainer:
@@ -85,7 +88,9 @@ class Trainer:
         self.dtype = getattr(torch, settings.precision)
         with seeded(settings.seed, -1, device):
             generator = Generator(settings.generator, alignment=settings.alignment, name=settings.name)
-            self.discriminator = Discriminator(settings.discriminator).to(device)
+            self.discriminator = Discriminator(settings.discriminator, grown=bool(settings.growth)).to(device)
+        if settings.growth:
+            generator.synthesis.fade = torch.zeros([])
         self.generator = generator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         # A penalty acts on one step in its interval; the published correction keeps Adam's pace (appendix B).
@@ -124,6 +129,7 @@ class Trainer:
         ``compare`` also takes the pairwise distances of the batch for the report.
         """
         settings = self.settings
+        self.set_fade()
         with seeded(settings.seed, self.step, self.device):
             real, c = self._real_batch()
             z = torch.randn(settings.batch, settings.generator.z_dim, device=self.device)
@@ -135,6 +141,12 @@ class Trainer:
             self._last_pairs = mean_pairwise_distance(real), mean_pairwise_distance(fake.detach())
         self._update_average()
         self.step += 1
+
+    def set_fade(self) -> None:
+        """Let the newest blocks of a grown network count as much as its age says."""
+        if self.settings.growth:
+            networks = [self.generator.synthesis, self.average.synthesis, self.discriminator]
+            set_fade(networks, self.settings.growth.weight(self.images_seen))
 
     def _step_discriminator(self, real: Tensor, fake: Tensor, c: Tensor | None) -> None:
         rules = self.settings.rules

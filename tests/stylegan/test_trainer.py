@@ -102,7 +102,8 @@ class TestTick:
         assert 0 <= first.real_accuracy <= 1
         assert 0 <= first.fake_accuracy <= 1
         assert 50 < first.memory_mb < 100_000
-        assert all(math.isfinite(value) for value in dataclasses.astuple(first))
+        assert first.distance is None  # the loop measures no snapshots
+        assert all(math.isfinite(value) for value in dataclasses.astuple(first) if value is not None)
 
     def test_losses_and_accuracy_are_those_of_the_networks(self, tiny_trainer, monkeypatch):
         trainer = tiny_trainer(augment_strength=0)
@@ -205,7 +206,7 @@ class TestVariants:
     def test_runs(self, tiny_trainer, changes):
         trainer = tiny_trainer(**changes)
         tick = trainer.run_tick(3 * trainer.settings.batch)
-        assert all(math.isfinite(value) for value in dataclasses.astuple(tick))
+        assert all(math.isfinite(value) for value in dataclasses.astuple(tick) if value is not None)
         assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.generator.parameters())
 
     def test_bfloat16_follows_float32(self, tiny_trainer):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from core.errors import CheckpointError, ShapeError
-from inversion.trunk import FORMAT, MIN_SIDE, TAPS, WIDTHS, Trunk, enlarge_small, load_trunk, sum_of_taps, unit_length
+from stylegan.trunk import FORMAT, MIN_SIDE, TAPS, WIDTHS, Trunk, enlarge_small, load_trunk, sum_of_taps, unit_length
 from weights.embedded import trunk_path
 
 SHARED = Path(__file__).parents[2].parent / "shared"
