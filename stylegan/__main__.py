@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import torch
+from click.core import ParameterSource
 from tqdm import tqdm
 
 from core.command import RelatentCommand
@@ -17,7 +18,7 @@ from stylegan.checkpoint import network_id, read_provenance, save_generator
 from stylegan.generator import RESOLUTIONS
 from stylegan.growth import grown_settings
 from stylegan.loading import find_network, load
-from stylegan.options import settings_from_options
+from stylegan.options import settings_from_options, with_changes
 from stylegan.run import STATE_FILE, Schedule, open_validation, train
 from stylegan.settings import PRECISIONS
 from stylegan.state import compact_state, describe_state, read_settings
@@ -78,7 +79,9 @@ def main() -> None:
 @option("--seed", type=int, default=0, help="Of everything random.")
 @option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
+@click.pass_context
 def train_command(
+    context: click.Context,
     outdir: Path,
     kimg: float,
     resume: Path | None,
@@ -94,8 +97,9 @@ def train_command(
     """Train a generator on a zip file or folder of pictures.
 
     Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/run.py.
-    A resumed run keeps the settings it was started with, whatever other options say; only --data and
-    --data-folder may change. A grown run takes over the settings of the run it grows from in the same way.
+    A resumed run keeps the settings it was started with, whatever other options say; only --data,
+    --data-folder, --lr, --gamma, --augment and --ema-kimg may change. A grown run takes over the settings
+    of the run it grows from in the same way.
     """
     where = pick_device(device)
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
@@ -106,8 +110,8 @@ def train_command(
         settings = grown_settings(read_settings(grow_from), fade_kimg, describe_state(grow_from))
     else:
         settings = settings_from_options(**options)
-    if options["data"]:
-        settings = settings.with_data(options["data"], options["data_folder"])
+    if state or grow_from:
+        settings = with_changes(settings, {name: options[name] for name in options if was_typed(context, name)})
     if dry_run:
         click.echo(settings.to_json())
         return
@@ -125,6 +129,11 @@ def train_command(
             progress=True,
         )
     click.echo(f"network: {network}")
+
+
+def was_typed(context: click.Context, name: str) -> bool:
+    """Whether an option's value is the user's own and not its default."""
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 @main.command("curves", cls=RelatentCommand)

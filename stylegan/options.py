@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from core.alignment import Alignment
 from core.errors import UsageError
@@ -85,6 +87,21 @@ def settings_from_options(
         licence=licence,
         attribution=attribution,
     )
+
+
+def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingSettings:
+    """A saved run's settings with what may change in the middle of it; all else that was typed is passed over.
+
+    Args:
+        settings: the run's.
+        typed: values of the options the user gave, by their names in :func:`settings_from_options`.
+    """
+    renamed = {"augment": "augment_strength", "lr": "learning_rate", "ema_kimg": "ema_kimg"}
+    changes = {renamed[name]: value for name, value in typed.items() if name in renamed}
+    if "gamma" in typed:
+        changes["rules"] = dataclasses.replace(settings.rules, r1_gamma=typed["gamma"])
+    settings = dataclasses.replace(settings, **changes)
+    return settings.with_data(typed["data"], typed.get("data_folder")) if "data" in typed else settings
 
 
 def count_classes(data: Path, resolution: int, data_folder: str | None) -> int:

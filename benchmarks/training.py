@@ -1,0 +1,98 @@
+"""How long a training step takes, against the same step in its published form, in one process.
+
+    python -m benchmarks.training --rounds 7
+
+Both trainers have the sizes, batch and rules of the embedded network's training; pictures are random, as their
+content is of no account to time. Rounds alternate, so that a slow moment of the machine meets both; the ratio of
+medians is what counts. A round is 16 steps, one of them with R1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from pathlib import Path
+
+import click
+import torch
+
+from benchmarks.machine import describe
+from benchmarks.published import PublishedTrainer
+from core.device import pick_device, synchronize
+from core.files import write_bytes
+from stylegan.settings import TrainingSettings
+from stylegan.state import read_settings
+from stylegan.trainer import Trainer
+
+FOLDER = Path(__file__).parent / "results"
+STATE = Path(__file__).parents[1] / "training" / "faces-64.safetensors"
+
+
+@click.command()
+@click.option("--rounds", default=7, show_default=True, help="Timed rounds of each form, after one to warm up.")
+@click.option("--state", default=STATE, type=click.Path(path_type=Path, exists=True), help="Whose sizes to take.")
+@click.option("--compile/--no-compile", default=False, help="Hand our networks to torch.compile.")
+@click.option("--device", default=None)
+@click.option("--out", default="training", show_default=True, help="Name of the result.")
+def main(rounds: int, state: Path, compile: bool, device: str | None, out: str) -> None:
+    """Measure and write results/OUT.json."""
+    where = pick_device(device)
+    settings = dataclasses.replace(read_settings(state), augment_strength=0.0)
+    seconds = measure(forms(settings, compile, where), settings.rules.r1_interval * settings.batch, rounds, where)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    published = medians["published"]
+    rows = {
+        name: {
+            "seconds_per_kimg": round(medians[name], 3),
+            "fastest": round(min(values), 3),
+            "slowest": round(max(values), 3),
+            "times_as_fast": round(published / medians[name], 2),
+        }
+        for name, values in seconds.items()
+    }
+    for name, row in rows.items():
+        click.echo(f"{name}: {row}")
+    sizes = {"generator": settings.generator, "discriminator": settings.discriminator}
+    result = {
+        "batch": settings.batch,
+        **{name: dataclasses.asdict(size) for name, size in sizes.items()},
+        "forms": rows,
+        "machine": describe(),
+    }
+    write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=2) + "\n").encode())
+
+
+def forms(settings: TrainingSettings, compile: bool, device: torch.device) -> dict[str, Trainer]:
+    """The published form in float32; ours in float32, and in bfloat16 as the network was trained."""
+    side = settings.generator.resolution
+    images = torch.randint(0, 256, (64 * settings.batch, 3, side, side), dtype=torch.uint8)
+
+    def ours(precision: str) -> Trainer:
+        return Trainer(dataclasses.replace(settings, precision=precision, compile=compile), images, None, device)
+
+    published = dataclasses.replace(settings, precision="float32", compile=False)
+    return {
+        "published": PublishedTrainer(published, images, None, device),
+        "ours, float32": ours("float32"),
+        "ours, bfloat16": ours("bfloat16"),
+    }
+
+
+def measure(trainers: dict[str, Trainer], images: int, rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds per thousand pictures of each trainer, round by round; the first round is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    for number in range(rounds + 1):
+        for name, trainer in trainers.items():
+            synchronize(device)
+            started = time.perf_counter()
+            trainer.run_tick(images)
+            synchronize(device)
+            if number:
+                seconds[name].append((time.perf_counter() - started) / images * 1000)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
