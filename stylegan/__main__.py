@@ -79,9 +79,7 @@ def main() -> None:
 @option("--seed", type=int, default=0, help="Of everything random.")
 @option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
-@click.pass_context
 def train_command(
-    context: click.Context,
     outdir: Path,
     kimg: float,
     resume: Path | None,
@@ -111,7 +109,7 @@ def train_command(
     else:
         settings = settings_from_options(**options)
     if state or grow_from:
-        settings = with_changes(settings, {name: options[name] for name in options if was_typed(context, name)})
+        settings = with_changes(settings, {name: value for name, value in options.items() if was_typed(name)})
     if dry_run:
         click.echo(settings.to_json())
         return
@@ -131,9 +129,9 @@ def train_command(
     click.echo(f"network: {network}")
 
 
-def was_typed(context: click.Context, name: str) -> bool:
+def was_typed(name: str) -> bool:
     """Whether an option's value is the user's own and not its default."""
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 @main.command("curves", cls=RelatentCommand)
