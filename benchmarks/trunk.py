@@ -5,7 +5,7 @@
 2,000 pairs of held-out faces (val/, which the trunk never saw): a face against itself blurred, with noise or shifted,
 each by a random amount, and against another face; half at 64 px, half at 128. Both trunks have uniform heads. The
 agreement is Spearman's rank correlation of the distances. Beside it, as floors: plain pixels (mean squared difference)
-and a SqueezeNet with random weights.
+and a SqueezeNet with random weights. A second table has crops of scikit-image's photographs, no faces.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import skimage
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe
 from core.files import write_bytes
-from core.images import from_uint8
+from core.images import from_uint8, read_photo, to_tensor
 from stylegan.dataset import ImageDataset
 from stylegan.trunk import Trunk, load_trunk
 from weights.embedded import trunk_path
@@ -32,6 +33,20 @@ FOLDER = Path(__file__).parent / "results"
 SIZES = (64, 128)
 PAIRS = 250  # of each kind at each size
 SEED = 2024
+PHOTOGRAPHS = [
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "motorcycle_left.png",
+    "brick.png",
+    "gravel.png",
+    "grass.png",
+    "retina.jpg",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "camera.png",
+    "page.png",
+]
 
 
 @click.command()
@@ -48,15 +63,20 @@ def main(faces: Path, teacher: Path, trunk: Path | None, out: str | None) -> Non
         "random trunk": random_trunk().distance,
         "pixels": lambda a, b: (a - b).square().mean(dim=(1, 2, 3)),
     }
-    distances = {name: measure(faces, judge) for name, judge in judges.items()}
+    pictures = {size: from_uint8(ImageDataset(faces, size, "val").load()) for size in SIZES}
+    distances = {name: measure(pictures, judge) for name, judge in judges.items()}
     theirs = distances.pop("teacher")
     result = {name: agreement(ours, theirs) for name, ours in distances.items()}
-    for name, row in result.items():
+    elsewhere = {size: photographs(size) for size in SIZES}
+    general = {name: measure(elsewhere, judges[name]) for name in ("teacher", "trunk")}
+    on_photographs = agreement(general["trunk"], general["teacher"])
+    for name, row in {**result, "trunk, on other photographs": on_photographs}.items():
         click.echo(f"{name}: {row}")
     if out:
         figures = {
             "pairs": sum(map(len, theirs.values())),
             "spearman_with_teacher": result,
+            "spearman_on_other_photographs": on_photographs,
             "mean_distance": {
                 name: {"/".join(map(str, key)): round(float(v.mean()), 4) for key, v in d.items()}
                 for name, d in {"teacher": theirs, "trunk": distances["trunk"]}.items()
@@ -83,11 +103,10 @@ def agreement(ours: dict[tuple[str, int], Tensor], theirs: dict[tuple[str, int],
 
 
 @torch.no_grad()
-def measure(faces: Path, judge: Callable[[Tensor, Tensor], Tensor]) -> dict[tuple[str, int], Tensor]:
+def measure(pictures: dict[int, Tensor], judge: Callable[[Tensor, Tensor], Tensor]) -> dict[tuple[str, int], Tensor]:
     """Distances of the same pairs under a judge, by kind and size, PAIRS each."""
     distances: dict[tuple[str, int], Tensor] = {}
-    for size in SIZES:
-        images = from_uint8(ImageDataset(faces, size, "val").load())
+    for size, images in pictures.items():
         for number, (kind, change) in enumerate(KINDS.items()):
             generator = torch.Generator().manual_seed(SEED + 10 * size + number)
             chosen = images[torch.randperm(len(images), generator=generator)[:PAIRS]]
@@ -96,6 +115,23 @@ def measure(faces: Path, judge: Callable[[Tensor, Tensor], Tensor]) -> dict[tupl
             bar = tqdm(pairs, desc=f"{kind}, {size} px", total=PAIRS // 25, leave=False)
             distances[kind, size] = torch.cat([judge(a, b) for a, b in bar])
     return distances
+
+
+def photographs(size: int) -> Tensor:
+    """Random square crops of the photographs that scikit-image ships, [PAIRS, 3, size, size]."""
+    files = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
+    whole = [to_tensor(read_photo(file).pixels) for file in files]
+    generator = torch.Generator().manual_seed(SEED)
+    crops = []
+    for index in range(PAIRS):
+        photo = whole[index % len(whole)]
+        height, width = photo.shape[2:]
+        side = int(min(height, width) * (0.2 + 0.7 * float(torch.rand((), generator=generator))))
+        top = int(torch.randint(0, height - side + 1, (), generator=generator))
+        left = int(torch.randint(0, width - side + 1, (), generator=generator))
+        crop = photo[:, :, top : top + side, left : left + side]
+        crops.append(F.interpolate(crop, size=(size, size), mode="area"))
+    return torch.cat(crops)
 
 
 def spearman(a: Tensor, b: Tensor) -> float:
