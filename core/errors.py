@@ -3,13 +3,16 @@
     RelatentError
     ├── UsageError                  the request itself cannot be meant (exit code 2)
     │   ├── UnknownNameError        a name outside a known list
-    │   └── MissingPackageError     an optional package is needed and absent
+    │   ├── MissingPackageError     an optional package is needed and absent
+    │   └── MissingWeightsError     weights are needed that are not on this machine
     ├── ShapeError                  a tensor or array of the wrong shape, range or type
     ├── PhotoError                  one picture cannot be used; others still can
     │   ├── UnreadablePhotoError    not a picture, damaged, or too large to be believed
     │   └── FaceNotFoundError       a picture without a usable face
     ├── DatasetError                training data that cannot be used
     ├── CheckpointError             a network file that is damaged, foreign or dishonest
+    ├── WeightsError                weights that are not what was published or first seen
+    │   └── DownloadError           weights that cannot be fetched
     ├── OutputError                 results that cannot be written
     └── Cancelled                   the caller's progress callback asked to stop
 
@@ -78,6 +81,10 @@ class MissingPackageError(UsageError):
         )
 
 
+class MissingWeightsError(UsageError):
+    """Weights are needed that are not on this machine; the message names the command that fetches them."""
+
+
 class ShapeError(RelatentError, ValueError):
     """A tensor or array whose shape, dtype or range is not the documented one."""
 
@@ -100,6 +107,14 @@ class DatasetError(RelatentError):
 
 class CheckpointError(RelatentError):
     """A network file that cannot be read as one."""
+
+
+class WeightsError(RelatentError):
+    """Weights that are not what was published or first seen, or whose records are damaged."""
+
+
+class DownloadError(WeightsError):
+    """Weights that cannot be fetched."""
 
 
 class OutputError(RelatentError):

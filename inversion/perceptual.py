@@ -1,21 +1,27 @@
 """The perceptual distance (LPIPS, Zhang et al. 2018), with the target's features computed once.
 
-The networks are those of the ``lpips`` package. The embedded trunk is our own, under uniform heads;
-its distances are not comparable with published LPIPS figures, so every result names its trunk.
+The networks are those of the ``lpips`` package. "vgg", "alex" and "squeeze" are the published distances: torchvision's
+trunks, fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The embedded
+trunk is our own, under uniform heads; its distances are not comparable with published LPIPS figures, so every result
+names its trunk. Nothing here ever downloads.
 """
 
 from __future__ import annotations
 
 import functools
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import ShapeError, UnknownNameError, UsageError
+from core.errors import CheckpointError, ShapeError, UnknownNameError
+from stylegan.checkpoint import load_strictly
 from stylegan.trunk import enlarge_small, load_trunk, sum_of_taps, unit_length
+from weights.embedded import trunk_path
+from weights.fetch import locate
 
 TRUNKS = ("embedded", "vgg", "alex", "squeeze")
 LARGEST = 256  # pixels; larger pictures are reduced, as the published projectors do
@@ -68,36 +74,70 @@ def load_perceptual(name: str = "embedded", device: torch.device | None = None) 
 
     Raises:
         UnknownNameError: none of "embedded", "vgg", "alex", "squeeze".
-        UsageError: a published trunk, whose weights do not ship with Relatent.
+        MissingWeightsError: a published trunk that has not been fetched; the message names the command.
+        WeightsError: a fetched trunk that is not what was published.
+        CheckpointError: a trunk's file without the trunk's weights.
     """
     if name not in TRUNKS:
         raise UnknownNameError("LPIPS trunk", name, TRUNKS)
-    if name != "embedded":
-        raise UsageError(
-            f"the weights of the {name} trunk do not ship with Relatent, and nothing is downloaded unasked. "
-            "Use --lpips embedded."
-        )
-    return _load_embedded(str(device or "cpu"))
+    return _load(name, str(device or "cpu"))
 
 
 @functools.lru_cache(maxsize=4)
-def _load_embedded(device: str) -> PerceptualDistance:
+def _load(name: str, device: str) -> PerceptualDistance:
+    distance = _embedded() if name == "embedded" else _published(name)
+    return distance.eval().requires_grad_(False).to(device)
+
+
+def _embedded() -> PerceptualDistance:
     trunk = load_trunk()
-    model = _silent_lpips()
-    weights = trunk.features.state_dict()
-    # lpips cuts the trunk into slices and keeps the layers' numbers: features.3.x is slice2.3.x there.
-    sliced = {name: weights[name.split(".", 1)[1]] for name in model.net.state_dict()}
-    model.net.load_state_dict(sliced, strict=True)
+    model = _silent_lpips("squeeze", heads=False)
+    load_strictly(model.net, _in_slices(trunk.features.state_dict(), model.net), trunk_path())
     for head in model.lins:
         nn.init.ones_(head.model[-1].weight)
-    return PerceptualDistance(model, trunk.name).eval().requires_grad_(False).to(device)
+    return PerceptualDistance(model, trunk.name)
 
 
-def _silent_lpips() -> Any:
-    """An ``lpips.LPIPS`` on SqueezeNet, random: no download, no print, torchvision's deprecations hidden."""
+def _published(name: str) -> PerceptualDistance:
+    path = locate(f"lpips-{name}")
+    model = _silent_lpips(name, heads=True)
+    load_strictly(model.net, _in_slices(_torchvision_features(path), model.net), path)
+    return PerceptualDistance(model, name)
+
+
+def _torchvision_features(path: Path) -> dict[str, Tensor]:
+    """Weights of a torchvision network's feature layers by name, "3.weight"; raises CheckpointError."""
+    from weights.pickles import read_torch
+
+    weights = read_torch(path)
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise CheckpointError(f"{path} is no table of weights; expected a network file of torchvision.")
+    return {
+        str(name).removeprefix("features."): tensor
+        for name, tensor in weights.items()
+        if not str(name).startswith("classifier.")  # what torchvision's networks end in, and LPIPS never reaches
+    }
+
+
+def _in_slices(features: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Weights under torchvision's names, "3.weight", under those of lpips, "slice2.3.weight".
+
+    lpips cuts the trunk into slices and keeps the layers' numbers. Names it does not know stay as they are.
+    """
+    sliced = {name.split(".", 1)[1]: name for name in net.state_dict()}
+    return {sliced.get(name, name): tensor for name, tensor in features.items()}
+
+
+def _silent_lpips(trunk: str, heads: bool) -> Any:
+    """An ``lpips.LPIPS`` on a random trunk: no download, no print, torchvision's deprecations hidden.
+
+    Args:
+        trunk: "vgg", "alex" or "squeeze".
+        heads: take the published heads, a file inside the package; else random ones.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*'pretrained' is deprecated", category=UserWarning)
         warnings.filterwarnings("ignore", message="Arguments other than a weight enum", category=UserWarning)
         import lpips
 
-        return lpips.LPIPS(net="squeeze", pnet_rand=True, pretrained=False, verbose=False)
+        return lpips.LPIPS(net=trunk, pnet_rand=True, pretrained=heads, verbose=False)

@@ -13,7 +13,7 @@ import torch
 # pytest puts tests/ on the path, and tests/stylegan must not be taken for the package of that name.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-for name in ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"):  # some are read on import
+for name in ("RELATENT_CACHE", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"):  # some are read on import
     os.environ[name] = str(Path(tempfile.gettempdir()) / "relatent-test-cache" / name)
 
 torch.set_num_threads(1)  # tiny networks gain nothing from more, and lose much on a busy machine

@@ -1,0 +1,166 @@
+"""The command line of `python -m weights`: parse and call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from core.command import RelatentCommand
+from core.errors import RelatentError, UsageError
+from weights.cache import cache_folder, place_of
+from weights.embedded import network_names
+from weights.fetch import fetch, verify
+from weights.manifest import Entry, entries, find_entry
+
+NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
+GRADES = {"published": " and as published", "published beginning": " and beginning as published"}
+
+
+@click.group()
+def main() -> None:
+    """Fetch and check networks that others publish, and convert them."""
+
+
+@main.command("fetch", cls=RelatentCommand)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--offline", is_flag=True, help="Never ask the network; fail if a file is not in the cache.")
+@click.option("--yes", is_flag=True, help="Accept the licences shown.")
+def fetch_command(names: tuple[str, ...], offline: bool, yes: bool) -> None:
+    """Fetch weights into the cache, verified. An interrupted download goes on where it stopped."""
+
+    def fetch_one(name: str) -> str:
+        entry = find_entry(name)
+        nothing_to_fetch = offline or place_of(entry).is_file() or not entry.urls
+        accept = nothing_to_fetch or not entry.non_commercial or accepts_licence(entry, yes)
+        with Bar(name) as bar:
+            return f"{name}: {fetch(name, offline=offline, accept=accept, progress=bar.show, tell=tell)}"
+
+    try:
+        one_by_one(names, fetch_one)
+    except KeyboardInterrupt:
+        click.echo("interrupted; what came is kept, and the same command goes on from there.", err=True)
+        raise SystemExit(130) from None
+
+
+@main.command("list", cls=RelatentCommand)
+def list_command() -> None:
+    """List all weights: name, kind, size, whether they are here, licence."""
+    rows = [("NAME", "KIND", "SIZE", "FETCHED", "LICENCE")]
+    rows += [(name, "generator", "", "embedded", "") for name in network_names()]
+    for entry in entries().values():
+        path = place_of(entry)
+        size = path.stat().st_size if path.is_file() else entry.bytes
+        licence = f"{entry.licence}{' (non-commercial)' if entry.non_commercial else ''}"
+        megabytes = f"{size / 1e6:,.0f} MB" if size else "unknown"
+        rows.append((entry.name, entry.kind, megabytes, "yes" if path.is_file() else "no", licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@main.command("verify", cls=RelatentCommand)
+@NAMES
+def verify_command(names: tuple[str, ...]) -> None:
+    """Read fetched weights again and compare their hashes; all of them without a NAME."""
+
+    def verify_one(name: str) -> str:
+        known = verify(name)
+        return f"{name}: sha256 {known.sha256}, as first seen on {known.date}{GRADES.get(known.checked, '')}"
+
+    fetched = [entry.name for entry in entries().values() if place_of(entry).is_file()]
+    if not names and not fetched:
+        click.echo(f"nothing has been fetched into {cache_folder()} yet.")
+    one_by_one(names or fetched, verify_one)
+
+
+@main.command("where", cls=RelatentCommand)
+@click.argument("name", required=False)
+def where_command(name: str | None) -> None:
+    """Print the path of weights, there or not; of the whole cache without a NAME."""
+    if name is None:
+        click.echo(cache_folder())
+        return
+    path = place_of(find_entry(name))
+    click.echo(path)
+    if not path.is_file():
+        tell(f"not there yet; fetch it with: python -m weights fetch {name}")
+
+
+@main.command("convert", cls=RelatentCommand)
+@click.argument("source", metavar="IN")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--half", is_flag=True, help="Store half precision: half the size, nearly the same pictures.")
+@click.option("--entry", metavar="NAME", help="Which network of the file, for example G_ema.  [default: the averaged]")
+def convert_command(source: str, out: Path, half: bool, entry: str | None) -> None:
+    """Write IN, a name or a network file of any readable format, to OUT in Relatent's own format."""
+    from stylegan.conversion import convert  # the one import that points up: conversion needs to know the networks
+
+    click.echo(convert(source, out, entry=entry, half=half).summary())
+
+
+def accepts_licence(entry: Entry, yes: bool) -> bool:
+    """Show the licence; ask on a terminal.
+
+    Raises:
+        UsageError: nobody is there to ask, or the answer was no.
+    """
+    tell(f"{entry.name} is for non-commercial use: {entry.licence}. Its text: {entry.licence_url}")
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(f"the licence of {entry.name} must be accepted first, and this is no terminal. Add --yes.")
+    if not click.confirm("Accept?", err=True):
+        raise UsageError(f"{entry.name} was not fetched: its licence was not accepted.")
+    return True
+
+
+def one_by_one(names: Iterable[str], work: Callable[[str], str]) -> None:
+    """Print what ``work`` says of each name; an error of one is printed and does not stop the others.
+
+    Raises:
+        SystemExit: with the largest exit code, if there was an error.
+    """
+    worst = 0
+    for name in names:
+        try:
+            click.echo(work(name))
+        except RelatentError as error:
+            click.echo(f"error: {error}", err=True)
+            worst = max(worst, error.exit_code)
+    if worst:
+        raise SystemExit(worst)
+
+
+def tell(sentence: str) -> None:
+    """For people, not for pipes."""
+    click.echo(sentence, err=True)
+
+
+class Bar:
+    """A progress bar that appears with the first byte."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def show(self, done: int, total: int | None) -> None:
+        """``done`` may also fall, where a server cannot go on from the middle."""
+        if self.bar is None:
+            self.bar = tqdm(desc=self.name, unit="B", unit_scale=True, initial=done, disable=None)
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+
+if __name__ == "__main__":
+    main()
