@@ -16,6 +16,7 @@ from torch import Tensor
 from core.errors import CheckpointError, ShapeError, UsageError
 from core.files import atomic_file
 from core.images import to_pil
+from inversion.low_rank import Tuned, draw, to_half
 from stylegan import load, network_id
 from stylegan.checkpoint import read_safetensors
 from stylegan.generator import Generator
@@ -38,6 +39,7 @@ class Inversion:
         losses: the final losses, by name.
         seed: what the inversion started from.
         photo: the photo's file name; empty if unknown.
+        tuned: the photo's own additions to the network's weights, float16; None for the network as it is.
     """
 
     ws: Tensor
@@ -49,6 +51,7 @@ class Inversion:
     losses: dict[str, float] = field(default_factory=dict)
     seed: int = 0
     photo: str = ""
+    tuned: Tuned | None = None
 
     def __post_init__(self) -> None:
         if self.ws.ndim != 3 or self.ws.shape[0] != 1:
@@ -87,7 +90,8 @@ class Inversion:
         network = self.open_network() if network is None else self.check_network(network)
         device = network.w_avg.device
         noise = None if self.noise is None else [value.to(device) for value in self.noise]
-        return network.synthesis(self.ws.to(device), noise=noise).cpu()
+        tuned = {name: (left.to(device), right.to(device)) for name, (left, right) in (self.tuned or {}).items()}
+        return draw(network, self.ws.to(device), noise, tuned).cpu()
 
     def image(self, network: Generator | None = None) -> Image.Image:
         """The picture, R x R, as a Pillow image."""
@@ -106,6 +110,8 @@ class Inversion:
         tensors = {"ws": self.ws.contiguous()}
         for index, value in enumerate(self.noise or ()):
             tensors[f"noise.{index}"] = value.contiguous()
+        for name, (left, right) in (self.tuned or {}).items():
+            tensors |= {f"tuned.{name}.left": left.contiguous(), f"tuned.{name}.right": right.contiguous()}
         if self.face_to_photo is not None:
             tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
         text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
@@ -138,6 +144,14 @@ class Inversion:
                 losses={str(k): float(v) for k, v in json.loads(metadata["losses"]).items()},
                 seed=int(metadata["seed"]),
                 photo=metadata["photo"],
+                tuned=_read_tuned(tensors),
             )
         except (KeyError, ValueError, TypeError, AttributeError, ShapeError, UsageError) as error:
             raise CheckpointError(f"{path} is a damaged inversion ({error}).") from error
+
+
+def _read_tuned(tensors: dict[str, Tensor]) -> Tuned | None:
+    """The additions of a file's tensors; raises KeyError where one half is missing."""
+    names = {name.removeprefix("tuned.").rpartition(".")[0] for name in tensors if name.startswith("tuned.")}
+    pairs = {name: (tensors[f"tuned.{name}.left"], tensors[f"tuned.{name}.right"]) for name in sorted(names)}
+    return to_half(pairs) or None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,14 @@ class Target:
         self.perceptual = perceptual
         with torch.no_grad():
             self.features = perceptual.features(images)
+
+    def each(self) -> Iterator[Target]:
+        """A target for each photo alone; nothing is computed again."""
+        for index in range(len(self.images)):
+            one = copy.copy(self)
+            one.images = self.images[index : index + 1]
+            one.features = [tap[index : index + 1] for tap in self.features]
+            yield one
 
     def terms(self, drawn: Tensor, weights: LossWeights) -> Tensor:
         """Weighted distance of drawn pictures [N, 3, R, R] to the photos, [N]."""

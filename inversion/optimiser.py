@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.errors import Cancelled, CheckpointError
 from inversion.loss import Target, delta_regularisation, noise_regularisation, renormalise
-from inversion.settings import OptimiserSettings
+from inversion.settings import OptimiserSettings, TuningSettings
 from stylegan.generator import W_AVG_SAMPLES, Generator
 
 
@@ -28,12 +28,14 @@ class Step:
         total: number of steps.
         losses: this step's distance to each photo, [N].
         images: what was drawn, [N, 3, R, R].
+        stage: "optimise" or "tune".
     """
 
     index: int
     total: int
     losses: Tensor
     images: Tensor
+    stage: str = "optimise"
 
 
 Progress = Callable[[Step], object]
@@ -124,7 +126,7 @@ def optimise(
     return latents, losses
 
 
-def learning_rate_factor(share: float, settings: OptimiserSettings) -> float:
+def learning_rate_factor(share: float, settings: OptimiserSettings | TuningSettings) -> float:
     """The rate's schedule: up along a line, down along a cosine; ``share`` of the steps is behind."""
     down = min(1.0, (1 - share) / settings.rampdown) if settings.rampdown else 1.0
     up = min(1.0, share / settings.rampup) if settings.rampup else 1.0

@@ -49,6 +49,33 @@ class OptimiserSettings:
             raise UsageError(f"num_steps is {self.num_steps}; expected at least 1.")
 
 
+@dataclass(frozen=True)
+class TuningSettings:
+    """One pivotal tuning of the generator; see inversion/tuning.py.
+
+    Attributes:
+        num_steps: steps of Adam.
+        learning_rate: of the factors, at its highest.
+        rampup: share of the steps over which the rate rises linearly from 0.
+        rampdown: share of the steps over which it falls to 0 along a cosine.
+        rank: of what is added to each weight.
+        weights: of the loss at the pivot, and of the locality term.
+        locality: weight of the term that keeps the network as it was around the pivot; 0 for none.
+        locality_interval: steps between its turns.
+        locality_radius: how far from the pivot it looks, in standard deviations of w.
+    """
+
+    num_steps: int = 100
+    learning_rate: float = 0.01
+    rampup: float = 0.0
+    rampdown: float = 0.5
+    rank: int = 16
+    weights: LossWeights = field(default_factory=lambda: LossWeights(pixels=5.0, noise=0.0))
+    locality: float = 0.1
+    locality_interval: int = 4
+    locality_radius: float = 0.5
+
+
 # The projector of the StyleGAN2 paper (Karras et al. 2020, appendix D): the yardstick.
 PAPER = OptimiserSettings(space="w", num_steps=1000, keep_best=False)
 
