@@ -94,7 +94,7 @@ def invert_images(
     return [
         Inversion(
             ws=ws,
-            noise=noise if settings.optimise_noise else None,
+            noise=(noise or None) if settings.optimise_noise else None,
             space=settings.space,
             network=identifier,
             network_file=generator.file,

@@ -63,9 +63,9 @@ class Target:
 def noise_regularisation(noise: Sequence[Tensor]) -> Tensor:
     """Squared autocorrelation of each map with itself shifted by one pixel, at all sizes down to 8; [N].
 
-    Karras et al. 2020, appendix D: otherwise the noise maps store the photo itself.
+    Karras et al. 2020, appendix D: otherwise the noise maps store the photo itself. Of no maps, 0 for whatever N.
     """
-    total = noise[0].new_zeros(len(noise[0]))
+    total = noise[0].new_zeros(len(noise[0])) if noise else torch.zeros([])
     for level in noise:
         while True:
             for axis in (2, 3):

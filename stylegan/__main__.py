@@ -14,8 +14,8 @@ from tqdm import tqdm
 from core.command import RelatentCommand
 from core.device import pick_device
 from core.errors import UsageError
+from stylegan.bounds import RESOLUTIONS
 from stylegan.checkpoint import network_id, read_provenance, save_generator
-from stylegan.generator import RESOLUTIONS
 from stylegan.growth import grown_settings
 from stylegan.loading import find_network, load
 from stylegan.options import settings_from_options, with_changes

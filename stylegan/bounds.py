@@ -10,6 +10,8 @@ from core.errors import UsageError
 MAX_DIM = 16384  # more than any published network has; networks this large still cost nothing on the meta device
 MAX_LAYERS = 64
 MAX_CHANNEL_BASE = 2**20
+RESOLUTIONS = tuple(2**k for k in range(3, 11))
+MAX_SHOWN = 9  # names from a file that a message lists
 LARGEST = 1e9  # of any real number; nothing sensible comes near
 
 
@@ -41,6 +43,33 @@ def require_text(name: str, value: Any) -> None:
     """
     if not isinstance(value, str):
         raise UsageError(f"{name} is {shown(value)}; expected text.")
+
+
+def require_resolution(value: object) -> None:
+    """Refuse everything but one of :data:`RESOLUTIONS`.
+
+    Raises:
+        UsageError: ``value`` is something else.
+    """
+    if type(value) is not int or value not in RESOLUTIONS:
+        raise UsageError(f"resolution is {shown(value)}; expected one of {', '.join(map(str, RESOLUTIONS))}.")
+
+
+def require_network_sizes(config: Any) -> None:
+    """Refuse values that no kind of generator can have, among the fields that all kinds share.
+
+    Raises:
+        UsageError: ``config`` holds one.
+    """
+    require_resolution(config.resolution)
+    for name in ("z_dim", "w_dim", "channel_max", "img_channels"):
+        require_whole(name, getattr(config, name), 1, MAX_DIM)
+    require_whole("c_dim", config.c_dim, 0, MAX_DIM)
+    require_whole("mapping_layers", config.mapping_layers, 1, MAX_LAYERS)
+    require_whole("channel_base", config.channel_base, 1, MAX_CHANNEL_BASE)
+    require_number("mapping_lr_multiplier", config.mapping_lr_multiplier, 1e-6, 1e6)
+    if config.conv_clamp is not None:
+        require_number("conv_clamp", config.conv_clamp, 1e-3)
 
 
 def check_alignment(alignment: Alignment) -> None:

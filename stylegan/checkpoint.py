@@ -22,10 +22,13 @@ from torch import Tensor, nn
 from core.alignment import Alignment
 from core.errors import CheckpointError, RelatentError
 from core.files import atomic_file
+from stylegan.alias_free_plan import AliasFreeConfig
 from stylegan.bounds import check_alignment, shown
 from stylegan.generator import Generator, GeneratorConfig
 
 FORMAT = "relatent-generator-1"
+ARCHITECTURES = {"skip": GeneratorConfig, "alias-free": AliasFreeConfig}
+OLDEST = "skip"  # the architecture of files that do not name theirs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,8 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         # Half precision is how networks are stored; a network and its stored copy are the same one.
-        digest.update(name.encode() + tensor.detach().cpu().to(torch.float16).contiguous().numpy().tobytes())
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().to(torch.float16).contiguous().numpy().data)
     return digest.hexdigest()[:12]
 
 
@@ -79,6 +83,7 @@ def save_generator(
     metadata = {
         "format": FORMAT,
         "name": generator.name,
+        "architecture": next(name for name, kind in ARCHITECTURES.items() if type(generator.config) is kind),
         "config": json.dumps(dataclasses.asdict(generator.config)),
         "alignment": json.dumps(dataclasses.asdict(generator.alignment)),
         "fingerprint": _digest(tensors),
@@ -100,7 +105,7 @@ def load_generator(path: Path) -> Generator:
             f"{path} says format {shown(metadata.get('format'))}; expected {FORMAT!r}. "
             "Convert it with: python -m weights convert IN OUT.safetensors"
         )
-    config = parse_dataclass(GeneratorConfig, metadata.get("config", ""), path)
+    config = parse_dataclass(_config_kind(metadata, path), metadata.get("config", ""), path)
     alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
     with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
         generator = Generator(config, alignment=alignment, name=metadata.get("name", "") or path.stem)
@@ -108,6 +113,17 @@ def load_generator(path: Path) -> Generator:
     if metadata.get("fingerprint"):
         _check_fingerprint(generator, metadata["fingerprint"], path)
     return generator.eval().requires_grad_(False)
+
+
+def _config_kind(metadata: dict[str, str], path: Path) -> type[Any]:
+    name = metadata.get("architecture", OLDEST)
+    if name not in ARCHITECTURES:
+        known = " or ".join(map(repr, ARCHITECTURES))
+        raise CheckpointError(
+            f"{path} holds a network of the architecture {shown(name)}; expected {known}. "
+            "It may come from a newer version; update Relatent."
+        )
+    return ARCHITECTURES[name]
 
 
 def read_provenance(path: Path) -> Provenance:
@@ -145,13 +161,25 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({reason}). Copy or download it again."
         ) from error
+    require_finite(tensors, path)
+    return tensors, metadata
+
+
+def require_finite(tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse weights that are not numbers.
+
+    Raises:
+        CheckpointError: there are some.
+    """
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        extremes = torch.stack(torch.aminmax(tensor))  # NaN passes through; ten times faster than asking every number
+        if not extremes.isfinite().all():
             raise CheckpointError(
                 f"{path} holds values that are not finite in {name!r}. Its training diverged or the file is "
                 "damaged; use another checkpoint."
             )
-    return tensors, metadata
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from core.errors import ShapeError
 from stylegan import ops
-from stylegan.bounds import MAX_CHANNEL_BASE, MAX_DIM, require_number, require_whole
-from stylegan.generator import channels_by_size, require_resolution
+from stylegan.bounds import MAX_CHANNEL_BASE, MAX_DIM, require_number, require_resolution, require_whole
+from stylegan.generator import channels_by_size
 from stylegan.layers import Conv2d, Linear
 from stylegan.mapping import check_classes
 

@@ -9,17 +9,18 @@ from torch import Tensor, nn
 
 from core.alignment import Alignment
 from core.errors import UsageError
-from stylegan.bounds import MAX_CHANNEL_BASE, MAX_DIM, MAX_LAYERS, require_number, require_whole, shown
+from stylegan.alias_free import AliasFreeSynthesis
+from stylegan.alias_free_plan import AliasFreeConfig
+from stylegan.bounds import RESOLUTIONS, require_network_sizes, shown
 from stylegan.mapping import MappingNetwork
 from stylegan.synthesis import STYLE_METHODS, NoiseMode, StyleMethod, SynthesisNetwork
 
-RESOLUTIONS = tuple(2**k for k in range(3, 11))
 W_AVG_SAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Everything needed to build a generator; saved in its checkpoint.
+    """Everything needed to build a StyleGAN2 generator, or one of its kin; saved in its checkpoint.
 
     Attributes:
         resolution: height and width of the pictures, a power of two from 8 to 1024.
@@ -48,33 +49,15 @@ class GeneratorConfig:
     style_method: StyleMethod = "demodulate"
 
     def __post_init__(self) -> None:
-        require_resolution(self.resolution)
+        require_network_sizes(self)
         if self.style_method not in STYLE_METHODS:
             expected = " or ".join(map(repr, STYLE_METHODS))
             raise UsageError(f"style_method is {shown(self.style_method)}; expected {expected}.")
-        for name in ("z_dim", "w_dim", "channel_max", "img_channels"):
-            require_whole(name, getattr(self, name), 1, MAX_DIM)
-        require_whole("c_dim", self.c_dim, 0, MAX_DIM)
-        require_whole("mapping_layers", self.mapping_layers, 1, MAX_LAYERS)
-        require_whole("channel_base", self.channel_base, 1, MAX_CHANNEL_BASE)
-        require_number("mapping_lr_multiplier", self.mapping_lr_multiplier, 1e-6, 1e6)
-        if self.conv_clamp is not None:
-            require_number("conv_clamp", self.conv_clamp, 1e-3)
 
     @property
     def channels(self) -> dict[int, int]:
         """Channels at each resolution from 4 up."""
         return channels_by_size(self.resolution, self.channel_base, self.channel_max)
-
-
-def require_resolution(value: object) -> None:
-    """Refuse everything but one of :data:`RESOLUTIONS`.
-
-    Raises:
-        UsageError: ``value`` is something else.
-    """
-    if type(value) is not int or value not in RESOLUTIONS:
-        raise UsageError(f"resolution is {shown(value)}; expected one of {', '.join(map(str, RESOLUTIONS))}.")
 
 
 def channels_by_size(resolution: int, channel_base: int, channel_max: int) -> dict[int, int]:
@@ -84,10 +67,11 @@ def channels_by_size(resolution: int, channel_base: int, channel_max: int) -> di
 
 
 class Generator(nn.Module):
-    """A style-based generator (Karras et al. 2019, 2020).
+    """A style-based generator: StyleGAN2 (Karras et al. 2019, 2020) or alias-free (Karras et al. 2021).
 
     ``G.mapping(z)`` gives ws [N, num_ws, w_dim]; ``G.synthesis(ws)`` gives image [N, 3, R, R], float32,
-    about [-1, 1], not clamped; ``G(z)`` does both.
+    about [-1, 1], not clamped; ``G(z)`` does both. The kind of ``config`` decides the kind of synthesis;
+    whoever drives a generator need not know which it is.
 
     Attributes:
         config: the sizes.
@@ -98,20 +82,19 @@ class Generator(nn.Module):
 
     _network_id: str = ""  # see checkpoint.network_id, which fills it on first use
 
-    def __init__(self, config: GeneratorConfig, *, alignment: Alignment | None = None, name: str = "") -> None:
+    def __init__(
+        self,
+        config: GeneratorConfig | AliasFreeConfig,
+        *,
+        alignment: Alignment | None = None,
+        name: str = "",
+    ) -> None:
         super().__init__()
         self.config = config
         self.alignment = alignment or Alignment()
         self.name = name
         self.file = ""
-        self.synthesis = SynthesisNetwork(
-            config.resolution,
-            config.w_dim,
-            config.channels,
-            config.img_channels,
-            clamp=config.conv_clamp,
-            style_method=config.style_method,
-        )
+        self.synthesis = _synthesis(config)
         self.mapping = MappingNetwork(
             config.z_dim,
             config.c_dim,
@@ -139,7 +122,7 @@ class Generator(nn.Module):
 
     @property
     def num_ws(self) -> int:
-        """Layers that read a w: 2 log2(R) - 2."""
+        """Layers that read a w: 2 log2(R) - 2 of StyleGAN2, ``num_layers`` + 2 of an alias-free network."""
         return self.synthesis.num_ws
 
     @property
@@ -172,3 +155,16 @@ class Generator(nn.Module):
     def recompute_w_avg(self, samples: int = W_AVG_SAMPLES, seed: int = 123) -> None:
         """Set ``w_avg`` to the mean w of ``samples`` random z."""
         self.mapping.w_avg.copy_(self.sample_w(samples, seed).mean(dim=0))
+
+
+def _synthesis(config: GeneratorConfig | AliasFreeConfig) -> SynthesisNetwork | AliasFreeSynthesis:
+    if isinstance(config, AliasFreeConfig):
+        return AliasFreeSynthesis(config)
+    return SynthesisNetwork(
+        config.resolution,
+        config.w_dim,
+        config.channels,
+        config.img_channels,
+        clamp=config.conv_clamp,
+        style_method=config.style_method,
+    )

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import CheckpointError, UsageError
-from stylegan.generator import RESOLUTIONS, Generator
+from stylegan.bounds import RESOLUTIONS
+from stylegan.generator import Generator
 from stylegan.settings import Growth, TrainingSettings
 
 

@@ -15,6 +15,16 @@ from torch import Tensor, nn
 from stylegan import ops
 
 
+def normal(*shape: int, divisor: float = 1.0) -> Tensor:
+    """Random numbers to start a weight from, with the standard deviation 1 / ``divisor``.
+
+    On the meta device, where networks are built for their sizes alone, the numbers stay unset: drawing or dividing
+    them there makes PyTorch import its compiler, and loading a network would take seconds longer.
+    """
+    empty = torch.empty(shape)
+    return empty if empty.is_meta else torch.randn(shape) / divisor
+
+
 class Linear(nn.Module):
     """Fully connected layer, [N, in] to [N, out], in float32.
 
@@ -39,7 +49,7 @@ class Linear(nn.Module):
         self.activate = activate
         self.lr_multiplier = lr_multiplier
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.weight = nn.Parameter(normal(out_features, in_features, divisor=lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +90,7 @@ class Conv2d(nn.Module):
         self.gain = gain * (ops.SQRT2 if activate else 1.0)
         self.clamp = None if clamp is None else clamp * gain
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(normal(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import CheckpointError, UnknownNameError
+from core.errors import CheckpointError, UnknownNameError, UsageError
 from stylegan.checkpoint import load_generator
+from stylegan.from_nvidia import read_nvidia
+from stylegan.from_rosinality import read_rosinality
 from stylegan.generator import Generator
 from weights.embedded import network_names, network_path
+from weights.file_kinds import kind_of
 
 
-def load(name_or_file: str | Path) -> Generator:
+def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
     """A generator by name or from a file, ready to draw: float32, on the CPU, frozen.
 
+    What a file is, its content decides. Nothing in it is executed. Foreign networks are taken to want FFHQ's
+    alignment and are called after their file.
+
     Args:
-        name_or_file: an embedded network ("faces-64") or a path to a ``.safetensors`` file.
+        name_or_file: an embedded network ("faces-64") or a path: our ``.safetensors``, a pickle of StyleGAN2-ADA or
+            StyleGAN3 by NVIDIA, or a ``.pt`` of rosinality, pSp or e4e.
+        entry: which network of a foreign file that holds several; None for its "G_ema", "g_ema" or decoder.
 
     Raises:
         UnknownNameError: neither a known name nor an existing file.
+        UsageError: an entry of a file that has one network.
         CheckpointError: a file that cannot be read as a network.
     """
-    generator = load_generator(find_network(str(name_or_file)))
+    path = find_network(str(name_or_file))
+    generator = _read(path, entry)
     generator.file = str(name_or_file)
     return generator
+
+
+def _read(path: Path, entry: str | None) -> Generator:
+    kind = kind_of(path)
+    if kind == "pickle":
+        return read_nvidia(path, entry)
+    if kind == "torch":
+        return read_rosinality(path, entry)
+    if entry is not None:
+        raise UsageError(f"{path} holds one network; there is no entry {entry!r} to choose. Leave it out.")
+    return load_generator(path)
 
 
 def find_network(text: str) -> Path:

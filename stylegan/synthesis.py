@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from core.errors import ShapeError, UnknownNameError
 from stylegan import ops
-from stylegan.layers import Linear
+from stylegan.layers import Linear, normal
 
 NoiseMode = Literal["const", "random", "none"]
 NOISE_MODES = ("const", "random", "none")
@@ -52,10 +52,10 @@ class SynthesisLayer(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels * 9)
         adain = style_method == "adain"
         self.affine = Linear(w_dim, 2 * out_channels if adain else in_channels, bias_init=0 if adain else 1)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.weight = nn.Parameter(normal(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("noise_const", normal(resolution, resolution))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """One layer; ``noise`` is [N or 1, 1, H', W'] or None."""
@@ -83,7 +83,7 @@ class ToRGB(nn.Module):
         self.clamp = clamp
         self.weight_gain = 1 / math.sqrt(in_channels)
         self.affine = Linear(w_dim, in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
+        self.weight = nn.Parameter(normal(img_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(img_channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class SynthesisBlock(nn.Module):
         style_method: StyleMethod = "demodulate",
     ) -> None:
         super().__init__()
-        self.const = None if in_channels else nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        self.const = None if in_channels else nn.Parameter(normal(out_channels, resolution, resolution))
         self.conv0 = None
         if in_channels:
             self.conv0 = SynthesisLayer(

@@ -37,6 +37,26 @@ def tiny_generator():
 
 
 @pytest.fixture
+def tiny_alias_free():
+    """A function that makes alias-free generators of 32 px, as `tiny_generator`; keywords change the configuration."""
+    from stylegan import AliasFreeConfig, Generator
+
+    def make(**changes):
+        sizes = {"resolution": 32, "z_dim": 16, "w_dim": 24, "channel_base": 256, "channel_max": 16}
+        config = AliasFreeConfig(**{**sizes, "num_layers": 4, "num_critical": 1, **changes})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            generator = Generator(config, name="smooth")
+            torch.nn.init.normal_(generator.synthesis.input.affine.weight, std=0.2)  # else all are placed alike
+        for index, layer in enumerate(generator.synthesis.layers):
+            torch.nn.init.constant_(layer.magnitude_ema, 0.5 + 0.1 * index)
+        generator.recompute_w_avg()
+        return generator.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture
 def tiny_discriminator():
     """A discriminator for the tiny generator's pictures."""
     from stylegan import Discriminator, DiscriminatorConfig

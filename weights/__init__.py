@@ -1,1 +1,1 @@
-"""Networks that ship with Relatent, and where to get others."""
+"""Networks that ship with Relatent, where to get others, and foreign files read as plain data."""

@@ -20,6 +20,8 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import stylegan
+stylegan.load("faces-64")
+assert "torch._dynamo" not in sys.modules, "loading a network has imported PyTorch's compiler, which takes seconds"
 for module in pkgutil.iter_modules(stylegan.__path__):
     importlib.import_module(f"stylegan.{{module.name}}")
     print(module.name)

@@ -61,6 +61,7 @@ def test_without_embedded_networks(tmp_path, monkeypatch):
 
 def test_public_names():
     assert set(stylegan.__all__) == {
+        "AliasFreeConfig",
         "Discriminator",
         "DiscriminatorConfig",
         "Generator",

@@ -1,0 +1,133 @@
+"""Encoders: networks that look at a face once and say which latent draws it. `load_encoder` is the one door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.alignment import Alignment
+from core.errors import CheckpointError, ShapeError, UsageError
+from stylegan.generator import Generator
+from weights.file_kinds import kind_of
+
+
+class Encoder(nn.Module):
+    """A network from faces to codes, with all that is needed to feed it and to use what it says.
+
+    ``encoder(image)`` gives codes [N, num_ws, w_dim], as the network puts them out; ``encoder.ws(image)`` adds what
+    they are relative to, and so gives latents.
+
+    Attributes:
+        model: maps image [N, 3, S, S] to codes [N, num_ws, w_dim].
+        offset: what codes are relative to, [num_ws, w_dim]: the generator's average w, or zeros.
+        resolution: S, the side of the pictures it reads.
+        alignment: how faces must be cropped for it, which need not be how the generator wants them.
+        network: the id of the generator it was trained with (see :func:`stylegan.network_id`); empty if unknown.
+    """
+
+    offset: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        offset: Tensor,
+        *,
+        resolution: int,
+        alignment: Alignment | None = None,
+        network: str = "",
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("offset", offset)
+        self.resolution = resolution
+        self.alignment = alignment or Alignment()
+        self.network = network
+
+    @property
+    def num_ws(self) -> int:
+        """Layers it gives a code for."""
+        return self.offset.shape[0]
+
+    @property
+    def w_dim(self) -> int:
+        """Dimensions of a code."""
+        return self.offset.shape[1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image float32 [N, 3, S, S] in [-1, 1] to codes [N, num_ws, w_dim], before ``offset`` is added.
+
+        Raises:
+            ShapeError: pictures of another size or type.
+        """
+        size = self.resolution
+        if image.ndim != 4 or image.shape[1:] != (3, size, size) or not image.is_floating_point():
+            raise ShapeError(f"images are {image.dtype} {list(image.shape)}; expected float [N, 3, {size}, {size}].")
+        return self.model(image)
+
+    def ws(self, image: Tensor) -> Tensor:
+        """image as :meth:`forward` takes it to latents ws [N, num_ws, w_dim]."""
+        return self(image) + self.offset
+
+
+def load_encoder(name_or_file: str | Path) -> Encoder:
+    """An encoder from a file, ready to use: float32, on the CPU, frozen, in evaluation mode.
+
+    What a file is, its content decides. Nothing in it is executed.
+
+    Args:
+        name_or_file: a path to a checkpoint of pSp or e4e.
+
+    Raises:
+        CheckpointError: missing, or no file that can be read as an encoder.
+    """
+    from inversion.from_psp import encoder_from_psp, read_psp  # here, because readers need the class above
+
+    path = Path(name_or_file)
+    kind = kind_of(path)
+    if kind == "torch":
+        return encoder_from_psp(read_psp(path))
+    raise CheckpointError(f"{path} is a {kind} file; expected an encoder: a .pt of pSp or e4e.")
+
+
+def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator) -> Tensor:
+    """Where an inversion of ``image`` with ``network`` starts: ws float32 [N, num_ws, w_dim], on the network's device.
+
+    Larger pictures are reduced by area, which counts every pixel; smaller ones are enlarged bilinearly.
+
+    Args:
+        encoder: one whose codes mean something to ``network``.
+        image: float [N, 3, R, R] in [-1, 1] of any size, faces cropped by ``encoder.alignment``.
+        network: whose latents are wanted.
+
+    Raises:
+        UsageError: the encoder's latents do not fit the network.
+        ShapeError: pictures of another shape or type.
+    """
+    if (encoder.num_ws, encoder.w_dim) != (network.num_ws, network.w_dim):
+        raise UsageError(
+            f"the encoder gives {encoder.num_ws} latents of {encoder.w_dim} dimensions, and the network "
+            f"{network.name or 'in use'} reads {network.num_ws} of {network.w_dim}. Use the network the encoder was "
+            "trained with, or an encoder of this one."
+        )
+    if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3] or not image.is_floating_point():
+        raise ShapeError(f"images are {image.dtype} {list(image.shape)}; expected float [N, 3, R, R].")
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            ws = encoder.ws(resized(image.to(encoder.offset), encoder.resolution))
+    finally:
+        encoder.train(training)
+    return ws.to(network.w_avg)
+
+
+def resized(image: Tensor, side: int) -> Tensor:
+    """Square pictures [N, 3, R, R] at [N, 3, side, side]; see :func:`start_from_encoder`."""
+    if image.shape[-1] == side:
+        return image
+    if image.shape[-1] > side:
+        return F.interpolate(image, size=(side, side), mode="area")
+    return F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
