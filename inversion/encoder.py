@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from core.alignment import Alignment
 from core.errors import CheckpointError, ShapeError, UsageError
 from stylegan.generator import Generator
+from stylegan.loading import is_published
+from weights.fetch import locate
 from weights.file_kinds import kind_of
 
 
@@ -78,14 +80,15 @@ def load_encoder(name_or_file: str | Path) -> Encoder:
     What a file is, its content decides. Nothing in it is executed.
 
     Args:
-        name_or_file: a path to a checkpoint of pSp or e4e.
+        name_or_file: a published encoder that has been fetched ("e4e-ffhq"), or a path to a checkpoint of pSp or e4e.
 
     Raises:
         CheckpointError: missing, or no file that can be read as an encoder.
     """
     from inversion.from_psp import encoder_from_psp, read_psp  # here, because readers need the class above
 
-    path = Path(name_or_file)
+    text = str(name_or_file)
+    path = locate(text) if is_published(text) else Path(text)
     kind = kind_of(path)
     if kind == "torch":
         return encoder_from_psp(read_psp(path))

@@ -22,6 +22,7 @@ from stylegan.checkpoint import load_strictly
 from stylegan.trunk import enlarge_small, load_trunk, sum_of_taps, unit_length
 from weights.embedded import trunk_path
 from weights.fetch import locate
+from weights.pickles import read_torch
 
 TRUNKS = ("embedded", "vgg", "alex", "squeeze")
 LARGEST = 256  # pixels; larger pictures are reduced, as the published projectors do
@@ -107,8 +108,6 @@ def _published(name: str) -> PerceptualDistance:
 
 def _torchvision_features(path: Path) -> dict[str, Tensor]:
     """Weights of a torchvision network's feature layers by name, "3.weight"; raises CheckpointError."""
-    from weights.pickles import read_torch
-
     weights = read_torch(path)
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise CheckpointError(f"{path} is no table of weights; expected a network file of torchvision.")

@@ -12,8 +12,9 @@ from core.errors import CheckpointError, UsageError
 from core.files import atomic_file
 from stylegan.checkpoint import Provenance, load_generator, network_id, read_provenance, save_generator
 from stylegan.generator import Generator
-from stylegan.loading import find_network, load
+from stylegan.loading import find_network, is_published, load
 from weights.file_kinds import kind_of
+from weights.manifest import find_entry
 
 SUFFIX = ".safetensors"
 SEED = 7
@@ -36,6 +37,14 @@ class Conversion:
     out: Path
     network: str
     difference: float
+
+    def summary(self) -> str:
+        """One line for a person."""
+        size = self.out.stat().st_size / 1e6
+        return (
+            f"{self.out}: {self.network}, {size:.1f} MB; pictures before and after differ by {self.difference:.1g} "
+            "of the largest value."
+        )
 
 
 def convert(
@@ -64,7 +73,7 @@ def convert(
     dtype = torch.float16 if half else torch.float32
     _require_range(generator, dtype, path)
     with atomic_file(out) as temporary:
-        save_generator(generator, temporary, provenance=provenance or _provenance(path), dtype=dtype)
+        save_generator(generator, temporary, provenance=provenance or _provenance(str(source), path), dtype=dtype)
         difference = compare(generator, load_generator(temporary))
         if not difference <= TOLERANCES[dtype]:
             raise CheckpointError(
@@ -95,7 +104,10 @@ def _pictures(generator: Generator) -> Tensor:
     return generator.synthesis(generator.mapping.truncate(generator.sample_w(PICTURES, SEED)))
 
 
-def _provenance(path: Path) -> Provenance:
+def _provenance(source: str, path: Path) -> Provenance:
     if kind_of(path) == "safetensors":
         return read_provenance(path)
+    if is_published(source):
+        entry = find_entry(source)
+        return Provenance(licence=entry.licence, attribution=entry.origin, origin=f"converted from {path.name}")
     return Provenance(licence="its author's", origin=f"converted from {path.name}; the licence is its author's")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from core.errors import CheckpointError, UsageError
 from stylegan.bounds import RESOLUTIONS
 from stylegan.generator import Generator
 from stylegan.settings import Growth, TrainingSettings
+from stylegan.synthesis import SynthesisNetwork
 
 
 def grown_settings(settings: TrainingSettings, fade_kimg: float, origin: str) -> TrainingSettings:
@@ -72,7 +74,7 @@ def _grown_name(name: str) -> str:
     return name.replace("fromrgb.", "old_fromrgb.", 1) if name.startswith("fromrgb.") else name
 
 
-def set_fade(networks: list[nn.Module], weight: float) -> None:
+def set_fade(networks: Sequence[nn.Module], weight: float) -> None:
     """Set the weight of the newest blocks, 0 to 1; without waiting for the device."""
     for network in networks:
         assert isinstance(network.fade, Tensor)
@@ -85,13 +87,13 @@ def settled(generator: Generator) -> Generator:
     The last picture's weight is folded into the layer that makes it, which is linear in weight and bias
     (``conv_clamp``, if there is one, then limits the picture before it was weighted; trained networks stay below).
     """
-    weight = generator.synthesis.fade
-    if weight is None:
-        return generator
     still = copy.deepcopy(generator)
-    still.synthesis.fade = None
-    torgb = still.synthesis.last_block.torgb
+    synthesis = still.synthesis
+    if not isinstance(synthesis, SynthesisNetwork) or synthesis.fade is None:
+        return generator
+    torgb = synthesis.last_block.torgb
     with torch.no_grad():
-        torgb.weight.mul_(weight)
-        torgb.bias.mul_(weight)
+        torgb.weight.mul_(synthesis.fade)
+        torgb.bias.mul_(synthesis.fade)
+    synthesis.fade = None
     return still

@@ -10,7 +10,11 @@ from stylegan.from_nvidia import read_nvidia
 from stylegan.from_rosinality import read_rosinality
 from stylegan.generator import Generator
 from weights.embedded import network_names, network_path
+from weights.fetch import is_known, locate
 from weights.file_kinds import kind_of
+from weights.manifest import entries, find_entry
+
+DRAWING_KINDS = ("generator", "encoder")  # an encoder's file holds the generator it was trained with
 
 
 def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
@@ -20,18 +24,24 @@ def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
     alignment and are called after their file.
 
     Args:
-        name_or_file: an embedded network ("faces-64") or a path: our ``.safetensors``, a pickle of StyleGAN2-ADA or
-            StyleGAN3 by NVIDIA, or a ``.pt`` of rosinality, pSp or e4e.
+        name_or_file: an embedded network ("faces-64"), a published one that has been fetched ("ffhq-1024"), or a
+            path: our ``.safetensors``, a pickle of StyleGAN2-ADA or StyleGAN3 by NVIDIA, or a ``.pt`` of rosinality,
+            pSp or e4e.
         entry: which network of a foreign file that holds several; None for its "G_ema", "g_ema" or decoder.
 
     Raises:
         UnknownNameError: neither a known name nor an existing file.
+        MissingWeightsError: a published network that has not been fetched; the message names the command.
         UsageError: an entry of a file that has one network.
         CheckpointError: a file that cannot be read as a network.
     """
-    path = find_network(str(name_or_file))
+    text = str(name_or_file)
+    path = find_network(text)
     generator = _read(path, entry)
-    generator.file = str(name_or_file)
+    generator.file = text
+    if is_published(text):
+        generator.name = text
+        generator.alignment = find_entry(text).alignment or generator.alignment
     return generator
 
 
@@ -51,6 +61,8 @@ def find_network(text: str) -> Path:
     if text in network_names():
         return network_path(text)
     path = Path(text)
+    if is_published(text):
+        return locate(text)
     expected = f"expected a network file or one of the names {', '.join(network_names()) or '(none is embedded)'}"
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; {expected}.")
@@ -58,4 +70,10 @@ def find_network(text: str) -> Path:
         return path
     if path.suffix or len(path.parts) > 1:
         raise CheckpointError(f"{path} does not exist; {expected}.")
-    raise UnknownNameError("network", text, network_names(), "A path to a network file works too.")
+    published = [name for name, entry in entries().items() if entry.kind in DRAWING_KINDS]
+    raise UnknownNameError("network", text, [*network_names(), *published], "A path to a network file works too.")
+
+
+def is_published(text: str) -> bool:
+    """Whether ``text`` names weights of the manifest; a file of that name goes first."""
+    return is_known(text) and not Path(text).is_file()

@@ -44,7 +44,6 @@ def no_network(monkeypatch):
 @pytest.fixture
 def put(monkeypatch):
     """Puts a file with these weights where the fetched trunk would be, whatever hash is published."""
-    pytest.importorskip("weights.pickles")
     known = {name: dataclasses.replace(entry, sha256=None) for name, entry in manifest.entries().items()}
     monkeypatch.setattr(manifest, "entries", lambda: known)
 
