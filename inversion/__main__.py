@@ -11,6 +11,8 @@ from tqdm import tqdm
 from core.command import RelatentCommand
 from core.device import pick_device
 from core.errors import UsageError
+from inversion import encoder_run
+from inversion.encoder_training import EncoderSettings, EncoderTick
 from inversion.trunk_trainer import PRECISIONS, TrunkSettings, TrunkTick
 from inversion.trunk_training import read_settings, state_path, train_trunk
 from stylegan.run import Schedule
@@ -73,19 +75,78 @@ def train_trunk_command(
         click.echo(settings.to_json())
         return
     schedule = Schedule(kimg=kimg, tick_kimg=1, snapshot_ticks=5)
-    bars: list[tqdm] = []
-
-    def show(now: TrunkTick) -> None:
-        if not bars:  # the first tick comes after the data were read, whose own bar is gone by then
-            bars.append(tqdm(total=max(round(kimg, 3), now.kimg), unit="kimg", bar_format=BAR))
-        bars[0].set_postfix_str(f" loss {now.loss:.4f} {now.seconds_per_kimg:.1f} s/kimg", False)
-        bars[0].n = min(now.kimg, bars[0].total)
-        bars[0].refresh()
-
-    written = train_trunk(settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True)
-    for bar in bars:
-        bar.close()
+    with Bar(kimg) as bar:
+        written = train_trunk(settings, out, schedule, device=where, resume=resume, on_tick=bar.trunk, progress=True)
     click.echo(f"trunk: {written}")
+
+
+@main.command("train-encoder", cls=RelatentCommand)
+@click.option("--network", metavar="NAME_OR_FILE", help="The generator to learn.")
+@click.option("--data", metavar="FILE_OR_FOLDER", help="Photos of faces, aligned as the generator's own.")
+@click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The encoder's file.")
+@click.option("--kimg", type=click.FloatRange(min=0), default=200, show_default=True, help="Thousands of pictures.")
+@click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
+@click.option("--start", default="", metavar="FILE", help="Begin with another encoder's weights, of the same sizes.")
+@click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Pictures a step.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Looks at each picture.")
+@click.option("--lr", type=click.FloatRange(min=0), default=0.002, show_default=True, help="Highest learning rate.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
+@click.option("--licence", default="", help="Kept in the encoder's file.")
+@click.option("--attribution", default="", help="Kept in the encoder's file.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
+def train_encoder_command(
+    out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
+) -> None:
+    """Teach an encoder to find the latents of faces: what the presets fast, balanced and best start with.
+
+    Writes the encoder, a state to go on from and a log beside it. A resumed run keeps the settings it was started
+    with, but for --kimg, and for --data and --network where given.
+    """
+    where = pick_device(device)
+    state = encoder_run.state_path(out)
+    if not resume and state.exists():
+        raise UsageError(f"{state} already holds a run. Add --resume to go on with it, or choose another --out.")
+    settings = encoder_settings(encoder_run.read_settings(state) if resume else None, **options)
+    if dry_run:
+        click.echo(settings.to_json())
+        return
+    schedule = Schedule(kimg=kimg, tick_kimg=1, snapshot_ticks=5)
+    with Bar(kimg) as bar:
+        written = encoder_run.train_encoder(
+            settings, out, schedule, device=where, resume=resume, on_tick=bar.encoder, progress=True
+        )
+    click.echo(f"encoder: {written}")
+
+
+class Bar:
+    """A progress bar that appears with the first tick, after the bar of the reading of the data has gone."""
+
+    def __init__(self, kimg: float) -> None:
+        self.kimg = kimg
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def trunk(self, now: TrunkTick) -> None:
+        self._show(now.kimg, f" loss {now.loss:.4f} {now.seconds_per_kimg:.1f} s/kimg")
+
+    def encoder(self, now: EncoderTick) -> None:
+        self._show(now.kimg, f" lpips {now.lpips:.3f} latents {now.latents:.3f} {now.seconds_per_kimg:.1f} s/kimg")
+
+    def _show(self, kimg: float, text: str) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=max(round(self.kimg, 3), kimg), unit="kimg", bar_format=BAR)
+        self.bar.set_postfix_str(text, False)
+        self.bar.n = min(kimg, self.bar.total)
+        self.bar.refresh()
 
 
 def settings_from_options(saved: TrunkSettings | None, **o) -> TrunkSettings:  # type: ignore[no-untyped-def]
@@ -97,6 +158,16 @@ def settings_from_options(saved: TrunkSettings | None, **o) -> TrunkSettings:  #
         if not o[flag]:
             raise UsageError(f"--{flag} is missing; see python -m inversion train-trunk --help.")
     return TrunkSettings(learning_rate=o.pop("lr"), **o)
+
+
+def encoder_settings(saved: EncoderSettings | None, **o) -> EncoderSettings:  # type: ignore[no-untyped-def]
+    """The settings the options describe, or those of a run to go on with, whose files may have moved."""
+    if saved is not None:
+        return dataclasses.replace(saved, **{key: o[key] for key in ("network", "data", "data_folder") if o[key]})
+    for flag in ("network", "data"):
+        if not o[flag]:
+            raise UsageError(f"--{flag} is missing; see python -m inversion train-encoder --help.")
+    return EncoderSettings(learning_rate=o.pop("lr"), **o)
 
 
 if __name__ == "__main__":

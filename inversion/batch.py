@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.device import synchronize
 from core.errors import OutputError, PhotoError
 from core.files import output_errors
 from core.images import read_photo, to_pixels, to_tensor
@@ -22,7 +21,8 @@ from inversion.measures import measure
 from inversion.optimiser import Step
 from inversion.perceptual import load_perceptual
 from inversion.report import Result, read_report, write_result
-from inversion.settings import DEFAULT_SEED, preset_settings
+from inversion.settings import DEFAULT_SEED, Plan, plan_for
+from inversion.stages import encoder_for
 from stylegan import network_id
 from stylegan.generator import Generator
 
@@ -46,6 +46,7 @@ class ProjectOptions:
     space: str | None = None
     num_steps: int | None = None
     seed: int = DEFAULT_SEED
+    encoder: str | None = None
     lpips: str = "embedded"
     face: Which = "largest"
     align: bool = True
@@ -55,8 +56,12 @@ class ProjectOptions:
 
     def settings(self) -> dict[str, object]:
         """Everything that decides the result, as report.json records it."""
-        optimiser = preset_settings(self.preset, space=self.space, num_steps=self.num_steps)
-        return {**dataclasses.asdict(optimiser), "lpips": self.lpips, "align": self.align}
+        own = {"lpips": self.lpips, "align": self.align, "encoder": self.encoder}
+        return {**dataclasses.asdict(self.plan()), **own}
+
+    def plan(self) -> Plan:
+        """The stages; raises UsageError for a choice that cannot be meant."""
+        return plan_for(self.preset, space=self.space, num_steps=self.num_steps)
 
 
 @dataclass(frozen=True)
@@ -120,10 +125,11 @@ def project_photos(
         Cancelled: ``on_step`` returned False.
     """
     options = options or ProjectOptions()
-    preset_settings(options.preset, space=options.space, num_steps=options.num_steps)
+    plan = options.plan()
     started = time.perf_counter()
     generator = open_network(network, device)
     load_perceptual(options.lpips, generator.w_avg.device)
+    encoder_for(generator, plan, options.encoder)  # now, so that what it lacks is known before any photo is read
     loading = time.perf_counter() - started
     with output_errors(outdir):
         outdir.mkdir(parents=True, exist_ok=True)
@@ -228,7 +234,7 @@ class _Session:
     def _invert(self, tasks: list[_Task]) -> Iterator[Result]:
         images = torch.cat([to_tensor(task.aligned.image) for task in tasks])
         options = self.options
-        started = time.perf_counter()
+        seconds: dict[str, float] = {}
         inversions = invert_images(
             images,
             self.network,
@@ -236,17 +242,18 @@ class _Session:
             space=options.space,
             num_steps=options.num_steps,
             seed=options.seed,
+            encoder=options.encoder,
             lpips=options.lpips,
             progress=lambda step: self._watch(tasks, step),
+            seconds=seconds,
         )
-        synchronize(self.network.w_avg.device)
-        optimising = (time.perf_counter() - started) / len(tasks)
+        shares = {stage: value / len(tasks) for stage, value in seconds.items()}
         perceptual = load_perceptual(options.lpips, self.network.w_avg.device)
         for task, inversion, image in zip(tasks, inversions, images.split(1), strict=True):
             started = time.perf_counter()
             alignment = self.network.alignment if options.align else None
             quality = measure(inversion.tensor(self.network), image, perceptual, alignment)
-            task.seconds |= {"optimise": optimising, "measure": time.perf_counter() - started}
+            task.seconds |= {**shares, "measure": time.perf_counter() - started}
             yield Result(
                 inversion=inversion.replace(face_to_photo=task.aligned.face_to_photo, photo=task.job.photo.name),
                 target=task.aligned.image,

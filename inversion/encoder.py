@@ -64,10 +64,27 @@ class Encoder(nn.Module):
         Raises:
             ShapeError: pictures of another size or type.
         """
+        self.check(image)
+        return self.model(image)
+
+    @property
+    def can_look_again(self) -> bool:
+        """Whether :meth:`change` can be asked."""
+        return False
+
+    def change(self, image: Tensor, drawn: Tensor) -> Tensor:
+        """What to add to the ws that drew ``drawn`` to come closer to ``image``; see inversion/refining.py."""
+        raise NotImplementedError
+
+    def check(self, image: Tensor) -> None:
+        """Refuse what cannot be looked at.
+
+        Raises:
+            ShapeError: pictures of another size or type.
+        """
         size = self.resolution
         if image.ndim != 4 or image.shape[1:] != (3, size, size) or not image.is_floating_point():
             raise ShapeError(f"images are {image.dtype} {list(image.shape)}; expected float [N, 3, {size}, {size}].")
-        return self.model(image)
 
     def ws(self, image: Tensor) -> Tensor:
         """image as :meth:`forward` takes it to latents ws [N, num_ws, w_dim]."""
@@ -80,30 +97,36 @@ def load_encoder(name_or_file: str | Path) -> Encoder:
     What a file is, its content decides. Nothing in it is executed.
 
     Args:
-        name_or_file: a published encoder that has been fetched ("e4e-ffhq"), or a path to a checkpoint of pSp or e4e.
+        name_or_file: a published encoder that has been fetched ("e4e-ffhq"), or a path: our
+            ``.safetensors``, or a checkpoint of pSp or e4e.
 
     Raises:
         CheckpointError: missing, or no file that can be read as an encoder.
     """
-    from inversion.from_psp import encoder_from_psp, read_psp  # here, because readers need the class above
+    from inversion.encoder_file import read_encoder  # here, because readers need the class above
+    from inversion.from_psp import encoder_from_psp, read_psp
 
     text = str(name_or_file)
     path = locate(text) if is_published(text) else Path(text)
     kind = kind_of(path)
     if kind == "torch":
         return encoder_from_psp(read_psp(path))
-    raise CheckpointError(f"{path} is a {kind} file; expected an encoder: a .pt of pSp or e4e.")
+    if kind == "safetensors":
+        return read_encoder(path)
+    raise CheckpointError(f"{path} is a {kind} file; expected an encoder: our .safetensors, or a .pt of pSp or e4e.")
 
 
-def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator) -> Tensor:
+@torch.no_grad()
+def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator, rounds: int = 1) -> Tensor:
     """Where an inversion of ``image`` with ``network`` starts: ws float32 [N, num_ws, w_dim], on the network's device.
 
     Larger pictures are reduced by area, which counts every pixel; smaller ones are enlarged bilinearly.
 
     Args:
-        encoder: one whose codes mean something to ``network``.
+        encoder: one whose codes mean something to ``network``, in evaluation mode.
         image: float [N, 3, R, R] in [-1, 1] of any size, faces cropped by ``encoder.alignment``.
         network: whose latents are wanted.
+        rounds: how often the encoder looks; one that cannot look again looks once.
 
     Raises:
         UsageError: the encoder's latents do not fit the network.
@@ -117,13 +140,11 @@ def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator) -> T
         )
     if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3] or not image.is_floating_point():
         raise ShapeError(f"images are {image.dtype} {list(image.shape)}; expected float [N, 3, R, R].")
-    training = encoder.training
-    encoder.eval()
-    try:
-        with torch.no_grad():
-            ws = encoder.ws(resized(image.to(encoder.offset), encoder.resolution))
-    finally:
-        encoder.train(training)
+    seen = resized(image.to(encoder.offset), encoder.resolution)
+    ws = encoder.ws(seen)
+    for _ in range(rounds - 1 if encoder.can_look_again else 0):
+        drawn = network.synthesis(ws.to(network.w_avg)).to(seen)
+        ws = ws + encoder.change(seen, resized(drawn, encoder.resolution))
     return ws.to(network.w_avg)
 
 

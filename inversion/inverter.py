@@ -14,11 +14,13 @@ from core.device import pick_device
 from core.errors import PhotoError, ShapeError, UsageError
 from core.images import Photo, find_photos, read_photo, to_tensor
 from face import AlignedFace, align_face, centre_square, choose_faces, find_faces
+from inversion.encoder import Encoder
 from inversion.latents import Inversion
 from inversion.loss import Target
-from inversion.optimiser import Progress, optimise, split
+from inversion.optimiser import Progress, split
 from inversion.perceptual import load_perceptual
-from inversion.settings import DEFAULT_SEED, preset_settings
+from inversion.settings import DEFAULT_SEED, plan_for
+from inversion.stages import carry_out, encoder_for
 from stylegan import Generator, load, network_id
 from weights.embedded import DEFAULT_NETWORK
 
@@ -71,9 +73,11 @@ def invert_images(
     space: str | None = None,  # "w" or "w+"; None for the preset's own
     num_steps: int | None = None,  # of the optimiser; None for the preset's own
     seed: int = DEFAULT_SEED,  # of the noise the optimisation starts from
+    encoder: str | Encoder | None = None,  # name, file or encoder; None for the one that comes with the network
     lpips: str = "embedded",  # whose features the perceptual distance uses
     device: str | None = None,  # None for the best there is
     progress: Progress | None = None,  # sees each step; returning False cancels
+    seconds: dict[str, float] | None = None,  # is given the seconds of encode, optimise and tune, of the whole batch
 ) -> list[Inversion]:
     """Invert a batch of aligned faces; one photo's result does not depend on the others.
 
@@ -82,26 +86,31 @@ def invert_images(
         UsageError: an option that cannot be meant.
         Cancelled: the callback returned False.
     """
-    settings = preset_settings(preset, space=space, num_steps=num_steps)
+    plan = plan_for(preset, space=space, num_steps=num_steps)
     generator = open_network(network, device)
     size = generator.resolution
     if images.ndim != 4 or images.shape[1:] != (3, size, size) or not images.is_floating_point():
         raise ShapeError(f"images are {images.dtype} {list(images.shape)}; expected float [N, 3, {size}, {size}].")
     where = generator.w_avg.device
     target = Target(images.to(where, torch.float32), load_perceptual(lpips, where))
-    latents, losses = optimise(generator, target, settings, seed=seed, progress=progress)
+    found = carry_out(plan, generator, encoder_for(generator, plan, encoder), target, seed=seed, progress=progress)
+    if seconds is not None:
+        seconds.update(found.seconds)
     identifier = network_id(generator)
     return [
         Inversion(
             ws=ws,
-            noise=(noise or None) if settings.optimise_noise else None,
-            space=settings.space,
+            noise=None if found.own_noise else noise,
+            space=plan.space,
             network=identifier,
             network_file=generator.file,
             losses={"total": float(loss)},
             seed=seed,
+            tuned=found.tuned[index] if found.tuned else None,
         )
-        for (ws, noise), loss in zip(split(latents, generator.num_ws), losses.tolist(), strict=True)
+        for index, ((ws, noise), loss) in enumerate(
+            zip(split(found.latents, generator.num_ws), found.losses.tolist(), strict=True)
+        )
     ]
 
 

@@ -52,9 +52,13 @@ class Target:
             one.features = [tap[index : index + 1] for tap in self.features]
             yield one
 
+    def perceptual_distance(self, drawn: Tensor) -> Tensor:
+        """Perceptual distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
+        return self.perceptual.between(self.perceptual.features(drawn), self.features)
+
     def terms(self, drawn: Tensor, weights: LossWeights) -> Tensor:
         """Weighted distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
-        total = weights.lpips * self.perceptual.between(self.perceptual.features(drawn), self.features)
+        total = weights.lpips * self.perceptual_distance(drawn)
         if weights.pixels:
             total = total + weights.pixels * (drawn - self.images).square().mean(dim=(1, 2, 3))
         return total

@@ -18,6 +18,7 @@ from inversion.jobs import expand
 from inversion.optimiser import Step
 from inversion.perceptual import TRUNKS
 from inversion.settings import DEFAULT_SEED, PRESET_NAMES
+from inversion.stages import encoder_for
 from weights.embedded import DEFAULT_NETWORK
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -63,6 +64,12 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 )
 @click.option(
     "--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Of the noise the optimiser starts from."
+)
+@click.option(
+    "--encoder",
+    default=None,
+    metavar="NAME_OR_FILE",
+    help="The encoder to start with.  [default: the network's own, if it has one]",
 )
 @click.option(
     "--lpips",
@@ -115,6 +122,7 @@ def main(
     if batch_size is None:
         batch_size = 4 if generator.resolution <= 256 else 1
     options = ProjectOptions(face=parse_face(face), batch_size=batch_size, **choices)  # type: ignore[arg-type]
+    encoder_for(generator, options.plan(), options.encoder)
     if dry_run:
         click.echo(
             json.dumps(
@@ -178,6 +186,7 @@ class _Bar:
         if self.bar is None or step.index == 1:
             self.clear()
             label = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+            label = f"{label}, tuning" if step.stage == "tune" else label
             self.bar = tqdm(total=step.total, desc=label, bar_format=BAR, leave=True)
         if step.index % 10 == 0 or step.index == step.total:  # reading the loss waits for the device
             self.bar.set_postfix_str(f"loss {float(step.losses.mean()):.4f}", refresh=False)

@@ -87,26 +87,58 @@ BALANCED = OptimiserSettings(
     weights=LossWeights(pixels=5.0, delta=0.1),
 )
 
-PRESETS: dict[str, OptimiserSettings] = {"balanced": BALANCED, "paper": PAPER}
-PRESET_NAMES = ("fast", "balanced", "best", "paper")
+# Pivotal tuning beside it, as the sweep of benchmarks/sweep.py has it.
+TUNING = TuningSettings()
 
 
-def preset_settings(preset: str, *, space: str | None = None, num_steps: int | None = None) -> OptimiserSettings:
-    """The optimiser's settings of a preset, with what the user chose in place of its own.
+@dataclass(frozen=True)
+class Plan:
+    """What is done to a photo, in this order.
+
+    Attributes:
+        encoder_rounds: how often the encoder looks at the photo and what it has drawn so far; 0 for never.
+        optimiser: None for no optimisation.
+        tuning: None for no tuning of the generator.
+    """
+
+    encoder_rounds: int = 0
+    optimiser: OptimiserSettings | None = None
+    tuning: TuningSettings | None = None
+
+    @property
+    def space(self) -> str:
+        """Where the latents lie, "w" or "w+"."""
+        return self.optimiser.space if self.optimiser else "w+"
+
+
+ENCODER_ROUNDS = 5
+PRESETS: dict[str, Plan] = {
+    "fast": Plan(encoder_rounds=ENCODER_ROUNDS),
+    "balanced": Plan(encoder_rounds=ENCODER_ROUNDS, optimiser=BALANCED),
+    "best": Plan(encoder_rounds=ENCODER_ROUNDS, optimiser=BALANCED, tuning=TUNING),
+    "paper": Plan(optimiser=PAPER),
+}
+PRESET_NAMES = tuple(PRESETS)
+
+
+def plan_for(preset: str, *, space: str | None = None, num_steps: int | None = None) -> Plan:
+    """What a preset does, with what the user chose in place of its own.
 
     Args:
         preset: a name of PRESET_NAMES.
         space: None for the preset's own.
-        num_steps: None for the preset's own.
+        num_steps: of the optimiser; None for the preset's own.
 
     Raises:
         UnknownNameError: no such preset.
-        UsageError: a preset that needs what no embedded network has yet.
+        UsageError: a choice that cannot be meant, or steps for a preset that takes none.
     """
-    if preset not in PRESET_NAMES:
-        raise UnknownNameError("preset", preset, PRESET_NAMES)
     if preset not in PRESETS:
-        missing = {"fast": "an encoder", "best": "pivotal tuning"}[preset]
-        raise UsageError(f"preset {preset} needs {missing}, which this network does not come with. Use balanced.")
-    chosen = {"space": space, "num_steps": num_steps}
-    return dataclasses.replace(PRESETS[preset], **{k: v for k, v in chosen.items() if v is not None})  # type: ignore[arg-type]
+        raise UnknownNameError("preset", preset, PRESETS)
+    plan = PRESETS[preset]
+    chosen = {name: value for name, value in {"space": space, "num_steps": num_steps}.items() if value is not None}
+    if not chosen:
+        return plan
+    if plan.optimiser is None:
+        raise UsageError(f"preset {preset} does not optimise, so it has no {' and no '.join(chosen)}. Use balanced.")
+    return dataclasses.replace(plan, optimiser=dataclasses.replace(plan.optimiser, **chosen))  # type: ignore[arg-type]

@@ -14,17 +14,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
 from core.errors import CheckpointError
 from core.files import output_errors, write_bytes
 from inversion.trunk_trainer import TrunkSettings, TrunkTick, TrunkTrainer
-from stylegan.checkpoint import load_strictly, read_safetensors
+from stylegan.checkpoint import load_strictly
 from stylegan.dataset import ImageDataset
 from stylegan.run import Schedule
+from stylegan.state_file import Groups, read_groups, read_progress, write_groups
 from stylegan.trunk import FORMAT
 
 STATE_FORMAT = "relatent-trunk-training-1"
+GROUPS = ("student", "average", "momentum", "first", "second")
 SOURCE_SIZE = 128  # pixels of the pictures that crops are cut from
 
 
@@ -107,17 +108,16 @@ def save_trunk(trainer: TrunkTrainer, path: Path) -> None:
 def save_state(trainer: TrunkTrainer, path: Path) -> None:
     """Write everything needed to go on."""
     adam = trainer.optimizer.adam.state
-    groups: dict[str, dict[str, Tensor]] = {
+    groups: Groups = {
         "student": trainer.student.state_dict(),
         "average": trainer.average.state_dict(),
         "momentum": trainer.optimizer.momentum,
         "first": {name: adam[p]["exp_avg"] for name, p in trainer.optimizer.biases.items() if p in adam},
         "second": {name: adam[p]["exp_avg_sq"] for name, p in trainer.optimizer.biases.items() if p in adam},
     }
-    tensors = {f"{group}/{name}": t.detach().cpu().contiguous() for group, g in groups.items() for name, t in g.items()}
-    metadata = {"format": STATE_FORMAT, "settings": trainer.settings.to_json()}
+    metadata = {"settings": trainer.settings.to_json()}
     metadata |= {key: str(getattr(trainer, key)) for key in ("step", "images_seen", "seconds")}
-    write_bytes(path, save(tensors, metadata=metadata))
+    write_groups(path, STATE_FORMAT, groups, metadata)
 
 
 def read_settings(path: Path) -> TrunkSettings:
@@ -135,11 +135,8 @@ def load_state(trainer: TrunkTrainer, path: Path) -> None:
     Raises:
         CheckpointError: the file is not the state of a trunk's training.
     """
-    tensors, metadata = _read_state(path)
-    groups: dict[str, dict[str, Tensor]] = {key: {} for key in ("student", "average", "momentum", "first", "second")}
-    for name, tensor in tensors.items():
-        group, _, rest = name.partition("/")
-        groups.setdefault(group, {})[rest] = tensor.to(trainer.device)
+    groups, metadata = _read_state(path)
+    groups = {group: {name: t.to(trainer.device) for name, t in named.items()} for group, named in groups.items()}
     optimizer = trainer.optimizer
     moments = {"momentum": optimizer.filters, "first": optimizer.biases, "second": optimizer.biases}
     for group, parameters in moments.items():
@@ -147,8 +144,8 @@ def load_state(trainer: TrunkTrainer, path: Path) -> None:
             raise CheckpointError(f"{path} does not hold the moments of a trunk's filters and biases; start afresh.")
     load_strictly(trainer.student, groups["student"], path)
     load_strictly(trainer.average, groups["average"], path)
-    trainer.step, trainer.images_seen = int(metadata["step"]), int(metadata["images_seen"])
-    trainer.seconds = float(metadata["seconds"])
+    trainer.step, trainer.seconds = read_progress(metadata, path)
+    trainer.images_seen = int(metadata["images_seen"])
     for name, momentum in groups["momentum"].items():
         optimizer.momentum[name].copy_(momentum)
     for name, bias in optimizer.biases.items():
@@ -159,9 +156,8 @@ def load_state(trainer: TrunkTrainer, path: Path) -> None:
         }
 
 
-def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    tensors, metadata = read_safetensors(path)
-    numbers = [metadata.get(key, "") for key in ("step", "images_seen", "seconds")]
-    if metadata.get("format") != STATE_FORMAT or not all(text.replace(".", "", 1).isdigit() for text in numbers):
-        raise CheckpointError(f"{path} is not the state of a trunk's training; expected a file NAME.state.safetensors.")
-    return tensors, metadata
+def _read_state(path: Path) -> tuple[Groups, dict[str, str]]:
+    groups, metadata = read_groups(path, STATE_FORMAT, GROUPS, "a trunk's training")
+    if not metadata.get("images_seen", "").isdigit():
+        raise CheckpointError(f"{path} does not say how many pictures its training has seen; start afresh.")
+    return groups, metadata

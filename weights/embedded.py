@@ -9,6 +9,7 @@ from core.errors import UnknownNameError
 FOLDER = Path(__file__).parent
 DEFAULT_NETWORK = "faces-64"
 GENERATOR_FILE = "generator.safetensors"
+ENCODER_FILE = "encoder.safetensors"
 TRUNK = "faces-trunk"
 
 
@@ -27,6 +28,12 @@ def network_path(name: str) -> Path:
     if name not in names:
         raise UnknownNameError("network", name, names, "A path to a network file works too.")
     return FOLDER / name / GENERATOR_FILE
+
+
+def encoder_path(name: str) -> Path | None:
+    """The file of the encoder that ships beside an embedded generator; None if there is none."""
+    path = FOLDER / name / ENCODER_FILE
+    return path if name in network_names() and path.is_file() else None
 
 
 def trunk_path() -> Path:

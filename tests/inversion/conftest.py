@@ -19,5 +19,11 @@ def tiny_file(tiny_generator, tmp_path):
 @pytest.fixture
 def few_steps(monkeypatch):
     """Presets of four steps, so that commands can be tested in a second."""
-    quick = {name: dataclasses.replace(preset, num_steps=4) for name, preset in settings.PRESETS.items()}
+
+    def quick_one(plan):
+        stages = {name: getattr(plan, name) for name in ("optimiser", "tuning")}
+        short = {name: stage and dataclasses.replace(stage, num_steps=4) for name, stage in stages.items()}
+        return dataclasses.replace(plan, **short)
+
+    quick = {name: quick_one(plan) for name, plan in settings.PRESETS.items()}
     monkeypatch.setattr(settings, "PRESETS", quick)

@@ -99,7 +99,7 @@ def test_old_flags_and_both_spellings(project, tmp_path, astronaut):
     assert result.exit_code == 0, result.output
     folder = tmp_path / "out" / "me"
     assert (folder / "proj.mp4").stat().st_size > 1000
-    assert json.loads((folder / "report.json").read_text())["settings"]["num_steps"] == 2
+    assert json.loads((folder / "report.json").read_text())["settings"]["optimiser"]["num_steps"] == 2
     square = np.asarray(Image.open(folder / "target.png")).astype(float)
     whole = np.asarray(Image.open(astronaut).convert("RGB").reduce(16)).astype(float)
     assert np.abs(square - whole).max() <= 1
@@ -239,10 +239,13 @@ def test_usage_errors_exit_2(project, tmp_path, astronaut):
     result = project(astronaut, network="faces-65")
     assert result.exit_code == 2
     one_line_error(result, "faces-65", "did you mean faces-64")
-    for preset in ("fast", "best"):
-        result = project(astronaut, "--preset", preset)
+    for args in (["--preset", "fast"], ["--preset", "fast", "--dry-run"]):
+        result = project(astronaut, *args)
         assert result.exit_code == 2
-        one_line_error(result, preset, "Use balanced")
+        one_line_error(result, "needs an encoder", "Use the preset balanced")
+    result = project(astronaut, "--preset", "fast", "--num-steps", 5)
+    assert result.exit_code == 2
+    one_line_error(result, "fast does not optimise", "no num_steps")
     assert not (tmp_path / "out").exists()
 
 
@@ -306,7 +309,7 @@ def test_dry_run_prints_settings_and_writes_nothing(project, tmp_path, astronaut
     result = project(astronaut, "--dry-run", "--space", "w")
     assert result.exit_code == 0
     shown = json.loads(result.stdout)
-    assert shown["settings"]["space"] == "w"
+    assert shown["settings"]["optimiser"]["space"] == "w"
     assert shown["photos"] == [str(astronaut)]
     assert not (tmp_path / "out").exists()
 

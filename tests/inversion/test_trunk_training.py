@@ -114,7 +114,7 @@ class TestStates:
 
     def test_a_trunk_is_no_state(self, settings, tmp_path):
         save_file(Trunk().state_dict(), state_path(tmp_path / "t.safetensors"), metadata={"format": "relatent-trunk-1"})
-        with pytest.raises(CheckpointError, match=r"NAME\.state"):
+        with pytest.raises(CheckpointError, match="not the state of a trunk's training"):
             training.read_settings(state_path(tmp_path / "t.safetensors"))
 
     def test_states_without_moments_are_refused(self, settings, tmp_path, small):
