@@ -89,7 +89,7 @@ def train_trunk_command(
 @click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
 @click.option("--start", default="", metavar="FILE", help="Begin with another encoder's weights, of the same sizes.")
 @click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Pictures a step.")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Looks at each picture.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Most looks at a picture.")
 @click.option("--lr", type=click.FloatRange(min=0), default=0.002, show_default=True, help="Highest learning rate.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
 @click.option("--licence", default="", help="Kept in the encoder's file.")

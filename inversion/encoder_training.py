@@ -1,9 +1,9 @@
 """Teaching an encoder a generator: one step is a pure function of the state and the step's number.
 
 Half of each batch are pictures the generator drew, whose latents are known exactly; the other half are photos. All are
-looked at several times, as in use; each look is judged by the picture it leads to (perceptual distance and pixels),
-drawn pictures also by their latents, and the layers' offsets from one w are kept small, so that edits work on what the
-encoder finds (Tov et al. 2021, sec. 3.2). Plain PyTorch: it runs where lpips, torchvision and dlib are absent.
+looked at once or several times, as in use. The last look is judged by the picture it leads to (perceptual distance and
+pixels), drawn pictures also by their latents; and the layers' offsets from one w are kept small, so that edits work on
+what the encoder finds (Tov et al. 2021, sec. 3.2). Plain PyTorch: it runs where lpips, torchvision and dlib are absent.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class EncoderSettings:
         data_folder: only pictures below this folder of the data; None for all.
         start: an encoder of the same sizes whose weights to begin with; empty for a fresh one.
         batch: pictures a step, half of them drawn.
-        rounds: looks at each picture.
+        rounds: most looks at a picture.
         learning_rate: of Adam, at its highest; it falls to zero along a cosine.
         latents: weight of the latents' squared error, in variances of w.
         pixels: weight of the pixels' squared error.
@@ -108,7 +108,7 @@ class EncoderSettings:
 
 @dataclass(frozen=True)
 class EncoderTick:
-    """What happened since the last tick; one line of the log. Losses are those of the last look.
+    """What happened since the last tick; one line of the log. Losses are means over first and later looks.
 
     Attributes:
         kimg: pictures seen so far, in thousands.
@@ -202,36 +202,43 @@ class EncoderTrainer:
         )
 
     def train_step(self) -> Tensor:
-        """One step; returns what a tick reports, [5]."""
+        """One step; returns what a tick reports, [5].
+
+        It teaches one look, the first or a later one; those before it are only taken, which costs a quarter as much.
+        """
         settings = self.settings
         with seeded(settings.seed, self.step, self.device):
             image, wanted = self._batch()
+            earlier = int(torch.randint(settings.rounds, ()))
+        seen = resized(image, self.encoder.resolution)
         with torch.no_grad():
             features = self.trunk.normalised(image)
-        seen = resized(image, self.encoder.resolution)
-        ws = self.encoder.offset.expand(len(image), -1, -1)
-        drawn = self.encoder.average_image.expand_as(seen)
+            ws, drawn = self._looked(seen, earlier)
+        ws = ws + self.encoder.change(seen, drawn, self.dtype)
+        picture = self.network.synthesis(ws, dtype=self.dtype)
+        lpips = self.trunk.distance_to(features, picture)
+        pixels = (picture - image).square().mean(dim=(1, 2, 3))
+        latents = (ws[: len(wanted)] - wanted).square().sum(dim=2).mean() / self.spread**2
+        delta = delta_regularisation(ws).mean() * self.encoder.w_dim / self.spread**2
+        image_loss = (lpips + settings.pixels * pixels).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        report = torch.zeros(5, device=self.device)
-        for _ in range(settings.rounds):
-            ws = ws.detach() + self.encoder.change(seen, drawn.detach(), self.dtype)
-            picture = self.network.synthesis(ws, dtype=self.dtype)
-            lpips = self.trunk.distance_to(features, picture)
-            pixels = (picture - image).square().mean(dim=(1, 2, 3))
-            latents = (ws[: len(wanted)] - wanted).square().sum(dim=2).mean() / self.spread**2
-            delta = delta_regularisation(ws).mean() * self.encoder.w_dim / self.spread**2
-            image_loss = (lpips + settings.pixels * pixels).mean()
-            loss = image_loss + settings.latents * latents + settings.delta * delta
-            (loss / settings.rounds).backward()
-            drawn = resized(picture, self.encoder.resolution)
-            real = slice(len(wanted), None)
-            values = (lpips[real].mean(), lpips[: len(wanted)].mean(), pixels[real].mean(), latents, delta)
-            report = torch.stack([value.detach() for value in values])
+        (image_loss + settings.latents * latents + settings.delta * delta).backward()
         self.optimizer.param_groups[0]["lr"] = self.learning_rate
         self.optimizer.step()
         self._update_average()
         self.step += 1
-        return report
+        real = slice(len(wanted), None)
+        values = (lpips[real].mean(), lpips[: len(wanted)].mean(), pixels[real].mean(), latents, delta)
+        return torch.stack([value.detach() for value in values])
+
+    def _looked(self, seen: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """ws and drawing after ``count`` looks."""
+        ws = self.encoder.offset.expand(len(seen), -1, -1)
+        drawn = self.encoder.average_image.expand_as(seen)
+        for _ in range(count):
+            ws = ws + self.encoder.change(seen, drawn, self.dtype)
+            drawn = resized(self.network.synthesis(ws, dtype=self.dtype), self.encoder.resolution)
+        return ws, drawn
 
     @torch.no_grad()
     def _batch(self) -> tuple[Tensor, Tensor]:
