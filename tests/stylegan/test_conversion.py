@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from foreign import nvidia_network, rosinality_tensors, write_nvidia
 
 import stylegan.conversion
+from benchmarks.foreign import nvidia_network, rosinality_tensors, write_nvidia
 from core.errors import CheckpointError, UsageError
 from stylegan import Generator, GeneratorConfig, Provenance, load, network_id, save_generator
 from stylegan.checkpoint import read_provenance

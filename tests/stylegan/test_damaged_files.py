@@ -7,8 +7,8 @@ import time
 
 import pytest
 import torch
-from foreign import nvidia_network, rosinality_tensors, write_nvidia
 
+from benchmarks.foreign import nvidia_network, rosinality_tensors, write_nvidia
 from core.errors import CheckpointError
 from stylegan import Generator, GeneratorConfig, load, save_generator
 

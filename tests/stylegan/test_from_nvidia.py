@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from foreign import FILTER, Persisted, nvidia_network, write_nvidia
 
+from benchmarks.foreign import FILTER, Persisted, nvidia_network, write_nvidia
 from core.alignment import Alignment
 from core.errors import CheckpointError
 from stylegan import Generator, GeneratorConfig, load

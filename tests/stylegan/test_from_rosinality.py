@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from foreign import FILTER, rosinality_tensors
 
+from benchmarks.foreign import FILTER, rosinality_tensors
 from core.alignment import Alignment
 from core.errors import CheckpointError
 from stylegan import Generator, GeneratorConfig, load

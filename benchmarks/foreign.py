@@ -8,10 +8,14 @@ import pickle
 import sys
 import types
 from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from stylegan.generator import Generator
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 FILTER = torch.outer(TAPS, TAPS) / 64
@@ -20,7 +24,7 @@ FILTER = torch.outer(TAPS, TAPS) / 64
 class Persisted:
     """A module as `torch_utils.persistence` pickles it."""
 
-    def __init__(self, class_name, **attributes):
+    def __init__(self, class_name: str, **attributes: Any) -> None:
         self.class_name = class_name
         self.state = {
             "_init_args": (),
@@ -34,18 +38,18 @@ class Persisted:
             **attributes,
         }
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         source = "raise SystemExit('the source in a pickle was run')"
         meta = {"type": "class", "version": 6, "module_src": source, "class_name": self.class_name, "state": self.state}
         return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (meta,)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Persisted:
         """The module inside with this dotted name."""
         first, _, rest = name.partition(".")
         inner = self.state["_modules"][first]
         return inner[rest] if rest else inner
 
-    def put(self, name, tensor):
+    def put(self, name: str, tensor: Tensor) -> None:
         """Add a tensor by its dotted name, and the modules on the way to it."""
         first, _, rest = name.partition(".")
         if rest:
@@ -69,7 +73,7 @@ CLASSES = {
 }
 
 
-def nvidia_network(generator):
+def nvidia_network(generator: Generator) -> Persisted:
     """`generator` as stylegan2-ada-pytorch holds it."""
     config = generator.config
     network = Persisted("Generator")
@@ -99,27 +103,33 @@ def nvidia_network(generator):
 
 
 @contextlib.contextmanager
-def nvidia_modules():
+def nvidia_modules() -> Iterator[type[dict[str, Any]]]:
     """The modules whose names such a pickle mentions, for as long as it takes to write one."""
     persistence, util = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
 
-    def _reconstruct_persistent_obj(meta):
+    def _reconstruct_persistent_obj(meta: object) -> None:  # noqa: ARG001 - only its name is written
         raise AssertionError("a pickle was loaded by pickle")
 
-    class EasyDict(dict):
+    class EasyDict(dict[str, Any]):
         pass
 
     for module, value in ((persistence, _reconstruct_persistent_obj), (util, EasyDict)):
         value.__module__, value.__qualname__ = module.__name__, value.__name__
         setattr(module, value.__name__, value)
     packages = {name: types.ModuleType(name) for name in ("torch_utils", "dnnlib")}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, module in {**packages, persistence.__name__: persistence, util.__name__: util}.items():
-            patch.setitem(sys.modules, name, module)
+    added = {**packages, persistence.__name__: persistence, util.__name__: util}
+    before = {name: sys.modules.get(name) for name in added}
+    sys.modules.update(added)
+    try:
         yield util.EasyDict
+    finally:
+        for name, module in before.items():
+            sys.modules.pop(name)
+            if module is not None:
+                sys.modules[name] = module
 
 
-def write_nvidia(path, protocol=4, **entries):
+def write_nvidia(path: Path, protocol: int = 4, **entries: Any) -> Path:
     """A pickle with these networks and what else a training snapshot holds."""
     with nvidia_modules() as easy_dict:
         snapshot = {"training_set_kwargs": easy_dict(path="faces.zip", resolution=8), "augment_pipe": None, **entries}
@@ -127,7 +137,7 @@ def write_nvidia(path, protocol=4, **entries):
     return path
 
 
-def rosinality_tensors(generator):
+def rosinality_tensors(generator: Generator) -> dict[str, Tensor]:
     """`generator` as rosinality's stylegan2-pytorch holds it, by its names; without the average w."""
     mapping, blocks = generator.mapping, generator.synthesis.blocks
     theirs = {}
@@ -154,7 +164,7 @@ def rosinality_tensors(generator):
     return {name: tensor.detach().clone() for name, tensor in theirs.items()}
 
 
-def _convolution(name, layer):
+def _convolution(name: str, layer: Any) -> dict[str, Tensor]:
     return {
         f"{name}.conv.weight": layer.weight[None],
         f"{name}.conv.modulation.weight": layer.affine.weight,
