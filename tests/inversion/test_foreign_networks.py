@@ -1,0 +1,115 @@
+"""Photos go into networks of every readable kind, at each network's own size and alignment."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import psp_files
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from benchmarks.foreign import nvidia_network, rosinality_tensors, write_nvidia
+from core.alignment import Alignment
+from face import align_face, find_faces
+from inversion import Inversion
+from inversion.project import demo_photo, main
+from stylegan import Generator, GeneratorConfig, load
+
+FORMATS = Path(__file__).parents[2].parent / "shared" / "formats"
+
+
+def network_of(z_dim=12, w_dim=12, resolution=16, c_dim=0):
+    sizes = {"mapping_layers": 2, "channel_base": 64, "channel_max": 8, "conv_clamp": None}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = Generator(GeneratorConfig(resolution, z_dim, w_dim, c_dim, **sizes))
+    generator.recompute_w_avg()
+    return generator.eval().requires_grad_(False)
+
+
+def nvidia(folder):
+    return write_nvidia(folder / "tiny.pkl", G_ema=nvidia_network(network_of(z_dim=8)))
+
+
+def nvidia_with_classes(folder):
+    return write_nvidia(folder / "classes.pkl", G_ema=nvidia_network(network_of(z_dim=8, c_dim=3)))
+
+
+def rosinality(folder):
+    generator = network_of()
+    torch.save({"g_ema": rosinality_tensors(generator), "latent_avg": generator.w_avg}, folder / "tiny.pt")
+    return folder / "tiny.pt"
+
+
+def shared(name):
+    def find(folder):
+        if not (FORMATS / name).exists():
+            pytest.skip("shared/formats is not here")
+        return FORMATS / name
+
+    return find
+
+
+KINDS = {
+    "NVIDIA": nvidia,
+    "NVIDIA with classes": nvidia_with_classes,
+    "rosinality": rosinality,
+    "StyleGAN3-T": shared("nvidia-sg3t.pkl"),
+    "StyleGAN3-R": shared("nvidia-sg3r.pkl"),
+}
+
+
+def project(*arguments):
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind(kind, tmp_path, few_steps):
+    path = KINDS[kind](tmp_path)
+    result = project(demo_photo(), "--network", path, "--outdir", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    folder, network = tmp_path / "out" / "astronaut", load(path)
+    target, drawn = (np.asarray(Image.open(folder / f"{name}.png")) for name in ("target", "proj"))
+    assert target.shape == drawn.shape == (network.resolution, network.resolution, 3)
+    photo = np.asarray(Image.open(demo_photo()).convert("RGB"))
+    (face,) = find_faces(photo)
+    assert np.array_equal(target, align_face(photo, face.landmarks, Alignment(), network.resolution).image)
+    again = Inversion.load(folder)
+    assert again.ws.shape == (1, network.num_ws, network.w_dim)
+    difference = np.asarray(again.image()).astype(int) - drawn
+    assert np.abs(difference).max() == 0
+    assert json.loads((folder / "report.json").read_text())["network"].startswith(path.stem)
+
+
+@pytest.fixture(scope="module")
+def e4e(tmp_path_factory):
+    """A checkpoint of e4e on a generator of 8 px with 4 layers of 512 dimensions, as its encoder gives them."""
+    generator = network_of(resolution=8, z_dim=512, w_dim=512)
+    decoder = {f"decoder.{name}": tensor for name, tensor in rosinality_tensors(generator).items()}
+    encoder = psp_files.encoder_state(dtype=torch.float16)
+    path = tmp_path_factory.mktemp("e4e") / "e4e.pt"
+    torch.save({"state_dict": {**encoder, **decoder}, "latent_avg": generator.w_avg, "opts": psp_files.E4E}, path)
+    return path
+
+
+def test_an_e4e_file_is_network_and_encoder_at_once(e4e, tmp_path, few_steps):
+    args = [demo_photo(), "--network", e4e, "--encoder", e4e, "--preset"]
+    result = project(*args, "fast", "--outdir", tmp_path / "fast")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "fast" / "astronaut" / "report.json").read_text())
+    assert report["seconds"]["encode"] > 0
+    assert report["seconds"]["optimise"] == 0
+    result = project(*args, "balanced", "--num-steps", 1, "--outdir", tmp_path / "balanced")
+    assert result.exit_code == 0, result.output
+    fast, started = (Inversion.load(tmp_path / name / "astronaut").ws for name in ("fast", "balanced"))
+    average = load(e4e).w_avg
+    assert (started - fast).norm() < 0.2 * (started - average).norm()  # it started at the encoder's, not the average
+
+
+def test_an_encoder_of_another_network_is_refused(e4e, tmp_path, few_steps):
+    result = project(demo_photo(), "--network", rosinality(tmp_path), "--encoder", e4e)
+    assert result.exit_code == 2
+    assert "gives 4 latents of 512 dimensions" in result.stderr
+    assert "Traceback" not in result.output
