@@ -38,12 +38,19 @@ NVIDIA = {
     "nvidia-sg3r": "StyleGAN3-R pickle",
 }
 MEASURE = """
-import resource, sys, time
+import sys, time
+from pathlib import Path
 from {module} import {function} as read
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def memory(key):  # megabytes; the usual getrusage would count the parent's, too
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
+before = memory("VmRSS:")
 started = time.perf_counter()
 network = read(sys.argv[1])
-print(time.perf_counter() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(time.perf_counter() - started, memory("VmHWM:") - before)
 """
 
 

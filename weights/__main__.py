@@ -10,11 +10,12 @@ import click
 from tqdm import tqdm
 
 from core.command import RelatentCommand
-from core.errors import RelatentError, UsageError
+from core.errors import RelatentError, UnknownNameError, UsageError
 from weights.cache import cache_folder, place_of
 from weights.embedded import network_names
 from weights.fetch import fetch, verify
 from weights.manifest import Entry, entries, find_entry
+from weights.reproduce import carry_out, describe, read_recipe
 
 NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
 GRADES = {"published": " and as published", "published beginning": " and beginning as published"}
@@ -100,6 +101,58 @@ def convert_command(source: str, out: Path, half: bool, entry: str | None) -> No
     from stylegan.conversion import convert  # the one import that points up: conversion needs to know the networks
 
     click.echo(convert(source, out, entry=entry, half=half).summary())
+
+
+@main.command("reproduce", cls=RelatentCommand)
+@click.argument("name")
+@click.option("--data", multiple=True, metavar="KEY=FILE", help="Where a file that the recipe needs lies.")
+@click.option("--outdir", default="reproduced", show_default=True, type=click.Path(path_type=Path))
+@click.option("--set", "sizes", multiple=True, metavar="NAME=NUMBER", help="Another size, for a trial run.")
+@click.option("--other-data", is_flag=True, help="Go on with data that are not the recipe's own.")
+@click.option("--dry-run", is_flag=True, help="Print data checks, commands and hours, and stop.")
+def reproduce_command(
+    name: str, data: tuple[str, ...], outdir: Path, sizes: tuple[str, ...], other_data: bool, dry_run: bool
+) -> None:
+    """Make an embedded network again from its data: every command of its recipe, one after the other."""
+    recipe = read_recipe(name)
+    places = {key: Path(value) for key, value in pairs(data, "--data", recipe.data)}
+    numbers = {key: as_number(value) for key, value in pairs(sizes, "--set", recipe.sizes)}
+    work = recipe.work(places, outdir, numbers)
+    if dry_run:
+        click.echo(describe(recipe, work, places))
+        return
+    carry_out(recipe, work, places, tell=tell, same_data=not other_data)
+    click.echo(f"{name}: {', '.join(str(step.makes) for step in work)}")
+
+
+def pairs(texts: Iterable[str], option: str, known: Iterable[str]) -> list[tuple[str, str]]:
+    """KEY=VALUE as the user gave them.
+
+    Raises:
+        UsageError: no such form.
+        UnknownNameError: a key that the recipe does not have.
+    """
+    found = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UsageError(f"{option} is {text!r}; expected a name, = and a value.")
+        if key not in known:
+            raise UnknownNameError(f"name for {option}", key, known)
+        found.append((key, value))
+    return found
+
+
+def as_number(text: str) -> float:
+    """A whole number where it is one, for commands that want one.
+
+    Raises:
+        UsageError: no number.
+    """
+    try:
+        return int(text) if text.lstrip("-").isdigit() else float(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no number.") from None
 
 
 def accepts_licence(entry: Entry, yes: bool) -> bool:

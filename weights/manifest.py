@@ -88,16 +88,24 @@ def read_manifest(path: Path) -> dict[str, Entry]:
     Raises:
         WeightsError: unreadable, not TOML, or an entry with missing, unknown or impossible fields.
     """
+    return {name: _entry(name, table, path) for name, table in read_toml(path).items()}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file of ours in TOML.
+
+    Raises:
+        WeightsError: unreadable, or not TOML.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib  # here and not above: whoever fetches nothing needs no parser
 
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise WeightsError(f"{path} cannot be read as a manifest: {error}. Install Relatent again.") from error
-    return {name: _entry(name, table, path) for name, table in tables.items()}
 
 
 def _entry(name: str, table: Any, path: Path) -> Entry:

@@ -1,0 +1,153 @@
+"""Recipes of the embedded files: printed in full, and carried out at a tiny size."""
+
+import dataclasses
+import io
+import zipfile
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
+from stylegan import load
+from stylegan.trunk import Trunk
+from weights.__main__ import main
+from weights.reproduce import Needed, carry_out, check, describe, read_recipe, recipe_names
+
+TINY = "kimg_first=0.016 kimg=0.032 z_dim=8 w_dim=8 channel_base=64 channel_max=4 batch=4 tick=0.016"
+
+
+def run(*args):
+    return CliRunner().invoke(main, ["reproduce", *map(str, args)])
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """A zip of random pictures, laid out as the real one."""
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for folder, count in (("train", 8), ("val", 4)):
+            for index in range(count):
+                buffer = io.BytesIO()
+                pixels = torch.randint(0, 256, (64, 64, 3), dtype=torch.uint8).numpy()
+                Image.fromarray(pixels).save(buffer, "PNG")
+                archive.writestr(f"{folder}/{index}.png", buffer.getvalue())
+    return path
+
+
+def test_every_embedded_file_has_a_recipe():
+    assert recipe_names() == ["faces-64", "faces-trunk"]
+
+
+@pytest.mark.parametrize("name", ["faces-64", "faces-trunk"])
+def test_dry_run_prints_commands_checks_and_hours(name, faces, tmp_path):
+    result = run(name, "--dry-run", "--data", f"faces={faces}", "--outdir", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    recipe = read_recipe(name)
+    for step in recipe.work({"faces": faces}, tmp_path / "out", {}):
+        assert step.line() in result.output
+    assert f"{sum(step['hours'] for step in recipe.steps):g} hours in all" in result.output
+    assert recipe.data["faces"].sha256 in result.output
+    assert "is another file" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_asks_for_what_was_not_named():
+    assert "give it with --data faces=FILE" in run("faces-64", "--dry-run").output
+
+
+@pytest.mark.slow
+def test_faces_64_at_a_tiny_size(faces, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    sizes = [word for pair in TINY.split() for word in ("--set", pair)]
+    args = ["faces-64", "--data", f"faces={faces}", "--other-data", "--outdir", tmp_path / "out", *sizes]
+    result = run(*args)
+    assert result.exit_code == 0, result.output
+    network = load(tmp_path / "out" / "generator.safetensors")
+    assert (network.name, network.resolution, network.w_dim) == ("faces-64", 64, 8)
+    again = run(*args)
+    assert again.output.count("done before") == 3
+
+
+@pytest.mark.slow
+def test_faces_trunk_at_a_tiny_size(faces, tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    save_file(Trunk().state_dict(), tmp_path / "teacher.safetensors")
+    args = ["--data", f"faces={faces}", "--data", f"teacher={tmp_path / 'teacher.safetensors'}", "--other-data"]
+    result = run("faces-trunk", *args, "--outdir", tmp_path / "out", "--set", "kimg=0.004", "--set", "batch=2")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "trunk.safetensors").stat().st_size < 2e6
+
+
+def test_other_data_are_refused(faces, tmp_path):
+    result = run("faces-64", "--data", f"faces={faces}", "--outdir", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "is another file" in result.output
+    result = run("faces-64", "--data", "faces=nowhere.zip", "--other-data", "--outdir", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "nowhere.zip does not exist" in result.output
+    assert run("faces-64").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["faces-65"], "did you mean faces-64"),
+        (["faces-64", "--data", "face=x"], "did you mean faces"),
+        (["faces-64", "--data", "faces"], "expected a name, = and a value"),
+        (["faces-64", "--set", "kimg=many"], "'many' is no number"),
+        (["faces-64", "--set", "images=3"], "unknown name for --set"),
+    ],
+)
+def test_what_cannot_be_meant(args, words):
+    result = run(*args)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+class TestPieces:
+    def test_check(self, tmp_path):
+        (tmp_path / "a").write_bytes(b"abc")
+        digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        needed = Needed("a", digest, "three letters")
+        assert check(needed, tmp_path / "a") == "as it was"
+        assert "is another file" in check(dataclasses.replace(needed, sha256="0" * 64), tmp_path / "a")
+
+    def test_paths_with_spaces_stay_whole(self, tmp_path):
+        work = read_recipe("faces-64").work({"faces": tmp_path / "my faces.zip"}, tmp_path / "my out", {})
+        assert str(tmp_path / "my faces.zip") in work[0].command
+        assert str(tmp_path / "my out" / "generator") in work[0].command
+        assert "'" in work[0].line()
+
+    def test_unknown_size(self, tmp_path):
+        with pytest.raises(UnknownNameError, match="size"):
+            read_recipe("faces-64").work({}, tmp_path, {"kimgs": 3})
+
+    def test_a_failed_command_stops_and_the_next_try_goes_on(self, tmp_path):
+        (first, *_) = read_recipe("faces-64").work({}, tmp_path, {})
+        recipe = dataclasses.replace(read_recipe("faces-64"), data={})
+        script = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(' '.join(sys.argv[2:])); sys.exit(3)"
+        step = dataclasses.replace(
+            first, command=("-c", script, str(tmp_path / "args")), makes=tmp_path / "made", resumes=tmp_path / "state"
+        )
+        said = []
+        for expected in ("", "--resume"):
+            with pytest.raises(RelatentError, match="exit code 3"):
+                carry_out(recipe, [step], {}, tell=said.append, same_data=True)
+            assert (tmp_path / "args").read_text() == expected
+            (tmp_path / "state").write_text("")
+        (tmp_path / "made").write_text("")
+        carry_out(recipe, [step], {}, tell=said.append, same_data=True)
+        assert said[-1].startswith("done before")
+
+    def test_refusals(self, tmp_path):
+        recipe = read_recipe("faces-64")
+        with pytest.raises(UsageError, match="--data faces=FILE"):
+            carry_out(recipe, [], {}, tell=print, same_data=True)
+        with pytest.raises(DatasetError, match="does not exist"):
+            carry_out(recipe, [], {"faces": tmp_path / "no.zip"}, tell=print, same_data=False)
+        assert "3 hours in all" in describe(recipe, recipe.work({}, tmp_path, {}), {})
