@@ -15,7 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stylegan.alias_free import AliasFreeSynthesis
+from stylegan.alias_free_plan import AliasFreeConfig, plan_bands
+from stylegan.from_stylegan3 import MAPPING_FIELDS, SYNTHESIS_FIELDS
 from stylegan.generator import Generator
+from weights.pickles import Persistent
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 FILTER = torch.outer(TAPS, TAPS) / 64
@@ -170,3 +174,50 @@ def _convolution(name: str, layer: Any) -> dict[str, Tensor]:
         f"{name}.conv.modulation.weight": layer.affine.weight,
         f"{name}.conv.modulation.bias": layer.affine.bias,
     }
+
+
+def stylegan3_network(generator: Generator) -> Persistent:
+    """`generator`, of StyleGAN3's kind, as reading its pickle would give it."""
+    config, synthesis, mapping = generator.config, generator.synthesis, generator.mapping
+    assert isinstance(config, AliasFreeConfig)
+    assert isinstance(synthesis, AliasFreeSynthesis)
+    layers = {"input": _own(synthesis.input, "weight", "freqs", "phases", "transform")}
+    for index, (layer, band) in enumerate(zip(synthesis.layers, plan_bands(config), strict=True)):
+        module = _own(layer, "weight", "bias", "magnitude_ema")
+        module.state["_buffers"] = {name: getattr(layer, name, None) for name in ("up_filter", "down_filter")}
+        layers[f"L{index}_{band.size}_{band.channels}"] = module
+    stated = {theirs: getattr(config, ours) for theirs, ours in SYNTHESIS_FIELDS.items()}
+    fully = {f"fc{index}": _linear(layer) for index, layer in enumerate(mapping.layers)}
+    fully |= {} if mapping.embed is None else {"embed": _linear(mapping.embed)}
+    built = {theirs: getattr(config, ours) for theirs, ours in MAPPING_FIELDS.items()}
+    parts = {
+        "synthesis": part("SynthesisNetwork", {}, layers, **stated, num_fp16_res=4, magnitude_ema_beta=0.99),
+        "mapping": part("MappingNetwork", {"w_avg": mapping.w_avg}, fully, **built, num_ws=generator.num_ws),
+    }
+    return part("Generator", {}, parts)
+
+
+def part(class_name: str, tensors: dict[str, Any], modules: dict[str, Any], **built_with: Any) -> Persistent:
+    """A module as NVIDIA's pickles hold it."""
+    state = {"_init_args": (), "_init_kwargs": built_with, "_parameters": tensors, "_buffers": {}, "_modules": modules}
+    return Persistent(class_name, state)
+
+
+def as_written(read: Persistent) -> Persisted:
+    """What is pickled to give, when read, ``read``."""
+    state = dict(read.state)
+    state["_parameters"] = {name: tensor.detach().clone() for name, tensor in state["_parameters"].items()}
+    state["_buffers"] = {
+        name: None if tensor is None else tensor.detach().clone() for name, tensor in state["_buffers"].items()
+    }
+    state["_modules"] = {name: as_written(module) for name, module in state["_modules"].items()}
+    return Persisted(read.class_name, **state)
+
+
+def _own(module: Any, *names: str) -> Persistent:
+    tensors = {name: getattr(module, name) for name in names}
+    return part(type(module).__name__, tensors, {"affine": _linear(module.affine)})
+
+
+def _linear(layer: Any) -> Persistent:
+    return part("FullyConnectedLayer", {"weight": layer.weight, "bias": layer.bias}, {})

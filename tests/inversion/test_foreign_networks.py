@@ -10,12 +10,12 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from benchmarks.foreign import nvidia_network, rosinality_tensors, write_nvidia
+from benchmarks.foreign import as_written, nvidia_network, rosinality_tensors, stylegan3_network, write_nvidia
 from core.alignment import Alignment
 from face import align_face, find_faces
 from inversion import Inversion
 from inversion.project import demo_photo, main
-from stylegan import Generator, GeneratorConfig, load
+from stylegan import AliasFreeConfig, Generator, GeneratorConfig, load
 
 FORMATS = Path(__file__).parents[2].parent / "shared" / "formats"
 
@@ -43,6 +43,21 @@ def rosinality(folder):
     return folder / "tiny.pt"
 
 
+def stylegan3(rotation):
+    def write(folder):
+        config = AliasFreeConfig(
+            resolution=16, z_dim=8, w_dim=12, mapping_layers=2, num_layers=4, channel_base=128, channel_max=8,
+            conv_kernel=1 if rotation else 3, use_radial_filters=rotation,
+        )  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            generator = Generator(config)
+        generator.recompute_w_avg()
+        return write_nvidia(folder / "smooth.pkl", G_ema=as_written(stylegan3_network(generator)))
+
+    return write
+
+
 def shared(name):
     def find(folder):
         if not (FORMATS / name).exists():
@@ -56,8 +71,9 @@ KINDS = {
     "NVIDIA": nvidia,
     "NVIDIA with classes": nvidia_with_classes,
     "rosinality": rosinality,
-    "StyleGAN3-T": shared("nvidia-sg3t.pkl"),
-    "StyleGAN3-R": shared("nvidia-sg3r.pkl"),
+    "StyleGAN3-T": stylegan3(rotation=False),
+    "StyleGAN3-R": stylegan3(rotation=True),
+    "a StyleGAN3-T made elsewhere": shared("nvidia-sg3t.pkl"),
 }
 
 

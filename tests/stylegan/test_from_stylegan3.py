@@ -9,11 +9,10 @@ import pytest
 import torch
 from drawing import draw, relative
 
+from benchmarks.foreign import as_written, stylegan3_network, write_nvidia
 from core.errors import CheckpointError
 from stylegan import load, network_id
-from stylegan.alias_free_plan import plan_bands
-from stylegan.from_stylegan3 import MAPPING_FIELDS, SYNTHESIS_FIELDS, read_stylegan3
-from weights.pickles import Persistent
+from stylegan.from_stylegan3 import read_stylegan3
 
 FORMATS = Path(__file__).parents[2].parent / "shared" / "formats"
 FILE = Path("smooth.pkl")
@@ -45,45 +44,11 @@ class TestReferences:
         assert all(found[name].shape == answers[name].shape for name in found)
 
 
-def part(class_name, tensors, modules, **built_with):
-    """A module as NVIDIA's pickles hold it."""
-    state = {"_init_args": (), "_init_kwargs": built_with, "_parameters": tensors, "_buffers": {}, "_modules": modules}
-    return Persistent(class_name, state)
-
-
-def linear(layer):
-    return part("FullyConnectedLayer", {"weight": layer.weight, "bias": layer.bias}, {})
-
-
-def published(generator):
-    """A generator as its pickle would hold it."""
-    config, synthesis, mapping = generator.config, generator.synthesis, generator.mapping
-    layers = {"input": own(synthesis.input, "weight", "freqs", "phases", "transform")}
-    for index, (layer, band) in enumerate(zip(synthesis.layers, plan_bands(config), strict=True)):
-        module = own(layer, "weight", "bias", "magnitude_ema")
-        module.state["_buffers"] = {name: getattr(layer, name, None) for name in ("up_filter", "down_filter")}
-        layers[f"L{index}_{band.size}_{band.channels}"] = module
-    stated = {theirs: getattr(config, ours) for theirs, ours in SYNTHESIS_FIELDS.items()}
-    fully = {f"fc{index}": linear(layer) for index, layer in enumerate(mapping.layers)}
-    fully |= {} if mapping.embed is None else {"embed": linear(mapping.embed)}
-    built = {theirs: getattr(config, ours) for theirs, ours in MAPPING_FIELDS.items()}
-    parts = {
-        "synthesis": part("SynthesisNetwork", {}, layers, **stated, num_fp16_res=4, magnitude_ema_beta=0.99),
-        "mapping": part("MappingNetwork", {"w_avg": mapping.w_avg}, fully, **built, num_ws=generator.num_ws),
-    }
-    return part("Generator", {}, parts)
-
-
-def own(module, *names):
-    tensors = {name: getattr(module, name) for name in names}
-    return part(type(module).__name__, tensors, {"affine": linear(module.affine)})
-
-
 class TestOwnFile:
     @pytest.mark.parametrize("changes", [{}, ROTATION, {"c_dim": 3, "mapping_layers": 5, "conv_clamp": None}])
     def test_is_the_same_network(self, tiny_alias_free, changes):
         generator = tiny_alias_free(**changes)
-        found = read_stylegan3(published(generator), FILE)
+        found = read_stylegan3(stylegan3_network(generator), FILE)
         assert found.config == generator.config
         assert network_id(found) == network_id(generator)
         assert found.name == "smooth"
@@ -92,15 +57,22 @@ class TestOwnFile:
         assert not found.training
         assert not any(parameter.requires_grad for parameter in found.parameters())
 
+    @pytest.mark.parametrize("changes", [{}, ROTATION])
+    def test_in_a_pickle(self, tiny_alias_free, tmp_path, changes):
+        generator = tiny_alias_free(**changes)
+        network = as_written(stylegan3_network(generator))
+        path = write_nvidia(tmp_path / "smooth.pkl", G=None, G_ema=network)
+        assert network_id(load(path)) == network_id(generator)
+
     def test_is_a_copy(self, tiny_alias_free):
         generator = tiny_alias_free()
-        found = read_stylegan3(published(generator), FILE)
+        found = read_stylegan3(stylegan3_network(generator), FILE)
         found.synthesis.layers[0].weight.zero_()
         assert generator.synthesis.layers[0].weight.any()
 
     def test_what_a_file_does_not_state_has_the_published_default(self, tiny_alias_free):
         generator = tiny_alias_free(num_layers=14, num_critical=2)
-        network = published(generator)
+        network = stylegan3_network(generator)
         modules = network.state["_modules"]
         given = modules["synthesis"].state["_init_kwargs"]
         stated = ("w_dim", "img_resolution", "img_channels", "channel_base", "channel_max")
@@ -110,7 +82,7 @@ class TestOwnFile:
         assert relative(found.synthesis(ws), generator.synthesis(ws)) < 1e-6
 
     def test_scalars_of_numpy(self, tiny_alias_free):
-        network = published(tiny_alias_free())
+        network = stylegan3_network(tiny_alias_free())
         given = network.state["_modules"]["synthesis"].state["_init_kwargs"]
         given |= {
             "first_cutoff": np.float64(2),
@@ -174,7 +146,7 @@ SPOILED = {
 @pytest.mark.parametrize("name", SPOILED)
 def test_spoiled_files_are_refused_in_one_line(tiny_alias_free, name):
     spoil, words = SPOILED[name]
-    network = published(tiny_alias_free())
+    network = stylegan3_network(tiny_alias_free())
     spoil(network.state["_modules"])
     with pytest.raises(CheckpointError, match=words) as error:
         read_stylegan3(network, FILE)
