@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import IFD, Base
 
+IPTC_RESOURCE = 0x0404  # Photoshop's number of it
+XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"  # of JPEG's APP1 segment
 STRIP_ROWS = 256  # rows converted at a time; small beside the picture, large beside the cost of a call
 
 # A TIFF keeps its EXIF tags beside the tags of its own layout; only these mean something in another file.
@@ -56,6 +58,23 @@ def rgb_profile(picture: Image.Image) -> bytes | None:
     """The colour profile of ``picture`` if it describes RGB, as the pixels that we hand out are; else None."""
     profile = picture.info.get("icc_profile")
     return profile if isinstance(profile, bytes) and _profile_space(profile) == b"RGB " else None
+
+
+def xmp_of(picture: Image.Image) -> bytes | None:
+    """The XMP packet of ``picture``, unread; None if it has none."""
+    segments = [data for name, data in getattr(picture, "applist", ()) if name == "APP1" and data.startswith(XMP_HEAD)]
+    # Pillow 10 has a PNG's packet as text under its own name, and a JPEG's among the segments alone.
+    packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
+    if packet is None and segments:
+        packet = segments[0][len(XMP_HEAD) :]
+    return packet.encode() if isinstance(packet, str) else packet if isinstance(packet, bytes) else None
+
+
+def iptc_of(picture: Image.Image) -> bytes | None:
+    """The IPTC record (caption, credit, copyright) in a JPEG's Photoshop segment, unread; None if it has none."""
+    resources = picture.info.get("photoshop")
+    record = resources.get(IPTC_RESOURCE) if isinstance(resources, dict) else None
+    return record if isinstance(record, bytes) else None
 
 
 def rgb_pixels(picture: Image.Image) -> np.ndarray:

@@ -20,7 +20,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from core.decoding import rgb_pixels, rgb_profile, turn_upright
+from core.decoding import iptc_of, rgb_pixels, rgb_profile, turn_upright, xmp_of
 from core.errors import ShapeError, UnreadablePhotoError
 
 # Formats Pillow decodes by itself; others (EPS among them) start external programs.
@@ -61,6 +61,8 @@ class Photo:
         note: what a person should know about how it was read; empty if nothing.
         exif: the file's EXIF block without its orientation, or None if there is none that can be understood.
         icc_profile: the file's RGB colour profile, or None; a CMYK or grey one does not fit ``pixels``.
+        xmp: the file's XMP packet as it stands there, or None.
+        iptc: a JPEG's IPTC record as it stands there, or None.
     """
 
     pixels: np.ndarray
@@ -68,6 +70,8 @@ class Photo:
     note: str = ""
     exif: bytes | None = None
     icc_profile: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
 
 
 def read_photo(source: str | Path | bytes, name: str | None = None) -> Photo:
@@ -92,10 +96,11 @@ def read_photo(source: str | Path | bytes, name: str | None = None) -> Photo:
             _check_size(opened, name)
             opened.load()
             icc_profile = rgb_profile(opened)
+            xmp, iptc = xmp_of(opened), iptc_of(opened)
             exif = turn_upright(opened)
             pixels = rgb_pixels(opened)
             note = _frames_note(opened, name)  # last: counting moves on to the other frames
-    return Photo(pixels=pixels, name=name, note=note, exif=exif, icc_profile=icc_profile)
+    return Photo(pixels=pixels, name=name, note=note, exif=exif, icc_profile=icc_profile, xmp=xmp, iptc=iptc)
 
 
 def find_photos(folder: Path) -> list[Path]:
@@ -129,10 +134,14 @@ def from_uint8(image: Tensor) -> Tensor:
 
 def to_pixels(image: Tensor) -> np.ndarray:
     """float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded, values outside clamped."""
+    return to_levels(image).round().to(torch.uint8).contiguous().cpu().numpy()
+
+
+def to_levels(image: Tensor) -> Tensor:
+    """float [N, 3, H, W] in [-1, 1] to float32 [N, H, W, 3] from 0 to 255, clamped but not rounded."""
     if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
         raise ShapeError(f"the image is {image.dtype} {list(image.shape)}; expected floats [N, 3, H, W] in -1..1.")
-    scaled = ((image.detach().float() + 1) * 127.5).round().clamp(0, 255)
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return ((image.detach().float() + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1)
 
 
 def to_pil(image: Tensor) -> Image.Image:

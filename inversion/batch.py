@@ -14,6 +14,7 @@ import torch
 from core.errors import OutputError, PhotoError
 from core.files import output_errors
 from core.images import read_photo, to_pixels, to_tensor
+from core.video import enlarged
 from face import AlignedFace
 from inversion.inverter import Which, crop_faces, invert_images, open_network
 from inversion.jobs import FolderNames, Job, open_job
@@ -263,6 +264,7 @@ class _Session:
                 settings=options.settings(),
                 photo={
                     "name": task.job.photo.name,
+                    "file": str(task.job.photo.absolute()),
                     "sha256": task.job.digest,
                     "face": task.face,
                     "faces": task.faces,
@@ -280,9 +282,7 @@ class _Session:
 
 def _frame(target: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Target and drawn face side by side, small ones enlarged so that players show them."""
-    both = np.concatenate([target, drawn], axis=1)
-    factor = max(1, VIDEO_SIDE // len(target))
-    return both.repeat(factor, axis=0).repeat(factor, axis=1)
+    return enlarged(np.concatenate([target, drawn], axis=1), VIDEO_SIDE)
 
 
 def _summary(result: Result) -> str:

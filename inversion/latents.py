@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from core.errors import CheckpointError, ShapeError, UsageError
 from core.files import atomic_file
-from core.images import to_pil
+from core.images import to_pixels
+from core.provenance import MarkedImage, software_tag
 from inversion.low_rank import Tuned, draw, to_half
 from stylegan import load, network_id
 from stylegan.checkpoint import read_safetensors
@@ -32,6 +32,9 @@ class Inversion:
     Attributes:
         ws: [1, L, w_dim].
         noise: one [1, 1, r, r] for each layer that reads noise, or None for the network's own.
+        origin: ws before the first edit, [1, L, w_dim]; None where nothing was edited.
+        mask: where an edit shows, [1, 1, R, R] from 0 to 1, the picture of ``origin`` elsewhere; None for everywhere.
+        edits: what was done to ``origin``, by name.
         space: "w" (one w for all layers) or "w+".
         network: id of the network, name and fingerprint.
         network_file: what ``stylegan.load`` is given to get it: a name or a path.
@@ -45,6 +48,9 @@ class Inversion:
     ws: Tensor
     network: str
     noise: tuple[Tensor, ...] | None = None
+    origin: Tensor | None = None
+    mask: Tensor | None = None
+    edits: dict[str, float] = field(default_factory=dict)
     space: str = "w+"
     network_file: str = ""
     face_to_photo: np.ndarray | None = None
@@ -56,6 +62,10 @@ class Inversion:
     def __post_init__(self) -> None:
         if self.ws.ndim != 3 or self.ws.shape[0] != 1:
             raise ShapeError(f"ws has shape {list(self.ws.shape)}; expected [1, L, w_dim].")
+        if self.origin is not None and self.origin.shape != self.ws.shape:
+            raise ShapeError(f"origin has shape {list(self.origin.shape)}; expected that of ws, {list(self.ws.shape)}.")
+        if self.mask is not None and (self.mask.ndim != 4 or self.mask.shape[:2] != (1, 1)):
+            raise ShapeError(f"the mask has shape {list(self.mask.shape)}; expected [1, 1, R, R].")
         if self.space not in SPACES:
             raise UsageError(f'the space is {self.space!r}; expected "w" or "w+".')
 
@@ -88,14 +98,23 @@ class Inversion:
             network: the network, to spare loading it again; None loads it.
         """
         network = self.open_network() if network is None else self.check_network(network)
+        if self.mask is not None:
+            before = self.unedited().tensor(network)
+            if self.mask.shape[2:] != before.shape[2:]:
+                raise ShapeError(f"the mask has shape {list(self.mask.shape)}; the picture {list(before.shape)}.")
+            return before + (self.replace(mask=None).tensor(network) - before) * self.mask
         device = network.w_avg.device
         noise = None if self.noise is None else [value.to(device) for value in self.noise]
         tuned = {name: (left.to(device), right.to(device)) for name, (left, right) in (self.tuned or {}).items()}
         return draw(network, self.ws.to(device), noise, tuned).cpu()
 
-    def image(self, network: Generator | None = None) -> Image.Image:
-        """The picture, R x R, as a Pillow image."""
-        return to_pil(self.tensor(network))
+    def image(self, network: Generator | None = None) -> MarkedImage:
+        """The picture, R x R, as a Pillow image that says so wherever it is saved (:mod:`core.provenance`)."""
+        return MarkedImage(to_pixels(self.tensor(network))[0], software_tag(self.network, self.edits))
+
+    def unedited(self) -> Inversion:
+        """The inversion before any edit."""
+        return self.replace(ws=self.ws if self.origin is None else self.origin, origin=None, mask=None, edits={})
 
     def replace(self, **changes: object) -> Inversion:
         """A copy with some fields changed."""
@@ -108,6 +127,7 @@ class Inversion:
             OutputError: it cannot be written.
         """
         tensors = {"ws": self.ws.contiguous()}
+        tensors |= {k: v.contiguous() for k, v in (("origin", self.origin), ("mask", self.mask)) if v is not None}
         for index, value in enumerate(self.noise or ()):
             tensors[f"noise.{index}"] = value.contiguous()
         for name, (left, right) in (self.tuned or {}).items():
@@ -116,6 +136,7 @@ class Inversion:
             tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
         text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
         numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
+        numbers["edits"] = json.dumps(self.edits)
         with atomic_file(Path(path)) as temporary:
             save_file(tensors, temporary, metadata={"format": FORMAT, **text, **numbers})
 
@@ -136,6 +157,9 @@ class Inversion:
         try:
             return cls(
                 ws=tensors["ws"],
+                origin=tensors.get("origin"),
+                mask=tensors.get("mask"),
+                edits={str(k): float(v) for k, v in json.loads(metadata.get("edits", "{}")).items()},
                 noise=tuple(noise) or None,
                 space=metadata["space"],
                 network=metadata["network"],

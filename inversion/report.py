@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from core.files import atomic_folder
-from core.images import encode_png, to_pixels
+from core.images import encode_png
+from core.video import write_video
 from inversion.latents import Inversion
 from inversion.measures import Quality
 from stylegan.generator import Generator
@@ -75,8 +76,7 @@ def write_result(result: Result, folder: Path, network: Generator) -> None:
     started = time.perf_counter()
     with atomic_folder(folder) as scratch:
         (scratch / "target.png").write_bytes(encode_png(result.target))
-        drawn = to_pixels(result.inversion.tensor(network))[0]
-        (scratch / "proj.png").write_bytes(encode_png(drawn))
+        (scratch / "proj.png").write_bytes(result.inversion.image(network).encoded())
         (scratch / "projected_w.npz").write_bytes(_npz(result.inversion.ws.numpy()))
         result.inversion.save(scratch / "inversion.safetensors")
         if result.video:
@@ -92,15 +92,6 @@ def read_report(folder: Path) -> dict[str, object] | None:
     except (OSError, ValueError):
         return None
     return report if isinstance(report, dict) else None
-
-
-def write_video(frames: list[np.ndarray], path: Path, fps: int = 24) -> None:
-    """Frames uint8 [H, W, 3] as H.264; sides must be even."""
-    import imageio.v2 as imageio
-
-    with imageio.get_writer(path, format="FFMPEG", fps=fps, codec="libx264", quality=8, macro_block_size=2) as writer:
-        for frame in frames:
-            writer.append_data(frame)  # type: ignore[attr-defined]
 
 
 def versions() -> dict[str, str]:

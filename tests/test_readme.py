@@ -59,7 +59,7 @@ def test_links_and_files_named_exist(document):
         assert ((ROOT / document).parent / link).exists(), link
 
 
-@pytest.mark.parametrize("module", ["inversion.project", "stylegan"])
+@pytest.mark.parametrize("module", ["inversion.project", "stylegan", "editing"])
 def test_help_works(module, tmp_path):
     done = run([sys.executable, "-m", module, "--help"], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from core.errors import CheckpointError, ShapeError, UsageError
 from core.images import to_pixels
 from inversion.latents import Inversion
 from stylegan import load, network_id, save_generator
+from stylegan.checkpoint import read_safetensors
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +40,35 @@ def test_round_trip_keeps_everything(inversion, tmp_path):
     np.testing.assert_array_equal(again.face_to_photo, inversion.face_to_photo)
     for name in ("space", "network", "losses", "seed", "photo"):
         assert getattr(again, name) == getattr(inversion, name)
+
+
+def test_round_trip_of_an_edit(inversion, tmp_path, tiny_generator):
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., :16, :] = 1
+    edited = inversion.replace(ws=inversion.ws + 1, origin=inversion.ws, mask=mask, edits={"smile": 2.0})
+    edited.save(tmp_path / "edited.safetensors")
+    again = Inversion.load(tmp_path / "edited.safetensors")
+    assert again.edits == {"smile": 2.0}
+    assert torch.equal(again.origin, inversion.ws)
+    assert torch.equal(again.mask, mask)
+    drawn, before = again.tensor(tiny_generator), again.unedited().tensor(tiny_generator)
+    assert torch.equal(before, inversion.tensor(tiny_generator))
+    assert torch.equal(drawn[..., 16:, :], before[..., 16:, :])
+    whole = edited.replace(mask=None).tensor(tiny_generator)
+    torch.testing.assert_close(drawn[..., :16, :], whole[..., :16, :])
+    assert (drawn - before).abs().max() > 0.01
+    assert inversion.unedited().edits == {}
+    assert torch.equal(inversion.unedited().ws, inversion.ws)
+
+
+def test_files_from_before_there_were_edits(inversion, tmp_path):
+    inversion.save(tmp_path / "inversion.safetensors")
+    tensors, metadata = read_safetensors(tmp_path / "inversion.safetensors")
+    del metadata["edits"]
+    save_file(tensors, tmp_path / "inversion.safetensors", metadata=metadata)
+    again = Inversion.load(tmp_path)
+    assert again.edits == {}
+    assert again.origin is again.mask is None
 
 
 def test_the_same_picture_in_another_process(inversion, tiny_generator, tmp_path):
@@ -74,6 +105,10 @@ def test_a_foreign_network_is_refused(inversion, tiny_generator, tmp_path):
 def test_shapes_and_space_are_checked(inversion):
     with pytest.raises(ShapeError, match=r"expected \[1, L, w_dim\]"):
         inversion.replace(ws=torch.zeros(2, 3, 4))
+    with pytest.raises(ShapeError, match="origin has shape"):
+        inversion.replace(origin=torch.zeros(1, 3, 4))
+    with pytest.raises(ShapeError, match="mask has shape"):
+        inversion.replace(mask=torch.zeros(32, 32))
     with pytest.raises(UsageError, match="space"):
         inversion.replace(space="s")
 

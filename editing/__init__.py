@@ -1,0 +1,8 @@
+"""Change an inverted face: directions, edits, mixing, and the way back into the photo."""
+
+from editing.direction import Direction, find_direction
+from editing.edits import edit
+from editing.mixing import mix
+from editing.pasting import paste_back
+
+__all__ = ["Direction", "edit", "find_direction", "mix", "paste_back"]

@@ -1,0 +1,95 @@
+"""`edit`: an inverted face moved along directions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from core.errors import UsageError
+from core.images import to_pixels
+from editing.direction import Direction, find_direction
+from editing.regions import check_regions, drawn_landmarks, edit_mask
+from inversion import Inversion
+from stylegan import Generator
+
+
+def edit(
+    inversion: Inversion,
+    strengths: Mapping[str, float] | None = None,
+    /,
+    *,
+    directions: Sequence[Direction] = (),  # further ones, found by their names before those that ship
+    folders: Sequence[Path] = (),  # folders of further ones
+    only: Iterable[str] = (),  # regions in which alone the edit may show; empty for everywhere
+    keep: Iterable[str] = (),  # regions that stay as they are
+    network: Generator | None = None,  # spares loading it where ``only`` or ``keep`` need a picture
+    **more: float,  # strengths by name: smile=2, age=-1
+) -> Inversion:
+    """A new inversion, moved along named directions; noise, tuned weights and the place in the photo stay.
+
+    Strength 1 is one of the direction's own unit, usually one standard deviation of its attribute. What comes out
+    remembers where it came from: further edits add up, and ``unedited()`` goes back.
+
+    Raises:
+        UnknownNameError: a direction or region of an unknown name.
+        UsageError: a direction of another network, or a strength that is not a finite number.
+        ShapeError: a direction whose size does not fit.
+    """
+    only, keep = check_regions(only), check_regions(keep)
+    wanted = {**(strengths or {}), **more}
+    moves = [(find(name, inversion, directions, folders), _finite(name, value)) for name, value in wanted.items()]
+    edited = moved(inversion, moves)
+    return within(edited, only, keep, network) if only or keep else edited
+
+
+def moved(inversion: Inversion, moves: Iterable[tuple[Direction, float]]) -> Inversion:
+    """An inversion moved along directions that are at hand; raises as :func:`edit` does."""
+    ws, edits, space = inversion.ws, dict(inversion.edits), inversion.space
+    for direction, strength in moves:
+        direction.check_network(inversion.network)
+        ws = direction.apply(ws, strength)
+        edits[direction.name] = edits.get(direction.name, 0.0) + strength
+        if direction.vector.ndim == 2 or direction.layers is not None:
+            space = "w+"
+    origin = inversion.ws if inversion.origin is None else inversion.origin
+    return inversion.replace(ws=ws, origin=origin, edits=edits, space=space)
+
+
+def within(
+    edited: Inversion, only: Iterable[str] = (), keep: Iterable[str] = (), network: Generator | None = None
+) -> Inversion:
+    """An edited inversion whose edits show in some regions alone; the picture before them shows elsewhere.
+
+    Args:
+        edited: what :func:`edit` made.
+        only: the regions (:data:`editing.regions.REGIONS`); empty for everywhere.
+        keep: regions that stay as they are.
+        network: spares loading it.
+
+    Raises:
+        UnknownNameError: a region of an unknown name.
+    """
+    only, keep = check_regions(only), check_regions(keep)
+    generator = edited.open_network() if network is None else edited.check_network(network)
+    free = edited.replace(mask=None)
+    pictures = [to_pixels(one.tensor(generator))[0] for one in (edited.unedited(), free)]
+    faces = [drawn_landmarks(picture, generator.alignment) for picture in pictures]
+    mask = edit_mask(only, keep, faces, generator.resolution)
+    return edited.replace(mask=torch.from_numpy(mask)[None, None])
+
+
+def find(
+    name: str, inversion: Inversion, directions: Sequence[Direction] = (), folders: Sequence[Path] = ()
+) -> Direction:
+    """The direction of that name: one of ``directions``, of ``folders``, one that ships, or a file's path."""
+    known = {direction.name: direction for direction in directions}
+    return known[name] if name in known else find_direction(name, inversion.network, folders)
+
+
+def _finite(name: str, strength: float) -> float:
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):
+        raise UsageError(f"the strength of {name} is {strength!r}; expected a number such as 2 or -1.5.")
+    return float(strength)

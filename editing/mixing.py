@@ -1,0 +1,105 @@
+"""Style mixing (Karras et al. 2019, sec. 3.1): one face's pose and shape with another's features or colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from core.errors import UsageError
+from editing.layers import LayerChoice, layer_numbers, layer_text
+from inversion.latents import Inversion
+
+
+def mix(
+    a: Inversion,
+    b: Inversion | Sequence[Inversion],
+    layers: LayerChoice | Sequence[LayerChoice] = "coarse",
+    strength: float | Sequence[float] = 1.0,
+) -> Inversion:
+    """``a`` with the styles of ``b`` at some layers; its place in the photo, noise, mask and tuned weights stay.
+
+    Args:
+        a: the face that is changed; the object stays as it is.
+        b: whose styles come in, one inversion or several. Of several, a later one comes on top of an earlier one.
+        layers: where, as :func:`editing.layers.layer_numbers` takes it; for several inversions one choice for each.
+        strength: how far from ``a`` (0) to ``b`` (1); less than 0 or more than 1 goes beyond. For several inversions
+            one number, or one for each.
+
+    Returns:
+        A new inversion in W+, or in W if all its layers read the same w; ``origin`` is what ``a`` was before any edit.
+
+    Raises:
+        UsageError: inversions of different networks, layers that the network has not, not as many choices as
+            inversions, or a strength that is not finite.
+        UnknownNameError: an unknown name for layers.
+    """
+    if isinstance(b, Inversion):
+        sources, choices = [b], [cast(LayerChoice, layers)]
+    else:
+        sources, choices = list(b), _one_each(layers, len(b))
+    strengths = list(strength) if isinstance(strength, Sequence) else [strength] * len(sources)
+    if len(strengths) != len(sources):
+        raise UsageError(f"{len(strengths)} strengths came for {len(sources)} inversions; expected one for each.")
+    require_same_network([a, *sources])
+    ws = a.ws.clone()  # [1, L, w_dim]
+    edits = dict(a.edits)
+    for source, choice, amount in zip(sources, choices, strengths, strict=True):
+        if not math.isfinite(amount):
+            raise UsageError(f"the strength is {amount}; expected a finite number, usually from 0 to 1.")
+        index = list(layer_numbers(choice, ws.shape[1]))
+        ws[:, index] = torch.lerp(ws[:, index], source.ws[:, index], float(amount))
+        edits[f"mix:{short_name(source)}:{layer_text(index)}"] = float(amount)
+    if not ws.isfinite().all():
+        raise UsageError(f"the strength {max(strengths, key=abs)} leads out of all numbers; expected about 0 to 1.")
+    space = "w" if bool((ws == ws[:, :1]).all()) else "w+"
+    return a.replace(ws=ws, space=space, origin=a.ws if a.origin is None else a.origin, edits=edits)
+
+
+def mix_grid(
+    rows: Sequence[Inversion], cols: Sequence[Inversion], layers: LayerChoice = "0-6", strength: float = 1.0
+) -> list[list[Inversion]]:
+    """Every row's face with every column's styles: ``grid[i][j] = mix(rows[i], cols[j], layers, strength)``.
+
+    Raises:
+        UsageError: as :func:`mix`, or no row or column at all.
+    """
+    if not rows or not cols:
+        raise UsageError(f"the grid has {len(rows)} rows and {len(cols)} columns; expected at least one of each.")
+    choice = layer_numbers(layers, rows[0].ws.shape[1])  # once: an iterator would be used up by the first cell
+    return [[mix(row, col, choice, strength) for col in cols] for row in rows]
+
+
+def require_same_network(inversions: Iterable[Inversion]) -> None:
+    """Refuse inversions that do not all belong to one network.
+
+    Raises:
+        UsageError: two belong to different networks, or their latents have different shapes.
+    """
+    for one, other in pairwise(inversions):
+        same = one.network.partition("@")[2] == other.network.partition("@")[2]
+        if not same or one.ws.shape != other.ws.shape:
+            what = "have latents of different sizes" if same else "are different networks"
+            raise UsageError(
+                f"{short_name(one)} belongs to {one.network} and {short_name(other)} to {other.network}, which {what}; "
+                "only latents of one network can be combined. Invert both photos with the same --network."
+            )
+
+
+def short_name(inversion: Inversion) -> str:
+    """What a face is called among others: its photo's name without the ending, or its seed."""
+    return Path(inversion.photo).stem or f"seed{inversion.seed:04}"
+
+
+def _one_each(layers: LayerChoice | Sequence[LayerChoice], count: int) -> list[LayerChoice]:
+    choices: list[LayerChoice] = [layers] if isinstance(layers, str | int) else list(layers)
+    if not count or len(choices) != count:
+        raise UsageError(
+            f"{len(choices)} choices of layers came for {count} inversions; expected one for each, "
+            'for example ["coarse", "fine"] for two.'
+        )
+    return choices

@@ -1,0 +1,90 @@
+"""`paste_back`: edited faces back into the photo they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from core.errors import UnknownNameError, UsageError
+from core.images import Photo, to_levels
+from core.provenance import MarkedImage, software_tag
+from editing.regions import drawn_landmarks, region_mask
+from face.paste import paste_difference, paste_face
+from inversion import Inversion
+from inversion.inverter import PhotoLike, open_photo
+from stylegan import Generator
+
+Blend = Literal["difference", "replace", "poisson"]
+BLENDS: tuple[Blend, ...] = ("difference", "replace", "poisson")
+
+
+def paste_back(
+    edited: Inversion | Sequence[Inversion],
+    photo: PhotoLike,
+    *,
+    blend: Blend = "difference",
+    network: Generator | None = None,  # spares loading it
+) -> MarkedImage:
+    """The photo, at its own size, with the edited face in it.
+
+    ``difference`` adds to the photo what the edit changed in the drawn face, so that everything else keeps the
+    photo's detail, which no small network can draw. ``replace`` puts the drawn face itself there, feathered along its
+    outline and matched in colour; ``poisson`` does so by its gradients. docs/edit.md says what was measured.
+
+    Args:
+        edited: what :func:`editing.edit` or :func:`editing.mix` made; several for several faces of one photo.
+        photo: the photo that was inverted: a path, bytes of pixels, or a Pillow image.
+        blend: one of :data:`BLENDS`.
+        network: the network of all of them.
+
+    Returns:
+        A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP and colour profile, and adds the
+        mark of :mod:`core.provenance`.
+
+    Raises:
+        UsageError: an inversion that knows no place in a photo, or one outside this photo.
+        PhotoError: the photo cannot be read.
+    """
+    if blend not in BLENDS:
+        raise UnknownNameError("blend", str(blend), BLENDS)
+    faces = [edited] if isinstance(edited, Inversion) else list(edited)
+    if not faces:
+        raise UsageError("no face was given; expected at least one edited inversion.")
+    source = open_photo(photo)
+    pixels = source.pixels
+    networks: dict[str, Generator] = {}
+    edits: dict[str, float] = {}
+    for face in faces:
+        if network is None and face.network not in networks:
+            networks[face.network] = face.open_network()
+        pixels = _with_face(pixels, face, network or networks[face.network], blend)
+        edits |= face.edits
+    return MarkedImage(pixels, software_tag(faces[0].network, edits), _described(source))
+
+
+def _with_face(pixels: np.ndarray, face: Inversion, network: Generator, blend: Blend) -> np.ndarray:
+    if face.face_to_photo is None:
+        raise UsageError(
+            "this latent does not know its place in a photo. Invert the photo itself (inversion.invert or "
+            "python -m inversion.project), not a tensor."
+        )
+    edited, before = (to_levels(one.tensor(network))[0].numpy() for one in (face, face.unedited()))
+    if blend == "difference":
+        return paste_difference(pixels, edited, before, face.face_to_photo)
+    mask = np.maximum(*(_outline(picture, network) for picture in (edited, before)))
+    if face.mask is not None:
+        mask = mask * face.mask[0, 0].numpy()
+    return paste_face(pixels, edited, face.face_to_photo, mask, before=before, poisson=blend == "poisson")
+
+
+def _outline(picture: np.ndarray, network: Generator) -> np.ndarray:
+    """The face of a drawn picture [R, R, 3] as a soft mask [R, R]."""
+    landmarks = drawn_landmarks(picture.round().astype(np.uint8), network.alignment)
+    return region_mask(["face"], landmarks, len(picture))
+
+
+def _described(photo: Photo) -> Photo | None:
+    """The photo if it says anything of itself that must be kept."""
+    return photo if photo.exif or photo.icc_profile or photo.xmp or photo.iptc else None

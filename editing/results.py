@@ -1,0 +1,156 @@
+"""Where edited faces come from and go to: inversions on disk, the photos they were made from, the files written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import CheckpointError, PhotoError, RelatentError, UsageError
+from core.files import output_errors, write_bytes
+from core.provenance import MarkedImage
+from inversion import Inversion
+from inversion.jobs import open_job
+from inversion.report import REPORT_FILE, read_report, versions
+from stylegan import Generator
+
+INVERSION_FILE = "inversion.safetensors"
+EDITED_FILE = "edited.safetensors"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An inversion on disk.
+
+    Attributes:
+        path: its file.
+        inversion: what it holds.
+        stem: what its results are called: the folder's name, or the file's own.
+    """
+
+    path: Path
+    inversion: Inversion
+    stem: str
+
+    @property
+    def report(self) -> dict[str, object]:
+        """The report beside it; empty if there is none."""
+        return read_report(self.path.parent) or {}
+
+
+def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
+    """Inversions named by file, by their folder, or by a folder of such folders; what is none becomes its error."""
+    found: dict[Path, None] = {}
+    errors: list[Saved | RelatentError] = []
+    for path in inputs:
+        below = sorted(path.glob(f"*/{INVERSION_FILE}")) if path.is_dir() else []
+        if path.is_dir() and not (path / INVERSION_FILE).is_file():
+            if not below:
+                errors.append(CheckpointError(f"{path} holds no {INVERSION_FILE}. Invert a photo first, or check it."))
+            found |= dict.fromkeys(below)
+        else:
+            found[path / INVERSION_FILE if path.is_dir() else path] = None
+    return [*(_opened(path) for path in found), *errors]
+
+
+def _opened(path: Path) -> Saved | RelatentError:
+    try:
+        own_folder = path.name in (INVERSION_FILE, EDITED_FILE)
+        return Saved(path, Inversion.load(path), path.absolute().parent.name if own_folder else path.stem)
+    except RelatentError as error:
+        return error
+
+
+def result_folder(saved: Saved, outdir: Path | None) -> Path:
+    """Where the results of an edit go: OUTDIR/STEM, by default the inversion's own folder.
+
+    Raises:
+        UsageError: the default would write over the file that was read.
+    """
+    if outdir is not None:
+        folder = outdir / saved.stem
+    elif saved.path.name in (INVERSION_FILE, EDITED_FILE):
+        folder = saved.path.parent
+    else:
+        folder = saved.path.parent / saved.stem
+    if (folder / EDITED_FILE).absolute() == saved.path.absolute():
+        raise UsageError(f"the result would replace {saved.path}, which is being edited. Choose another --outdir.")
+    return folder
+
+
+def find_photo(saved: Saved, named: Sequence[Path] = (), *, alone: bool = False) -> Path | None:
+    """The photo an inversion was made from, known again by its content; None if it is nowhere to be found.
+
+    Args:
+        saved: the inversion.
+        named: photos, or folders of photos, to look at first.
+        alone: the only inversion there is: a single photo in ``named`` is meant for it, whatever its content.
+
+    Raises:
+        PhotoError: a photo that was named does not exist.
+    """
+    for path in named:
+        if not path.exists():
+            raise PhotoError(f"the photo {path} does not exist. Check the path.")
+    if alone and len(named) == 1 and named[0].is_file():
+        return named[0]
+    name, known = saved.inversion.photo, made_from(saved)
+    files = [path / name if path.is_dir() else path for path in named]
+    if known.get("sha256"):
+        files += [Path(str(known.get("file", ""))), Path(name), saved.path.parent / name]
+    return next((file for file in files if name and file.is_file() and is_photo_of(saved, file)), None)
+
+
+def is_photo_of(saved: Saved, file: Path) -> bool:
+    """Whether a file has the content an inversion was made from, or its name where the content is not known."""
+    digest = made_from(saved).get("sha256")
+    if not digest:
+        return file.name == saved.inversion.photo
+    try:
+        return open_job(file).digest == digest
+    except PhotoError:
+        return False
+
+
+def made_from(saved: Saved) -> dict[str, object]:
+    """What the report beside an inversion, or beside an edited one, says of the photo: name, file, sha256, face."""
+    report = saved.report
+    edits = [report[key] for key in ("edit", "mix") if isinstance(report.get(key), dict)]
+    for photo in (report.get("photo"), *(edit.get("made_from") for edit in edits)):  # type: ignore[attr-defined]
+        if isinstance(photo, dict):
+            return photo
+    return {}
+
+
+def write_edited(
+    folder: Path,
+    edited: Inversion,
+    network: Generator,
+    *,
+    key: str,  # "edit" or "mix"
+    account: dict[str, object],  # what report.json says below ``key``
+    pasted: MarkedImage | None = None,  # the whole photo
+    metadata: bool = True,  # write the mark of core.provenance
+) -> None:
+    """Write edited.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
+
+    In the folder of an inversion report.json goes on saying what it says, and gains ``key``.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    edited.save(folder / EDITED_FILE)
+    write_bytes(folder / "edited.png", edited.image(network).encoded(metadata=metadata))
+    if pasted is not None:
+        write_bytes(folder / "pasted.png", pasted.encoded(metadata=metadata))
+    else:
+        with output_errors(folder):  # an earlier edit's would now be taken for this one's
+            (folder / "pasted.png").unlink(missing_ok=True)
+    write_report(folder, edited, key, {**account, "edits": edited.edits})
+
+
+def write_report(folder: Path, edited: Inversion, key: str, account: dict[str, object]) -> None:
+    """Put ``account`` below ``key`` of a folder's report.json, which is made if there is none."""
+    report = read_report(folder) or {"network": edited.network, "versions": versions()}
+    write_bytes(folder / REPORT_FILE, (json.dumps({**report, key: account}, indent=2) + "\n").encode())

@@ -1,0 +1,55 @@
+"""Faces without a photo: a seed's latent, in the shape of an inversion, so that everything works on both."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import UsageError
+from inversion.latents import Inversion
+from stylegan import network_id
+from stylegan.generator import Generator
+
+SEEDS = 2**32  # as many as NumPy's older random numbers know
+
+
+def seed_z(seed: int, z_dim: int) -> Tensor:
+    """The z that NVIDIA's tools draw for ``seed``, float32 [1, z_dim]: the same face comes for the same seed.
+
+    Raises:
+        UsageError: a seed that is not from 0 to 2^32 - 1.
+    """
+    if not 0 <= seed < SEEDS:
+        raise UsageError(f"the seed is {seed}; expected 0 to {SEEDS - 1}.")
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim).astype(np.float32))
+
+
+@torch.no_grad()
+def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 0) -> Inversion:
+    """z [1, z_dim] as an inversion in W, with the network's own noise.
+
+    Args:
+        network: a network without classes.
+        z: standard normal.
+        psi: truncation; 1 leaves the latent alone, 0 gives the average face.
+        seed: recorded as the inversion's.
+
+    Raises:
+        UsageError: the network has classes, or psi is no finite number.
+    """
+    if not math.isfinite(psi):
+        raise UsageError(f"the truncation is {psi}; expected a finite number, usually from 0 to 1.")
+    if network.c_dim:
+        raise UsageError(
+            f"{network.name or 'this network'} has classes, and a seed names none. Use inversions instead."
+        )
+    ws = network.mapping(z.to(network.w_avg.device), truncation_psi=psi).float().cpu()
+    return Inversion(ws=ws, network=network_id(network), space="w", network_file=network.file, seed=seed)
+
+
+def seed_inversion(network: Generator, seed: int, psi: float = 1.0) -> Inversion:
+    """The face of ``seed``; see :func:`seed_z` and :func:`inversion_of_z`."""
+    return inversion_of_z(network, seed_z(seed, network.z_dim), psi, seed)

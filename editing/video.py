@@ -1,0 +1,64 @@
+"""A morph as a moving picture: drawn in batches, written as it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import Cancelled
+from core.images import to_pixels
+from core.provenance import software_tag
+from core.video import DEFAULT_FPS, enlarged, require_video_name, write_video
+from editing.drawing import draw_many
+from editing.interpolation import Morph
+from stylegan import Generator, network_id
+
+SIDE = 256  # px; smaller videos are hard to find in a player's window
+OnFrame = Callable[[int, int], object]
+
+
+def write_morph(
+    morph: Morph[Any],
+    path: str | Path,
+    network: Generator,
+    *,
+    frames: int = 60,
+    fps: float = DEFAULT_FPS,
+    side: int = SIDE,
+    batch_size: int | None = None,
+    metadata: bool = True,
+    progress: OnFrame | None = None,
+) -> None:
+    """Draw a path through faces as .mp4 or .gif; see :func:`core.video.write_video`.
+
+    Args:
+        morph: the path, of :func:`editing.interpolation.morph` or :func:`editing.interpolation.morph_seeds`.
+        path: the file to write.
+        network: the faces' network.
+        frames: how many, from 2; a loop's last one is followed by its first.
+        fps: frames a second.
+        side: smaller pictures are enlarged by a whole number until near this many pixels.
+        batch_size: drawn together; None for what suits the network's size.
+        metadata: let the file say, in its comment, that a network drew it, and which.
+        progress: sees how many frames are done, and how many there will be; returning False cancels.
+
+    Raises:
+        UsageError: a file, rate or number of frames that cannot be meant.
+        OutputError: it cannot be written.
+        Cancelled: ``progress`` returned False.
+    """
+    path = Path(path)
+    require_video_name(path, fps)
+    pictures = draw_many(morph.frames(frames), network, batch_size)
+
+    def drawn() -> Iterator[np.ndarray]:
+        for index, picture in enumerate(pictures, start=1):
+            yield enlarged(to_pixels(picture)[0], side)
+            if progress is not None and progress(index, frames) is False:
+                raise Cancelled("the morph was cancelled; nothing was written.")
+
+    comment = f"{software_tag(network_id(network))}; drawn by a neural network" if metadata else ""
+    write_video(drawn(), path, fps, comment=comment)
