@@ -22,7 +22,7 @@ from benchmarks.quality import COLUMNS, photos, run
 from core.errors import DatasetError
 from core.files import write_bytes
 from inversion.inverter import open_network
-from inversion.settings import BALANCED
+from inversion.settings import PRESETS
 from stylegan import network_id
 from stylegan.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
@@ -47,7 +47,7 @@ def main(faces: Path, labels: Path, count: int | None, network: str, batch: int,
     generator = open_network(network)
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     groups = read_groups(labels, names)
-    row, _ = run("balanced", BALANCED, generator, photos(faces, len(names), generator), batch)
+    row, _ = run("balanced", PRESETS["balanced"], generator, photos(faces, len(names), generator), batch)
     each: list[Row] = row.pop("each")  # type: ignore[assignment]
     tables = {
         attribute: {group: summary([each[i] for i in members]) for group, members in groups[attribute].items()}

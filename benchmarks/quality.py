@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-import time
 from pathlib import Path
 
 import click
@@ -23,11 +22,13 @@ from core.files import write_bytes
 from core.images import encode_png, grid, read_photo, to_tensor
 from inversion.inverter import crop_faces, open_network
 from inversion.loss import Target
+from inversion.low_rank import draw
 from inversion.measures import measure
-from inversion.optimiser import optimise, split
+from inversion.optimiser import split
 from inversion.perceptual import load_perceptual
 from inversion.project import demo_photo
-from inversion.settings import BALANCED, PAPER, OptimiserSettings
+from inversion.settings import BALANCED, ENCODER_ROUNDS, PAPER, TUNING, Plan
+from inversion.stages import carry_out, encoder_for
 from stylegan.dataset import ImageDataset
 from stylegan.generator import Generator
 from weights.embedded import DEFAULT_NETWORK
@@ -50,8 +51,8 @@ def main(faces: Path, count: int, network: str, batch: int, num_steps: int, out:
     generator = open_network(network)
     images = photos(faces, count, generator)
     rows, drawn = {}, {}
-    for name, settings in methods(num_steps).items():
-        rows[name], drawn[name] = run(name, settings, generator, images, batch)
+    for name, plan in methods(num_steps).items():
+        rows[name], drawn[name] = run(name, plan, generator, images, batch)
     result = {"network": generator.name, "photos": len(images), "batch": batch, "machine": describe(), "methods": rows}
     write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=2) + "\n").encode())
     write_bytes(FOLDER / f"{out}.md", table(rows).encode())
@@ -61,13 +62,15 @@ def main(faces: Path, count: int, network: str, batch: int, num_steps: int, out:
     click.echo(table(rows))
 
 
-def methods(num_steps: int) -> dict[str, OptimiserSettings]:
-    """What is compared: the first two differ in nothing but the space; the third is what users get."""
+def methods(num_steps: int) -> dict[str, Plan]:
+    """What is compared: the first two differ in nothing but the space; the others are what users get."""
     paper = dataclasses.replace(PAPER, num_steps=num_steps)
+    balanced = dataclasses.replace(BALANCED, num_steps=num_steps)
     return {
-        "paper (W)": paper,
-        "paper in W+": dataclasses.replace(paper, space="w+"),
-        "balanced (W+)": dataclasses.replace(BALANCED, num_steps=num_steps),
+        "paper (W)": Plan(optimiser=paper),
+        "paper in W+": Plan(optimiser=dataclasses.replace(paper, space="w+")),
+        "balanced (W+)": Plan(encoder_rounds=ENCODER_ROUNDS, optimiser=balanced),
+        "best (W+, tuned)": Plan(encoder_rounds=ENCODER_ROUNDS, optimiser=balanced, tuning=TUNING),
     }
 
 
@@ -80,20 +83,22 @@ def photos(faces: Path, count: int, generator: Generator) -> torch.Tensor:
 
 
 def run(
-    name: str, settings: OptimiserSettings, generator: Generator, images: torch.Tensor, batch: int
+    name: str, plan: Plan, generator: Generator, images: torch.Tensor, batch: int
 ) -> tuple[dict[str, object], torch.Tensor]:
     """Invert all photos one way; the medians with the settings, and the drawn pictures."""
     perceptual = load_perceptual()
+    encoder = encoder_for(generator, plan, None)
     measures: list[dict[str, float | None]] = []
     pictures = []
     with tqdm(total=len(images), desc=name) as bar:
         for chunk in images.split(batch):
-            started = time.perf_counter()
-            latents, _ = optimise(generator, Target(chunk, perceptual), settings, seed=SEED)
-            seconds = (time.perf_counter() - started) / len(chunk)
-            for photo, (ws, noise) in zip(chunk.split(1), split(latents, generator.num_ws), strict=True):
+            found = carry_out(plan, generator, encoder, Target(chunk, perceptual), seed=SEED)
+            seconds = sum(found.seconds.values()) / len(chunk)
+            tuned = found.tuned or [None] * len(chunk)
+            parts = zip(chunk.split(1), split(found.latents, generator.num_ws), tuned, strict=True)
+            for photo, (ws, noise), own in parts:
                 with torch.no_grad():
-                    picture = generator.synthesis(ws, noise=noise)
+                    picture = draw(generator, ws, noise, own)
                 quality = dataclasses.asdict(measure(picture, photo, perceptual, generator.alignment))
                 quality.pop("lpips_trunk")
                 measures.append({**quality, "seconds": seconds})
@@ -103,7 +108,7 @@ def run(
     known = [row["identity_distance"] for row in measures if row["identity_distance"] is not None]
     same = sum(distance < 0.6 for distance in known)
     row = {**medians, "same_person": f"{same} of {len(known)}", "lpips_trunk": perceptual.trunk}
-    return {**row, "settings": dataclasses.asdict(settings), "each": measures}, torch.cat(pictures)
+    return {**row, "settings": dataclasses.asdict(plan), "each": measures}, torch.cat(pictures)
 
 
 def table(rows: dict[str, dict[str, object]]) -> str:
@@ -114,7 +119,8 @@ def table(rows: dict[str, dict[str, object]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        steps = row["settings"]["num_steps"]  # type: ignore[index]
+        stages = [row["settings"][stage] for stage in ("optimiser", "tuning")]  # type: ignore[index]
+        steps = " + ".join(str(stage["num_steps"]) for stage in stages if stage)
         lines.append(
             f"| {name} | {steps} | {row['lpips']:.4f} | {row['psnr']:.2f} | {row['ms_ssim']:.4f} | "
             f"{row['identity_distance']:.3f} | {row['same_person']} | {row['seconds']:.1f} |"

@@ -81,6 +81,6 @@ def _drawn(batch: list[Inversion], network: Generator) -> Iterator[Tensor]:
 
 def _is_plain(one: Inversion, network: Generator, own: tuple[Tensor, ...]) -> bool:
     """Whether it can share a batch: own weights and masks are for one alone, and what does not fit complains alone."""
-    if one.mask is not None or getattr(one, "tuned", None) or one.ws.shape[1:] != (network.num_ws, network.w_dim):
+    if one.mask is not None or one.tuned or one.ws.shape[1:] != (network.num_ws, network.w_dim):
         return False
     return [level.shape for level in one.noise or own] == [level.shape for level in own]

@@ -139,7 +139,7 @@ def blend(a: Inversion, b: Inversion, t: float) -> Inversion:
         changes["mask"] = torch.lerp(_mask(a, b), _mask(b, a), t)
     if a.noise is not None and b.noise is not None:
         changes["noise"] = tuple(slerp(x, y, t) for x, y in zip(a.noise, b.noise, strict=True))
-    tuned = getattr(a, "tuned", None), getattr(b, "tuned", None)
+    tuned = a.tuned, b.tuned
     if any(tuned):
         changes["tuned"] = blend_tuned(*tuned, t)
     return a.replace(**changes)

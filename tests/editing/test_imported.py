@@ -145,7 +145,6 @@ def test_damaged_archives(tiny_generator, tmp_path, monkeypatch):
 
 
 def test_torch_files(tiny_generator, tmp_path):
-    pytest.importorskip("weights.pickles")
     torch.save(torch.from_numpy(VECTOR)[None], tmp_path / "age.pt")
     direction = import_direction(tmp_path / "age.pt", tiny_generator)
     np.testing.assert_array_equal(direction.vector.numpy(), VECTOR)

@@ -7,8 +7,7 @@ from invented import invented
 from editing.drawing import draw_many
 from editing.interpolation import morph
 from editing.mixing import mix
-
-low_rank = pytest.importorskip("inversion.low_rank")
+from inversion import low_rank
 
 
 def tuned_face(network, seed):
