@@ -1,9 +1,9 @@
-"""The README's strip: photo, aligned face, inverted face.
+"""The README's strip: photo, aligned face, inverted face, edited face, and the edit back in the photo.
 
     python -m benchmarks.strip
 
-Draws the demo photo with the face's square marked, the face as the network sees it, and what the saved
-latent draws, all at one height.
+Draws the demo photo with the face's square marked, the face as the network sees it, what the saved latent draws, what
+an edit makes of it, and the photo with it, all at one height.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import Image
 
 from core.files import write_bytes
 from core.images import encode_png, read_photo, to_pixels, to_tensor
+from editing import edit, paste_back
 from inversion import invert
 from inversion.inverter import crop_faces, open_network
 from inversion.project import demo_photo
@@ -28,8 +29,9 @@ GAP = 12
 
 @click.command()
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
+@click.option("--edit", "change", default="smile=2", show_default=True, metavar="NAME=STRENGTH")
 @click.option("--out", default=Path("docs/images/strip.png"), type=click.Path(path_type=Path), show_default=True)
-def main(network: str, out: Path) -> None:
+def main(network: str, change: str, out: Path) -> None:
     """Draw the strip and say how close the inversion is."""
     generator = open_network(network)
     photo = read_photo(demo_photo())
@@ -39,9 +41,14 @@ def main(network: str, out: Path) -> None:
     marked = _marked(photo.pixels, aligned.face_to_photo, generator.resolution)
     error = np.square(to_tensor(drawn).numpy() - to_tensor(aligned.image).numpy()).mean()
     click.echo(f"PSNR {10 * np.log10(4 / error):.1f} dB")
-    panels = [_at_height(panel) for panel in (marked, aligned.image, drawn)]
+    name, _, strength = change.partition("=")
+    edited = edit(inversion, {name: float(strength)}, network=generator)
+    changed = to_pixels(edited.tensor(generator))[0]
+    pasted = np.asarray(paste_back(edited, photo, network=generator))
     gap = np.full((HEIGHT, GAP, 3), 255, np.uint8)
-    write_bytes(out, encode_png(np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)))
+    row = [gap] * 9
+    row[::2] = [_at_height(panel) for panel in (marked, aligned.image, drawn, changed, pasted)]
+    write_bytes(out, encode_png(np.concatenate(row, axis=1)))
 
 
 def _marked(pixels: np.ndarray, face_to_photo: np.ndarray, size: int) -> np.ndarray:

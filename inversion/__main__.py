@@ -6,18 +6,17 @@ import dataclasses
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from core.command import RelatentCommand
 from core.device import pick_device
 from core.errors import UsageError
+from core.progress import TRAINING, LateBar
 from inversion import encoder_run
 from inversion.encoder_training import EncoderSettings, EncoderTick
+from inversion.run_loop import state_path
 from inversion.trunk_trainer import PRECISIONS, TrunkSettings, TrunkTick
-from inversion.trunk_training import read_settings, state_path, train_trunk
+from inversion.trunk_training import read_settings, train_trunk
 from stylegan.run import Schedule
-
-BAR = "{l_bar}{bar}| {n:g}/{total:g} kimg [{elapsed}<{remaining}{postfix}]"
 
 
 @click.group()
@@ -75,8 +74,13 @@ def train_trunk_command(
         click.echo(settings.to_json())
         return
     schedule = Schedule(kimg=kimg, tick_kimg=1, snapshot_ticks=5)
-    with Bar(kimg) as bar:
-        written = train_trunk(settings, out, schedule, device=where, resume=resume, on_tick=bar.trunk, progress=True)
+
+    def show(now: TrunkTick) -> None:
+        text = f" loss {now.loss:.4f} {now.seconds_per_kimg:.1f} s/kimg"
+        bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
+
+    with LateBar(bar_format=TRAINING) as bar:
+        written = train_trunk(settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True)
     click.echo(f"trunk: {written}")
 
 
@@ -106,7 +110,7 @@ def train_encoder_command(
     with, but for --kimg, and for --data and --network where given.
     """
     where = pick_device(device)
-    state = encoder_run.state_path(out)
+    state = state_path(out)
     if not resume and state.exists():
         raise UsageError(f"{state} already holds a run. Add --resume to go on with it, or choose another --out.")
     settings = encoder_settings(encoder_run.read_settings(state) if resume else None, **options)
@@ -114,39 +118,16 @@ def train_encoder_command(
         click.echo(settings.to_json())
         return
     schedule = Schedule(kimg=kimg, tick_kimg=1, snapshot_ticks=5)
-    with Bar(kimg) as bar:
+
+    def show(now: EncoderTick) -> None:
+        text = f" lpips {now.lpips:.3f} latents {now.latents:.3f} {now.seconds_per_kimg:.1f} s/kimg"
+        bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
+
+    with LateBar(bar_format=TRAINING) as bar:
         written = encoder_run.train_encoder(
-            settings, out, schedule, device=where, resume=resume, on_tick=bar.encoder, progress=True
+            settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True
         )
     click.echo(f"encoder: {written}")
-
-
-class Bar:
-    """A progress bar that appears with the first tick, after the bar of the reading of the data has gone."""
-
-    def __init__(self, kimg: float) -> None:
-        self.kimg = kimg
-        self.bar: tqdm | None = None
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def trunk(self, now: TrunkTick) -> None:
-        self._show(now.kimg, f" loss {now.loss:.4f} {now.seconds_per_kimg:.1f} s/kimg")
-
-    def encoder(self, now: EncoderTick) -> None:
-        self._show(now.kimg, f" lpips {now.lpips:.3f} latents {now.latents:.3f} {now.seconds_per_kimg:.1f} s/kimg")
-
-    def _show(self, kimg: float, text: str) -> None:
-        if self.bar is None:
-            self.bar = tqdm(total=max(round(self.kimg, 3), kimg), unit="kimg", bar_format=BAR)
-        self.bar.set_postfix_str(text, False)
-        self.bar.n = min(kimg, self.bar.total)
-        self.bar.refresh()
 
 
 def settings_from_options(saved: TrunkSettings | None, **o) -> TrunkSettings:  # type: ignore[no-untyped-def]

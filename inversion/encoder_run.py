@@ -7,17 +7,15 @@ encoder.log.jsonl            one line a tick
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from core.errors import DatasetError
-from core.files import output_errors
 from inversion.encoder_file import save_encoder
 from inversion.encoder_training import EncoderSettings, EncoderTick, EncoderTrainer
+from inversion.run_loop import run_to_end, state_path
 from stylegan import load
 from stylegan.checkpoint import Provenance, load_strictly
 from stylegan.dataset import ImageDataset
@@ -61,22 +59,8 @@ def train_encoder(
     trainer = EncoderTrainer(settings, network, images, schedule.kimg, device)
     if resume:
         load_state(trainer, state_path(out))
-    ticks = 0
-    while not trainer.done:
-        tick = trainer.run_tick(round(schedule.tick_kimg * 1000))
-        ticks += 1
-        _append(out.with_suffix(".log.jsonl"), tick)
-        if on_tick:
-            on_tick(tick)
-        if ticks % schedule.snapshot_ticks == 0 and not trainer.done:
-            write_snapshot(trainer, out)
-    write_snapshot(trainer, out)
+    run_to_end(trainer, out, schedule, lambda: write_snapshot(trainer, out), on_tick)
     return out
-
-
-def state_path(out: Path) -> Path:
-    """Where the state of the run that writes ``out`` lies."""
-    return out.with_suffix(".state.safetensors")
 
 
 def write_snapshot(trainer: EncoderTrainer, out: Path) -> None:
@@ -123,10 +107,3 @@ def load_state(trainer: EncoderTrainer, path: Path) -> None:
 
 def _read(path: Path) -> tuple[Groups, dict[str, str]]:
     return read_groups(path, STATE_FORMAT, GROUPS, "an encoder's training")
-
-
-def _append(path: Path, tick: EncoderTick) -> None:
-    with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as log:
-            log.write(json.dumps(dataclasses.asdict(tick)) + "\n")

@@ -7,8 +7,6 @@ trunk.log.jsonl            one line a tick
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,8 @@ import torch
 from safetensors.torch import save
 
 from core.errors import CheckpointError
-from core.files import output_errors, write_bytes
+from core.files import write_bytes
+from inversion.run_loop import run_to_end, state_path
 from inversion.trunk_trainer import TrunkSettings, TrunkTick, TrunkTrainer
 from stylegan.checkpoint import load_strictly
 from stylegan.dataset import ImageDataset
@@ -59,31 +58,13 @@ def train_trunk(
     trainer = TrunkTrainer(settings, images, schedule.kimg, device)
     if resume:
         load_state(trainer, state_path(out))
-    ticks = 0
-    while not trainer.done:
-        tick = trainer.run_tick(round(schedule.tick_kimg * 1000))
-        ticks += 1
-        _append(out.with_suffix(".log.jsonl"), json.dumps(dataclasses.asdict(tick)))
-        if on_tick:
-            on_tick(tick)
-        if ticks % schedule.snapshot_ticks == 0 and not trainer.done:
-            save_trunk(trainer, out)
-            save_state(trainer, state_path(out))
-    save_trunk(trainer, out)
-    save_state(trainer, state_path(out))
+
+    def write_snapshot() -> None:
+        save_trunk(trainer, out)
+        save_state(trainer, state_path(out))
+
+    run_to_end(trainer, out, schedule, write_snapshot, on_tick)
     return out
-
-
-def _append(path: Path, line: str) -> None:
-    with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as log:
-            log.write(line + "\n")
-
-
-def state_path(out: Path) -> Path:
-    """Where the state of the run that writes ``out`` lies."""
-    return out.with_suffix(".state.safetensors")
 
 
 def save_trunk(trainer: TrunkTrainer, path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import click
 import torch
 from click.core import ParameterSource
-from tqdm import tqdm
 
 from core.command import RelatentCommand
 from core.device import pick_device
 from core.errors import UsageError
+from core.progress import TRAINING, LateBar
 from stylegan.bounds import RESOLUTIONS
 from stylegan.checkpoint import network_id, read_provenance, save_generator
 from stylegan.growth import grown_settings
@@ -25,7 +25,6 @@ from stylegan.state import compact_state, describe_state, read_settings
 from stylegan.synthesis import STYLE_METHODS
 from stylegan.trainer import Tick
 
-BAR = "{l_bar}{bar}| {n:g}/{total:g} kimg [{elapsed}<{remaining}{postfix}]"
 OWN_STATE = Path("-")  # --resume without a file
 
 option = partial(click.option, show_default=True)
@@ -114,7 +113,12 @@ def train_command(
         click.echo(settings.to_json())
         return
     validation = open_validation(settings, validation_folder, where) if validation_folder else None
-    with Bar(kimg) as bar:
+
+    def show(now: Tick) -> None:
+        text = f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg"
+        bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
+
+    with LateBar(bar_format=TRAINING) as bar:
         network = train(
             settings,
             outdir,
@@ -123,7 +127,7 @@ def train_command(
             resume=state,
             grow_from=grow_from,
             validation=validation,
-            on_tick=bar.show,
+            on_tick=show,
             progress=True,
         )
     click.echo(f"network: {network}")
@@ -185,28 +189,6 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
     if own.exists() and not (resume and resume.exists() and own.samefile(resume)):
         raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
     return resume
-
-
-class Bar:
-    """A progress bar that appears with the first tick, after the bar of the reading of the data has gone."""
-
-    def __init__(self, kimg: float) -> None:
-        self.kimg = kimg
-        self.bar: tqdm | None = None
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def show(self, now: Tick) -> None:
-        if self.bar is None:
-            self.bar = tqdm(total=max(round(self.kimg, 3), now.kimg), unit="kimg", bar_format=BAR)
-        self.bar.set_postfix_str(f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg", False)
-        self.bar.n = min(now.kimg, self.bar.total)
-        self.bar.refresh()
 
 
 if __name__ == "__main__":

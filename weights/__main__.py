@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from core.command import RelatentCommand
 from core.errors import RelatentError, UnknownNameError, UsageError
+from core.progress import LateBar
 from weights.cache import cache_folder, place_of
 from weights.embedded import network_names
 from weights.fetch import fetch, verify
@@ -37,7 +37,7 @@ def fetch_command(names: tuple[str, ...], offline: bool, yes: bool) -> None:
         entry = find_entry(name)
         nothing_to_fetch = offline or place_of(entry).is_file() or not entry.urls
         accept = nothing_to_fetch or not entry.non_commercial or accepts_licence(entry, yes)
-        with Bar(name) as bar:
+        with LateBar(desc=name, unit="B", unit_scale=True, disable=None) as bar:
             return f"{name}: {fetch(name, offline=offline, accept=accept, progress=bar.show, tell=tell)}"
 
     try:
@@ -191,28 +191,6 @@ def one_by_one(names: Iterable[str], work: Callable[[str], str]) -> None:
 def tell(sentence: str) -> None:
     """For people, not for pipes."""
     click.echo(sentence, err=True)
-
-
-class Bar:
-    """A progress bar that appears with the first byte."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.bar: tqdm | None = None
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def show(self, done: int, total: int | None) -> None:
-        """``done`` may also fall, where a server cannot go on from the middle."""
-        if self.bar is None:
-            self.bar = tqdm(desc=self.name, unit="B", unit_scale=True, initial=done, disable=None)
-        self.bar.total = total
-        self.bar.update(done - self.bar.n)
 
 
 if __name__ == "__main__":

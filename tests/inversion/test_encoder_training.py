@@ -12,10 +12,11 @@ from PIL import Image
 from core.errors import CheckpointError, UsageError
 from inversion.__main__ import main
 from inversion.encoder import load_encoder
-from inversion.encoder_run import load_state, state_path, train_encoder, write_snapshot
+from inversion.encoder_run import load_state, train_encoder, write_snapshot
 from inversion.encoder_training import EncoderSettings, EncoderTrainer, random_latents, validate
 from inversion.optimiser import w_spread
 from inversion.perceptual import load_perceptual
+from inversion.run_loop import state_path
 from stylegan import load, network_id
 from stylegan.run import Schedule
 from stylegan.trunk import load_trunk

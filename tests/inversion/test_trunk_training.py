@@ -14,9 +14,10 @@ from core.images import encode_png
 from inversion import trunk_optimiser, trunk_pictures, trunk_trainer
 from inversion import trunk_training as training
 from inversion.__main__ import main
+from inversion.run_loop import state_path
 from inversion.trunk_pictures import degrade, random_crops
 from inversion.trunk_trainer import TrunkSettings, TrunkTrainer, tap_losses
-from inversion.trunk_training import state_path, train_trunk
+from inversion.trunk_training import train_trunk
 from stylegan.run import Schedule
 from stylegan.trunk import Trunk, load_trunk
 
