@@ -11,11 +11,11 @@ from torch import Tensor
 
 from core.errors import ShapeError, UsageError
 from editing.effects import Effects
-from editing.regions import region_mask
 from editing.sampling import Progress, Samples, draw_batches
 from editing.scores import FacePoints, Score
 from editing.sefa import affine_weight
 from editing.stylespace import Channel, StyleSpace
+from face.regions import region_mask
 from stylegan.generator import Generator
 
 PROBES = 8  # faces that changes of pixels are taken over
@@ -162,7 +162,7 @@ def _gradients(network: Generator, mask: Tensor, seed: int) -> Tensor:
 
 @torch.no_grad()
 def mean_region(network: Generator, name: str, seed: int = 0) -> Tensor:
-    """Where a region of :mod:`editing.regions` lies in a network's pictures: its mean over a few faces, [R, R].
+    """Where a region of :mod:`face.regions` lies in a network's pictures: its mean over a few faces, [R, R].
 
     Raises:
         UnknownNameError: a region that is none.

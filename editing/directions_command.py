@@ -16,11 +16,11 @@ from editing.ganspace import ganspace_directions
 from editing.layers import layer_numbers
 from editing.learn_command import classifier_command, learn_command, network_options, summary
 from editing.progress import counting
-from editing.regions import REGIONS
 from editing.sampling import LEAST_SAMPLES, SAMPLES, sample_scores
 from editing.sefa import sefa_directions
 from editing.sheets import PSI, REACH, even_strengths, write_sheet
 from editing.stylespace import Channel, StyleSpace
+from face.regions import REGIONS
 from inversion.inverter import open_network
 from stylegan import Generator
 

@@ -11,8 +11,8 @@ from core.command import RelatentCommand
 from core.errors import UsageError
 from editing.edit_batch import EditOptions, Sweep, edit_all
 from editing.pasting import BLENDS
-from editing.regions import REGIONS
 from editing.results import find_saved
+from face.regions import REGIONS
 
 MAX_CELLS = 400  # pictures in one sweep
 NO_METADATA = (

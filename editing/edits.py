@@ -11,7 +11,7 @@ import torch
 from core.errors import UsageError
 from core.images import to_pixels
 from editing.direction import Direction, find_direction
-from editing.regions import check_regions, drawn_landmarks, edit_mask
+from face.regions import check_regions, drawn_landmarks, edit_mask
 from inversion import Inversion
 from stylegan import Generator
 
@@ -65,7 +65,7 @@ def within(
 
     Args:
         edited: what :func:`edit` made.
-        only: the regions (:data:`editing.regions.REGIONS`); empty for everywhere.
+        only: the regions (:data:`face.regions.REGIONS`); empty for everywhere.
         keep: regions that stay as they are.
         network: spares loading it.
 

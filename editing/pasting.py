@@ -10,8 +10,8 @@ import numpy as np
 from core.errors import UnknownNameError, UsageError
 from core.images import Photo, to_levels
 from core.provenance import MarkedImage, software_tag
-from editing.regions import drawn_landmarks, region_mask
 from face.paste import paste_difference, paste_face
+from face.regions import drawn_landmarks, region_mask
 from inversion import Inversion
 from inversion.inverter import PhotoLike, open_photo
 from stylegan import Generator

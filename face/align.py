@@ -10,7 +10,7 @@ from core.alignment import Alignment
 from core.errors import ShapeError
 from core.images import square
 from face.padding import soften_outside
-from face.sampling import check_photo, sample_square, square_matrix
+from face.sampling import check_photo, map_points, sample_square, square_matrix
 
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # dlib's numbering; left and right as the picture shows them
 LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER = 48, 54
@@ -26,10 +26,12 @@ class AlignedFace:
     Attributes:
         image: uint8 [R, R, 3].
         face_to_photo: float64 [3, 3]; shrinking, turning, cropping and padding in one affine matrix.
+        landmarks: float64 [68, 2] in pixels of ``image``; None where none were looked for.
     """
 
     image: np.ndarray
     face_to_photo: np.ndarray
+    landmarks: np.ndarray | None = None
 
     @property
     def photo_to_face(self) -> np.ndarray:
@@ -81,7 +83,7 @@ def align_face(pixels: np.ndarray, landmarks: np.ndarray, alignment: Alignment, 
     check_photo(pixels)
     matrix = face_to_photo_matrix(landmarks, alignment, size)
     image = soften_outside(sample_square(pixels, matrix, size), matrix, pixels.shape[:2])
-    return AlignedFace(image=image, face_to_photo=matrix)
+    return AlignedFace(image, matrix, map_points(np.linalg.inv(matrix), checked_landmarks(landmarks)))
 
 
 def centre_square(pixels: np.ndarray, size: int) -> AlignedFace:

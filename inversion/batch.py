@@ -18,6 +18,7 @@ from core.video import enlarged
 from face import AlignedFace
 from inversion.inverter import Which, crop_faces, invert_images, open_network
 from inversion.jobs import FolderNames, Job, open_job
+from inversion.masks import mask_of
 from inversion.measures import measure
 from inversion.optimiser import Step
 from inversion.perceptual import load_perceptual
@@ -48,6 +49,7 @@ class ProjectOptions:
     num_steps: int | None = None
     seed: int = DEFAULT_SEED
     encoder: str | None = None
+    mask: str | None = None
     lpips: str = "embedded"
     face: Which = "largest"
     align: bool = True
@@ -57,7 +59,7 @@ class ProjectOptions:
 
     def settings(self) -> dict[str, object]:
         """Everything that decides the result, as report.json records it."""
-        own = {"lpips": self.lpips, "align": self.align, "encoder": self.encoder}
+        own = {"lpips": self.lpips, "align": self.align, "encoder": self.encoder, "mask": self.mask}
         return {**dataclasses.asdict(self.plan()), **own}
 
     def plan(self) -> Plan:
@@ -95,6 +97,7 @@ class _Task:
     faces: int
     note: str
     seconds: dict[str, float]
+    mask: torch.Tensor | None = None
     frames: list[np.ndarray] = field(default_factory=list)
 
 
@@ -217,6 +220,8 @@ class _Session:
         self.loading = 0.0  # the network's loading is counted once, with the first photo
         started = time.perf_counter()
         crops = crop_faces(photo, self.network, align=self.options.align, which=self.options.face)
+        choice, alignment = self.options.mask, self.network.alignment
+        masks = [None if choice is None else mask_of(choice, one, photo, alignment) for one in crops]
         aligning = time.perf_counter() - started
         first = self.options.face if isinstance(self.options.face, int) else 1
         return [
@@ -228,8 +233,9 @@ class _Session:
                 faces=len(crops),
                 note=photo.note,
                 seconds={"load": loading / len(crops), "align": aligning / len(crops)},
+                mask=mask,
             )
-            for number, aligned in enumerate(crops, start=first)
+            for number, (aligned, mask) in enumerate(zip(crops, masks, strict=True), start=first)
         ]
 
     def _invert(self, tasks: list[_Task]) -> Iterator[Result]:
@@ -244,6 +250,7 @@ class _Session:
             num_steps=options.num_steps,
             seed=options.seed,
             encoder=options.encoder,
+            masks=None if options.mask is None else torch.cat([task.mask for task in tasks if task.mask is not None]),
             lpips=options.lpips,
             progress=lambda step: self._watch(tasks, step),
             seconds=seconds,

@@ -17,6 +17,7 @@ from face import AlignedFace, align_face, centre_square, choose_faces, find_face
 from inversion.encoder import Encoder
 from inversion.latents import Inversion
 from inversion.loss import Target
+from inversion.masks import mask_of
 from inversion.optimiser import Progress, split
 from inversion.perceptual import load_perceptual
 from inversion.settings import DEFAULT_SEED, plan_for
@@ -42,6 +43,7 @@ def invert(photo: Any, **options: Any) -> Any:
         photo: a path, a Pillow image, uint8 [H, W, 3], or a list of these; a folder stands for its pictures.
         align: find the face and crop it as the network needs it; False takes the centre square as it is.
         face: which face, "largest" or a number counted from 1, largest first.
+        mask: what counts: "auto" for the face's hull, or a picture, see :func:`inversion.masks.mask_of`; None for all.
         **options: the options of :func:`invert_images`.
 
     Returns:
@@ -51,13 +53,16 @@ def invert(photo: Any, **options: Any) -> Any:
         PhotoError: a picture that cannot be read, or has no face.
         UsageError: an option that cannot be meant.
     """
-    align, face = bool(options.pop("align", True)), options.pop("face", "largest")
+    align, face, mask = bool(options.pop("align", True)), options.pop("face", "largest"), options.pop("mask", None)
     device = options.pop("device", None)
     network = open_network(options.pop("network", None), device)
     many = isinstance(photo, list | tuple) or (isinstance(photo, str | Path) and Path(photo).is_dir())
     photos = [open_photo(one) for one in _listed(photo)]
     faces = [crop_faces(one, network, align=align, which=face)[0] for one in photos]
     images = torch.cat([to_tensor(one.image) for one in faces])
+    if mask is not None:
+        pairs = zip(faces, photos, strict=True)
+        options["masks"] = torch.cat([mask_of(mask, one, source, network.alignment) for one, source in pairs])
     inversions = [
         inversion.replace(face_to_photo=aligned.face_to_photo, photo=Path(source.name).name)
         for inversion, aligned, source in zip(invert_images(images, network, **options), faces, photos, strict=True)
@@ -73,6 +78,7 @@ def invert_images(
     space: str | None = None,  # "w" or "w+"; None for the preset's own
     num_steps: int | None = None,  # of the optimiser; None for the preset's own
     seed: int = DEFAULT_SEED,  # of the noise the optimisation starts from
+    masks: Tensor | None = None,  # [N, 1, R, R], 1 where a photo counts and 0 where it does not; None for everywhere
     encoder: str | Encoder | None = None,  # name, file or encoder; None for the one that comes with the network
     lpips: str = "embedded",  # whose features the perceptual distance uses
     device: str | None = None,  # None for the best there is
@@ -92,7 +98,9 @@ def invert_images(
     if images.ndim != 4 or images.shape[1:] != (3, size, size) or not images.is_floating_point():
         raise ShapeError(f"images are {images.dtype} {list(images.shape)}; expected float [N, 3, {size}, {size}].")
     where = generator.w_avg.device
-    target = Target(images.to(where, torch.float32), load_perceptual(lpips, where))
+    if masks is not None and (masks.shape != (len(images), 1, size, size) or not masks.is_floating_point()):
+        raise ShapeError(f"masks are {masks.dtype} {list(masks.shape)}; expected float [N, 1, {size}, {size}].")
+    target = Target(images.to(where, torch.float32), load_perceptual(lpips, where), masks)
     found = carry_out(plan, generator, encoder_for(generator, plan, encoder), target, seed=seed, progress=progress)
     if seconds is not None:
         seconds.update(found.seconds)

@@ -36,13 +36,16 @@ class Target:
     Args:
         images: [N, 3, R, R] in [-1, 1].
         perceptual: the distance to use.
+        masks: [N, 1, R, R], 1 where the photo counts and 0 where it does not; None for everywhere.
     """
 
-    def __init__(self, images: Tensor, perceptual: PerceptualDistance) -> None:
+    def __init__(self, images: Tensor, perceptual: PerceptualDistance, masks: Tensor | None = None) -> None:
         self.images = images
         self.perceptual = perceptual
+        self.masks = None if masks is None else masks.to(images)
         with torch.no_grad():
             self.features = perceptual.features(images)
+            self.tap_weights = None if self.masks is None else [_shares(self.masks, tap) for tap in self.features]
 
     def each(self) -> Iterator[Target]:
         """A target for each photo alone; nothing is computed again."""
@@ -50,18 +53,30 @@ class Target:
             one = copy.copy(self)
             one.images = self.images[index : index + 1]
             one.features = [tap[index : index + 1] for tap in self.features]
+            if self.masks is not None and self.tap_weights is not None:
+                one.masks = self.masks[index : index + 1]
+                one.tap_weights = [weights[index : index + 1] for weights in self.tap_weights]
             yield one
 
     def perceptual_distance(self, drawn: Tensor) -> Tensor:
         """Perceptual distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
-        return self.perceptual.between(self.perceptual.features(drawn), self.features)
+        return self.perceptual.between(self.perceptual.features(drawn), self.features, self.tap_weights)
 
     def terms(self, drawn: Tensor, weights: LossWeights) -> Tensor:
         """Weighted distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
         total = weights.lpips * self.perceptual_distance(drawn)
         if weights.pixels:
-            total = total + weights.pixels * (drawn - self.images).square().mean(dim=(1, 2, 3))
+            squares = (drawn - self.images).square().mean(dim=1)  # [N, R, R]
+            if self.masks is not None:
+                squares = squares * _shares(self.masks, self.masks)
+            total = total + weights.pixels * squares.mean(dim=(1, 2))
         return total
+
+
+def _shares(masks: Tensor, tap: Tensor) -> Tensor:
+    """How much each place of a tap [N, C, h, w] counts, [N, h, w]: the mask there, with a mean of 1."""
+    small = F.adaptive_avg_pool2d(masks, (tap.shape[2], tap.shape[3]))[:, 0]
+    return small / small.mean(dim=(1, 2), keepdim=True).clamp(min=1e-6)
 
 
 def noise_regularisation(noise: Sequence[Tensor]) -> Tensor:

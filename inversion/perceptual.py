@@ -54,9 +54,12 @@ class PerceptualDistance(nn.Module):
         taps = self.net(self.scaling(fit_size(image)))
         return [unit_length(tap) * root for tap, root in zip(taps, self.roots, strict=True)]
 
-    def between(self, ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
-        """Distance of two sets of features, [N]; a mean over positions, a sum over taps, no mean over photos."""
-        return sum_of_taps([(a - b).square() for a, b in zip(ours, theirs, strict=True)])
+    def between(self, ours: list[Tensor], theirs: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
+        """Distance of two sets of features, [N]; a mean over positions, a sum over taps, no mean over photos.
+
+        ``weights`` says how much each position of each tap counts, [N, h, w] with a mean of 1; None for all alike.
+        """
+        return sum_of_taps([(a - b).square() for a, b in zip(ours, theirs, strict=True)], weights)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance of two batches of pictures in [-1, 1], [N]."""

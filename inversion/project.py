@@ -72,6 +72,12 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
     help="The encoder to start with.  [default: the network's own, if it has one]",
 )
 @click.option(
+    "--mask",
+    default=None,
+    metavar="FILE|auto",
+    help="What of the photo counts: white in a picture of its size, or the face's hull.  [default: all of it]",
+)
+@click.option(
     "--lpips",
     type=click.Choice(TRUNKS),
     default="embedded",

@@ -153,9 +153,15 @@ def unit_length(tap: Tensor) -> Tensor:
     return tap / (torch.linalg.vector_norm(tap, dim=1, keepdim=True) + EPSILON)
 
 
-def sum_of_taps(squares: list[Tensor]) -> Tensor:
-    """Squared differences, seven times [N, C, h, w], to one value a picture, [N]: the uniform heads."""
-    return torch.stack([square.sum(dim=1).mean(dim=(1, 2)) for square in squares]).sum(dim=0)
+def sum_of_taps(squares: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
+    """Squared differences, seven times [N, C, h, w], to one value a picture, [N]: the uniform heads.
+
+    ``weights``, seven times [N, h, w], says how much each place counts; None for all alike.
+    """
+    maps = [square.sum(dim=1) for square in squares]
+    if weights is not None:
+        maps = [values * weight for values, weight in zip(maps, weights, strict=True)]
+    return torch.stack([values.mean(dim=(1, 2)) for values in maps]).sum(dim=0)
 
 
 def load_trunk(path: Path | None = None) -> Trunk:

@@ -13,10 +13,9 @@ import numpy as np
 
 from core.alignment import Alignment
 from core.errors import UnknownNameError
-from face import find_faces
 from face.align import checked_landmarks
 from face.identity import aligned_box
-from face.landmarks import predict_landmarks
+from face.landmarks import find_faces, predict_landmarks
 
 REGIONS = ("mouth", "eyes", "brows", "nose", "face", "hair", "background")
 

@@ -4,8 +4,8 @@ import pytest
 from core.alignment import Alignment
 from core.errors import ShapeError, UnknownNameError
 from core.images import read_photo
-from editing.regions import REGIONS, drawn_landmarks, edit_mask, region_mask
 from face import align_face, find_faces
+from face.regions import REGIONS, drawn_landmarks, edit_mask, region_mask
 from inversion.project import demo_photo
 
 SIZE = 96
