@@ -22,7 +22,8 @@ from torch import Tensor
 from core.device import synchronize
 from core.errors import CheckpointError, UsageError
 from core.images import from_uint8
-from inversion.encoder import load_encoder, resized, start_from_encoder
+from inversion.encoder import load_encoder
+from inversion.encoding import resized, start_from_encoder
 from inversion.loss import delta_regularisation
 from inversion.optimiser import w_spread
 from inversion.refining import EncoderConfig, RefiningEncoder

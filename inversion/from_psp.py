@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from core.errors import CheckpointError
-from inversion.encoder import Encoder
+from inversion.encoding import Encoder
 from inversion.irse50 import STAGES
 from inversion.style_blocks import RESOLUTION, SIDES, WIDTH, Encoder4Editing, GradualStyleEncoder
 from stylegan.bounds import shown

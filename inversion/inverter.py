@@ -14,7 +14,7 @@ from core.device import pick_device
 from core.errors import PhotoError, ShapeError, UsageError
 from core.images import Photo, find_photos, read_photo, to_tensor
 from face import AlignedFace, align_face, centre_square, choose_faces, find_faces
-from inversion.encoder import Encoder
+from inversion.encoding import Encoder
 from inversion.latents import Inversion
 from inversion.loss import Target
 from inversion.masks import mask_of

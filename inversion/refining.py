@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from core.alignment import Alignment
 from core.errors import ShapeError
-from inversion.encoder import Encoder
+from inversion.encoding import Encoder
 from stylegan.bounds import MAX_CHANNEL_BASE, MAX_DIM, MAX_LAYERS, require_resolution, require_whole
 from stylegan.discriminator import ResidualBlock
 from stylegan.generator import channels_by_size

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from core.device import synchronize
 from core.errors import UsageError
-from inversion.encoder import Encoder, load_encoder, start_from_encoder
+from inversion.encoder import load_encoder
+from inversion.encoding import Encoder, start_from_encoder
 from inversion.loss import Target
 from inversion.low_rank import Tuned
 from inversion.optimiser import Latents, Progress, optimise

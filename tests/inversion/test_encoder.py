@@ -9,7 +9,8 @@ from torch import nn
 
 from core.alignment import Alignment
 from core.errors import CheckpointError, ShapeError, UsageError
-from inversion.encoder import Encoder, load_encoder, start_from_encoder
+from inversion.encoder import load_encoder
+from inversion.encoding import Encoder, start_from_encoder
 
 NUM_WS, W_DIM = 8, 24  # of the tiny generator
 

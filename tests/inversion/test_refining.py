@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from core.alignment import Alignment
 from core.errors import CheckpointError, ShapeError, UsageError
-from inversion.encoder import load_encoder, start_from_encoder
+from inversion.encoder import load_encoder
 from inversion.encoder_file import save_encoder
 from inversion.encoder_training import EncoderSettings, new_encoder
+from inversion.encoding import start_from_encoder
 from stylegan import network_id
 from stylegan.checkpoint import Provenance, read_provenance
 

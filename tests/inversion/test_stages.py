@@ -9,9 +9,9 @@ import weights.embedded
 from core.alignment import Alignment
 from core.errors import UnknownNameError, UsageError
 from inversion import invert_images, stages
-from inversion.encoder import start_from_encoder
 from inversion.encoder_file import save_encoder
 from inversion.encoder_training import EncoderSettings, new_encoder
+from inversion.encoding import start_from_encoder
 from inversion.loss import Target
 from inversion.perceptual import load_perceptual
 from inversion.settings import PRESETS, Plan, plan_for
