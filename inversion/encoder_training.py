@@ -25,7 +25,6 @@ from core.images import from_uint8
 from inversion.encoder import load_encoder
 from inversion.encoding import resized, start_from_encoder
 from inversion.loss import delta_regularisation
-from inversion.optimiser import w_spread
 from inversion.refining import EncoderConfig, RefiningEncoder
 from stylegan.augment import random_flip
 from stylegan.bounds import require_number, require_text, require_whole
@@ -159,7 +158,7 @@ class EncoderTrainer:
             self.encoder = new_encoder(settings, self.network).to(device)
         self.average = copy.deepcopy(self.encoder).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.encoder.parameters(), betas=(0.9, 0.99), fused=True)
-        self.spread = w_spread(self.network)
+        self.spread = self.network.w_spread()
         self.step = 0
         self.seconds = 0.0
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from core.errors import Cancelled, CheckpointError
 from inversion.loss import Target, delta_regularisation, noise_regularisation, renormalise
 from inversion.settings import OptimiserSettings, TuningSettings
-from stylegan.generator import W_AVG_SAMPLES, Generator
+from stylegan.generator import Generator
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def optimise(
     latents = _initial(network, settings, count, seed, start)
     trained = [latents.w, *(latents.noise if settings.optimise_noise else ())]
     adam = torch.optim.Adam(trained, betas=(0.9, 0.999))
-    spread = w_spread(network) if settings.latent_noise else 0.0
+    spread = network.w_spread() if settings.latent_noise else 0.0
     jitter = _JitterSource(latents.w, seed)
     best = BestSoFar(latents)
     for index in range(settings.num_steps):
@@ -131,13 +131,6 @@ def learning_rate_factor(share: float, settings: OptimiserSettings | TuningSetti
     down = min(1.0, (1 - share) / settings.rampdown) if settings.rampdown else 1.0
     up = min(1.0, share / settings.rampup) if settings.rampup else 1.0
     return (0.5 - 0.5 * math.cos(down * math.pi)) * up
-
-
-@torch.no_grad()
-def w_spread(network: Generator, seed: int = 123) -> float:
-    """Standard deviation of w around its centre: the root of the mean squared distance."""
-    w = network.sample_w(W_AVG_SAMPLES, seed)
-    return float((w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt())
 
 
 class _JitterSource:

@@ -15,7 +15,7 @@ from torch import Tensor
 from core.errors import Cancelled
 from inversion.loss import Target
 from inversion.low_rank import Tuned, draw, to_half, tunable
-from inversion.optimiser import Latents, Progress, Step, learning_rate_factor, w_spread
+from inversion.optimiser import Latents, Progress, Step, learning_rate_factor
 from inversion.settings import TuningSettings
 from stylegan.generator import Generator
 
@@ -54,7 +54,7 @@ def tune(
         Cancelled: the callback returned False.
     """
     everyone = latents.ws(network.num_ws).detach()
-    spread = w_spread(network)
+    spread = network.w_spread()
     results, losses = [], []
     for index, photo in enumerate(target.each()):
         pivot = Pivot(everyone[index : index + 1], [level[index : index + 1].detach() for level in latents.noise])

@@ -14,7 +14,6 @@ from inversion.__main__ import main
 from inversion.encoder import load_encoder
 from inversion.encoder_run import load_state, train_encoder, write_snapshot
 from inversion.encoder_training import EncoderSettings, EncoderTrainer, random_latents, validate
-from inversion.optimiser import w_spread
 from inversion.perceptual import load_perceptual
 from inversion.run_loop import state_path
 from stylegan import load, network_id
@@ -71,7 +70,7 @@ def test_the_generator_does_not_move(tiny_generator, photos):
 
 def test_random_latents_lie_where_inversions_do(tiny_generator):
     torch.manual_seed(0)
-    spread = w_spread(tiny_generator)
+    spread = tiny_generator.w_spread()
     ws = random_latents(tiny_generator, 400, spread)
     assert ws.shape == (400, tiny_generator.num_ws, 24)
     within = (ws - ws.mean(dim=1, keepdim=True)).square().sum(dim=2).mean(dim=1).sqrt()

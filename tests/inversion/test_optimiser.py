@@ -5,7 +5,7 @@ import torch
 
 from core.errors import Cancelled, CheckpointError
 from inversion.loss import LossWeights, Target
-from inversion.optimiser import learning_rate_factor, optimise, split, w_spread
+from inversion.optimiser import learning_rate_factor, optimise, split
 from inversion.perceptual import load_perceptual
 from inversion.settings import BALANCED, PAPER
 
@@ -131,12 +131,6 @@ def test_the_papers_schedule():
     assert learning_rate_factor(0.5, PAPER) == pytest.approx(1.0)
     assert learning_rate_factor(0.875, PAPER) == pytest.approx(0.5)
     assert learning_rate_factor(1.0, PAPER) == pytest.approx(0.0)
-
-
-def test_w_spread_by_hand(tiny_generator):
-    w = tiny_generator.sample_w(10_000, 123)
-    expected = ((w - w.mean(0)) ** 2).sum(1).mean() ** 0.5
-    assert w_spread(tiny_generator) == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_broken_network_is_named_as_such(tiny_generator, photos):

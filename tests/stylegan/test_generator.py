@@ -174,3 +174,9 @@ class TestTruncation:
         z = torch.randn(1, 16)
         ws = tiny_generator.mapping(z, None, 0.5, 3)
         assert torch.equal(tiny_generator(z, None, 0.5, 3, "none"), tiny_generator.synthesis(ws, "none"))
+
+
+def test_w_spread_by_hand(tiny_generator):
+    w = tiny_generator.sample_w(10_000, 123)
+    expected = ((w - w.mean(0)) ** 2).sum(1).mean() ** 0.5
+    assert tiny_generator.w_spread() == pytest.approx(expected.item(), rel=1e-5)
