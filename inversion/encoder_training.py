@@ -283,11 +283,10 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
 
 def random_latents(network: Generator, count: int, spread: float) -> Tensor:
     """ws [count, L, w_dim] as inversions are: from a w, some mixed from two, each layer a little off."""
-    z = torch.randn(2 * count, network.z_dim, device=network.w_avg.device)
-    first, second = network.mapping.map(z).chunk(2)
-    layers = torch.arange(network.num_ws, device=z.device)
-    crossover = torch.randint(1, network.num_ws, (count, 1), device=z.device)
-    mixed = torch.rand(count, 1, device=z.device) < CROSSOVERS
+    first, second = network.sample_w(2 * count, seed=int(torch.randint(2**31, ()))).chunk(2)
+    layers = torch.arange(network.num_ws, device=first.device)
+    crossover = torch.randint(1, network.num_ws, (count, 1), device=first.device)
+    mixed = torch.rand(count, 1, device=first.device) < CROSSOVERS
     keep = (layers < crossover) | ~mixed
     ws = torch.where(keep[:, :, None], first[:, None], second[:, None])
     return ws + torch.randn_like(ws) * (LAYER_NOISE * spread / network.w_dim**0.5)

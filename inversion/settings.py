@@ -87,7 +87,6 @@ BALANCED = OptimiserSettings(
     weights=LossWeights(pixels=5.0, delta=0.1),
 )
 
-# Pivotal tuning beside it, as the sweep of benchmarks/sweep.py has it.
 TUNING = TuningSettings()
 
 

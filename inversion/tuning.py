@@ -107,9 +107,9 @@ class _Tuning:
 
         The latents lie at a fixed distance from the pivot, on the way to random ones.
         """
-        z = torch.randn(1, self.network.z_dim, generator=self.random).to(self.pivot.ws.device)
+        seed = int(torch.randint(2**31, (), generator=self.random))
         with torch.no_grad():
-            way = self.network.mapping.map(z)[:, None] - self.pivot.ws
+            way = self.network.sample_w(1, seed)[:, None] - self.pivot.ws
             near = self.pivot.ws + self.radius * way / way.norm(dim=2, keepdim=True).clamp(min=1e-8)
             before = Target(self.network.synthesis(near, noise=self.pivot.noise), self.target.perceptual)
         return before.terms(self._draw(near), self.settings.weights).sum()

@@ -147,3 +147,17 @@ def test_weights_of_the_loss_count(tiny_generator, target, pivots):
     tuned, losses = tune(tiny_generator, target, pivots, settings, seed=0)
     drawn = draw(tiny_generator, pivots.w[:1], noise_of(pivots, 0), tuned[0])
     assert float(losses[0]) == pytest.approx(float((drawn - target.images[:1]).square().mean()), rel=1e-4)
+
+
+def test_networks_with_classes(target):
+    from stylegan import Generator, GeneratorConfig
+
+    config = GeneratorConfig(
+        resolution=32, z_dim=8, w_dim=12, c_dim=3, mapping_layers=2, channel_base=128, channel_max=4
+    )
+    network = Generator(config, name="classes").eval().requires_grad_(False)
+    pivots = Latents(network.sample_w(2, 0)[:, None].repeat(1, network.num_ws, 1), network.synthesis.noise_buffers)
+    pivots.noise = [level.repeat(2, 1, 1, 1) for level in pivots.noise]
+    tuned, losses = tune(network, target, pivots, dataclasses.replace(SHORT, num_steps=2), seed=0)
+    assert len(tuned) == 2
+    assert losses.isfinite().all()
