@@ -86,6 +86,20 @@ class Encoder(nn.Module):
         return self(image) + self.offset
 
 
+def require_fit(encoder: Encoder, network: Generator) -> None:
+    """Refuse an encoder whose latents have other sizes than the network's.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    if (encoder.num_ws, encoder.w_dim) != (network.num_ws, network.w_dim):
+        raise UsageError(
+            f"the encoder gives {encoder.num_ws} latents of {encoder.w_dim} dimensions, and the network "
+            f"{network.name or 'in use'} reads {network.num_ws} of {network.w_dim}. Use the network the encoder was "
+            "trained with, or an encoder of this one."
+        )
+
+
 @torch.no_grad()
 def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator, rounds: int = 1) -> Tensor:
     """Where an inversion of ``image`` with ``network`` starts: ws float32 [N, num_ws, w_dim], on the network's device.
@@ -102,12 +116,7 @@ def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator, roun
         UsageError: the encoder's latents do not fit the network.
         ShapeError: pictures of another shape or type.
     """
-    if (encoder.num_ws, encoder.w_dim) != (network.num_ws, network.w_dim):
-        raise UsageError(
-            f"the encoder gives {encoder.num_ws} latents of {encoder.w_dim} dimensions, and the network "
-            f"{network.name or 'in use'} reads {network.num_ws} of {network.w_dim}. Use the network the encoder was "
-            "trained with, or an encoder of this one."
-        )
+    require_fit(encoder, network)
     if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3] or not image.is_floating_point():
         raise ShapeError(f"images are {image.dtype} {list(image.shape)}; expected float [N, 3, R, R].")
     seen = resized(image.to(encoder.offset), encoder.resolution)

@@ -14,7 +14,7 @@ from torch import Tensor
 from core.device import synchronize
 from core.errors import UsageError
 from inversion.encoder import load_encoder
-from inversion.encoding import Encoder, start_from_encoder
+from inversion.encoding import Encoder, require_fit, start_from_encoder
 from inversion.loss import Target
 from inversion.low_rank import Tuned
 from inversion.optimiser import Latents, Progress, optimise
@@ -90,13 +90,14 @@ def encoder_for(network: Generator, plan: Plan, chosen: str | Encoder | None) ->
     """The encoder a plan starts with: the chosen one, or the one that ships with the network, if any.
 
     Raises:
-        UsageError: the plan is nothing but an encoder and there is none, or the chosen one wants other faces.
+        UsageError: the plan is nothing but an encoder and there is none, or the chosen one is of another network.
     """
     if not plan.encoder_rounds:
         return None
     device = network.w_avg.device
     if chosen is not None:
         encoder = (load_encoder(chosen) if isinstance(chosen, str) else chosen).to(device)
+        require_fit(encoder, network)
         if encoder.alignment != network.alignment:
             raise UsageError(
                 f"the encoder reads faces cropped to {encoder.alignment} and the network draws {network.alignment}. "

@@ -125,7 +125,9 @@ def test_an_e4e_file_is_network_and_encoder_at_once(e4e, tmp_path, few_steps):
 
 
 def test_an_encoder_of_another_network_is_refused(e4e, tmp_path, few_steps):
-    result = project(demo_photo(), "--network", rosinality(tmp_path), "--encoder", e4e)
+    out = tmp_path / "out"
+    result = project(demo_photo(), "--network", rosinality(tmp_path), "--encoder", e4e, "--outdir", out)
     assert result.exit_code == 2
+    assert not out.exists()  # known before any photo is read
     assert "gives 4 latents of 512 dimensions" in result.stderr
     assert "Traceback" not in result.output
