@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -194,10 +193,9 @@ def cost(path: Path, module: str, function: str) -> dict[str, float]:
 def as_markdown(rows: dict[str, dict[str, float]]) -> str:
     """One line a kind."""
     lines = ["| file | loads | agreement | size MB | seconds | peak memory MB |", "|---|---|---|---|---|---|"]
-    write: Callable[[object], str] = lambda value: "" if value is None else str(value)  # noqa: E731
     for kind, row in rows.items():
         agreement = f"{row['agreement']:.0e}" if "agreement" in row else ""
-        figures = " | ".join(write(row.get(key)) for key in ("file_mb", "seconds", "peak_mb"))
+        figures = " | ".join(str(row.get(key, "")) for key in ("file_mb", "seconds", "peak_mb"))
         lines.append(f"| {kind} | yes | {agreement} | {figures} |")
     return "\n".join(lines) + "\n"
 

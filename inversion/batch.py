@@ -16,6 +16,7 @@ from core.files import output_errors
 from core.images import read_photo, to_pixels, to_tensor
 from core.video import enlarged
 from face import AlignedFace
+from inversion.encoding import Encoder
 from inversion.inverter import Which, crop_faces, invert_images, open_network
 from inversion.jobs import FolderNames, Job, open_job
 from inversion.masks import mask_of
@@ -133,12 +134,12 @@ def project_photos(
     started = time.perf_counter()
     generator = open_network(network, device)
     load_perceptual(options.lpips, generator.w_avg.device)
-    encoder_for(generator, plan, options.encoder)  # now, so that what it lacks is known before any photo is read
+    encoder = encoder_for(generator, plan, options.encoder)  # before any photo is read, and once for all batches
     loading = time.perf_counter() - started
     with output_errors(outdir):
         outdir.mkdir(parents=True, exist_ok=True)
     session = _Session(generator, options, FolderNames(outdir), on_step)
-    session.loading = loading
+    session.encoder, session.loading = encoder, loading
     for photo in photos:
         yield from session.take(photo)
     yield from session.flush()
@@ -149,6 +150,7 @@ class _Session:
 
     def __init__(self, network: Generator, options: ProjectOptions, names: FolderNames, on_step: OnStep | None) -> None:
         self.network, self.options, self.names, self.on_step = network, options, names, on_step
+        self.encoder: Encoder | None = None
         self.waiting: list[_Task] = []
         self.loading = 0.0
 
@@ -249,7 +251,7 @@ class _Session:
             space=options.space,
             num_steps=options.num_steps,
             seed=options.seed,
-            encoder=options.encoder,
+            encoder=self.encoder,
             masks=None if options.mask is None else torch.cat([task.mask for task in tasks if task.mask is not None]),
             lpips=options.lpips,
             progress=lambda step: self._watch(tasks, step),

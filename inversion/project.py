@@ -128,8 +128,8 @@ def main(
     if batch_size is None:
         batch_size = 4 if generator.resolution <= 256 else 1
     options = ProjectOptions(face=parse_face(face), batch_size=batch_size, **choices)  # type: ignore[arg-type]
-    encoder_for(generator, options.plan(), options.encoder)
     if dry_run:
+        encoder_for(generator, options.plan(), options.encoder)  # a run would complain of it, too
         click.echo(
             json.dumps(
                 {

@@ -87,13 +87,14 @@ def settled(generator: Generator) -> Generator:
     The last picture's weight is folded into the layer that makes it, which is linear in weight and bias
     (``conv_clamp``, if there is one, then limits the picture before it was weighted; trained networks stay below).
     """
-    still = copy.deepcopy(generator)
-    synthesis = still.synthesis
-    if not isinstance(synthesis, SynthesisNetwork) or synthesis.fade is None:
+    fade = getattr(generator.synthesis, "fade", None)  # StyleGAN3's synthesis has none
+    if fade is None:
         return generator
-    torgb = synthesis.last_block.torgb
+    still = copy.deepcopy(generator)
+    assert isinstance(still.synthesis, SynthesisNetwork)
+    torgb = still.synthesis.last_block.torgb
     with torch.no_grad():
-        torgb.weight.mul_(synthesis.fade)
-        torgb.bias.mul_(synthesis.fade)
-    synthesis.fade = None
+        torgb.weight.mul_(fade)
+        torgb.bias.mul_(fade)
+    still.synthesis.fade = None
     return still
