@@ -22,6 +22,15 @@ OWN = (
     "a table of labels (--labels) or a function (--score)."
 )
 
+# Pairs that are partly one movement, or one measurement, with the reason: no direction is asked to part them.
+SAME_MOVEMENT = {
+    ("smile", "mouth_open"): "a laugh opens the lips",
+    ("smile", "eyes_open"): "raised cheeks narrow the eyes",
+    ("pitch", "eyes_open"): "a nodding head is seen from above, and its lids with it",
+    ("skin_tone", "warm_light"): "both read yellowness, b*, of the cheeks",
+    ("skin_tone", "brow_darkness"): "brows are measured against the cheeks' lightness",
+}
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -59,6 +68,11 @@ def known_attributes(alignment: Alignment) -> dict[str, Attribute]:
         Attribute("warm_light", "a warmer, yellower picture", scores.warm_light),
     ]
     return {one.name: one for one in [*found, *_classified(alignment)]}
+
+
+def moving_together(name: str) -> tuple[str, ...]:
+    """The attributes that may move along with one; see :data:`SAME_MOVEMENT`."""
+    return tuple(two if name == one else one for one, two in SAME_MOVEMENT if name in (one, two))
 
 
 def find_attributes(names: list[str], known: dict[str, Attribute]) -> list[Attribute]:

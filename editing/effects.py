@@ -37,12 +37,13 @@ class Effects:
         progress: Progress | None = None,
         *,
         planned: int | None = None,  # faces to be drawn, for ``progress``; None for `by_layer` and `scaled`
+        seed: int | None = None,  # of the faces; None for one made of the samples' own
     ) -> None:
         self.network, self.samples, self.scores, self.progress = network, samples, scores, progress
         # at most: fewer are drawn when the length is soon right
         self.planned = planned or 2 * (LAYER_PROBES * network.num_ws + SCALE_PROBES * ROUNDS)
         with torch.no_grad():
-            probes = network.sample_w(SCALE_PROBES, samples.seed + PROBE_SEED).float().cpu()
+            probes = network.sample_w(SCALE_PROBES, samples.seed + PROBE_SEED if seed is None else seed).float().cpu()
         self.ws = probes[:, None].repeat(1, network.num_ws, 1)  # [SCALE_PROBES, L, w_dim]
         self._drawn = 0
 

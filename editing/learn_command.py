@@ -11,9 +11,10 @@ import click
 
 from core.command import RelatentCommand
 from core.errors import UsageError
-from editing.attributes import Attribute, find_attributes, imported_score, known_attributes
+from editing.attributes import Attribute, find_attributes, imported_score, known_attributes, moving_together
 from editing.classifiers import Classifier, TrunkFeatures
 from editing.direction import Direction
+from editing.disentangling import disentangled
 from editing.labelled import Labelled, from_folders, from_table
 from editing.layers import layer_numbers
 from editing.learning import METHODS, Learner
@@ -111,6 +112,7 @@ def picture_options(command: Command) -> Command:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Every attribute that can be scored without labels of yours.")
 @click.option("--not", "without_names", multiple=True, metavar="NAME", help="An attribute that must stay as it is.")
+@click.option("--disentangle", is_flag=True, help="Keep all that are learned from moving one another's scores.")
 @click.option("--score", default=None, metavar="MODULE:FUNCTION", help="Your own scoring function; its code runs.")
 @click.option("--classifier", type=PATH, default=None, help="A file that `directions classifier` wrote.")
 @picture_options
@@ -127,6 +129,7 @@ def learn_command(
     names: tuple[str, ...],
     everything: bool,
     without_names: tuple[str, ...],
+    disentangle: bool,
     score: str | None,
     classifier: Path | None,
     up: str | None,
@@ -155,10 +158,19 @@ def learn_command(
         raise UsageError(f"expected --all or names; what can be scored: {', '.join(sorted(known))}.")
     wanted = list(known.values()) if everything else find_attributes(list(names), known)
     others = [one.name for one in find_attributes(list(without_names), known)]
+    if disentangle and (others or chosen is not None or len(wanted) < 2):
+        raise UsageError(
+            "--disentangle chooses layers and parts by itself: name two attributes or more, or --all, and "
+            "neither --not nor --layers."
+        )
     with counting("sampling") as show:
         scores = {name: one.score for name, one in known.items()}
         found = sample_scores(generator, scores, samples, seed=seed, progress=show)
-    learned = list(_learn_each(Learner(generator, found, scores, method), wanted, others, chosen, outdir))
+    learner = Learner(generator, found, scores, method)
+    if disentangle:
+        learned = list(_learn_together(learner, wanted, outdir))
+    else:
+        learned = list(_learn_each(learner, wanted, others, chosen, outdir))
     if learned:
         write_sheet(outdir / SHEET_FILE, generator, learned)
         click.echo(f"{outdir / SHEET_FILE}: strengths -3 to 3")
@@ -208,7 +220,6 @@ def _learn_each(
 ) -> Iterator[Direction]:
     """Learn, write and tell of one after the other; one that cannot be learned never stops the rest."""
     for one in wanted:
-        path = outdir / f"{one.name}.safetensors"
         try:
             with counting(one.name) as show:
                 beside = [other for other in others if other != one.name]
@@ -216,9 +227,32 @@ def _learn_each(
         except UsageError as error:
             click.echo(f"error: {error}", err=True)
             continue
-        direction.save(path)
-        click.echo(f"{path}: {summary(direction)}")
-        yield direction
+        yield _written(direction, outdir)
+
+
+def _learn_together(learner: Learner, wanted: Sequence[Attribute], outdir: Path) -> Iterator[Direction]:
+    """Learn directions that leave one another's scores alone; what has no axis is left out."""
+    usable = []
+    for one in wanted:
+        try:
+            learner.axis(one.name)
+            usable.append(one)
+        except UsageError as error:
+            click.echo(f"error: {error}", err=True)
+    free = {one.name: moving_together(one.name) for one in usable}
+    with counting("disentangling") as show:
+        ups = {one.name: one.up for one in usable}
+        directions = disentangled(learner, list(ups), free=free, ups=ups, progress=show)
+    for direction in directions:
+        yield _written(direction, outdir)
+
+
+def _written(direction: Direction, outdir: Path) -> Direction:
+    """Written to OUTDIR/NAME.safetensors and told of."""
+    path = outdir / f"{direction.name}.safetensors"
+    direction.save(path)
+    click.echo(f"{path}: {summary(direction)}")
+    return direction
 
 
 def _own_attribute(

@@ -114,7 +114,7 @@ class Learner:
             shares = effects.by_layer(step, name, deviation)
             layers = strongest_range(shares)
         vector, measured = effects.scaled(step, layers, name, deviation)
-        facts = _facts(axis, measured, name, up, self.samples)
+        facts = facts_of(axis, measured, name, up, self.samples)
         if shares is not None:
             facts["layer_effects"] = ", ".join(f"{share:.2f}" for share in shares)
         everywhere = len(layers) == self.network.num_ws
@@ -233,10 +233,11 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if len(a) > 1 and a.std() > 0 and b.std() > 0 else math.nan
 
 
-def _facts(axis: Axis, measured: Mapping[str, float], name: str, up: str, samples: Samples) -> dict[str, float | str]:
+def facts_of(axis: Axis, measured: Mapping[str, float], name: str, up: str, samples: Samples) -> dict[str, float | str]:
+    """What is kept with a direction: how well its axis does on faces kept back, and what strength 1 moves."""
     facts: dict[str, float | str] = {"up": up} if up else {}
     facts |= {"held_out_accuracy": axis.accuracy, "held_out_correlation": axis.correlation}
     facts |= {"parameter": axis.parameter, "scored": float(np.isfinite(samples.scores[name]).sum())}
-    facts["effect"] = measured[name]
+    facts |= {"effect": measured[name], "deviation": samples.deviation(name)}
     facts |= {f"also_{other}": moved for other, moved in measured.items() if other != name}
     return {key: value for key, value in facts.items() if isinstance(value, str) or math.isfinite(value)}

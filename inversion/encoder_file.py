@@ -15,8 +15,9 @@ from core.files import atomic_file
 from inversion.refining import EncoderConfig, RefiningEncoder
 from stylegan.bounds import check_alignment, shown
 from stylegan.checkpoint import Provenance, load_strictly, parse_dataclass, read_safetensors
+from stylegan.trunk import Trunk
 
-FORMAT = "relatent-encoder-1"
+FORMAT = "relatent-encoder-2"
 
 
 def save_encoder(
@@ -57,5 +58,6 @@ def read_encoder(path: Path) -> RefiningEncoder:
     with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
         nothing = torch.empty(config.w_dim), torch.empty(3, config.resolution, config.resolution)
         encoder = RefiningEncoder(config, *nothing, alignment=alignment, network=metadata.get("network", ""))
+    encoder.model.trunk = Trunk()  # it has constants that no file brings
     load_strictly(encoder, tensors, path)
     return encoder.eval().requires_grad_(False)

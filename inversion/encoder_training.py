@@ -55,8 +55,7 @@ class EncoderSettings:
         latents: weight of the latents' squared error, in variances of w.
         pixels: weight of the pixels' squared error.
         delta: weight of the offsets from one w, in variances of w.
-        channel_base: of the encoder.
-        channel_max: of the encoder.
+        hidden: units of the encoder's last layers.
         precision: of the features.
         seed: of everything random.
         licence: saved with the encoder.
@@ -73,8 +72,7 @@ class EncoderSettings:
     latents: float = 0.5
     pixels: float = 2.0
     delta: float = 0.2
-    channel_base: int = 4096
-    channel_max: int = 256
+    hidden: int = 512
     precision: str = "float32"
     seed: int = 0
     licence: str = ""
@@ -157,7 +155,8 @@ class EncoderTrainer:
         with seeded(settings.seed, -1, device):
             self.encoder = new_encoder(settings, self.network).to(device)
         self.average = copy.deepcopy(self.encoder).eval().requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.encoder.parameters(), betas=(0.9, 0.99), fused=True)
+        taught = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(taught, betas=(0.9, 0.99), fused=True)
         self.spread = self.network.w_spread()
         self.step = 0
         self.seconds = 0.0
@@ -267,18 +266,18 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
         resolution=min(network.resolution, MAX_SIDE),
         num_ws=network.num_ws,
         w_dim=network.w_dim,
-        channel_base=settings.channel_base,
-        channel_max=settings.channel_max,
+        hidden=settings.hidden,
     )
     average = network.synthesis(network.w_avg.expand(1, network.num_ws, -1))
     picture = resized(average, config.resolution)[0]
     encoder = RefiningEncoder(config, network.w_avg, picture, alignment=network.alignment, network=network_id(network))
+    encoder.model.trunk.load_state_dict(load_trunk().state_dict())
     if settings.start:
         other = load_encoder(settings.start)
         if not isinstance(other, RefiningEncoder) or other.config != config:
             raise CheckpointError(f"{settings.start} is an encoder of other sizes; expected one of {config}.")
         encoder.model.load_state_dict(other.model.state_dict())
-    return encoder.requires_grad_(True)
+    return encoder
 
 
 def random_latents(network: Generator, count: int, spread: float) -> Tensor:

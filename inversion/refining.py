@@ -2,23 +2,43 @@
 
 ReStyle (Alaluf et al. 2021, sec. 3.1): the first look compares the photo with the average face, each further one with
 the last result. The change has e4e's form (Tov et al. 2021, sec. 4.1): one w for all layers and an offset for each,
-which training keeps small. The body is the discriminator's: it halves the picture down to 4 x 4 pixels.
+which training keeps small.
+
+What it sees are the features of the perceptual trunk, in which the result is judged, too; only what makes latents of
+them is taught. The trunk knows faces already, so that a tenth of the pictures suffice. It travels in the encoder's
+file: an encoder goes on meaning the same when the project ships another trunk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.alignment import Alignment
 from core.errors import ShapeError
 from inversion.encoding import Encoder
-from stylegan.bounds import MAX_CHANNEL_BASE, MAX_DIM, MAX_LAYERS, require_resolution, require_whole
-from stylegan.discriminator import ResidualBlock
-from stylegan.generator import channels_by_size
+from stylegan.bounds import MAX_DIM, MAX_LAYERS, require_resolution, require_whole
 from stylegan.layers import Conv2d, Linear
+from stylegan.trunk import WIDTHS, Trunk, enlarge_small, unit_length
+
+COLOURS = 16  # pixels a side of the pictures themselves: features of unit length know no brightness
+
+
+class View(NamedTuple):
+    """How a tap of the trunk is looked at: reduced to some channels, then averaged to side x side places."""
+
+    tap: int
+    channels: int
+    side: int
+
+
+# The same for every resolution, so that an encoder can begin with another's weights. Taps left out say nearly the
+# same as their neighbours.
+VIEWS = (View(0, 16, 8), View(1, 32, 8), View(2, 48, 8), View(4, 96, 4), View(6, 96, 4))
 
 
 @dataclass(frozen=True)
@@ -29,51 +49,53 @@ class EncoderConfig:
         resolution: height and width of the pictures it reads.
         num_ws: layers of the generator.
         w_dim: dimensions of w.
-        channel_base: channels at resolution r are ``channel_base / r``, at most ``channel_max``.
-        channel_max: upper limit on channels.
-        hidden: units of the layer before the codes.
+        hidden: units of the layers before the codes.
     """
 
     resolution: int
     num_ws: int
     w_dim: int
-    channel_base: int = 4096
-    channel_max: int = 256
     hidden: int = 512
 
     def __post_init__(self) -> None:
         require_resolution(self.resolution)
         require_whole("num_ws", self.num_ws, 1, MAX_LAYERS)
-        for name in ("w_dim", "channel_max", "hidden"):
+        for name in ("w_dim", "hidden"):
             require_whole(name, getattr(self, name), 1, MAX_DIM)
-        require_whole("channel_base", self.channel_base, 1, MAX_CHANNEL_BASE)
 
 
 class Looker(nn.Module):
-    """Photo and drawing side by side, [N, 6, S, S], to a change of ws, [N, num_ws, w_dim]."""
+    """Photo and drawing, each [N, 3, S, S], to a change of ws, [N, num_ws, w_dim]."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        width = channels_by_size(config.resolution, config.channel_base, config.channel_max)
-        sizes = sorted(width.keys() - {4}, reverse=True)
-        self.read = Conv2d(6, width[config.resolution], 1)
-        self.blocks = nn.ModuleList(ResidualBlock(width[r], width[r // 2], None) for r in sizes)
-        self.conv = Conv2d(width[4], width[4], 3)
-        self.hidden = Linear(width[4] * 16, config.hidden, activate=True)
+        self.trunk = Trunk().requires_grad_(False)
+        self.compare = nn.ModuleList(Conv2d(2 * WIDTHS[view.tap], view.channels, 1) for view in VIEWS)
+        values = 6 * COLOURS**2 + sum(view.channels * view.side**2 for view in VIEWS)
+        self.gather = Linear(values, config.hidden, activate=True)
+        self.hidden = Linear(config.hidden, config.hidden, activate=True)
         self.common = Linear(config.hidden, config.w_dim)
         self.offsets = Linear(config.hidden, config.num_ws * config.w_dim)
         for layer in (self.common, self.offsets):
             nn.init.zeros_(layer.weight)  # an untrained encoder changes nothing
 
-    def forward(self, pair: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Features are computed in ``dtype``, the last layers in float32."""
-        x = self.read(pair.to(dtype, memory_format=torch.channels_last))
-        for block in self.blocks:
-            x = block(x)
-        h = self.hidden(self.conv(x).to(self.hidden.weight.dtype).flatten(1))
+    def forward(self, image: Tensor, drawn: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The comparison is computed in ``dtype``, the layers after it in float32; the trunk in its weights' own."""
+        theirs, ours = self._seen(image), self._seen(drawn)
+        x = [F.adaptive_avg_pool2d(pair, COLOURS) for pair in (image - drawn, drawn)]
+        for view, compare in zip(VIEWS, self.compare, strict=True):
+            a, b = theirs[view.tap], ours[view.tap]
+            pair = torch.cat([a - b, b], dim=1).to(dtype)
+            x.append(F.adaptive_avg_pool2d(compare(pair), view.side))  # [N, channels, side, side]
+        h = self.hidden(self.gather(torch.cat([part.to(image.dtype).flatten(1) for part in x], dim=1)))
         offsets = self.offsets(h).unflatten(1, (self.config.num_ws, self.config.w_dim))
         return self.common(h)[:, None] + offsets
+
+    def _seen(self, image: Tensor) -> list[Tensor]:
+        """Taps of unit length as the distance compares them, but with values of about 1, as layers like them."""
+        with torch.no_grad():
+            return [unit_length(tap) * tap.shape[1] ** 0.5 for tap in self.trunk(enlarge_small(image))]
 
 
 class RefiningEncoder(Encoder):
@@ -117,4 +139,4 @@ class RefiningEncoder(Encoder):
 
     def change(self, image: Tensor, drawn: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """What to add to ws that drew ``drawn``, to draw ``image``: both [N, 3, S, S], to [N, num_ws, w_dim]."""
-        return self.model(torch.cat([image, drawn], dim=1), dtype)
+        return self.model(image, drawn, dtype)

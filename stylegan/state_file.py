@@ -90,7 +90,9 @@ def restore_moments(
     Raises:
         CheckpointError: they are not those of the network's parameters.
     """
-    shapes = {name: parameter.shape for name, parameter in network.named_parameters()} if step else {}
+    moving = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    owned = [(name, parameter) for name, parameter in network.named_parameters() if parameter in moving]
+    shapes = {name: parameter.shape for name, parameter in owned} if step else {}
     for moments in (first, second):
         if moments is not None and {name: moment.shape for name, moment in moments.items()} != shapes:
             raise CheckpointError(f"{path}: the optimiser's moments do not fit the parameters; the file is damaged.")

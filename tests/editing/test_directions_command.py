@@ -48,6 +48,18 @@ def run(*arguments, code=0):
     return done.output
 
 
+def test_learn_disentangled(network, tmp_path):
+    options = ["--samples", 200, "--network", network, "--outdir", tmp_path]
+    text = run("learn", "--all", "--disentangle", *options, code=1)
+    assert "every face scores the same" in text  # flat is left out, the others are learned
+    found = Direction.load(tmp_path / "brightness.safetensors")
+    assert "disentangled by measured effects from blueness" in found.source
+    assert found.facts["up"] == "lighter"
+    assert abs(found.facts["also_blueness"]) < 0.35
+    refused = run("learn", "--all", "--disentangle", "--not", "blueness", *options, code=2)
+    assert "neither --not nor --layers" in refused
+
+
 def test_learn_writes_directions_and_a_sheet_and_tells_how_good_they_are(network, tmp_path):
     out = tmp_path / "found"
     text = run("learn", "brightness", "--not", "blueness", "--samples", 200, "--network", network, "--outdir", out)

@@ -21,7 +21,7 @@ from stylegan.run import Schedule
 from stylegan.trunk import load_trunk
 
 CPU = torch.device("cpu")
-SETTINGS = EncoderSettings(network="tiny", data="nowhere", batch=8, rounds=2, channel_base=256, channel_max=16)
+SETTINGS = EncoderSettings(network="tiny", data="nowhere", batch=8, rounds=2, hidden=16)
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def test_its_loss_is_that_of_the_lpips_package():
 
 @pytest.mark.slow
 def test_learns(tiny_generator, photos):
-    run = trainer(tiny_generator, photos, kimg=0.4)
+    run = trainer(tiny_generator, photos, kimg=0.24, hidden=64, learning_rate=0.02)
     before = validate(run.encoder.eval(), tiny_generator, photos, 2)
-    last = run.run_tick(400)
+    last = run.run_tick(240)
     after = validate(run.encoder, tiny_generator, photos, 2)
     assert after["lpips 2"] < 0.95 * before["lpips 2"]
     assert after["pixels 2"] < 0.7 * before["pixels 2"]
@@ -58,7 +58,7 @@ def test_every_parameter_moves(tiny_generator, photos):
     before = {name: p.detach().clone() for name, p in run.encoder.named_parameters()}
     for _ in range(2):  # heads that are zero let nothing through to the body at the first step
         run.train_step()
-    still = [name for name, p in run.encoder.named_parameters() if torch.equal(p, before[name])]
+    still = [name for name, p in run.encoder.named_parameters() if p.requires_grad and torch.equal(p, before[name])]
     assert still == []
 
 
@@ -133,7 +133,7 @@ class TestCommand:
         again = self.run(*args[:-4], "--out", tmp_path / "s.safetensors", "--start", out, "--kimg", 0)
         assert again.exit_code == 0, again.output
         started = load_encoder(tmp_path / "s.safetensors")
-        torch.testing.assert_close(started.model.read.weight, load_encoder(out).model.read.weight)
+        torch.testing.assert_close(started.model.gather.weight, load_encoder(out).model.gather.weight)
 
     def test_what_is_missing_is_named(self, tiny_file, tmp_path):
         result = self.run("--network", tiny_file, "--out", tmp_path / "e.safetensors")
@@ -146,7 +146,7 @@ class TestCommand:
         assert not (tmp_path / "e.safetensors").exists()
 
     def test_an_encoder_of_other_sizes_is_no_start(self, tiny_generator, photos, tmp_path):
-        write_snapshot(trainer(tiny_generator, photos, channel_max=8), tmp_path / "small.safetensors")
+        write_snapshot(trainer(tiny_generator, photos, hidden=8), tmp_path / "small.safetensors")
         with pytest.raises(CheckpointError, match="other sizes"):
             trainer(tiny_generator, photos, start=str(tmp_path / "small.safetensors"))
 

@@ -16,7 +16,7 @@ from inversion.encoding import start_from_encoder
 from stylegan import network_id
 from stylegan.checkpoint import Provenance, read_provenance
 
-SETTINGS = EncoderSettings(network="tiny", data="nowhere", channel_base=128, channel_max=8)
+SETTINGS = EncoderSettings(network="tiny", data="nowhere", hidden=8)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ class TestFile:
         again = load_encoder(tmp_path / "half.safetensors")
         torch.testing.assert_close(again(photos), taught(photos), rtol=2e-2, atol=2e-2)
 
-    @pytest.mark.parametrize("change", [{"num_ws": 9}, {"channel_max": 9}, {"resolution": 64}, {"w_dim": -1}])
+    @pytest.mark.parametrize("change", [{"num_ws": 9}, {"hidden": 9}, {"resolution": 64}, {"w_dim": -1}])
     def test_a_dishonest_configuration_is_refused(self, taught, tmp_path, change):
         path = tmp_path / "encoder.safetensors"
         save_encoder(taught, path)

@@ -25,7 +25,7 @@ TUNING = dataclasses.replace(PRESETS["best"].tuning, num_steps=2, rank=2)
 @pytest.fixture
 def encoder(tiny_generator):
     torch.manual_seed(0)
-    settings = EncoderSettings(network="tiny", data="nowhere", channel_base=128, channel_max=8)
+    settings = EncoderSettings(network="tiny", data="nowhere", hidden=8)
     encoder = new_encoder(settings, tiny_generator).eval().requires_grad_(False)
     encoder.model.common.weight.normal_()
     return encoder
