@@ -61,10 +61,9 @@ def contact_sheet(
         direction.check_network(network)
     ws = network.mapping.truncate(network.sample_w(faces, seed), psi).cpu()  # [faces, L, w_dim]
     latents = torch.cat([_moved(direction, ws, strengths) for direction in directions])
-    side = min(max(network.resolution, LEAST_CELL), LARGEST_CELL)
-    cells = [_resized(picture, side) for _, batch in draw_batches(network, latents) for picture in batch]
-    rows = [np.concatenate(cells[at : at + len(strengths)], axis=1) for at in range(0, count, len(strengths))]
-    return _with_labels(np.concatenate(rows), labels or [one.name for one in directions], strengths, faces * side, side)
+    cells = [picture for _, batch in draw_batches(network, latents) for picture in batch]
+    rows = [cells[at : at + len(strengths)] for at in range(0, count, len(strengths))]
+    return labelled_sheet(rows, labels or [one.name for one in directions], strengths)
 
 
 def even_strengths(reach: float = REACH) -> list[float]:
@@ -84,9 +83,19 @@ def _resized(picture: np.ndarray, side: int) -> np.ndarray:
     return np.array(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
 
 
-def _with_labels(
-    body: np.ndarray, labels: Sequence[str], strengths: Sequence[float], block: int, side: int
+def labelled_sheet(
+    rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], strengths: Sequence[float]
 ) -> np.ndarray:
+    """Pictures uint8 [R, R, 3] in rows, a label beside each block of them, a strength above each column.
+
+    Args:
+        rows: as many for each label, one block below another.
+        labels: lines separated by ``\\n``.
+        strengths: one for each column.
+    """
+    side = min(max(len(rows[0][0]), LEAST_CELL), LARGEST_CELL)
+    body = np.concatenate([np.concatenate([_resized(one, side) for one in row], axis=1) for row in rows])
+    block = len(rows) // len(labels) * side
     height, width = body.shape[:2]
     sheet = Image.new("RGB", (LABEL_WIDTH + width, HEADER_HEIGHT + height), "white")
     sheet.paste(Image.fromarray(body), (LABEL_WIDTH, HEADER_HEIGHT))
