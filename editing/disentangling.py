@@ -24,6 +24,7 @@ from stylegan import network_id
 
 STIFFNESS = 0.03  # how much the squared length of a sum counts beside the squares of what else it moves
 STRENGTH = 1.5  # at which sums are measured: effects of small steps add up, those of large ones bend
+STEP_PROBES = 32  # faces that single steps are measured on; sums are measured on all of them
 ROUNDS = 2  # of measuring and correcting
 CHECK_SEED = 104729  # added to the samples' seed: what is told of a direction comes from faces it was not made on
 
@@ -54,12 +55,12 @@ def disentangled(
     """
     deviations = np.array([learner.samples.deviation(name) for name in names])
     steps = _steps(learner, names)
-    planned = 2 * SCALE_PROBES * (len(steps) + ROUNDS * len(names))
+    planned = 2 * (STEP_PROBES * len(steps) + SCALE_PROBES * ROUNDS * len(names))
     effects = Effects(learner.network, learner.samples, learner.scores, progress, planned=planned)
     allowed = [{names.index(other) for other in (free or {}).get(name, ()) if other in names} for name in names]
-    sums = _purest(steps, _measured(effects, steps, names) / deviations, allowed, start=None)
+    sums = _purest(steps, _measured(effects, steps, names, STEP_PROBES) / deviations, allowed, start=None)
     for _ in range(ROUNDS):
-        moved = _measured(effects, STRENGTH * sums, names) / deviations / STRENGTH
+        moved = _measured(effects, STRENGTH * sums, names, SCALE_PROBES) / deviations / STRENGTH
         sums = _purest(sums, moved, allowed, start=np.eye(len(names)))
     return [
         _direction(learner, name, step, names, up=(ups or {}).get(name, ""))
@@ -89,11 +90,11 @@ def _exists(group: str, num_ws: int) -> bool:
         return False
 
 
-def _measured(effects: Effects, steps: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _measured(effects: Effects, steps: np.ndarray, names: Sequence[str], faces: int) -> np.ndarray:
     """What each step [L, w_dim] moves each score by, in its own unit; [S, names]."""
     every = range(steps.shape[1])
     scores = {name: effects.scores[name] for name in names}
-    moved = [effects.moved(effects.ws, step, every, scores) for step in steps]
+    moved = [effects.moved(effects.ws[:faces], step, every, scores) for step in steps]
     return np.nan_to_num(np.array([[one[name] for name in names] for one in moved]))
 
 
