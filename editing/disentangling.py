@@ -22,10 +22,10 @@ from editing.learning import Learner, facts_of
 from editing.sampling import Progress
 from stylegan import network_id
 
-STIFFNESS = 0.03  # how much the squared length of a sum counts beside the squares of what else it moves
+STIFFNESS = 0.1  # how much the squared length of a sum counts beside the squares of what else it moves
 STRENGTH = 1.5  # at which sums are measured: effects of small steps add up, those of large ones bend
 STEP_PROBES = 32  # faces that single steps are measured on; sums are measured on all of them
-ROUNDS = 2  # of measuring and correcting
+ROUNDS = 1  # of measuring and correcting
 CHECK_SEED = 104729  # added to the samples' seed: what is told of a direction comes from faces it was not made on
 
 

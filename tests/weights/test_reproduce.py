@@ -10,12 +10,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
-from stylegan import load
+from inversion.encoder import load_encoder
+from stylegan import load, network_id
 from stylegan.trunk import Trunk
 from weights.__main__ import main
 from weights.reproduce import Needed, carry_out, check, describe, read_recipe, recipe_names
 
-TINY = "kimg_first=0.016 kimg=0.032 z_dim=8 w_dim=8 channel_base=64 channel_max=4 batch=4 tick=0.016"
+TINY = "kimg_first=0.016 kimg=0.032 z_dim=8 w_dim=8 channel_base=64 channel_max=4 batch=4 tick=0.016 encoder_kimg=0.004"
 
 
 def run(*args):
@@ -66,8 +67,10 @@ def test_faces_64_at_a_tiny_size(faces, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     network = load(tmp_path / "out" / "generator.safetensors")
     assert (network.name, network.resolution, network.w_dim) == ("faces-64", 64, 8)
+    encoder = load_encoder(tmp_path / "out" / "encoder.safetensors")
+    assert encoder.network == network_id(network)
     again = run(*args)
-    assert again.output.count("done before") == 3
+    assert again.output.count("done before") == 4
 
 
 @pytest.mark.slow
@@ -150,4 +153,4 @@ class TestPieces:
             carry_out(recipe, [], {}, tell=print, same_data=True)
         with pytest.raises(DatasetError, match="does not exist"):
             carry_out(recipe, [], {"faces": tmp_path / "no.zip"}, tell=print, same_data=False)
-        assert "3 hours in all" in describe(recipe, recipe.work({}, tmp_path, {}), {})
+        assert "4 hours in all" in describe(recipe, recipe.work({}, tmp_path, {}), {})
