@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from core.images import from_uint8, read_photo, to_pixels, to_tensor
 from core.precision import computing_in
@@ -96,6 +97,17 @@ def basic_measures(task: Task, latent: Latent, picture: Tensor, photo: Tensor) -
     quality = dataclasses.asdict(measure(picture, photo, task.perceptual, task.network.alignment))
     quality.pop("lpips_trunk")
     return {**quality, "seconds": round(latent.seconds, 3)}
+
+
+def measured(task: Task, images: Tensor, batch: int) -> list[dict[str, float | None]]:
+    """The basic measures of every photo [N, 3, R, R], ``batch`` of them inverted together."""
+    rows = []
+    with tqdm(total=len(images)) as bar:
+        for chunk in images.split(batch):
+            for latent, photo in zip(inverted(task, chunk), chunk.split(1), strict=True):
+                rows.append(basic_measures(task, latent, drawn(task.network, latent), photo))
+            bar.update(len(chunk))
+    return rows
 
 
 @torch.no_grad()
