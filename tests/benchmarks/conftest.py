@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import zipfile
 
@@ -8,6 +9,7 @@ from PIL import Image
 
 from core.alignment import Alignment
 from core.images import to_pixels
+from inversion import settings
 from stylegan import save_generator
 
 
@@ -32,3 +34,12 @@ def faces(tiny_generator, tmp_path):
             Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
             archive.writestr(f"{'val' if number < 4 else 'train'}/{number}.png", buffer.getvalue())
     return path
+
+
+@pytest.fixture
+def few_steps():
+    """The presets with four steps."""
+    return {
+        name: dataclasses.replace(plan, optimiser=plan.optimiser and dataclasses.replace(plan.optimiser, num_steps=4))
+        for name, plan in settings.PRESETS.items()
+    }
