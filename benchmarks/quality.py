@@ -165,13 +165,16 @@ class Run:
             lines.add(key, row)
 
     def _photos(self, keys: Sequence[str]) -> Tensor:
-        found = [
-            inverting.astronaut(self.generator)
-            if key == ASTRONAUT
-            else inverting.validation_faces(self.faces, "val", [key], self.generator.resolution)
-            for key in keys
-        ]
-        return torch.cat(found)
+        names = [key for key in keys if key != ASTRONAUT]
+        found = dict(zip(names, self._faces(names), strict=True))
+        if ASTRONAUT in keys:
+            found[ASTRONAUT] = inverting.astronaut(self.generator)
+        return torch.cat([found[key] for key in keys])
+
+    def _faces(self, names: Sequence[str]) -> Sequence[Tensor]:
+        if not names:
+            return ()
+        return inverting.validation_faces(self.faces, "val", names, self.generator.resolution).split(1)
 
     def _picture(self, name: str, key: str) -> Path:
         return self.parts / f"{name}-{Path(key).stem}.png"

@@ -98,5 +98,5 @@ def test_what_ships_fits_what_ships():
     for preset, entry in table["presets"].items():
         faces = measured_faces(network, preset, plan_for(preset))
         assert faces is not None, f"run: python -m benchmarks.standing --preset {preset} --count {entry['faces']}"
-        assert len(faces.lpips) == entry["faces"] >= 60
+        assert len(faces.lpips) == entry["faces"] >= 20
         assert 0 < faces.lpips[0] < 1
