@@ -9,27 +9,30 @@ are merged with their neighbour (ages) or with one another.
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import torch
 
+from benchmarks.contact_sheet import read_labels
+from benchmarks.inverting import Task, astronaut, measured, validation_faces
 from benchmarks.machine import describe
-from benchmarks.quality import COLUMNS, photos, run
-from core.errors import DatasetError
+from benchmarks.quality_table import SAME_PERSON
 from core.files import write_bytes
 from inversion.inverter import open_network
+from inversion.perceptual import load_perceptual
 from inversion.settings import PRESETS
+from inversion.stages import encoder_for
 from stylegan import network_id
 from stylegan.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
 SMALLEST = 30  # faces of a group that stands for itself
-SAME_PERSON = 0.6  # dlib's threshold
+COLUMNS = ("lpips", "psnr", "ms_ssim", "identity_distance", "seconds")
 ATTRIBUTES = ("gender", "race", "age")
 
 Row = dict[str, float | None]
@@ -47,15 +50,17 @@ def main(faces: Path, labels: Path, count: int | None, network: str, batch: int,
     generator = open_network(network)
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     groups = read_groups(labels, names)
-    row, _ = run("balanced", PRESETS["balanced"], generator, photos(faces, len(names), generator), batch)
-    each: list[Row] = row.pop("each")  # type: ignore[assignment]
+    plan = PRESETS["balanced"]
+    task = Task(plan, generator, encoder_for(generator, plan, None), load_perceptual())
+    images = torch.cat([validation_faces(faces, "val", names, generator.resolution), astronaut(generator)])
+    each: list[Row] = measured(task, images, batch)
     tables = {
         attribute: {group: summary([each[i] for i in members]) for group, members in groups[attribute].items()}
         for attribute in ATTRIBUTES
     }
     result = {
         "network": network_id(generator),
-        "lpips_trunk": row["lpips_trunk"],
+        "lpips_trunk": task.perceptual.trunk,
         "all": summary(each),
         "astronaut": each[-1],
         "groups": tables,
@@ -75,11 +80,7 @@ def read_groups(labels: Path, names: Sequence[str]) -> dict[str, dict[str, list[
     Raises:
         DatasetError: the labels miss one of the faces.
     """
-    with labels.open(newline="") as file:
-        rows = {row["file"]: row for row in csv.DictReader(file)}
-    missing = [name for name in names if name not in rows]
-    if missing:
-        raise DatasetError(f"{labels} says nothing of {missing[0]} and {len(missing) - 1} others.")
+    rows = read_labels(labels, names)
     groups = {}
     for attribute in ATTRIBUTES:
         members: dict[str, list[int]] = {}

@@ -1,135 +1,194 @@
-"""How close inversions come, and in what time: methods side by side on the same photos.
+"""How close inversions come, how well they can be edited, and in what time: methods side by side on the same photos.
 
-    python -m benchmarks.quality --faces fairface-128.zip --count 50
+    python -m benchmarks.quality --faces fairface-128.zip --labels labels.csv
 
-Photos are the first COUNT of the zip's folder val/, which no network was trained on, and the astronaut.
-Every method runs on the same photos, network and machine, in one process; medians are quoted.
+Photos are the first COUNT of the zip's folder val/, which no network was trained on, and the astronaut. Every method
+runs on the same photos, network and machine; medians are quoted. Each face's row is kept as soon as it is there, in
+results/OUT.parts/, so a run that is cut goes on where it was.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks import inverting
+from benchmarks.contact_sheet import read_labels, varied
+from benchmarks.editability import Plausibility, edited_and_back, with_fresh_noise
+from benchmarks.inverting import ASTRONAUT, SEED, Task, basic_measures, drawn
+from benchmarks.lines import Lines
 from benchmarks.machine import describe
+from benchmarks.quality_table import summaries, table
+from core.errors import UsageError
 from core.files import write_bytes
-from core.images import encode_png, grid, read_photo, to_tensor
-from inversion.inverter import crop_faces, open_network
-from inversion.loss import Target
-from inversion.low_rank import draw
-from inversion.measures import measure
-from inversion.optimiser import split
+from core.images import encode_png, grid, read_photo, to_pixels, to_tensor
+from editing.direction import Direction, find_direction
+from editing.edit_command import parse_sets
+from inversion.inverter import open_network
 from inversion.perceptual import load_perceptual
-from inversion.project import demo_photo
-from inversion.settings import BALANCED, ENCODER_ROUNDS, PAPER, TUNING, Plan
-from inversion.stages import carry_out, encoder_for
+from inversion.settings import PAPER, PRESETS, Plan
+from inversion.stages import encoder_for
+from inversion.standing import encoder_digest, settings_of
+from stylegan import Generator, network_id
 from stylegan.dataset import ImageDataset
-from stylegan.generator import Generator
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
-COUNT_OF_STEPS = BALANCED.num_steps
-COLUMNS = ("lpips", "psnr", "ms_ssim", "identity_distance", "seconds")
-SEED = 303
+SHOWN = 12  # faces on the contact sheet
+METHODS = {**PRESETS, "paper-w+": Plan(optimiser=dataclasses.replace(PAPER, space="w+"))}
 
 
 @click.command()
 @click.option("--faces", required=True, type=click.Path(path_type=Path, exists=True), help="Zip file with val/.")
-@click.option("--count", default=50, show_default=True, help="Validation faces.")
+@click.option("--labels", default=None, type=click.Path(path_type=Path, exists=True), help="Its labels.csv.")
+@click.option("--count", default=200, show_default=True, help="Validation faces.")
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
-@click.option("--batch", default=17, show_default=True, help="Photos optimised together.")
-@click.option("--num-steps", default=COUNT_OF_STEPS, show_default=True, help="Of every method; the paper takes 1000.")
-@click.option("--out", default="w-against-wplus", show_default=True, help="Name of the result.")
-def main(faces: Path, count: int, network: str, batch: int, num_steps: int, out: str) -> None:
-    """Measure every method and write results/OUT.json, OUT.md and OUT.png."""
+@click.option("--batch", default=16, show_default=True, help="Photos optimised together.")
+@click.option("--method", "names", multiple=True, type=click.Choice(list(METHODS)), help="[default: every preset]")
+@click.option("--num-steps", default=None, type=click.IntRange(min=1), help="Of every method.  [default: its own]")
+@click.option("--edit", default="smile=2", show_default=True, help="NAME=STRENGTH, done and undone; or none.")
+@click.option("--out", default="quality", show_default=True, help="Name of the result.")
+@click.option("--folder", default=FOLDER, type=click.Path(path_type=Path), help="Where results go.")
+def main(
+    faces: Path,
+    labels: Path | None,
+    count: int,
+    network: str,
+    batch: int,
+    names: tuple[str, ...],
+    num_steps: int | None,
+    edit: str,
+    out: str,
+    folder: Path,
+) -> None:
+    """Measure every method and write OUT.json, OUT.md and OUT.png."""
     generator = open_network(network)
-    images = photos(faces, count, generator)
-    rows, drawn = {}, {}
-    for name, plan in methods(num_steps).items():
-        rows[name], drawn[name] = run(name, plan, generator, images, batch)
-    result = {"network": generator.name, "photos": len(images), "batch": batch, "machine": describe(), "methods": rows}
-    write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=2) + "\n").encode())
-    write_bytes(FOLDER / f"{out}.md", table(rows).encode())
-    shown = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, len(images) - 1]
-    rows_of_faces = torch.cat([images[shown], *(drawn[name][shown] for name in drawn)])
-    write_bytes(FOLDER / f"{out}.png", encode_png(grid(rows_of_faces, len(shown))))
-    click.echo(table(rows))
+    keys = ImageDataset(faces, generator.resolution, "val").names[:count]
+    shown = varied(read_labels(labels, keys), SHOWN) if labels else keys[:SHOWN]
+    run = Run(generator, faces, [*keys, ASTRONAUT], shown, edit, folder / f"{out}.parts")
+    plans = methods(names, num_steps, generator)
+    each = {name: run.measure(name, plan, batch) for name, plan in plans.items()}
+    rows = summaries(each)
+    for name, plan in plans.items():
+        rows[name]["settings"] = dataclasses.asdict(plan)
+    reference = Plausibility(generator).distance(generator.sample_w(1000, seed=SEED)[None])
+    trunk = load_perceptual().trunk
+    about = {"network": network_id(generator), "photos": len(keys) + 1, "batch": batch, "lpips_trunk": trunk}
+    more = {"edit": edit, "ws_distance_of_samples": reference, "shown": shown, "machine": describe()}
+    result = {**about, **more, "methods": rows, "each": each}
+    write_bytes(folder / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_bytes(folder / f"{out}.md", table(rows, trunk).encode())
+    write_bytes(folder / f"{out}.png", encode_png(grid(run.sheet(list(plans)), len(shown))))
+    click.echo(table(rows, trunk))
 
 
-def methods(num_steps: int) -> dict[str, Plan]:
-    """What is compared: the first two differ in nothing but the space; the others are what users get."""
-    paper = dataclasses.replace(PAPER, num_steps=num_steps)
-    balanced = dataclasses.replace(BALANCED, num_steps=num_steps)
-    return {
-        "paper (W)": Plan(optimiser=paper),
-        "paper in W+": Plan(optimiser=dataclasses.replace(paper, space="w+")),
-        "balanced (W+)": Plan(encoder_rounds=ENCODER_ROUNDS, optimiser=balanced),
-        "best (W+, tuned)": Plan(encoder_rounds=ENCODER_ROUNDS, optimiser=balanced, tuning=TUNING),
-    }
+def methods(names: Sequence[str], num_steps: int | None, generator: Generator) -> dict[str, Plan]:
+    """The plans by name; of all presets, those that this network can do."""
+    plans = {}
+    for name in names or PRESETS:
+        plan = METHODS[name]
+        if num_steps is not None and plan.optimiser is not None:
+            plan = dataclasses.replace(plan, optimiser=dataclasses.replace(plan.optimiser, num_steps=num_steps))
+        try:
+            encoder_for(generator, plan, None)
+        except UsageError as error:
+            if names:
+                raise
+            click.echo(f"note: {name} is left out: {error}", err=True)
+            continue
+        plans[name] = plan
+    return plans
 
 
-def photos(faces: Path, count: int, generator: Generator) -> torch.Tensor:
-    """Aligned faces at the network's size, float32 [count + 1, 3, R, R]; the astronaut last."""
-    dataset = ImageDataset(faces, generator.resolution, "val")
-    images = [to_tensor(dataset.picture(index)) for index in range(count)]
-    astronaut = crop_faces(read_photo(demo_photo()), generator, align=True)[0]
-    return torch.cat([*images, to_tensor(astronaut.image)])
+class Run:
+    """The faces of one benchmark, and where their rows and pictures are kept.
+
+    Args:
+        generator: the network.
+        faces: zip file with val/.
+        keys: names of faces in it, or ``ASTRONAUT``.
+        shown: those whose pictures are kept for the contact sheet.
+        edit: "NAME=STRENGTH" or "none".
+        parts: folder of what is kept.
+    """
+
+    def __init__(
+        self, generator: Generator, faces: Path, keys: list[str], shown: list[str], edit: str, parts: Path
+    ) -> None:
+        self.generator, self.faces, self.keys, self.shown, self.parts = generator, faces, keys, shown, parts
+        self.edit = edit
+        self.move = find_edit(edit, generator)
+        self.plausibility = Plausibility(generator)
+
+    def measure(self, name: str, plan: Plan, batch: int) -> dict[str, dict[str, float | None]]:
+        """Every face's row by one method; those that are known already are not measured again."""
+        task = Task(plan, self.generator, encoder_for(self.generator, plan, None), load_perceptual())
+        about = {"network": network_id(self.generator), "settings": settings_of(plan), "seed": SEED, "edit": self.edit}
+        about |= {"encoder": encoder_digest(self.generator.name, plan), "lpips_trunk": task.perceptual.trunk}
+        lines = Lines(self.parts / f"{name}.jsonl", about)
+        waiting = [key for key in self.keys if key not in lines.rows or self._lacks_picture(name, key)]
+        with tqdm(total=len(self.keys), initial=len(self.keys) - len(waiting), desc=name) as bar:
+            for first in range(0, len(waiting), batch):
+                chunk = waiting[first : first + batch]
+                self._measure_batch(name, task, chunk, lines)
+                bar.update(len(chunk))
+        return {key: lines.rows[key] for key in self.keys}
+
+    def sheet(self, names: Sequence[str]) -> Tensor:
+        """Photos, then each method's pictures, row by row, [(1 + methods) * shown, 3, R, R]."""
+        pictures = [self._photos(self.shown)]
+        for name in names:
+            pictures += [to_tensor(read_photo(self._picture(name, key)).pixels) for key in self.shown]
+        return torch.cat(pictures)
+
+    def _measure_batch(self, name: str, task: Task, keys: list[str], lines: Lines) -> None:
+        photos = self._photos(keys)
+        latents = inverting.inverted(task, photos)
+        back: list[float | None] = [None] * len(keys)
+        if self.move is not None:
+            back = [*edited_and_back(task, latents, photos, *self.move)]
+        for key, latent, photo, unedited in zip(keys, latents, photos.split(1), back, strict=True):
+            picture = drawn(self.generator, latent)
+            if key in self.shown:
+                write_bytes(self._picture(name, key), encode_png(to_pixels(picture)[0]))
+            row = basic_measures(task, latent, picture, photo)
+            row["lpips_fresh_noise"] = with_fresh_noise(task, latent, photo)
+            row["lpips_edited_and_back"] = unedited
+            row["ws_distance"] = self.plausibility.distance(latent.ws)
+            lines.add(key, row)
+
+    def _photos(self, keys: Sequence[str]) -> Tensor:
+        names = [key for key in keys if key != ASTRONAUT]
+        found = dict(zip(names, self._faces(names), strict=True))
+        if ASTRONAUT in keys:
+            found[ASTRONAUT] = inverting.astronaut(self.generator)
+        return torch.cat([found[key] for key in keys])
+
+    def _faces(self, names: Sequence[str]) -> Sequence[Tensor]:
+        if not names:
+            return ()
+        return inverting.validation_faces(self.faces, "val", names, self.generator.resolution).split(1)
+
+    def _picture(self, name: str, key: str) -> Path:
+        return self.parts / f"{name}-{Path(key).stem}.png"
+
+    def _lacks_picture(self, name: str, key: str) -> bool:
+        return key in self.shown and not self._picture(name, key).is_file()
 
 
-def run(
-    name: str, plan: Plan, generator: Generator, images: torch.Tensor, batch: int
-) -> tuple[dict[str, object], torch.Tensor]:
-    """Invert all photos one way; the medians with the settings, and the drawn pictures."""
-    perceptual = load_perceptual()
-    encoder = encoder_for(generator, plan, None)
-    measures: list[dict[str, float | None]] = []
-    pictures = []
-    with tqdm(total=len(images), desc=name) as bar:
-        for chunk in images.split(batch):
-            found = carry_out(plan, generator, encoder, Target(chunk, perceptual), seed=SEED)
-            seconds = sum(found.seconds.values()) / len(chunk)
-            tuned = found.tuned or [None] * len(chunk)
-            parts = zip(chunk.split(1), split(found.latents, generator.num_ws), tuned, strict=True)
-            for photo, (ws, noise), own in parts:
-                with torch.no_grad():
-                    picture = draw(generator, ws, noise, own)
-                quality = dataclasses.asdict(measure(picture, photo, perceptual, generator.alignment))
-                quality.pop("lpips_trunk")
-                measures.append({**quality, "seconds": seconds})
-                pictures.append(picture)
-            bar.update(len(chunk))
-    medians = {column: _median([row[column] for row in measures]) for column in COLUMNS}
-    known = [row["identity_distance"] for row in measures if row["identity_distance"] is not None]
-    same = sum(distance < 0.6 for distance in known)
-    row = {**medians, "same_person": f"{same} of {len(known)}", "lpips_trunk": perceptual.trunk}
-    return {**row, "settings": dataclasses.asdict(plan), "each": measures}, torch.cat(pictures)
-
-
-def table(rows: dict[str, dict[str, object]]) -> str:
-    """The medians as Markdown."""
-    trunk = next(iter(rows.values()))["lpips_trunk"]
-    lines = [
-        f"| method | steps | LPIPS ({trunk}) | PSNR dB | MS-SSIM | identity distance | below 0.6 | seconds a photo |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, row in rows.items():
-        stages = [row["settings"][stage] for stage in ("optimiser", "tuning")]  # type: ignore[index]
-        steps = " + ".join(str(stage["num_steps"]) for stage in stages if stage)
-        lines.append(
-            f"| {name} | {steps} | {row['lpips']:.4f} | {row['psnr']:.2f} | {row['ms_ssim']:.4f} | "
-            f"{row['identity_distance']:.3f} | {row['same_person']} | {row['seconds']:.1f} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _median(values: list[float | None]) -> float:
-    return round(statistics.median(value for value in values if value is not None), 5)
+def find_edit(text: str, generator: Generator) -> tuple[Direction, float] | None:
+    """The direction and strength of "NAME=STRENGTH"; None for "none"."""
+    if text == "none":
+        return None
+    ((name, strength),) = parse_sets((text,)).items()
+    return find_direction(name, generator), strength
 
 
 if __name__ == "__main__":

@@ -1,160 +1,194 @@
-"""One step of the projector: as published projectors write it, and as Relatent does, on the same network and photos.
+"""How fast inversion is, part by part, on the same networks and photos in one run.
 
-    python -m benchmarks.speed --sizes 64 --sizes 128
+    python -m benchmarks.speed --faces fairface-128.zip
 
-The published step optimises one w and the noise maps of one photo at a time: grouped per-sample convolution, float32,
-NCHW; LPIPS on the same trunk; the noise's autocorrelation at all sizes, level by level; the loss read every step. Ours
-is :func:`inversion.optimiser.optimise` with the paper's settings, on one photo and on several together. 64 px is the
-embedded network; larger ones have random weights, of which time does not depend. Rounds alternate; medians count.
+step       one step of the paper's projector as published projectors write it (grouped per-sample convolution, float32,
+           NCHW, LPIPS on the same trunk, the loss read every step) against one of ours, for one photo and several
+hour       photos an hour by `balanced`, for batches
+precision  one step of `balanced` in float32, bfloat16 and, where there is TF32, in that
+memory     peak memory of a few steps, each in a process of its own
+floor      operations and bytes of a step against this machine's measured peaks: benchmarks/floor.py
+until      seconds until `balanced` reaches the LPIPS that `paper` has after its last step; the embedded network alone
+
+64 px is the embedded network; larger ones have random weights, of which time does not depend. What is timed takes
+turns; medians count. Each part is written as soon as it is there, and a run that is cut goes on where it was. On a
+processor, batches of more than 2^18 pixels are left out. On a machine that others use too, a clock on the wall measures
+the others: `--clock processor` counts the seconds that the process computed, and wants one thread.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from benchmarks.floor import floor_of, measured_peaks
 from benchmarks.machine import describe
-from benchmarks.published import synthesise
-from core.device import pick_device, synchronize
+from benchmarks.peak_memory import in_a_new_process
+from benchmarks.speed_table import as_markdown
+from benchmarks.steps import EMBEDDED_SIZE, network_of, ours, photos_of, published, timed
+from benchmarks.until import photos, until
+from core.device import pick_device
+from core.errors import UsageError
 from core.files import write_bytes
-from inversion.inverter import open_network
-from inversion.loss import Target
-from inversion.optimiser import optimise
-from inversion.perceptual import PerceptualDistance, load_perceptual
-from inversion.settings import PAPER
-from stylegan import Generator, GeneratorConfig
-from stylegan.synthesis import SynthesisNetwork
-from weights.embedded import DEFAULT_NETWORK
+from core.precision import PRECISIONS, check_precision
+from inversion.settings import BALANCED, PRESETS
+from stylegan import Generator
 
 FOLDER = Path(__file__).parent / "results"
-EMBEDDED_SIZE = 64
+PARTS = ("step", "hour", "precision", "memory", "floor", "until")
+LARGEST_BATCH = 2**18  # pixels, on a processor
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 @click.command()
-@click.option("--sizes", multiple=True, type=int, default=(64, 128), show_default=True, help="Pixels along a side.")
-@click.option("--steps", default=10, show_default=True, help="Of a round.")
+@click.option("--sizes", multiple=True, type=int, default=(64, 128, 256, 1024), show_default=True, help="Pixels.")
+@click.option("--parts", multiple=True, type=click.Choice(PARTS), default=PARTS, show_default=True)
+@click.option("--steps", default=10, show_default=True, help="Of a turn.")
 @click.option("--rounds", default=5, show_default=True, help="Timed, after one to warm up.")
 @click.option("--batches", multiple=True, type=int, default=(1, 4, 16), show_default=True, help="Photos together.")
+@click.option("--faces", default=None, type=click.Path(path_type=Path, exists=True), help="Zip with val/, for until.")
+@click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall", show_default=True, help="What seconds are.")
 @click.option("--device", default=None)
+@click.option("--overwrite", is_flag=True, help="Measure parts again that are there.")
 @click.option("--out", default="speed", show_default=True, help="Name of the result.")
+@click.option("--folder", default=FOLDER, type=click.Path(path_type=Path), help="Where results go.")
 def main(
-    sizes: tuple[int, ...], steps: int, rounds: int, batches: tuple[int, ...], device: str | None, out: str
+    sizes: tuple[int, ...],
+    parts: tuple[str, ...],
+    steps: int,
+    rounds: int,
+    batches: tuple[int, ...],
+    faces: Path | None,
+    clock: str,
+    device: str | None,
+    overwrite: bool,
+    out: str,
+    folder: Path,
 ) -> None:
-    """Measure and write results/OUT.json and OUT.md."""
+    """Measure and write OUT.json and OUT.md."""
     where = pick_device(device)
-    rows = {size: measure(network_of(size, where), batches, steps, rounds, where) for size in sizes}
-    result = {"steps": steps, "rounds": rounds, "sizes": rows, "machine": describe()}
-    write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=2) + "\n").encode())
-    text = as_markdown(rows)
-    write_bytes(FOLDER / f"{out}.md", text.encode())
-    click.echo(text)
+    path = folder / f"{out}.json"
+    result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"sizes": {}}
+    for size in sizes:
+        known = result["sizes"].setdefault(str(size), {})
+        wanted = [part for part in parts if overwrite or part not in known]
+        if not wanted:
+            continue
+        network = network_of(size, where)
+        bench = Bench(network, where, steps, rounds, _fitting(batches, size, where), faces, CLOCKS[clock])
+        for part in wanted:
+            found = bench.measure(part)
+            if found is not None:
+                about = {"steps": steps, "rounds": rounds, "clock": clock, "machine": describe()}
+                known[part] = {"found": found, **about}
+                write_bytes(path, (json.dumps(result, indent=1) + "\n").encode())
+                write_bytes(folder / f"{out}.md", as_markdown(result["sizes"]).encode())
+    click.echo(as_markdown(result["sizes"]))
 
 
-def network_of(size: int, device: torch.device) -> Generator:
-    """The embedded network, or one of published width with random weights."""
-    if size == EMBEDDED_SIZE:
-        return open_network(DEFAULT_NETWORK, str(device))
-    torch.manual_seed(0)
-    base = {128: 8192, 256: 16384}.get(size, 32768)
-    config = GeneratorConfig(resolution=size, channel_base=base, channel_max=256 if size == 128 else 512)
-    network = Generator(config, name=f"random-{size}").to(device)
-    return network.eval().requires_grad_(False)
+def _fitting(batches: tuple[int, ...], size: int, device: torch.device) -> list[int]:
+    return [count for count in batches if device.type != "cpu" or count == 1 or count * size**2 <= LARGEST_BATCH]
 
 
-def measure(
-    network: Generator, batches: tuple[int, ...], steps: int, rounds: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Milliseconds of one step for one photo, by form and batch."""
-    size, perceptual = network.resolution, load_perceptual("embedded", device)
-    photos = torch.rand(max(batches), 3, size, size, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
-    settings = dataclasses.replace(PAPER, num_steps=steps)
-    forms: dict[str, tuple[int, Callable[[], object]]] = {
-        "published": (1, lambda: published_steps(network, photos[:1], perceptual, steps))
-    }
-    for count in batches:
-        target = Target(photos[:count], perceptual)
-        forms[f"ours, {count} together"] = (
-            count,
-            lambda target=target: optimise(network, target, settings, seed=0),  # type: ignore[misc]
-        )
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for number in range(rounds + 1):
-        for name, (count, form) in forms.items():
-            synchronize(device)
-            started = time.perf_counter()
-            form()
-            synchronize(device)
-            if number:
-                seconds[name].append((time.perf_counter() - started) / steps / count * 1000)
-    published = statistics.median(seconds["published"])
-    return {
-        name: {
-            "milliseconds": round(statistics.median(values), 2),
-            "fastest": round(min(values), 2),
-            "slowest": round(max(values), 2),
-            "times_as_fast": round(published / statistics.median(values), 2),
+class Bench:
+    """One network on one device, and the parts that can be measured of it.
+
+    Args:
+        network: frozen, on the device.
+        device: where.
+        steps: of a turn.
+        rounds: counted turns.
+        batches: photos together.
+        faces: zip file with val/, or None.
+        clock: seconds since some moment.
+    """
+
+    def __init__(
+        self,
+        network: Generator,
+        device: torch.device,
+        steps: int,
+        rounds: int,
+        batches: list[int],
+        faces: Path | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.network, self.device, self.batches, self.faces = network, device, batches, faces
+        self.steps, self.rounds, self.clock = steps, rounds, clock
+        self.size = network.resolution
+        network.w_spread()  # computed once for a network, by whoever comes first
+
+    def measure(self, part: str) -> dict[str, Any] | None:
+        """A part's figures; None where it says nothing of this network."""
+        found: dict[str, Any] | None = getattr(self, f"_{part}")()
+        return found
+
+    def _step(self) -> dict[str, Any]:
+        forms = {"published": (1, published(self.network, self._photos(1)))}
+        forms |= {f"ours, {count} together": (count, ours(self.network, self._photos(count))) for count in self.batches}
+        rows = self._timed(forms)
+        for row in rows.values():
+            row["times_as_fast"] = round(rows["published"]["milliseconds"] / row["milliseconds"], 2)
+        return rows
+
+    def _hour(self) -> dict[str, Any]:
+        forms = {str(count): (count, ours(self.network, self._photos(count), BALANCED)) for count in self.batches}
+        rows = self._timed(forms)
+        for row in rows.values():
+            row["photos_an_hour"] = round(3_600_000 / (row["milliseconds"] * BALANCED.num_steps), 1)
+        return rows
+
+    def _precision(self) -> dict[str, Any]:
+        forms = {}
+        count = min(self.batches[-1], 4)
+        for name in PRECISIONS:
+            try:
+                check_precision(name, self.device)
+            except UsageError:
+                continue
+            forms[name] = (count, ours(self.network, self._photos(count), BALANCED, name))
+        rows = self._timed(forms)
+        for row in rows.values():
+            row["times_as_fast"] = round(rows["float32"]["milliseconds"] / row["milliseconds"], 2)
+        return rows
+
+    def _memory(self) -> dict[str, Any]:
+        wanted = [("published", 1), *(("ours", count) for count in self.batches)]
+        return {
+            kind if kind == "published" else f"{kind}, {count} together": in_a_new_process(
+                self.size, kind, count, str(self.device)
+            )
+            for kind, count in wanted
         }
-        for name, values in seconds.items()
-    }
 
+    def _floor(self) -> dict[str, Any]:
+        peaks = measured_peaks(self.device, self.clock)
+        forms = {"published": (1, published(self.network, self._photos(1)))}
+        forms |= {f"ours, {count} together": (count, ours(self.network, self._photos(count))) for count in self.batches}
+        times = self._timed(forms)
+        rows = {
+            name: floor_of(form, times[name]["milliseconds"], count, peaks) for name, (count, form) in forms.items()
+        }
+        best = {"peak_gflops": round(peaks.flops / 1e9, 1), "peak_gb_per_second": round(peaks.bandwidth / 1e9, 1)}
+        return {**rows, "peaks": best}
 
-def published_steps(network: Generator, photo: Tensor, perceptual: PerceptualDistance, steps: int) -> float:
-    """The paper's projector (Karras et al. 2020, appendix D) in the published form; returns the last loss."""
-    synthesis = network.synthesis
-    assert isinstance(synthesis, SynthesisNetwork)
-    with torch.no_grad():
-        features = perceptual.features(photo)
-        samples = network.sample_w(10_000, seed=123)
-        spread = float((samples - samples.mean(dim=0)).square().sum(dim=1).mean().sqrt())
-    w = network.w_avg.detach().clone()[None, None].requires_grad_(True)
-    noise = [torch.randn_like(level).requires_grad_(True) for level in synthesis.noise_buffers]
-    adam = torch.optim.Adam([w, *noise], lr=PAPER.learning_rate, betas=(0.9, 0.999))
-    loss = float("nan")
-    for _ in range(steps):
-        jittered = w + torch.randn_like(w) * spread * PAPER.latent_noise
-        drawn = synthesise(synthesis, jittered.repeat(1, network.num_ws, 1), noise)
-        distance = perceptual.between(perceptual.features(drawn), features).sum()
-        total = distance + PAPER.weights.noise * noise_loss(noise)
-        adam.zero_grad(set_to_none=True)
-        total.backward()
-        adam.step()
-        loss = float(total.detach())
-        with torch.no_grad():
-            for level in noise:
-                level -= level.mean()
-                level *= level.square().mean().rsqrt()
-    return loss
+    def _until(self) -> dict[str, Any] | None:
+        if self.size != EMBEDDED_SIZE:
+            return None
+        images = photos(self.network, self.faces)
+        return until(self.network, images, PRESETS["paper"], PRESETS["balanced"], self.clock)
 
+    def _photos(self, count: int) -> torch.Tensor:
+        return photos_of(self.size, count, self.device)
 
-def noise_loss(noise: list[Tensor]) -> Tensor:
-    """Autocorrelation of every map at every size down to 8."""
-    total = torch.zeros([], device=noise[0].device)
-    for level in noise:
-        while True:
-            total = total + (level * torch.roll(level, 1, 3)).mean().square()
-            total = total + (level * torch.roll(level, 1, 2)).mean().square()
-            if level.shape[2] <= 8:
-                break
-            level = F.avg_pool2d(level, 2)
-    return total
-
-
-def as_markdown(rows: dict[int, dict[str, dict[str, float]]]) -> str:
-    """One line a size and form."""
-    lines = ["| px | form | ms a step and photo | times as fast |", "|---|---|---|---|"]
-    for size, forms in rows.items():
-        for name, row in forms.items():
-            lines.append(f"| {size} | {name} | {row['milliseconds']:.1f} | {row['times_as_fast']:.2f} |")
-    return "\n".join(lines) + "\n"
+    def _timed(self, forms: dict[str, Any]) -> dict[str, Any]:
+        return timed(forms, self.steps, self.rounds, self.device, self.clock)
 
 
 if __name__ == "__main__":

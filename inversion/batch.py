@@ -14,6 +14,7 @@ import torch
 from core.errors import OutputError, PhotoError
 from core.files import output_errors
 from core.images import read_photo, to_pixels, to_tensor
+from core.precision import check_precision
 from core.video import enlarged
 from face import AlignedFace
 from inversion.encoding import Encoder
@@ -26,6 +27,7 @@ from inversion.perceptual import load_perceptual
 from inversion.report import Result, read_report, write_result
 from inversion.settings import DEFAULT_SEED, Plan, plan_for
 from inversion.stages import encoder_for
+from inversion.standing import MeasuredFaces, measured_faces
 from stylegan import network_id
 from stylegan.generator import Generator
 
@@ -52,6 +54,7 @@ class ProjectOptions:
     encoder: str | None = None
     mask: str | None = None
     lpips: str = "embedded"
+    precision: str = "float32"
     face: Which = "largest"
     align: bool = True
     overwrite: bool = False
@@ -65,7 +68,7 @@ class ProjectOptions:
 
     def plan(self) -> Plan:
         """The stages; raises UsageError for a choice that cannot be meant."""
-        return plan_for(self.preset, space=self.space, num_steps=self.num_steps)
+        return plan_for(self.preset, space=self.space, num_steps=self.num_steps, precision=self.precision)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def project_photos(
     plan = options.plan()
     started = time.perf_counter()
     generator = open_network(network, device)
+    check_precision(plan.precision, generator.w_avg.device)
     load_perceptual(options.lpips, generator.w_avg.device)
     encoder = encoder_for(generator, plan, options.encoder)  # before any photo is read, and once for all batches
     loading = time.perf_counter() - started
@@ -140,6 +144,8 @@ def project_photos(
         outdir.mkdir(parents=True, exist_ok=True)
     session = _Session(generator, options, FolderNames(outdir), on_step)
     session.encoder, session.loading = encoder, loading
+    if options.mask is None and options.encoder is None:
+        session.others = measured_faces(generator, options.preset, plan)
     for photo in photos:
         yield from session.take(photo)
     yield from session.flush()
@@ -151,6 +157,7 @@ class _Session:
     def __init__(self, network: Generator, options: ProjectOptions, names: FolderNames, on_step: OnStep | None) -> None:
         self.network, self.options, self.names, self.on_step = network, options, names, on_step
         self.encoder: Encoder | None = None
+        self.others: MeasuredFaces | None = None
         self.waiting: list[_Task] = []
         self.loading = 0.0
 
@@ -180,8 +187,8 @@ class _Session:
             batch, tasks = tasks[: self.options.batch_size], tasks[self.options.batch_size :]
             for task, result in zip(batch, self._invert(batch), strict=True):
                 try:
-                    write_result(result, task.folder, self.network)
-                    yield Outcome("done", _summary(result), task.job.photo, task.folder, task.note)
+                    write_result(result, task.folder)
+                    yield Outcome("done", result.line(), task.job.photo, task.folder, task.note)
                 except OutputError as error:
                     yield Outcome("failed", str(error), task.job.photo)
 
@@ -254,6 +261,7 @@ class _Session:
             encoder=self.encoder,
             masks=None if options.mask is None else torch.cat([task.mask for task in tasks if task.mask is not None]),
             lpips=options.lpips,
+            precision=options.precision,
             progress=lambda step: self._watch(tasks, step),
             seconds=seconds,
         )
@@ -262,10 +270,12 @@ class _Session:
         for task, inversion, image in zip(tasks, inversions, images.split(1), strict=True):
             started = time.perf_counter()
             alignment = self.network.alignment if options.align else None
-            quality = measure(inversion.tensor(self.network), image, perceptual, alignment)
+            drawn = inversion.tensor(self.network)
+            quality = measure(drawn, image, perceptual, alignment)
             task.seconds |= {**shares, "measure": time.perf_counter() - started}
             yield Result(
                 inversion=inversion.replace(face_to_photo=task.aligned.face_to_photo, photo=task.job.photo.name),
+                drawn=drawn,
                 target=task.aligned.image,
                 quality=quality,
                 seconds=task.seconds,
@@ -279,6 +289,7 @@ class _Session:
                     "faces": task.faces,
                 },
                 note=task.note,
+                standing=self.others.place(quality.lpips, quality.lpips_trunk) if self.others else None,
                 video=task.frames or None,
             )
 
@@ -292,9 +303,3 @@ class _Session:
 def _frame(target: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Target and drawn face side by side, small ones enlarged so that players show them."""
     return enlarged(np.concatenate([target, drawn], axis=1), VIDEO_SIDE)
-
-
-def _summary(result: Result) -> str:
-    quality = result.quality
-    identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
-    return f"PSNR {quality.psnr:.1f} dB, LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}, identity {identity}"

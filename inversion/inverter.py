@@ -13,6 +13,7 @@ from torch import Tensor
 from core.device import pick_device
 from core.errors import PhotoError, ShapeError, UsageError
 from core.images import Photo, find_photos, read_photo, to_tensor
+from core.precision import computing_in
 from face import AlignedFace, align_face, centre_square, choose_faces, find_faces
 from inversion.encoding import Encoder
 from inversion.latents import Inversion
@@ -81,6 +82,7 @@ def invert_images(
     masks: Tensor | None = None,  # [N, 1, R, R], 1 where a photo counts and 0 where it does not; None for everywhere
     encoder: str | Encoder | None = None,  # name, file or encoder; None for the one that comes with the network
     lpips: str = "embedded",  # whose features the perceptual distance uses
+    precision: str = "float32",  # of the features: float32, tf32 or bfloat16; latents and losses are float32
     device: str | None = None,  # None for the best there is
     progress: Progress | None = None,  # sees each step; returning False cancels
     seconds: dict[str, float] | None = None,  # is given the seconds of encode, optimise and tune, of the whole batch
@@ -92,7 +94,7 @@ def invert_images(
         UsageError: an option that cannot be meant.
         Cancelled: the callback returned False.
     """
-    plan = plan_for(preset, space=space, num_steps=num_steps)
+    plan = plan_for(preset, space=space, num_steps=num_steps, precision=precision)
     generator = open_network(network, device)
     size = generator.resolution
     if images.ndim != 4 or images.shape[1:] != (3, size, size) or not images.is_floating_point():
@@ -100,8 +102,9 @@ def invert_images(
     where = generator.w_avg.device
     if masks is not None and (masks.shape != (len(images), 1, size, size) or not masks.is_floating_point()):
         raise ShapeError(f"masks are {masks.dtype} {list(masks.shape)}; expected float [N, 1, {size}, {size}].")
-    target = Target(images.to(where, torch.float32), load_perceptual(lpips, where), masks)
-    found = carry_out(plan, generator, encoder_for(generator, plan, encoder), target, seed=seed, progress=progress)
+    with computing_in(plan.precision, where) as dtype:
+        target = Target(images.to(where, torch.float32), load_perceptual(lpips, where), masks, dtype)
+        found = carry_out(plan, generator, encoder_for(generator, plan, encoder), target, seed=seed, progress=progress)
     if seconds is not None:
         seconds.update(found.seconds)
     identifier = network_id(generator)

@@ -110,7 +110,11 @@ class Inversion:
 
     def image(self, network: Generator | None = None) -> MarkedImage:
         """The picture, R x R, as a Pillow image that says so wherever it is saved (:mod:`core.provenance`)."""
-        return MarkedImage(to_pixels(self.tensor(network))[0], software_tag(self.network, self.edits))
+        return self.marked(self.tensor(network))
+
+    def marked(self, drawn: Tensor) -> MarkedImage:
+        """What :meth:`tensor` has drawn, [1, 3, R, R], as :meth:`image` gives it, without drawing it again."""
+        return MarkedImage(to_pixels(drawn)[0], software_tag(self.network, self.edits))
 
     def unedited(self) -> Inversion:
         """The inversion before any edit."""

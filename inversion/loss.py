@@ -37,14 +37,23 @@ class Target:
         images: [N, 3, R, R] in [-1, 1].
         perceptual: the distance to use.
         masks: [N, 1, R, R], 1 where the photo counts and 0 where it does not; None for everywhere.
+        dtype: of features: the trunk's here, and the generator's of whoever draws for this target. The photos'
+            features have it too, so that a perfect picture is at distance 0.
     """
 
-    def __init__(self, images: Tensor, perceptual: PerceptualDistance, masks: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        perceptual: PerceptualDistance,
+        masks: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.images = images
         self.perceptual = perceptual
         self.masks = None if masks is None else masks.to(images)
+        self.dtype = dtype
         with torch.no_grad():
-            self.features = perceptual.features(images)
+            self.features = perceptual.features(images, dtype)
             self.tap_weights = None if self.masks is None else [_shares(self.masks, tap) for tap in self.features]
 
     def each(self) -> Iterator[Target]:
@@ -60,7 +69,7 @@ class Target:
 
     def perceptual_distance(self, drawn: Tensor) -> Tensor:
         """Perceptual distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
-        return self.perceptual.between(self.perceptual.features(drawn), self.features, self.tap_weights)
+        return self.perceptual.between(self.perceptual.features(drawn, self.dtype), self.features, self.tap_weights)
 
     def terms(self, drawn: Tensor, weights: LossWeights) -> Tensor:
         """Weighted distance of drawn pictures [N, 3, R, R] to the photos, [N]."""

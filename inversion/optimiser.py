@@ -109,7 +109,7 @@ def optimise(
         adam.param_groups[0]["lr"] = settings.learning_rate * learning_rate_factor(share, settings)
         strength = spread * settings.latent_noise * max(0.0, 1 - share / settings.latent_noise_ramp) ** 2
         w = latents.w + jitter.draw() * strength if strength > 0 else latents.w
-        drawn = network.synthesis(w.expand(-1, network.num_ws, -1), noise=latents.noise)
+        drawn = network.synthesis(w.expand(-1, network.num_ws, -1), noise=latents.noise, dtype=target.dtype)
         losses = target.terms(drawn, settings.weights)
         if strength == 0 and settings.keep_best:
             best.consider(losses.detach(), latents)
@@ -177,7 +177,7 @@ def _finish(
 ) -> tuple[Latents, Tensor]:
     """The last step's latents have not been judged yet; do so, and return the winner."""
     last = Latents(latents.w.detach(), [level.detach() for level in latents.noise])
-    drawn = network.synthesis(last.ws(network.num_ws), noise=last.noise)
+    drawn = network.synthesis(last.ws(network.num_ws), noise=last.noise, dtype=target.dtype)
     losses = target.terms(drawn, settings.weights)
     if not settings.keep_best:
         return last, losses

@@ -47,11 +47,16 @@ class PerceptualDistance(nn.Module):
             nn.Parameter(head.model[-1].weight.detach().clamp(min=0).sqrt(), requires_grad=False) for head in model.lins
         )
 
-    def features(self, image: Tensor) -> list[Tensor]:
-        """image [N, 3, R, R] in [-1, 1] to the trunk's normalised, weighted features, one [N, C, h, w] a tap."""
+    def features(self, image: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+        """image [N, 3, R, R] in [-1, 1] to the trunk's normalised, weighted features, one [N, C, h, w] a tap.
+
+        ``dtype`` is what the trunk computes in; its features come out in float32 whatever that is.
+        """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, R, R].")
-        taps = self.net(self.scaling(fit_size(image)))
+        scaled = self.scaling(fit_size(image))
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            taps = self.net(scaled)
         return [unit_length(tap) * root for tap, root in zip(taps, self.roots, strict=True)]
 
     def between(self, ours: list[Tensor], theirs: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from core.command import RelatentCommand
 from core.errors import PhotoError, UsageError
+from core.precision import PRECISIONS, check_precision
 from inversion.batch import Outcome, ProjectOptions, project_photos
 from inversion.inverter import Which, open_network
 from inversion.jobs import expand
@@ -84,6 +85,13 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
     show_default=True,
     help="Whose features the loss compares.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of the features; latents and losses are float32.",
+)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--save-video/--no-save-video", default=False, show_default=True, help="Also write proj.mp4.")
 @click.option(
@@ -129,6 +137,7 @@ def main(
         batch_size = 4 if generator.resolution <= 256 else 1
     options = ProjectOptions(face=parse_face(face), batch_size=batch_size, **choices)  # type: ignore[arg-type]
     if dry_run:
+        check_precision(options.precision, generator.w_avg.device)
         encoder_for(generator, options.plan(), options.encoder)  # a run would complain of it, too
         click.echo(
             json.dumps(

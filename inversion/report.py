@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from core.files import atomic_folder
 from core.images import encode_png
 from core.video import write_video
 from inversion.latents import Inversion
 from inversion.measures import Quality
-from stylegan.generator import Generator
+from inversion.standing import Standing
 
 REPORT_FILE = "report.json"
 STAGES = ("load", "align", "encode", "optimise", "tune", "measure", "write")
@@ -30,6 +31,7 @@ class Result:
 
     Attributes:
         inversion: the latent.
+        drawn: what it draws, float32 [1, 3, R, R].
         target: the aligned face, uint8 [R, R, 3].
         quality: how close the drawn face is.
         seconds: of each stage of STAGES that was used.
@@ -37,10 +39,12 @@ class Result:
         settings: the final settings.
         photo: what the face was found in: name, sha256, face number, number of faces.
         note: what a person should know about the photo; empty if nothing.
+        standing: its place among the validation faces; None where they were not measured in the same way.
         video: frames uint8 [H, W, 3] for ``proj.mp4``, or None.
     """
 
     inversion: Inversion
+    drawn: Tensor
     target: np.ndarray
     quality: Quality
     seconds: dict[str, float]
@@ -48,6 +52,7 @@ class Result:
     settings: dict[str, object]
     photo: dict[str, object]
     note: str = ""
+    standing: Standing | None = None
     video: list[np.ndarray] | None = None
 
     def report(self) -> dict[str, object]:
@@ -63,11 +68,20 @@ class Result:
             "seconds": {"total": round(sum(seconds.values()), 3), **seconds},
             "losses": self.inversion.losses,
             **self.quality.as_dict(),
+            "standing": None if self.standing is None else round(self.standing.share, 4),
+            "standing_faces": None if self.standing is None else self.standing.faces,
             "versions": versions(),
         }
 
+    def line(self) -> str:
+        """The measures for a person."""
+        quality = self.quality
+        identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
+        parts = [f"PSNR {quality.psnr:.1f} dB", f"LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}"]
+        return ", ".join([*parts, f"identity {identity}", *([] if self.standing is None else [str(self.standing)])])
 
-def write_result(result: Result, folder: Path, network: Generator) -> None:
+
+def write_result(result: Result, folder: Path) -> None:
     """Write target.png, proj.png, projected_w.npz, inversion.safetensors, report.json, and a video if there is one.
 
     Raises:
@@ -76,7 +90,7 @@ def write_result(result: Result, folder: Path, network: Generator) -> None:
     started = time.perf_counter()
     with atomic_folder(folder) as scratch:
         (scratch / "target.png").write_bytes(encode_png(result.target))
-        (scratch / "proj.png").write_bytes(result.inversion.image(network).encoded())
+        (scratch / "proj.png").write_bytes(result.inversion.marked(result.drawn).encoded())
         (scratch / "projected_w.npz").write_bytes(_npz(result.inversion.ws.numpy()))
         result.inversion.save(scratch / "inversion.safetensors")
         if result.video:

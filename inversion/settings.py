@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from core.errors import UnknownNameError, UsageError
+from core.precision import check_precision
 from inversion.latents import SPACES
 from inversion.loss import LossWeights
 
@@ -98,11 +99,13 @@ class Plan:
         encoder_rounds: how often the encoder looks at the photo and what it has drawn so far; 0 for never.
         optimiser: None for no optimisation.
         tuning: None for no tuning of the generator.
+        precision: of the features of optimisation and tuning, one of core.precision.PRECISIONS.
     """
 
     encoder_rounds: int = 0
     optimiser: OptimiserSettings | None = None
     tuning: TuningSettings | None = None
+    precision: str = "float32"
 
     @property
     def space(self) -> str:
@@ -120,24 +123,31 @@ PRESETS: dict[str, Plan] = {
 PRESET_NAMES = tuple(PRESETS)
 
 
-def plan_for(preset: str, *, space: str | None = None, num_steps: int | None = None) -> Plan:
+def plan_for(
+    preset: str, *, space: str | None = None, num_steps: int | None = None, precision: str = "float32"
+) -> Plan:
     """What a preset does, with what the user chose in place of its own.
 
     Args:
         preset: a name of PRESET_NAMES.
         space: None for the preset's own.
         num_steps: of the optimiser; None for the preset's own.
+        precision: of the features, one of core.precision.PRECISIONS.
 
     Raises:
-        UnknownNameError: no such preset.
+        UnknownNameError: no such preset or precision.
         UsageError: a choice that cannot be meant, or steps for a preset that takes none.
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    plan = PRESETS[preset]
+    check_precision(precision)
+    plan = dataclasses.replace(PRESETS[preset], precision=precision)
     chosen = {name: value for name, value in {"space": space, "num_steps": num_steps}.items() if value is not None}
-    if not chosen:
-        return plan
     if plan.optimiser is None:
-        raise UsageError(f"preset {preset} does not optimise, so it has no {' and no '.join(chosen)}. Use balanced.")
+        unused = [*chosen, *(["precision"] if precision != "float32" else [])]
+        if unused:
+            raise UsageError(
+                f"preset {preset} does not optimise, so it has no {' and no '.join(unused)}. Use balanced."
+            )
+        return plan
     return dataclasses.replace(plan, optimiser=dataclasses.replace(plan.optimiser, **chosen))  # type: ignore[arg-type]

@@ -96,11 +96,11 @@ class _Tuning:
             adam.step()
         tuned = to_half(self.factors)
         with torch.no_grad():
-            drawn = draw(self.network, self.pivot.ws, self.pivot.noise, tuned)
+            drawn = draw(self.network, self.pivot.ws, self.pivot.noise, tuned, dtype=self.target.dtype)
             return tuned, self.target.terms(drawn, settings.weights)
 
     def _draw(self, ws: Tensor) -> Tensor:
-        return draw(self.network, ws, self.pivot.noise, self.factors)
+        return draw(self.network, ws, self.pivot.noise, self.factors, dtype=self.target.dtype)
 
     def _drift(self) -> Tensor:
         """How far the tuned network draws other latents from what the plain one draws (Roich et al. 2021, eq. 4).
@@ -111,7 +111,9 @@ class _Tuning:
         with torch.no_grad():
             way = self.network.sample_w(1, seed)[:, None] - self.pivot.ws
             near = self.pivot.ws + self.radius * way / way.norm(dim=2, keepdim=True).clamp(min=1e-8)
-            before = Target(self.network.synthesis(near, noise=self.pivot.noise), self.target.perceptual)
+            dtype = self.target.dtype
+            drawn = self.network.synthesis(near, noise=self.pivot.noise, dtype=dtype)
+            before = Target(drawn, self.target.perceptual, dtype=dtype)
         return before.terms(self._draw(near), self.settings.weights).sum()
 
     def _fresh_factors(self) -> Tuned:

@@ -7,6 +7,7 @@ saved random state and goes on exactly as the unbroken run would have.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import sys
 import time
@@ -205,9 +206,7 @@ class Trainer:
         first = self.step * batch
         indices = []
         for epoch in range(first // count, (first + batch - 1) // count + 1):
-            order = torch.randperm(
-                count, generator=torch.Generator().manual_seed(_mix(self.settings.seed, epoch, "epoch"))
-            )
+            order = _epoch_order(count, self.settings.seed, epoch)
             indices.append(order[max(first - epoch * count, 0) : first + batch - epoch * count])
         chosen = torch.cat(indices).to(self.device)
         images = from_uint8(self.images[chosen])
@@ -260,6 +259,12 @@ def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator
     with torch.random.fork_rng(gpus):
         torch.manual_seed(_mix(seed, step, "step"))
         yield
+
+
+@functools.lru_cache(maxsize=2)  # a step reads from one epoch, or from the end of one and the start of the next
+def _epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order in which an epoch shows its pictures, int64 [count]."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
 
 
 def _mix(seed: int, number: int, purpose: str) -> int:

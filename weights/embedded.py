@@ -10,6 +10,7 @@ FOLDER = Path(__file__).parent
 DEFAULT_NETWORK = "faces-64"
 GENERATOR_FILE = "generator.safetensors"
 ENCODER_FILE = "encoder.safetensors"
+STANDING_FILE = "standing.json"
 TRUNK = "faces-trunk"
 
 
@@ -33,6 +34,12 @@ def network_path(name: str) -> Path:
 def encoder_path(name: str) -> Path | None:
     """The file of the encoder that ships beside an embedded generator; None if there is none."""
     path = FOLDER / name / ENCODER_FILE
+    return path if name in network_names() and path.is_file() else None
+
+
+def standing_path(name: str) -> Path | None:
+    """The file that says how faces fared with an embedded generator; None if there is none."""
+    path = FOLDER / name / STANDING_FILE
     return path if name in network_names() and path.is_file() else None
 
 

@@ -56,3 +56,20 @@ def test_the_door_passes_progress_through(tiny_file, few_steps):
     assert steps == [1, 2, 3, 4]
     with pytest.raises(Cancelled):
         invert(demo_photo(), network=network, progress=lambda step: False)
+
+
+def test_precision_is_a_switch(tiny_file, few_steps):
+    network = load(tiny_file)
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    plain, named, coarse = (
+        invert_images(images, network, preset="best", **options)[0]
+        for options in ({}, {"precision": "float32"}, {"precision": "bfloat16"})
+    )
+    assert torch.equal(plain.ws, named.ws)
+    assert not torch.equal(plain.ws, coarse.ws)
+    assert coarse.ws.dtype == torch.float32
+    torch.testing.assert_close(coarse.ws, plain.ws, rtol=0, atol=0.5)
+    with pytest.raises(UsageError, match="Ampere"):
+        invert_images(images, network, precision="tf32", device="cpu")
+    with pytest.raises(UsageError, match="unknown precision"):
+        invert_images(images, network, precision="half")

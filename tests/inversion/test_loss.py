@@ -88,3 +88,16 @@ def test_delta_regularisation_by_hand():
     ws = torch.tensor([[[0.0, 0.0], [2.0, 4.0]]])
     torch.testing.assert_close(delta_regularisation(ws), torch.tensor([(1 + 4 + 1 + 4) / 4]))
     assert delta_regularisation(torch.ones(1, 3, 2)).item() == 0
+
+
+def test_bfloat16_is_close_and_knows_equality(perceptual):
+    photo, drawn = pictures(2, seed=3), pictures(2, seed=4)
+    exact = Target(photo, perceptual)
+    target = Target(photo, perceptual, dtype=torch.bfloat16)
+    assert not torch.equal(target.features[0], exact.features[0])
+    assert {tap.dtype for tap in target.features} == {torch.float32}
+    distance = target.perceptual_distance(drawn)
+    assert distance.dtype == torch.float32
+    torch.testing.assert_close(distance, exact.perceptual_distance(drawn), rtol=0.03, atol=0)
+    assert target.perceptual_distance(photo).abs().max() == 0
+    assert next(target.each()).dtype == torch.bfloat16

@@ -138,3 +138,15 @@ def test_a_broken_network_is_named_as_such(tiny_generator, photos):
         tiny_generator.synthesis.blocks["8"].torgb.bias.fill_(float("nan"))
     with pytest.raises(CheckpointError, match="not finite"):
         optimise(tiny_generator, target(photos), dataclasses.replace(SHORT, num_steps=2), seed=0)
+
+
+def test_bfloat16_is_for_features_alone(tiny_generator, photos):
+    seen = []
+    coarse = Target(photos, load_perceptual(), dtype=torch.bfloat16)
+    latents, losses = optimise(tiny_generator, coarse, SHORT, seed=0, progress=lambda s: seen.append(s))
+    exact, _ = optimise(tiny_generator, target(photos), SHORT, seed=0)
+    assert not torch.equal(latents.w, exact.w)
+    torch.testing.assert_close(latents.w, exact.w, rtol=0, atol=0.5)
+    kinds = {latents.w.dtype, losses.dtype, seen[0].losses.dtype, seen[0].images.dtype}
+    assert kinds | {level.dtype for level in latents.noise} == {torch.float32}
+    assert losses.max() < seen[0].losses.max()

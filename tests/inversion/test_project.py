@@ -318,7 +318,7 @@ def test_help_names_every_promised_option():
     text = CliRunner().invoke(main, ["--help"]).output
     for flag in (
         "--demo", "--network", "--outdir", "--space", "--preset", "--num-steps", "--batch-size", "--seed", "--lpips",
-        "--device", "--save-video", "--no-align", "--face", "--overwrite", "--dry-run", "--target",
+        "--device", "--precision", "--save-video", "--no-align", "--face", "--overwrite", "--dry-run", "--target",
     ):  # fmt: skip
         assert flag in text
 
@@ -349,3 +349,22 @@ def test_an_interrupt_leaves_nothing_behind(project, tmp_path, astronaut, monkey
     result = project(astronaut)
     assert result.exit_code == 130
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_precision_is_recorded_and_checked_first(project, tmp_path, astronaut):
+    assert project(astronaut, "--precision", "bfloat16").exit_code == 0
+    report = json.loads((tmp_path / "out" / "me" / "report.json").read_text())
+    assert report["settings"]["precision"] == "bfloat16"
+    assert "another settings" in project(astronaut).stderr
+    for more in ([], ["--dry-run"]):
+        result = project(astronaut, "--precision", "tf32", "--device", "cpu", *more)
+        assert result.exit_code == 2
+        one_line_error(result, "tf32", "Ampere")
+
+
+def test_a_face_is_drawn_once_for_measuring_and_writing(project, tmp_path, astronaut, monkeypatch):
+    drawn = []
+    original = Inversion.tensor
+    monkeypatch.setattr(Inversion, "tensor", lambda self, network=None: drawn.append(1) or original(self, network))
+    assert project(astronaut).exit_code == 0
+    assert drawn == [1]

@@ -61,7 +61,7 @@ class TestPlans:
         assert (paper.encoder_rounds, paper.optimiser.space, paper.optimiser.num_steps) == (0, "w", 1000)
 
     def test_choices_replace_the_presets_own(self):
-        assert plan_for("balanced") is PRESETS["balanced"]
+        assert plan_for("balanced") == PRESETS["balanced"]
         plan = plan_for("best", space="w", num_steps=7)
         assert (plan.optimiser.space, plan.optimiser.num_steps, plan.space) == ("w", 7, "w")
         assert plan.tuning == PRESETS["best"].tuning

@@ -243,3 +243,14 @@ def test_learns_the_colour_of_its_data(tiny_settings, method):
     assert before > 0.5
     trainer.run_tick(8 * 80)
     assert distance() < 0.5 * before
+
+
+def test_an_epochs_order_is_made_once(tiny_trainer, monkeypatch):
+    trainer, made = tiny_trainer(seed=91), []
+    original = torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *args, **kwargs: made.append(1) or original(*args, **kwargs))
+    count = len(trainer.images)
+    for step in range(2 * count // trainer.settings.batch):
+        trainer.step = step
+        trainer._real_batch()
+    assert len(made) == 2

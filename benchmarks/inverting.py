@@ -1,0 +1,123 @@
+"""Faces inverted by a plan, drawn and measured: what the benchmarks of quality have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from core.images import from_uint8, read_photo, to_pixels, to_tensor
+from core.precision import computing_in
+from inversion.encoding import Encoder
+from inversion.inverter import crop_faces
+from inversion.loss import Target
+from inversion.low_rank import Tuned, draw
+from inversion.measures import measure
+from inversion.optimiser import split
+from inversion.perceptual import PerceptualDistance
+from inversion.project import demo_photo
+from inversion.settings import Plan
+from inversion.stages import carry_out
+from stylegan import Generator
+from stylegan.dataset import ImageDataset
+
+SEED = 303
+ASTRONAUT = "astronaut"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A plan with all it needs.
+
+    Attributes:
+        plan: the stages.
+        network: a frozen generator.
+        encoder: of the plan; None for none.
+        perceptual: the distance that is optimised and measured.
+    """
+
+    plan: Plan
+    network: Generator
+    encoder: Encoder | None
+    perceptual: PerceptualDistance
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One photo's: ws [1, L, w_dim], noise maps [1, 1, r, r], and the additions to the weights, all on the CPU.
+
+    ``seconds`` is the photo's share of its batch's.
+    """
+
+    ws: Tensor
+    noise: tuple[Tensor, ...]
+    tuned: Tuned | None
+    seconds: float
+
+
+def validation_faces(data: Path, folder: str, names: Sequence[str], resolution: int) -> Tensor:
+    """Aligned faces of a zip file's folder by name, float32 [N, 3, R, R]."""
+    dataset = ImageDataset(data, resolution, folder)
+    places = {name: index for index, name in enumerate(dataset.names)}
+    return torch.cat([to_tensor(dataset.picture(places[name])) for name in names])
+
+
+def astronaut(network: Generator) -> Tensor:
+    """The demo's face as the network needs it, float32 [1, 3, R, R]."""
+    return to_tensor(crop_faces(read_photo(demo_photo()), network, align=True)[0].image)
+
+
+def inverted(task: Task, images: Tensor, seed: int = SEED) -> list[Latent]:
+    """What the plan finds for a batch of photos [N, 3, R, R]."""
+    device = task.network.w_avg.device
+    with computing_in(task.plan.precision, device) as dtype:
+        target = Target(images.to(device), task.perceptual, dtype=dtype)
+        found = carry_out(task.plan, task.network, task.encoder, target, seed=seed)
+    seconds = sum(found.seconds.values()) / len(images)
+    tuned = found.tuned or [None] * len(images)
+    pairs = zip(split(found.latents, task.network.num_ws), tuned, strict=True)
+    return [Latent(ws, noise, own, seconds) for (ws, noise), own in pairs]
+
+
+@torch.no_grad()
+def drawn(network: Generator, latent: Latent) -> Tensor:
+    """Its picture, float32 [1, 3, R, R] on the CPU."""
+    device = network.w_avg.device
+    tuned = {name: (left.to(device), right.to(device)) for name, (left, right) in (latent.tuned or {}).items()}
+    return draw(network, latent.ws.to(device), [level.to(device) for level in latent.noise], tuned).cpu()
+
+
+def basic_measures(task: Task, latent: Latent, picture: Tensor, photo: Tensor) -> dict[str, float | None]:
+    """LPIPS, PSNR, MS-SSIM and identity distance of a drawn picture, and the seconds it took."""
+    quality = dataclasses.asdict(measure(picture, photo, task.perceptual, task.network.alignment))
+    quality.pop("lpips_trunk")
+    return {**quality, "seconds": round(latent.seconds, 3)}
+
+
+def measured(task: Task, images: Tensor, batch: int) -> list[dict[str, float | None]]:
+    """The basic measures of every photo [N, 3, R, R], ``batch`` of them inverted together."""
+    rows = []
+    with tqdm(total=len(images)) as bar:
+        for chunk in images.split(batch):
+            for latent, photo in zip(inverted(task, chunk), chunk.split(1), strict=True):
+                rows.append(basic_measures(task, latent, drawn(task.network, latent), photo))
+            bar.update(len(chunk))
+    return rows
+
+
+@torch.no_grad()
+def distance(perceptual: PerceptualDistance, picture: Tensor, photo: Tensor) -> float:
+    """LPIPS of two pictures [1, 3, R, R] as they would be written, in 8 bits."""
+    device = next(perceptual.parameters()).device
+    seen, wanted = (as_written(image).to(device) for image in (picture, photo))
+    return round(float(perceptual(seen, wanted)), 5)
+
+
+def as_written(images: Tensor) -> Tensor:
+    """Pictures [N, 3, R, R] rounded to 8 bits."""
+    return from_uint8(torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2))

@@ -1,0 +1,95 @@
+"""What the validation faces came to with each preset, for `inversion.project` to say where a photo stands among them.
+
+    python -m benchmarks.standing --faces fairface-128.zip --count 60
+
+The first COUNT faces of the zip's folder val/, none of which the network was trained on. The result goes beside the
+embedded network as standing.json; presets that are not asked for keep what the file says of them. A run that is cut
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from benchmarks.inverting import SEED, Task, distance, drawn, inverted, validation_faces
+from benchmarks.lines import Lines
+from core.files import write_bytes
+from inversion.inverter import open_network
+from inversion.perceptual import load_perceptual
+from inversion.settings import PRESET_NAMES, plan_for
+from inversion.stages import encoder_for
+from inversion.standing import FORMAT, encoder_digest, settings_of
+from stylegan import network_id
+from stylegan.dataset import ImageDataset
+from weights.embedded import DEFAULT_NETWORK, STANDING_FILE, network_path
+
+WORK = Path(__file__).parent / "results" / "standing.parts"
+
+
+@click.command()
+@click.option("--faces", required=True, type=click.Path(path_type=Path, exists=True), help="Zip file with val/.")
+@click.option("--count", default=None, type=click.IntRange(min=1), help="Only the first so many.  [default: all]")
+@click.option("--preset", "presets", multiple=True, type=click.Choice(PRESET_NAMES), default=("balanced",))
+@click.option("--network", default=DEFAULT_NETWORK, show_default=True, help="An embedded one.")
+@click.option("--batch", default=10, show_default=True, help="Photos optimised together.")
+@click.option("--work", default=WORK, type=click.Path(path_type=Path), help="Where rows are kept until all are there.")
+@click.option("--out", default=None, type=click.Path(path_type=Path), help="[default: beside the network]")
+def main(
+    faces: Path, count: int | None, presets: tuple[str, ...], network: str, batch: int, work: Path, out: Path | None
+) -> None:
+    """Measure the faces with each --preset and write standing.json."""
+    out = out or network_path(network).parent / STANDING_FILE
+    generator = open_network(network)
+    names = ImageDataset(faces, generator.resolution, "val").names[:count]
+    entries = {}
+    for preset in presets:
+        plan = plan_for(preset)
+        task = Task(plan, generator, encoder_for(generator, plan, None), load_perceptual())
+        about = {
+            "encoder": encoder_digest(generator.name, plan),
+            "settings": settings_of(plan),
+            "seed": SEED,
+            "lpips_trunk": task.perceptual.trunk,
+        }
+        rows = Lines(work / f"{preset}.jsonl", {"network": network_id(generator), "preset": preset, **about})
+        _measure(task, faces, names, rows, batch)
+        values = sorted(rows.rows[name]["lpips"] for name in names)
+        entries[preset] = {**about, "faces": len(values), "lpips": values}
+    write_bytes(out, as_json(merged(out, network_id(generator), entries)).encode())
+    click.echo(f"{out}: {', '.join(f'{preset} on {len(names)} faces' for preset in entries)}")
+
+
+def _measure(task: Task, faces: Path, names: Sequence[str], rows: Lines, batch: int) -> None:
+    waiting = [name for name in names if name not in rows.rows]
+    with tqdm(total=len(names), initial=len(names) - len(waiting), desc=rows.path.stem) as bar:
+        for first in range(0, len(waiting), batch):
+            chunk = waiting[first : first + batch]
+            photos = validation_faces(faces, "val", chunk, task.network.resolution)
+            for name, photo, latent in zip(chunk, photos.split(1), inverted(task, photos), strict=True):
+                rows.add(name, {"lpips": distance(task.perceptual, drawn(task.network, latent), photo)})
+            bar.update(len(chunk))
+
+
+def merged(path: Path, network: str, entries: dict[str, Any]) -> dict[str, Any]:
+    """The new entries, and those of other presets that the file has for the same network."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    kept = before["presets"] if before.get("network") == network else {}
+    return {"format": FORMAT, "network": network, "presets": dict(sorted({**kept, **entries}.items()))}
+
+
+def as_json(table: dict[str, Any]) -> str:
+    """Readable JSON with each row of numbers on one line."""
+    text = json.dumps(table, indent=2)
+    for entry in table["presets"].values():
+        text = text.replace(json.dumps(entry["lpips"], indent=2).replace("\n", "\n      "), json.dumps(entry["lpips"]))
+    return text + "\n"
+
+
+if __name__ == "__main__":
+    main()

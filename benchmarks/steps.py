@@ -1,0 +1,139 @@
+"""Steps of the projector to be timed: as published projectors write one, and as Relatent does, on the same network."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.published import synthesise
+from core.device import synchronize
+from core.precision import computing_in
+from inversion.inverter import open_network
+from inversion.loss import Target
+from inversion.optimiser import optimise
+from inversion.perceptual import PerceptualDistance, load_perceptual
+from inversion.settings import PAPER, OptimiserSettings
+from stylegan import Generator, GeneratorConfig
+from stylegan.synthesis import SynthesisNetwork
+from weights.embedded import DEFAULT_NETWORK
+
+EMBEDDED_SIZE = 64
+
+Form = Callable[[int], object]  # does so many steps
+
+
+def network_of(size: int, device: torch.device) -> Generator:
+    """The embedded network, or one of published width with random weights, of which time does not depend."""
+    if size == EMBEDDED_SIZE:
+        return open_network(DEFAULT_NETWORK, str(device))
+    torch.manual_seed(0)
+    base = {128: 8192, 256: 16384}.get(size, 32768)
+    config = GeneratorConfig(resolution=size, channel_base=base, channel_max=256 if size == 128 else 512)
+    network = Generator(config, name=f"random-{size}").to(device)
+    return network.eval().requires_grad_(False)
+
+
+def photos_of(size: int, count: int, device: torch.device) -> Tensor:
+    """Pictures of noise, [count, 3, size, size]; what they show does not change a step's time."""
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
+
+
+def ours(network: Generator, photos: Tensor, settings: OptimiserSettings = PAPER, precision: str = "float32") -> Form:
+    """Relatent's steps for some photos together: :func:`inversion.optimiser.optimise`."""
+    device = network.w_avg.device
+    with computing_in(precision, device) as dtype:
+        target = Target(photos, load_perceptual("embedded", device), dtype=dtype)
+
+    def form(steps: int) -> object:
+        with computing_in(precision, device):
+            return optimise(network, target, dataclasses.replace(settings, num_steps=steps), seed=0)
+
+    return form
+
+
+def published(network: Generator, photo: Tensor) -> Form:
+    """The published form's steps for one photo, [1, 3, R, R]."""
+    perceptual = load_perceptual("embedded", network.w_avg.device)
+    return lambda steps: published_steps(network, photo, perceptual, steps)
+
+
+def timed(
+    forms: dict[str, tuple[int, Form]],
+    steps: int,
+    rounds: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of one step for one photo, by name; forms take turns, and the first round is not counted.
+
+    Args:
+        forms: photos of a step, and the form.
+        steps: of a turn.
+        rounds: counted turns.
+        device: what is waited for.
+        clock: seconds since some moment.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for number in range(rounds + 1):
+        for name, (count, form) in forms.items():
+            synchronize(device)
+            started = clock()
+            form(steps)
+            synchronize(device)
+            if number:
+                seconds[name].append((clock() - started) / steps / count * 1000)
+    return {name: _spread(values) for name, values in seconds.items()}
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "milliseconds": round(statistics.median(values), 2),
+        "fastest": round(min(values), 2),
+        "slowest": round(max(values), 2),
+    }
+
+
+def published_steps(network: Generator, photo: Tensor, perceptual: PerceptualDistance, steps: int) -> float:
+    """The paper's projector (Karras et al. 2020, appendix D) in the published form; returns the last loss."""
+    synthesis = network.synthesis
+    assert isinstance(synthesis, SynthesisNetwork)
+    with torch.no_grad():
+        features = perceptual.features(photo)
+    spread = network.w_spread()
+    w = network.w_avg.detach().clone()[None, None].requires_grad_(True)
+    noise = [torch.randn_like(level).requires_grad_(True) for level in synthesis.noise_buffers]
+    adam = torch.optim.Adam([w, *noise], lr=PAPER.learning_rate, betas=(0.9, 0.999))
+    loss = float("nan")
+    for _ in range(steps):
+        jittered = w + torch.randn_like(w) * spread * PAPER.latent_noise
+        drawn = synthesise(synthesis, jittered.repeat(1, network.num_ws, 1), noise)
+        distance = perceptual.between(perceptual.features(drawn), features).sum()
+        total = distance + PAPER.weights.noise * noise_loss(noise)
+        adam.zero_grad(set_to_none=True)
+        total.backward()
+        adam.step()
+        loss = float(total.detach())
+        with torch.no_grad():
+            for level in noise:
+                level -= level.mean()
+                level *= level.square().mean().rsqrt()
+    return loss
+
+
+def noise_loss(noise: list[Tensor]) -> Tensor:
+    """Autocorrelation of every map at every size down to 8."""
+    total = torch.zeros([], device=noise[0].device)
+    for level in noise:
+        while True:
+            total = total + (level * torch.roll(level, 1, 3)).mean().square()
+            total = total + (level * torch.roll(level, 1, 2)).mean().square()
+            if level.shape[2] <= 8:
+                break
+            level = F.avg_pool2d(level, 2)
+    return total

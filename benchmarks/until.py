@@ -1,0 +1,100 @@
+"""How long `balanced` takes to reach the LPIPS that the paper's projector has after its last step."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.inverting import astronaut, validation_faces
+from core.device import synchronize
+from inversion.loss import Target
+from inversion.optimiser import Step, optimise
+from inversion.perceptual import load_perceptual
+from inversion.settings import Plan
+from inversion.stages import carry_out, encoder_for
+from stylegan import Generator
+from stylegan.dataset import ImageDataset
+
+FACES = 3  # beside the astronaut
+
+
+def photos(network: Generator, faces: Path | None) -> Tensor:
+    """The astronaut and, from a zip file, the first validation faces, [N, 3, R, R]."""
+    found = [astronaut(network)]
+    if faces is not None:
+        names = ImageDataset(faces, network.resolution, "val").names[:FACES]
+        found.append(validation_faces(faces, "val", names, network.resolution))
+    return torch.cat(found)
+
+
+def until(
+    network: Generator,
+    images: Tensor,
+    paper: Plan,
+    ours: Plan,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, object]:
+    """Seconds and steps until a plan reaches what the paper's comes to, photos together; medians over photos.
+
+    A step's time is its share of the whole run's. The encoder's look is counted, and its picture is step 0. None where
+    a photo never gets there.
+
+    Args:
+        network: a network that draws faces: how far a random one gets says nothing.
+        images: [N, 3, R, R].
+        paper: the plan of the yardstick.
+        ours: a plan with an optimisation and no tuning.
+        clock: seconds since some moment.
+    """
+    device = network.w_avg.device
+    perceptual = load_perceptual("embedded", device)
+    target = Target(images.to(device), perceptual)
+    assert paper.optimiser is not None
+    network.w_spread()
+    synchronize(device)
+    started = clock()
+    latents, _ = optimise(network, target, paper.optimiser, seed=0)
+    synchronize(device)
+    paper_seconds = (clock() - started) / len(images)
+    with torch.no_grad():
+        reached = target.perceptual_distance(network.synthesis(latents.ws(network.num_ws), noise=latents.noise))
+    drawn: list[Tensor] = []
+    encoder = encoder_for(network, ours, None)
+    started = clock()
+    found = carry_out(ours, network, encoder, target, seed=0, progress=lambda step: _keep(drawn, step))
+    whole = clock() - started
+    looked = found.seconds.get("encode", 0.0) / sum(found.seconds.values())  # share of the encoder's look
+    with torch.no_grad():
+        distances = torch.stack([target.perceptual_distance(images) for images in drawn])  # [steps, N]
+    steps = [_first(column <= limit) for column, limit in zip(distances.t(), reached, strict=True)]
+    shares = [None if step is None else looked + (1 - looked) * step / len(drawn) for step in steps]
+    seconds = [None if share is None else whole * share / len(images) for share in shares]
+    known = [value for value in seconds if value is not None]
+    return {
+        "photos": len(images),
+        "paper_steps": paper.optimiser.num_steps,
+        "paper_lpips": round(float(reached.median()), 4),
+        "paper_seconds": round(paper_seconds, 2),
+        "steps": steps,
+        "seconds": round(statistics.median(known), 2) if known else None,
+        "reached": f"{len(known)} of {len(images)}",
+        "times_as_fast": round(paper_seconds / statistics.median(known), 1) if known else None,
+        "settings": dataclasses.asdict(ours),
+    }
+
+
+def _keep(drawn: list[Tensor], step: Step) -> None:
+    if step.stage == "optimise":
+        drawn.append(step.images)
+
+
+def _first(flags: Tensor) -> int | None:
+    """Place of the first True, counted from 1."""
+    places = flags.nonzero()
+    return int(places[0]) + 1 if len(places) else None

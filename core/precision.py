@@ -1,0 +1,77 @@
+"""In what precision features are computed: a switch, and float32 unless somebody asks for less.
+
+Latents, losses and the optimiser are float32 whatever is chosen. TF32 is what CUDA devices from NVIDIA's Ampere on
+offer in place of float32 arithmetic (10 bits of mantissa); bfloat16 halves the memory as well (7 bits), and is slower
+than float32 on a processor without arithmetic for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from core.errors import UnknownNameError, UsageError
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+AMPERE = (8, 0)  # the first compute capability with TF32 and bfloat16
+
+
+def check_precision(name: str, device: torch.device | None = None) -> None:
+    """Whether ``name`` is a precision and, if a device is given, one that it has.
+
+    Raises:
+        UnknownNameError: no such precision.
+        UsageError: the device cannot compute in it.
+    """
+    if name not in PRECISIONS:
+        raise UnknownNameError("precision", name, PRECISIONS)
+    if device is None or name == "float32":
+        return
+    ampere = device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
+    if name == "tf32" and not ampere:
+        raise UsageError(f"precision tf32 needs an NVIDIA device of Ampere or later, not {device}. Use float32.")
+    if name == "bfloat16" and not (ampere or device.type == "cpu"):
+        raise UsageError(f"precision bfloat16 is not available on {device}. Use float32.")
+
+
+@contextmanager
+def computing_in(name: str, device: torch.device) -> Iterator[torch.dtype]:
+    """While the block runs, float32 arithmetic on ``device`` is TF32 or, with every other name, exact.
+
+    Yields:
+        The dtype that features should have.
+
+    Raises:
+        UnknownNameError: no such precision.
+        UsageError: the device cannot compute in it.
+    """
+    check_precision(name, device)
+    dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
+    if device.type != "cuda":
+        yield dtype
+        return
+    before = _tf32()
+    _set_tf32(("tf32", "tf32") if name == "tf32" else ("ieee", "ieee"))
+    try:
+        yield dtype
+    finally:
+        _set_tf32(before)
+
+
+def _tf32() -> tuple[Any, Any]:
+    """What matrix products and convolutions are set to; PyTorch 2.9 replaced the switches, and minds a mixture."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(cudnn, "conv"):
+        return matmul.fp32_precision, cudnn.conv.fp32_precision
+    return matmul.allow_tf32, cudnn.allow_tf32
+
+
+def _set_tf32(values: tuple[Any, Any]) -> None:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(cudnn, "conv"):
+        matmul.fp32_precision, cudnn.conv.fp32_precision = values
+    else:
+        matmul.allow_tf32, cudnn.allow_tf32 = (value in (True, "tf32") for value in values)

@@ -1,0 +1,52 @@
+"""Precision is a switch that is set for a while, checked first and put back."""
+
+import pytest
+import torch
+
+from core import precision
+from core.errors import UnknownNameError, UsageError
+from core.precision import check_precision, computing_in
+
+CPU = torch.device("cpu")
+
+
+def test_names():
+    for name in precision.PRECISIONS:
+        check_precision(name)
+    with pytest.raises(UnknownNameError, match="did you mean bfloat16"):
+        check_precision("bfloat")
+
+
+def test_what_a_processor_has():
+    check_precision("bfloat16", CPU)
+    with pytest.raises(UsageError, match="needs an NVIDIA device of Ampere or later, not cpu"):
+        check_precision("tf32", CPU)
+    with pytest.raises(UsageError, match="not available on mps"):
+        check_precision("bfloat16", torch.device("mps"))
+
+
+@pytest.mark.parametrize(("capability", "sound"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_what_a_gpu_has(monkeypatch, capability, sound):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    for name in ("tf32", "bfloat16"):
+        if sound:
+            check_precision(name, torch.device("cuda", 0))
+        else:
+            with pytest.raises(UsageError):
+                check_precision(name, torch.device("cuda", 0))
+
+
+def test_the_features_dtype():
+    for name, dtype in {"float32": torch.float32, "bfloat16": torch.bfloat16}.items():
+        with computing_in(name, CPU) as found:
+            assert found == dtype
+
+
+@pytest.mark.parametrize(("name", "expected"), [("float32", "ieee"), ("tf32", "tf32"), ("bfloat16", "ieee")])
+def test_a_gpus_switches_are_set_and_put_back(monkeypatch, name, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    before = precision._tf32()
+    with computing_in(name, torch.device("cuda", 0)):
+        inside = precision._tf32()
+    assert precision._tf32() == before
+    assert inside in ((expected, expected), (expected == "tf32",) * 2)
