@@ -25,7 +25,7 @@ from stylegan import network_id
 STIFFNESS = 0.1  # how much the squared length of a sum counts beside the squares of what else it moves
 STRENGTH = 1.5  # at which sums are measured: effects of small steps add up, those of large ones bend
 STEP_PROBES = 32  # faces that single steps are measured on; sums are measured on all of them
-ROUNDS = 1  # of measuring and correcting
+CORRECTION = 1.0  # the same when sums are corrected: little, as long sums leave the faces that the network can draw
 CHECK_SEED = 104729  # added to the samples' seed: what is told of a direction comes from faces it was not made on
 
 
@@ -55,13 +55,13 @@ def disentangled(
     """
     deviations = np.array([learner.samples.deviation(name) for name in names])
     steps = _steps(learner, names)
-    planned = 2 * (STEP_PROBES * len(steps) + SCALE_PROBES * ROUNDS * len(names))
+    planned = 2 * (STEP_PROBES * len(steps) + SCALE_PROBES * len(names))
     effects = Effects(learner.network, learner.samples, learner.scores, progress, planned=planned)
     allowed = [{names.index(other) for other in (free or {}).get(name, ()) if other in names} for name in names]
-    sums = _purest(steps, _measured(effects, steps, names, STEP_PROBES) / deviations, allowed, start=None)
-    for _ in range(ROUNDS):
-        moved = _measured(effects, STRENGTH * sums, names, SCALE_PROBES) / deviations / STRENGTH
-        sums = _purest(sums, moved, allowed, start=np.eye(len(names)))
+    moved = _measured(effects, steps, names, STEP_PROBES) / deviations
+    sums = _purest(steps, moved, allowed, STIFFNESS)
+    moved = _measured(effects, STRENGTH * sums, names, SCALE_PROBES) / deviations / STRENGTH
+    sums = _purest(sums, moved, allowed, CORRECTION, start=np.eye(len(names)))
     return [
         _direction(learner, name, step, names, up=(ups or {}).get(name, ""))
         for name, step in zip(names, sums, strict=True)
@@ -98,10 +98,16 @@ def _measured(effects: Effects, steps: np.ndarray, names: Sequence[str], faces: 
     return np.nan_to_num(np.array([[one[name] for name in names] for one in moved]))
 
 
-def _purest(steps: np.ndarray, moved: np.ndarray, allowed: Sequence[set[int]], start: np.ndarray | None) -> np.ndarray:
+def _purest(
+    steps: np.ndarray,
+    moved: np.ndarray,
+    allowed: Sequence[set[int]],
+    stiffness: float,
+    start: np.ndarray | None = None,
+) -> np.ndarray:
     """For each score, the sum of steps that moves it by 1 and the others least; [names, L, w_dim].
 
-    With effects E [S, names], the coefficients c minimise |c E|^2 over the other scores + STIFFNESS |c - start|^2,
+    With effects E [S, names], the coefficients c minimise |c E|^2 over the other scores + stiffness |c - start|^2,
     while c E is 1 at the score itself.
 
     Raises:
@@ -110,8 +116,8 @@ def _purest(steps: np.ndarray, moved: np.ndarray, allowed: Sequence[set[int]], s
     sums = []
     for own in range(moved.shape[1]):
         others = [other for other in range(moved.shape[1]) if other != own and other not in allowed[own]]
-        metric = moved[:, others] @ moved[:, others].T + STIFFNESS * np.eye(len(moved))
-        begin = np.zeros(len(moved)) if start is None else np.linalg.solve(metric, STIFFNESS * start[own])
+        metric = moved[:, others] @ moved[:, others].T + stiffness * np.eye(len(moved))
+        begin = np.zeros(len(moved)) if start is None else np.linalg.solve(metric, stiffness * start[own])
         towards = np.linalg.solve(metric, moved[:, own])
         reach = float(moved[:, own] @ towards)
         if reach <= 1e-6:
