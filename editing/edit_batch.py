@@ -54,7 +54,7 @@ class EditOptions:
         photos: photos, or folders of photos, to look at for the ones that were inverted.
         folders: folders of further directions.
         metadata: write the mark of core.provenance, and keep what the photo says of itself.
-        network: name or file, where the ones the inversions remember have moved.
+        network: name, file or generator, where the ones the inversions remember have moved or are at hand.
         device: None for the best there is.
     """
 
@@ -66,7 +66,7 @@ class EditOptions:
     photos: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
     metadata: bool = True
-    network: str | None = None
+    network: str | Generator | None = None
     device: str | None = None
 
 
