@@ -1,4 +1,4 @@
-"""Many photos, one after another: inverted, edited and pasted back, a row each; one bad photo never stops the others."""
+"""Many photos, one after another: inverted, edited, pasted back, a row each; one bad photo never stops the others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 from core.errors import Cancelled, PhotoError, RelatentError
 from core.files import write_bytes
 from core.images import read_photo
-from editing.edit_batch import EditOptions, edit_all
 from editing.direction import find_direction
+from editing.edit_batch import EditOptions, edit_all
 from editing.pasting import Blend
 from editing.results import find_saved
 from inversion.batch import Outcome, ProjectOptions, project_photos
