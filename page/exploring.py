@@ -14,8 +14,8 @@ from editing.drawing import draw_many
 from editing.edits import moved
 from editing.ganspace import ganspace_directions
 from editing.layers import layer_numbers
-from editing.sefa import sefa_directions
 from editing.seeds import seed_inversion
+from editing.sefa import sefa_directions
 from inversion import Inversion
 from stylegan import Generator
 

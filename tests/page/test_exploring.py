@@ -5,8 +5,8 @@ import torch
 from core.errors import UnknownNameError, UsageError
 from core.images import to_pixels
 from editing.ganspace import ganspace_directions
-from editing.sefa import sefa_directions
 from editing.seeds import seed_inversion
+from editing.sefa import sefa_directions
 from page import exploring
 from page.exploring import Components, draw_seeds, explored
 

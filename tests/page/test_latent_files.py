@@ -91,7 +91,7 @@ def test_objects_are_not_unpickled(packed, network):
 def test_numbers_that_are_none_are_refused(packed, network):
     with pytest.raises(CheckpointError, match="not finite"):
         open_latent(packed(w=np.full((1, 8, 24), np.nan)), network)
-    with pytest.raises(CheckpointError, match="not finite|too large"):
+    with pytest.raises(CheckpointError, match="draws nothing of the latent"):
         open_latent(packed(w=np.full((1, 8, 24), 3e38)), network)
 
 
