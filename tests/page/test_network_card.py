@@ -17,7 +17,10 @@ def test_the_page_says_what_the_document_says():
 
 
 def test_nothing_points_to_files_beside_the_text():
-    text = "# A\n\nsee [b](b.md), [c](https://c.example) ([d](d.md)).\n\n## S\n\n96 samples:\n\n![x](x.png)\n\n## T\n\n    code\n"
+    text = (
+        "# A\n\nsee [b](b.md), [c](https://c.example) ([d](d.md)).\n\n"
+        "## S\n\n96 samples:\n\n![x](x.png)\n\n## T\n\n    code\n"
+    )
     assert without_files(text) == "# A\n\nsee b, [c](https://c.example).\n\n## T\n\n    code\n"
 
 
