@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from core.errors import Cancelled, PhotoError, RelatentError
 from core.files import write_bytes
-from core.images import read_photo
+from core.images import read_photo, square
 from editing.direction import find_direction
 from editing.edit_batch import EditOptions, edit_all
 from editing.pasting import Blend
@@ -26,6 +25,7 @@ from inversion.report import REPORT_FILE, read_report
 from inversion.stages import encoder_for
 from stylegan import Generator
 
+THUMBNAIL = 64  # px
 WAITING, WORKING, DONE, FAILED, CANCELLED = "waiting", "working", "done", "failed", "cancelled"
 
 
@@ -65,7 +65,8 @@ class Row:
         total: of how many.
         loss: the optimised distance to the photo, so far or at the end; None where nothing is known.
         psnr: decibels of the inverted face; None until it is measured.
-        picture: the aligned face beside what became of it, uint8 [R, 2 R, 3]; None until there is one.
+        picture: the aligned face beside what became of it, uint8 [S, 2 S, 3], S at most ``THUMBNAIL``; None until
+            there is one.
         reason: why it failed, in words; empty otherwise.
         folder: where its results lie; None if there are none.
     """
@@ -84,98 +85,81 @@ class Row:
 Watch = Callable[[tuple[Row, ...]], object]
 
 
-def run_batch(
-    photos: Sequence[Path | PhotoError],
-    outdir: Path,
-    network: Generator,
-    options: BatchOptions | None = None,
-    *,
-    watch: Watch = lambda _: None,
-    turn: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> tuple[Row, ...]:
-    """Work off photos and write each one's folder below ``outdir``, as the commands do.
+class Batch:
+    """Photos on their way through inversion, edits and pasting, with a row or more each.
+
+    One photo is worked off at a time, by :meth:`take`, so that others may use the network between two::
+
+        for index in range(len(batch.photos)):
+            batch.take(index)
 
     Args:
         photos: files; an error in a file's place becomes a row of its own.
-        outdir: made if needed.
+        outdir: where each face gets its folder, as the commands write it; made if needed.
         network: a generator, ready to be inverted.
         options: see :class:`BatchOptions`.
-        watch: sees all rows whenever one changes, at every step of an inversion; returning False cancels. What is
-            done by then stays done.
-        turn: held while one photo is worked on, so that others may use the network between two.
-
-    Returns:
-        The rows, in the order of the photos; a photo with several faces has several.
 
     Raises:
         UsageError: options that cannot be meant, for any photo.
     """
-    options = options or BatchOptions()
-    encoder_for(network, options.of_inversion().plan(), None)
-    for name in options.strengths:
-        find_direction(name, network, options.folders)
-    batch = _Batch(list(photos), outdir, network, options, watch)
-    try:
-        for index in range(len(photos)):
-            batch.show(index)
-            with turn():
-                batch.take(index)
-    except Cancelled:
-        batch.cancel()
-    return batch.rows()
-
-
-class _Batch:
-    """The rows of each photo, and what is done to it."""
 
     def __init__(
         self,
-        photos: list[Path | PhotoError],
+        photos: Sequence[Path | PhotoError],
         outdir: Path,
         network: Generator,
-        options: BatchOptions,
-        watch: Watch,
+        options: BatchOptions | None = None,
     ) -> None:
-        self.photos, self.outdir, self.network, self.options, self.watch = photos, outdir, network, options, watch
-        self.of_photo = [[_row(number, photo)] for number, photo in enumerate(photos, start=1)]
+        self.photos, self.outdir, self.network = list(photos), outdir, network
+        self.options = options or BatchOptions()
+        encoder_for(network, self.options.of_inversion().plan(), None)
+        for name in self.options.strengths:
+            find_direction(name, network, self.options.folders)
+        self.of_photo = [[_row(number, photo)] for number, photo in enumerate(self.photos, start=1)]
 
     def rows(self) -> tuple[Row, ...]:
+        """Every row, in the order of the photos; a photo with several faces has several."""
         return tuple(row for rows in self.of_photo for row in rows)
 
-    def show(self, index: int, *rows: Row) -> None:
-        """Take over new rows of a photo and show all; raises Cancelled if nobody wants more."""
-        self.of_photo[index] = list(rows) or self.of_photo[index]
-        if self.watch(self.rows()) is False:
-            raise Cancelled("the batch was cancelled; what was done before is kept.")
-
     def cancel(self) -> None:
-        """What has not come to its end will not."""
+        """What has not come to its end will not; what was done before stays."""
         for rows in self.of_photo:
             rows[:] = [dataclasses.replace(row, state=CANCELLED) if _open(row) else row for row in rows]
 
-    def take(self, index: int) -> None:
-        """One photo from its file to its folders."""
+    def take(self, index: int, watch: Watch = lambda _: None) -> None:
+        """One photo from its file to its folders; whatever is wrong with it becomes its row's reason.
+
+        Args:
+            index: the photo's.
+            watch: sees all rows at every step of the inversion; returning False cancels.
+
+        Raises:
+            Cancelled: ``watch`` returned False.
+        """
         photo, waiting = self.photos[index], self.of_photo[index][0]
         if isinstance(photo, PhotoError):
             return
         working = dataclasses.replace(waiting, state=WORKING)
-        self.show(index, working)
 
-        def on_step(_: Sequence[str], step: Step) -> object:
+        def show(row: Row) -> bool:
+            self.of_photo[index] = [row]
+            return watch(self.rows()) is not False
+
+        def on_step(_: Sequence[str], step: Step) -> bool:
             loss = float(step.losses[0])
-            self.show(index, dataclasses.replace(working, step=step.index, total=step.total, loss=loss))
-            return True
+            return show(dataclasses.replace(working, step=step.index, total=step.total, loss=loss))
 
-        options = self.options.of_inversion()
+        if not show(working):
+            raise Cancelled("the batch was cancelled; what was done before is kept.")
         try:
+            options = self.options.of_inversion()
             found = list(project_photos([photo], self.outdir, self.network, options, on_step=on_step))
             reasons = self._edit(photo, [one.folder for one in found if one.folder is not None])
-            rows = [self._result(photo, one, reasons) for one in found]
+            self.of_photo[index] = [self._result(photo, one, reasons) for one in found]
         except Cancelled:
             raise
         except RelatentError as error:  # of one photo, whatever it is: the others have their turn
-            rows = [dataclasses.replace(working, state=FAILED, reason=_said(error, photo))]
-        self.show(index, *rows)
+            self.of_photo[index] = [dataclasses.replace(working, state=FAILED, reason=_said(error, photo))]
 
     def _edit(self, photo: Path, folders: list[Path]) -> dict[Path, str]:
         """Edit the faces of one photo together; why some could not be, by folder."""
@@ -227,7 +211,9 @@ def _said(what: object, photo: Path) -> str:
 
 def _before_and_after(folder: Path, *, edited: bool) -> np.ndarray:
     files = ("target.png", "edited.png" if edited else "proj.png")
-    return np.concatenate([read_photo(folder / name).pixels for name in files], axis=1)
+    pictures = [read_photo(folder / name).pixels for name in files]
+    side = min(THUMBNAIL, len(pictures[0]))
+    return np.concatenate([square(picture, side) for picture in pictures], axis=1)
 
 
 def _without_places(report: dict[str, object], photo: Path) -> dict[str, Any]:

@@ -1,16 +1,15 @@
 import json
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from core.errors import PhotoError, UnknownNameError, UsageError
+from core.errors import Cancelled, PhotoError, UnknownNameError, UsageError
 from editing import Direction
 from inversion import Inversion
 from inversion.project import demo_photo
-from page.batch_run import BatchOptions, run_batch
+from page.batch_run import Batch, BatchOptions
 from stylegan import load, network_id, save_generator
 
 
@@ -33,10 +32,16 @@ def photos(tmp_path):
 
 @pytest.fixture
 def run(network, tmp_path):
-    def start(photos, watch=lambda rows: None, turn=None, **options):
-        more = {"turn": turn} if turn else {}
-        given = BatchOptions(num_steps=3, **options)
-        return run_batch(photos, tmp_path / "out", network, given, watch=watch, **more)
+    """Work off photos with three steps each; the rows."""
+
+    def start(photos, watch=lambda rows: None, **options):
+        batch = Batch(photos, tmp_path / "out", network, BatchOptions(num_steps=3, **options))
+        try:
+            for index in range(len(photos)):
+                batch.take(index, watch)
+        except Cancelled:
+            batch.cancel()
+        return batch.rows()
 
     return start
 
@@ -54,7 +59,7 @@ def test_one_bad_photo_stops_no_other(run, photos, tmp_path):
     target = np.asarray(Image.open(tmp_path / "out" / "me" / "target.png"))
     drawn = np.asarray(Image.open(tmp_path / "out" / "me" / "proj.png"))
     np.testing.assert_array_equal(rows[0].picture, np.concatenate([target, drawn], axis=1))
-    assert [row.state for row in seen[0]] == ["waiting"] * 3
+    assert [row.state for row in seen[0]] == ["working", "waiting", "waiting"]
     steps = [shown[0].step for shown in seen if shown[0].state == "working"]
     assert steps == [0, 1, 2, 3]
 
@@ -93,19 +98,6 @@ def test_what_was_done_before_a_cancel_stays(run, photos):
 def test_errors_in_a_photos_place_are_rows(run, photos):
     rows = run([PhotoError("a.png in x.zip is encrypted."), photos[0]])
     assert [(row.state, row.reason) for row in rows] == [("failed", "a.png in x.zip is encrypted."), ("done", "")]
-
-
-def test_every_photo_has_a_turn_of_its_own(run, photos):
-    turns = []
-
-    @contextmanager
-    def turn():
-        turns.append("taken")
-        yield
-        turns.append("given")
-
-    run(photos, turn=turn)
-    assert turns == ["taken", "given"] * 3
 
 
 def test_what_suits_no_photo_is_refused_at_once(run, photos):
