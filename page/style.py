@@ -1,0 +1,35 @@
+"""How the page looks: readable at 380 px and in the dark, with the machine's own fonts. No request leaves the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
+
+CSS = """
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.relatent-figures { display: flex; flex-wrap: wrap; gap: 12px; justify-content: center; }
+.relatent-figure { margin: 0; flex: 1 1 150px; max-width: 384px; text-align: center; }
+.relatent-figure.photo { flex-basis: 260px; max-width: 640px; }
+.relatent-figure img { width: 100%; height: auto; border-radius: 8px; display: block; }
+.relatent-figure figcaption { padding-top: 4px; font-size: 0.9em; color: var(--body-text-color-subdued); }
+.relatent-status { padding: 4px 2px; }
+.relatent-status progress { width: 100%; height: 10px; accent-color: var(--color-accent); }
+.relatent-status p { margin: 2px 0; }
+.relatent-lead { font-size: 1.05em; }
+#relatent-saved { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none; }
+:focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
+@media (max-width: 640px) {
+  .gradio-container { padding: 8px !important; }
+  .gradio-container .row { flex-wrap: wrap; }
+}
+@media (min-width: 900px) { .relatent-sticky { position: sticky; top: 12px; align-self: flex-start; } }
+"""
+
+
+def theme() -> Any:
+    """Gradio's own look with fonts that every machine has."""
+    import gradio as gr
+
+    return gr.themes.Default(primary_hue="teal", secondary_hue="teal", font=SANS, font_mono=MONO)
