@@ -13,7 +13,7 @@ import numpy as np
 
 from core.errors import Cancelled, PhotoError, RelatentError
 from core.files import write_bytes
-from core.images import read_photo, square
+from core.images import MAX_PIXELS, read_photo, square
 from editing.direction import find_direction
 from editing.edit_batch import EditOptions, edit_all
 from editing.pasting import Blend
@@ -40,6 +40,7 @@ class BatchOptions:
         strengths: edits, by direction; empty for none.
         blend: how an edited face goes back into its photo.
         folders: folders of directions beside those that come with the network.
+        max_pixels: of a photo; a larger one is not decoded.
     """
 
     preset: str = "balanced"
@@ -48,10 +49,17 @@ class BatchOptions:
     strengths: dict[str, float] = field(default_factory=dict)
     blend: Blend = "difference"
     folders: tuple[Path, ...] = ()
+    max_pixels: int = MAX_PIXELS
 
     def of_inversion(self) -> ProjectOptions:
         """The same as the projecting command takes it."""
-        return ProjectOptions(preset=self.preset, num_steps=self.num_steps, face=self.face, batch_size=1)
+        return ProjectOptions(
+            preset=self.preset,
+            num_steps=self.num_steps,
+            face=self.face,
+            batch_size=1,
+            max_pixels=self.max_pixels,
+        )
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def build(studio: Studio, visit: gr.State) -> None:
     """All widgets of the tab, wired."""
     limits = studio.settings.limits
     gr.Markdown(
-        f"Up to {limits.photos} photos, one by one or in a .zip. Each is inverted, edited if you want it to be, and put "
+        f"Up to {limits.photos} photos, one by one or in a .zip. Each is inverted, edited if you wish, and put "
         "back; a photo that fails stops no other. You get one .zip with everything."
     )
     with gr.Row():
@@ -179,7 +179,7 @@ async def _in_line(studio: Studio, visit: Visit, batch: Batch, index: int) -> As
     """The job of one photo, after a None for every second that the line is full; the first photo waits for nothing."""
 
     def task(report: Any) -> None:
-        def watch(rows: tuple[Row, ...]) -> object:
+        def watch(_: tuple[Row, ...]) -> object:
             row = batch.of_photo[index][0]
             loss = "" if row.loss is None else f", loss {row.loss:.3f}"
             return report(row.step, row.total, f"inverting{loss}")

@@ -18,28 +18,11 @@ from pathlib import Path, PurePosixPath
 from core.errors import PhotoError, UnreadablePhotoError, UsageError
 from core.files import atomic_file, write_bytes
 from core.images import SUFFIXES
+from page.limits import MEGABYTE, Limits
 
 CHUNK = 2**20
 DIRECTORY_BYTES = 1024  # of the archive's list for each member: 46, its name, and what some programs add
 LONGEST_NAME = 60  # characters of a member's name that are kept
-MEGABYTE = 2**20
-
-
-@dataclass(frozen=True)
-class ZipLimits:
-    """What a zip of photos may be.
-
-    Attributes:
-        members: files and folders in it.
-        expanded: bytes of all photos together, unpacked.
-        member: bytes of one photo, unpacked.
-        ratio: how many times larger the photos may be than the zip; photos hardly shrink, bombs do.
-    """
-
-    members: int = 500
-    expanded: int = 512 * MEGABYTE
-    member: int = 64 * MEGABYTE
-    ratio: int = 50
 
 
 @dataclass(frozen=True)
@@ -55,20 +38,19 @@ class Unpacked:
     passed_over: int
 
 
-def unpack_photos(archive: Path, folder: Path, limits: ZipLimits | None = None) -> Unpacked:
+def unpack_photos(archive: Path, folder: Path, limits: Limits) -> Unpacked:
     """Write the pictures of a zip below ``folder``, each in a folder of its own, under a harmless form of its name.
 
     Args:
         archive: the zip file; zips inside it are passed over, as are hidden files and all that is no picture.
         folder: must be empty, or not be there.
-        limits: see :class:`ZipLimits`.
+        limits: ``zip_members``, ``zip_bytes``, ``zip_ratio``, and ``upload_bytes`` of each photo.
 
     Raises:
         PhotoError: not a zip file, a damaged one, or one without pictures.
         UsageError: more members or bytes than the limits allow.
         OutputError: ``folder`` cannot be written.
     """
-    limits = limits or ZipLimits()
     with _opened(archive, limits) as opened:
         everything = opened.infolist()
         pictures = sorted(filter(_is_picture, everything), key=lambda info: info.filename)
@@ -82,7 +64,7 @@ def unpack_photos(archive: Path, folder: Path, limits: ZipLimits | None = None) 
                 photos.append(error)
                 continue
             total += len(data)
-            if total > limits.expanded:
+            if total > limits.zip_bytes:
                 raise UsageError(_too_much(archive.name, total, limits))
             path = folder / f"{number:04}" / safe_name(info.filename)
             write_bytes(path, data)
@@ -149,9 +131,9 @@ class _ListTooLong(Exception):  # noqa: N818 - never leaves this file
 
 
 @contextmanager
-def _opened(path: Path, limits: ZipLimits) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
     # 64 kB: a comment, and what zipfile reads at once
-    guarded = _Guarded(path, max(limits.members * DIRECTORY_BYTES, 2**17))
+    guarded = _Guarded(path, max(limits.zip_members * DIRECTORY_BYTES, 2**17))
     with guarded:
         try:
             opened = zipfile.ZipFile(guarded)
@@ -165,23 +147,23 @@ def _opened(path: Path, limits: ZipLimits) -> Iterator[zipfile.ZipFile]:
             yield opened
 
 
-def _check_claims(name: str, members: int, pictures: Iterable[zipfile.ZipInfo], size: int, limits: ZipLimits) -> None:
+def _check_claims(name: str, members: int, pictures: Iterable[zipfile.ZipInfo], size: int, limits: Limits) -> None:
     """Refuse an archive by what it says of itself."""
-    if members > limits.members:
+    if members > limits.zip_members:
         raise UsageError(_too_many(name, str(members), limits))
     claimed = [info.file_size for info in pictures]
     if not claimed:
         raise PhotoError(f"{name} holds no pictures; expected files such as .jpg or .png. Check what was packed.")
-    if sum(claimed) > limits.expanded:
+    if sum(claimed) > limits.zip_bytes:
         raise UsageError(_too_much(name, sum(claimed), limits))
-    if sum(claimed) > size * limits.ratio:
+    if sum(claimed) > size * limits.zip_ratio:
         raise UsageError(
-            f"{name} would grow to {sum(claimed) / size:.0f} times its size; at most {limits.ratio} times is "
+            f"{name} would grow to {sum(claimed) / size:.0f} times its size; at most {limits.zip_ratio} times is "
             "unpacked. Photos hardly shrink in a zip: check what it is, and upload them one by one."
         )
 
 
-def _read(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ZipLimits, archive: str) -> bytes:
+def _read(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits, archive: str) -> bytes:
     """The bytes of one member, never more than are allowed, whatever it says of itself.
 
     Raises:
@@ -192,18 +174,18 @@ def _read(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ZipLimits, arc
         raise PhotoError(f"{name} in {archive} is encrypted. Pack the photos again without a password.")
     data = b""
     try:
-        if info.file_size <= limits.member:
+        if info.file_size <= limits.upload_bytes:
             with opened.open(info) as member:
-                data = member.read(limits.member + 1)
+                data = member.read(limits.upload_bytes + 1)
     except _ListTooLong:
         raise UnreadablePhotoError(f"{name} in {archive} is damaged. Pack it again.") from None
     except Exception as error:  # zipfile raises BadZipFile, zlib.error, NotImplementedError, struct.error, ...
         reason = " ".join(str(error).replace(info.filename, name).split())[:80]
         raise UnreadablePhotoError(f"{name} in {archive} cannot be unpacked ({reason}). Pack it again.") from error
-    if max(info.file_size, len(data)) > limits.member:
+    if max(info.file_size, len(data)) > limits.upload_bytes:
         raise PhotoError(
             f"{name} in {archive} has {max(info.file_size, len(data)) / MEGABYTE:.0f} MB unpacked; at most "
-            f"{limits.member // MEGABYTE} MB a photo are read. Shrink it first."
+            f"{limits.upload_bytes // MEGABYTE} MB a photo are read. Shrink it first."
         )
     return data
 
@@ -214,16 +196,16 @@ def _is_picture(info: zipfile.ZipInfo) -> bool:
     return not info.is_dir() and not name.name.startswith(".") and name.suffix.lower() in SUFFIXES
 
 
-def _too_many(name: str, count: str, limits: ZipLimits) -> str:
+def _too_many(name: str, count: str, limits: Limits) -> str:
     return (
-        f"{name} holds {count} files; at most {limits.members} are read from one zip. "
+        f"{name} holds {count} files; at most {limits.zip_members} are read from one zip. "
         "Pack fewer photos, or split them into several zips."
     )
 
 
-def _too_much(name: str, total: int, limits: ZipLimits) -> str:
+def _too_much(name: str, total: int, limits: Limits) -> str:
     return (
-        f"{name} holds {total / MEGABYTE:.0f} MB of photos unpacked; at most {limits.expanded // MEGABYTE} MB are "
+        f"{name} holds {total / MEGABYTE:.0f} MB of photos unpacked; at most {limits.zip_bytes // MEGABYTE} MB are "
         "unpacked. Pack fewer or smaller photos."
     )
 

@@ -69,13 +69,14 @@ def build(studio: Studio, visit: gr.State) -> ExploreTab:
             first = gr.Number(0, label="First seed", precision=0, minimum=0, maximum=SEEDS - SHEET)
             many = gr.Button(f"Draw {SHEET} faces", elem_id="explore-many")
         sheet = gr.Gallery(
-            label="Choose a face to explore it", columns=6, height="auto", object_fit="contain", elem_id="explore-sheet",
-            allow_preview=False, buttons=[],
+            label="Choose a face to explore it", columns=6, height="auto", object_fit="contain", allow_preview=False,
+            buttons=[], elem_id="explore-sheet",
         )  # fmt: skip
 
-    face = [visit, seed, psi, layers, *sliders]
+    controls: list[Any] = [seed, psi, layers, *sliders]
+    face = [visit, *controls]
     show = _drawing(studio, components)
-    for control in (seed, psi, layers, *sliders):
+    for control in controls:
         control.input(show, face, [picture], trigger_mode="always_last", **QUIET)
     another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, [picture], **QUIET)
     reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, [picture], **QUIET)

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from page import api, edit_tab, photo_tab
+from page import about_tab, api, batch_tab, edit_tab, explore_tab, mix_api, mix_tab, photo_tab
 from page.studio import Studio
 
 TITLE = "Relatent"
@@ -28,9 +28,22 @@ def lay_out(studio: Studio) -> gr.Blocks:
                 photo = photo_tab.build(studio, visit)
             with gr.Tab("Edit", id="edit") as edit_view:
                 edit = edit_tab.build(studio, visit)
+            with gr.Tab("Mix", id="mix") as mix_view:
+                mix = mix_tab.build(studio, visit)
+            with gr.Tab("Batch", id="batch"):
+                batch_tab.build(studio, visit)
+            with gr.Tab("Explore", id="explore") as explore_view:
+                explore = explore_tab.build(studio, visit)
+            with gr.Tab("About", id="about"):
+                about_tab.build(studio)
         photo_tab.connect(photo, edit, tabs, visit)
         edit_view.select(edit.show, [visit], edit.outputs, api_visibility="private", show_progress="hidden")
+        mix_view.select(mix.show, mix.inputs, mix.outputs, api_visibility="private", show_progress="hidden")
+        explore_view.select(
+            explore.show, explore.inputs, explore.outputs, api_visibility="private", show_progress="hidden"
+        )
         api.add(studio, visit)
+        mix_api.add(studio)
 
         def arrive(own: Any, request: gr.Request) -> None:
             studio.visits.arrive(own, str(request.session_hash))

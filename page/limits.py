@@ -27,6 +27,7 @@ class Limits:
         kept: inversions remembered of one visit; the oldest goes first.
         zip_members: entries of an archive.
         zip_bytes: of an archive's contents together, once unpacked.
+        zip_ratio: how many times larger an archive's photos may be than it is itself; photos hardly shrink, bombs do.
     """
 
     upload_bytes: int = 40 * MEGABYTE
@@ -35,6 +36,7 @@ class Limits:
     kept: int = 12
     zip_members: int = 256
     zip_bytes: int = 400 * MEGABYTE
+    zip_ratio: int = 50
 
 
 def check_upload(path: Path, limits: Limits, name: str = "") -> Path:

@@ -18,7 +18,16 @@ CSS = """
 .relatent-status progress { width: 100%; height: 10px; accent-color: var(--color-accent); }
 .relatent-status p { margin: 2px 0; }
 .relatent-lead { font-size: 1.05em; }
-#relatent-saved { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none; }
+#relatent-saved, .relatent-saved {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none;
+}
+.relatent-table { overflow-x: auto; }
+.relatent-table table { border-collapse: collapse; width: 100%; }
+.relatent-table caption { text-align: left; padding: 4px 2px; }
+.relatent-table th, .relatent-table td { padding: 4px 8px; text-align: left; vertical-align: middle; }
+.relatent-table tbody tr { border-top: 1px solid var(--border-color-primary); }
+.relatent-table img { height: 64px; width: auto; max-width: none; border-radius: 4px; display: block; }
+.relatent-table .failed { color: var(--error-text-color); }
 :focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (max-width: 640px) {
   .gradio-container { padding: 8px !important; }

@@ -100,6 +100,12 @@ def test_errors_in_a_photos_place_are_rows(run, photos):
     assert [(row.state, row.reason) for row in rows] == [("failed", "a.png in x.zip is encrypted."), ("done", "")]
 
 
+def test_photos_too_large_to_be_decoded_name_the_limit(run, photos):
+    (row,) = run(photos[:1], max_pixels=100_000)
+    assert row.state == "failed"
+    assert "me.png claims too many pixels (512 x 512); at most 0.1 megapixels" in row.reason
+
+
 def test_what_suits_no_photo_is_refused_at_once(run, photos):
     with pytest.raises(UnknownNameError, match="smiel"):
         run(photos, strengths={"smiel": 1.0})

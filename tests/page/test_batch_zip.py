@@ -4,7 +4,8 @@ import zipfile
 import pytest
 
 from core.errors import PhotoError, UnreadablePhotoError, UsageError
-from page.batch_zip import ZipLimits, safe_name, unpack_photos, write_results
+from page.batch_zip import safe_name, unpack_photos, write_results
+from page.limits import Limits
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def pack(tmp_path):
 
 @pytest.fixture
 def unpack(tmp_path):
-    return lambda path, **limits: unpack_photos(path, tmp_path / "out", ZipLimits(**limits))
+    return lambda path, **limits: unpack_photos(path, tmp_path / "out", Limits(**limits))
 
 
 def written(folder):
@@ -74,18 +75,18 @@ def test_hidden_companions_are_passed_over(pack, unpack):
 
 def test_too_many_members_name_the_limit(pack, unpack):
     with pytest.raises(UsageError, match="holds 4 files; at most 3"):
-        unpack(pack({f"{n}.png": b"x" for n in range(4)}), members=3)
+        unpack(pack({f"{n}.png": b"x" for n in range(4)}), zip_members=3)
 
 
 def test_a_list_of_members_is_not_read_when_it_is_endless(pack, unpack):
     path = pack({f"{'n' * 60}{n}": b"" for n in range(2000)})
     with pytest.raises(UsageError, match="more files; at most 3"):
-        unpack(path, members=3)
+        unpack(path, zip_members=3)
 
 
 def test_bytes_in_all_name_the_limit(pack, unpack, tmp_path):
     with pytest.raises(UsageError, match="2 MB of photos unpacked; at most 1 MB"):
-        unpack(pack({"a.png": b"x" * 2**20, "b.png": b"y" * 2**20}), expanded=2**20)
+        unpack(pack({"a.png": b"x" * 10**6, "b.png": b"y" * 10**6}), zip_bytes=10**6)
     assert not (tmp_path / "out").exists()
 
 
@@ -97,7 +98,7 @@ def test_expansion_names_the_limit(pack, unpack, tmp_path):
 
 
 def test_one_large_photo_stops_no_other(pack, unpack):
-    found = unpack(pack({"a.png": b"x" * 3 * 2**20, "b.png": b"y"}), member=2**20)
+    found = unpack(pack({"a.png": b"x" * 3 * 10**6, "b.png": b"y"}), upload_bytes=10**6)
     assert isinstance(found.photos[0], PhotoError)
     assert "3 MB unpacked; at most 1 MB" in str(found.photos[0])
     assert found.photos[1].read_bytes() == b"y"
