@@ -42,15 +42,28 @@ class Change:
         """The layers that may move; None for all."""
         return None if self.layers is None else tuple(range(self.layers[0], self.layers[1] + 1))
 
-    def apply(self, inversion: Inversion, network: Generator, directions: Mapping[str, Direction]) -> Inversion:
+    def apply(
+        self,
+        inversion: Inversion,
+        network: Generator,
+        directions: Mapping[str, Direction],
+        layers: tuple[int, ...] | None = None,
+    ) -> Inversion:
         """The inversion changed.
 
+        Args:
+            inversion: of ``network``.
+            network: knows its average face.
+            directions: by name.
+            layers: that may move, where they are no range; None for the range of this change.
+
         Raises:
+            UnknownNameError: a direction of an unknown name.
             UsageError: a direction of another network, or layers that it has not.
         """
         moves = [(named(name, network, directions), strength) for name, strength in self.strengths.items()]
         start = inversion if self.truncation == 1 else truncated(inversion, network, self.truncation)
-        return moved(start, moves, self.layer_numbers)
+        return moved(start, moves, self.layer_numbers if layers is None else layers)
 
 
 def named(name: str, network: Generator, directions: Mapping[str, Direction]) -> Direction:

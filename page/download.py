@@ -22,6 +22,7 @@ KINDS = {
     "face-png": "Face, PNG",
     "latent": "Latent, .npz",
     "inversion": "Whole inversion",
+    "direction": "Random direction",
 }
 
 
@@ -37,7 +38,7 @@ def write_download(studio: Studio, visit: Visit, one: Kept, kind: str, blend: Bl
 
     Raises:
         UnknownNameError: another kind.
-        UsageError: a photo is asked for, and there is none.
+        UsageError: a photo or a random direction is asked for, and there is none.
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of file", kind, KINDS)
@@ -49,6 +50,8 @@ def write_download(studio: Studio, visit: Visit, one: Kept, kind: str, blend: Bl
     elif kind == "inversion":
         path = visit.new_file(f"{name}.safetensors")
         edited.save(path)
+    elif kind == "direction":
+        path = _write_random_direction(studio, visit, one.history.now)
     elif kind == "face-png":
         path = visit.new_file(f"{name}-face.png")
         with studio.turns.quick():
@@ -63,14 +66,14 @@ def write_download(studio: Studio, visit: Visit, one: Kept, kind: str, blend: Bl
     return path
 
 
-def write_random_directions(studio: Studio, visit: Visit, change: Change) -> list[Path]:
-    """Files of the random directions of a change, which the command line needs; empty where there are none."""
-    paths = []
-    for name in change.strengths:
-        if name not in studio.directions:
-            paths.append(visit.new_file(f"{name}.safetensors"))
-            named(name, studio.network, studio.directions).save(paths[-1])
-    return paths
+def _write_random_direction(studio: Studio, visit: Visit, change: Change) -> Path:
+    """The random direction of a change, which the command line needs as a file."""
+    name = next((name for name in change.strengths if name not in studio.directions), None)
+    if name is None:
+        raise UsageError("no random direction is in use. Press Random direction, or move its slider, first.")
+    path = visit.new_file(f"{name}.safetensors")
+    named(name, studio.network, studio.directions).save(path)
+    return path
 
 
 def command_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str:

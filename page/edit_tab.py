@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 import gradio as gr
@@ -14,7 +13,7 @@ from core.errors import UsageError
 from editing.direction import Direction
 from editing.pasting import BLENDS
 from page.changes import Change
-from page.download import KINDS, command_lines, python_lines, write_download, write_random_directions
+from page.download import KINDS, command_lines, python_lines, write_download
 from page.errors import handler
 from page.pictures import figure, figures, smooth
 from page.results import changed, on_screen, sweep
@@ -96,14 +95,13 @@ def build(studio: Studio, visit: gr.State) -> EditTab:
                         for kind, text in KINDS.items()
                     }
                 saved = gr.DownloadButton("Download", elem_id="relatent-saved")
-                lost = gr.Files(label="Files of the random directions", visible=False)
             with gr.Accordion("The same by command line and in Python", open=False):
                 shell = gr.Code(language="shell", label="Command line", interactive=False, elem_id="shell")
                 python = gr.Code(language="python", label="Python", interactive=False, elem_id="python")
-            strip = _sweep_widgets(studio, visit)
-    tab = _Handlers(studio, controls, picture, shell, python, lost)
-    outputs = [controls.faces, *controls.values, picture, shell, python, lost]
-    live = [picture, shell, python, lost]
+            _sweep_widgets(studio, visit)
+    tab = _Handlers(studio, controls)
+    outputs = [controls.faces, *controls.values, picture, shell, python]
+    live = [picture, shell, python]
     moves = [one.input for one in controls.values] + [one.release for one in controls.sliders.values()]
     gr.on(moves, tab.live, [visit, *controls.values], live, trigger_mode="always_last", queue=False, **PRIVATE)
     controls.faces.input(tab.choose, [visit, controls.faces], outputs, **PRIVATE)
@@ -114,7 +112,6 @@ def build(studio: Studio, visit: gr.State) -> EditTab:
         button.click(_saving(studio, kind), [visit, controls.blend], [saved], **PRIVATE).success(
             None, None, None, js="() => document.querySelector('#relatent-saved').click()", **PRIVATE
         )
-    del strip
     return EditTab(tab.show, tab.setting, outputs)
 
 
@@ -154,7 +151,7 @@ def _advanced(studio: Studio, controls: Controls) -> None:
         )
 
 
-def _sweep_widgets(studio: Studio, visit: gr.State) -> gr.HTML:
+def _sweep_widgets(studio: Studio, visit: gr.State) -> None:
     with gr.Accordion("A strip of strengths", open=False):
         names = [(readable(name), name) for name in studio.directions] or [("Random direction 1", "random_1")]
         with gr.Row():
@@ -171,7 +168,6 @@ def _sweep_widgets(studio: Studio, visit: gr.State) -> gr.HTML:
         return figures(figure(smooth(picture, 160), f"{readable(direction)} from {-far:g} to {far:g}", "strip"))
 
     draw.click(drawn, [visit, name, reach, pictures], [strip], **PRIVATE)
-    return strip
 
 
 def _saving(studio: Studio, kind: str) -> Any:
@@ -204,7 +200,7 @@ def _grouped(directions: dict[str, Direction]) -> Iterator[tuple[str, list[str]]
 class _Handlers:
     """What happens when a control is moved; every answer fills ``outputs`` of the tab in their order."""
 
-    def __init__(self, studio: Studio, controls: Controls, *shown: Any) -> None:
+    def __init__(self, studio: Studio, controls: Controls) -> None:
         self.studio, self.controls = studio, controls
         self.names = list(controls.sliders)
         self.show = handler(self._show)
@@ -283,13 +279,13 @@ class _Handlers:
 
     def _pictures(self, one: Kept | None, blend: Any = "difference") -> list[Any]:
         if one is None:
-            return [NOTHING, "", "", gr.update(visible=False)]
+            return [NOTHING, "", ""]
         edited = changed(self.studio, one)
         face = figure(smooth(self.studio.draw(edited)), "the face")
         whole = on_screen(self.studio, one, edited, blend)
         photo = "" if whole is None else figure(whole, "the whole photo", "photo")
         shell, python = command_lines(self.studio, one, blend), python_lines(self.studio, one, blend)
-        return [figures(photo, face), shell, python, gr.update(visible=False)]
+        return [figures(photo, face), shell, python]
 
 
 def _moved_control(before: Change, after: Change) -> str:

@@ -242,13 +242,13 @@ def _inverting(studio: Studio, to: dict[str, Any]) -> Any:
         except RelatentError:
             yield {**idle, to["status"]: ""}
             raise
-        yield {**idle, **_shown(studio, visit, found, photo, choices, inverted, to)}
+        yield {**idle, **_shown(visit, found, photo, choices, inverted, to)}
 
     return run
 
 
 def _shown(
-    studio: Studio, visit: Visit, found: Found, photo: Any, choices: Choices, inverted: Inverted, to: dict[str, Any]
+    visit: Visit, found: Found, photo: Any, choices: Choices, inverted: Inverted, to: dict[str, Any]
 ) -> dict[Any, Any]:
     """Keeps the inverted face, and shows it."""
     stem = Path(found.name).stem
