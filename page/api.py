@@ -93,7 +93,7 @@ def _invert(studio: Studio) -> Any:
             yield None, None, None, {"ahead": news.ahead, "step": news.done, "of": news.total}
         done = job.result()
         one = Kept("", path.name, path.stem, done.inversion, done.aligned)
-        face_file, _, inversion, latent = _files(studio, visit, one, done.inversion, None)
+        face_file, _, inversion, latent = written(studio, visit, one, done.inversion, None)
         yield face_file, inversion, latent, done.facts
 
     return invert
@@ -123,7 +123,7 @@ def _edit(studio: Studio) -> Any:
             path = visit.take_upload(Path(photo))
             read_upload(path, studio.settings.limits)  # whether it may be read at all
             pasted = in_photo(studio, dataclasses.replace(one, photo=path), edited, blend)
-        return _files(studio, visit, one, edited, pasted)
+        return written(studio, visit, one, edited, pasted)
 
     return edit
 
@@ -161,7 +161,7 @@ def checked_strengths(strengths: object) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-def _files(studio: Studio, visit: Visit, one: Kept, edited: Inversion, pasted: Any) -> tuple[str | None, ...]:
+def written(studio: Studio, visit: Visit, one: Kept, edited: Inversion, pasted: Any) -> tuple[str | None, ...]:
     """Paths of the face, the photo, the inversion and the latent, in the visit's folder."""
     face, whole = visit.new_file(f"{one.stem}-face.png"), visit.new_file(f"{one.stem}.png")
     inversion, latent = visit.new_file("inversion.safetensors"), visit.new_file("projected_w.npz")

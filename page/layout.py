@@ -43,7 +43,7 @@ def lay_out(studio: Studio) -> gr.Blocks:
             explore.show, explore.inputs, explore.outputs, api_visibility="private", show_progress="hidden"
         )
         api.add(studio, visit)
-        mix_api.add(studio)
+        mix_api.add(studio, visit)
 
         def arrive(own: Any, request: gr.Request) -> None:
             studio.visits.arrive(own, str(request.session_hash))

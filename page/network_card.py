@@ -12,7 +12,7 @@ from weights.manifest import entries
 
 RESPONSIBLE_USE = Path(__file__).with_name("responsible-use.md")  # docs/responsible-use.md without its links
 IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
-ASIDE = re.compile(r" \(\[[^\]]*\]\((?!https?://)[^)]*\)\)")  # nothing but a link to a file
+ASIDE = re.compile(r"\s*\(\[[^\]]*\]\((?!https?://)[^)]*\)\)")  # nothing but a link to a file
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?://)[^)]*\)")  # to a file beside the text, which is not beside the page
 
 CODE = (

@@ -11,6 +11,7 @@ CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
 .relatent-figures { display: flex; flex-wrap: wrap; gap: 12px; justify-content: center; }
 .relatent-figure { margin: 0; flex: 1 1 150px; max-width: 384px; text-align: center; }
+.relatent-figure.small { flex: 0 0 96px; }
 .relatent-figure.photo { flex-basis: 260px; max-width: 640px; }
 .relatent-figure img { width: 100%; height: auto; border-radius: 8px; display: block; }
 .relatent-figure figcaption { padding-top: 4px; font-size: 0.9em; color: var(--body-text-color-subdued); }
@@ -32,6 +33,7 @@ CSS = """
 @media (max-width: 640px) {
   .gradio-container { padding: 8px !important; }
   .gradio-container .row { flex-wrap: wrap; }
+  .relatent-sticky { order: -1; }
 }
 @media (min-width: 900px) { .relatent-sticky { position: sticky; top: 12px; align-self: flex-start; } }
 """
