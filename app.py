@@ -16,6 +16,9 @@ from weights.embedded import DEFAULT_NETWORK
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True, metavar="NAME_OR_FILE", help="The generator.")
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
+    "--threads", type=click.IntRange(min=1), default=None, help="Of one drawing.  [default: half of the cores]"
+)
+@click.option(
     "--directions",
     "folders",
     multiple=True,
@@ -34,6 +37,7 @@ from weights.embedded import DEFAULT_NETWORK
 def main(
     network: str,
     device: str | None,
+    threads: int | None,
     folders: tuple[Path, ...],
     port: int | None,
     auth: str | None,
@@ -46,7 +50,8 @@ def main(
     It listens on 127.0.0.1 alone. Nothing leaves this machine unless --share is given.
     """
     who = parse_auth(auth)
-    page = build_page(Settings(network=network, device=device, folders=folders, max_queue=max_queue))
+    settings = Settings(network=network, device=device, folders=folders, threads=threads, max_queue=max_queue)
+    page = build_page(settings)
     try:
         address = page.launch(port=port, share=share, auth=who, root_path=root_path, wait=False)
         click.echo(f"the page is at {address} (Ctrl-C stops it)")

@@ -16,7 +16,7 @@ from page.changes import Change
 from page.download import KINDS, command_lines, python_lines, write_download
 from page.errors import handler
 from page.pictures import figure, figures, smooth
-from page.results import changed, on_screen, sweep
+from page.results import shown, sweep
 from page.studio import Studio
 from page.visit import Kept, Visit
 
@@ -280,9 +280,8 @@ class _Handlers:
     def _pictures(self, one: Kept | None, blend: Any = "difference") -> list[Any]:
         if one is None:
             return [NOTHING, "", ""]
-        edited = changed(self.studio, one)
-        face = figure(smooth(self.studio.draw(edited)), "the face")
-        whole = on_screen(self.studio, one, edited, blend)
+        drawn, whole = shown(self.studio, one, blend)
+        face = figure(smooth(drawn), "the face")
         photo = "" if whole is None else figure(whole, "the whole photo", "photo")
         shell, python = command_lines(self.studio, one, blend), python_lines(self.studio, one, blend)
         return [figures(photo, face), shell, python]

@@ -259,6 +259,7 @@ def _shown(
         f"{stem}-face{found.chosen}" if several and found.chosen > 1 else stem,
         label=f"{found.name}, face {found.chosen}" if several else found.name,
         photo=found.path,
+        factor=for_screen(photo.pixels)[1],
         preset=choices.preset,
         facts={**inverted.facts, "face": found.chosen, "num_steps": choices.num_steps, "space": choices.space},
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core.images import Photo, read_photo, to_pixels
+from core.images import Photo, read_photo, to_levels, to_pixels
 from core.provenance import MarkedImage, software_tag
-from editing.pasting import Blend, paste_back
+from editing.pasting import Blend, paste_back, paste_drawn
 from inversion import Inversion
 from page.changes import Change, named
 from page.pictures import for_screen
@@ -19,6 +19,7 @@ from page.visit import Kept
 
 SCREEN_FILE = "screen.jpg"  # beside the photo, in the visit's folder
 SCREEN_QUALITY = 95
+LARGEST_REMEMBERED = 256  # px; what larger networks draw is too much to remember of every face
 
 
 def write_screen_copy(photo: Photo, path: Path) -> None:
@@ -32,18 +33,38 @@ def changed(studio: Studio, one: Kept, change: Change | None = None) -> Inversio
     return (change or one.history.now).apply(one.inversion, studio.network, studio.directions)
 
 
-def on_screen(studio: Studio, one: Kept, edited: Inversion, blend: Blend = "difference") -> np.ndarray | None:
-    """The photo at a screen's size with the edited face, uint8 [H, W, 3]; None where there is no photo."""
+def shown(studio: Studio, one: Kept, blend: Blend = "difference") -> tuple[np.ndarray, np.ndarray | None]:
+    """The face as it is now, and the photo at a screen's size with it.
+
+    Returns:
+        uint8 [R, R, 3], and uint8 [H, W, 3] or None where there is no photo.
+    """
+    edited = changed(studio, one)
+    levels = _levels(studio, edited)
+    face = levels.round().astype(np.uint8)
     if one.photo is None or edited.face_to_photo is None:
-        return None
+        return face, None
     with Image.open(one.photo.with_name(SCREEN_FILE)) as opened:
         pixels = np.array(opened.convert("RGB"))
-    if edited.edits:
-        factor = pixels.shape[1] / _width(one.photo)
-        placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, factor))
-        with studio.turns.quick():
-            pixels = np.asarray(paste_back(placed, Photo(pixels, one.stem), blend=blend, network=studio.network))
-    return pixels
+    if not edited.edits:
+        return face, pixels
+    placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
+    return face, paste_drawn(pixels, placed, levels, _before(studio, one), studio.network, blend)
+
+
+def _before(studio: Studio, one: Kept) -> np.ndarray:
+    """What the face draws without any change, [R, R, 3] from 0 to 255; drawn once where it is small."""
+    drawn = one.drawn.get("before")
+    if drawn is None:
+        drawn = _levels(studio, one.inversion.unedited())
+        if studio.network.resolution <= LARGEST_REMEMBERED:
+            one.drawn["before"] = drawn
+    return drawn
+
+
+def _levels(studio: Studio, inversion: Inversion) -> np.ndarray:
+    with studio.turns.quick():
+        return to_levels(inversion.tensor(studio.network))[0].numpy()
 
 
 def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = "difference") -> MarkedImage | None:
@@ -75,10 +96,3 @@ def _scaled(matrix: np.ndarray, factor: float) -> np.ndarray:
     """A matrix into photo pixels as one into those of a copy ``factor`` times as large; centres are whole numbers."""
     move = (factor - 1) / 2
     return np.array([[factor, 0, move], [0, factor, move], [0, 0, 1]]) @ matrix
-
-
-def _width(path: Path) -> int:
-    """Of an upright photo, in pixels."""
-    with Image.open(path) as opened:
-        sideways = opened.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        return opened.height if sideways else opened.width

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from page.errors import require_gradio
 from page.settings import Settings
 from page.studio import Studio
@@ -97,6 +99,7 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
         require_gradio()
         from page.layout import lay_out
 
+        torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // 2))
         studio = Studio.open(settings, folder / "visits", network)
         return Page(lay_out(studio), studio, folder)
     except BaseException:

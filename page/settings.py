@@ -18,6 +18,8 @@ class Settings:
         network: name or file of the generator.
         device: None for the best there is.
         folders: folders of further directions.
+        threads: that one drawing may use; None for half of the processor's cores, so that a quick drawing of one
+            visitor has a core beside the long work of another.
         max_queue: how many jobs may wait or run at once; one more is refused.
         visit_minutes: a visit that nobody has used for so long is forgotten, its files deleted.
         leave_seconds: the same after its tab was closed; a telephone that looks away comes back within this.
@@ -27,6 +29,7 @@ class Settings:
     network: str = DEFAULT_NETWORK
     device: str | None = None
     folders: tuple[Path, ...] = ()
+    threads: int | None = None
     max_queue: int = 16
     visit_minutes: float = 60.0
     leave_seconds: float = 120.0

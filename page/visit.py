@@ -33,9 +33,11 @@ class Kept:
         inversion: the face.
         aligned: uint8 [R, R, 3], what was inverted.
         photo: the photo's file in the visit's folder; None if there is none.
+        factor: how large the photo is on the screen, as a share of its size.
         preset: how it was inverted; empty for a latent that was uploaded.
         facts: measures and seconds, for whoever wants them.
         history: what was done to it in the Edit tab.
+        drawn: small pictures that need not be drawn again, by name.
     """
 
     key: str
@@ -44,9 +46,11 @@ class Kept:
     inversion: Inversion
     aligned: np.ndarray
     photo: Path | None = None
+    factor: float = 1.0
     preset: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
+    drawn: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Visit:
