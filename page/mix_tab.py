@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from core.errors import Cancelled, RelatentError, UsageError
 from editing.layers import layer_numbers
 from inversion import Inversion
 from page import take_home
+from page.changes import History
 from page.errors import handler
 from page.latent_files import open_latent
 from page.limits import check_upload
 from page.mixing import LARGEST_GRID, MOST_FRAMES, SWITCHES, Source, grid_picture, mixed, write_faces_morph
 from page.photo_tab import status_html, status_text
 from page.pictures import figure, figures, smooth
-from page.results import on_screen
+from page.results import changed, shown
 from page.studio import Studio
 from page.visit import Kept, Visit
 from page.work import Report, follow
@@ -53,6 +55,10 @@ class MixTab:
 
 def build(studio: Studio, visit: gr.State) -> MixTab:
     """All widgets of the tab, wired."""
+
+    def mixed_face(own: Visit, base: str, *controls: Any) -> Kept:
+        return _mixed(studio, own, base, controls)
+
     gr.Markdown("One face takes over the pose and shape, the features, or the colours of another.")
     gallery = gr.HTML(HINT, elem_id="mix-faces")
     add = gr.UploadButton(
@@ -68,7 +74,7 @@ def build(studio: Studio, visit: gr.State) -> MixTab:
             picture = gr.HTML(HINT, elem_id="mix-picture")
             controls = [visit, base, *sources]
             with gr.Accordion("Take it home", open=True):
-                take_home.buttons(studio, "mix", FILES, controls, _as_kept)
+                take_home.buttons(studio, "mix", FILES, controls, mixed_face)
                 keep = gr.Button("Keep the mixed face, to edit it further", size="sm", elem_id="mix-keep")
                 kept = gr.Markdown(elem_id="mix-kept")
     chosen = gr.Dropdown(
@@ -83,7 +89,7 @@ def build(studio: Studio, visit: gr.State) -> MixTab:
     moves = [one.input for one in [base, *sources]]
     gr.on(moves, draw, controls, [picture], trigger_mode="always_last", queue=False, **QUIET)
     add.upload(_adding(studio), [visit, add], None, api_visibility="private").then(show, inputs, outputs, **QUIET)
-    keep.click(_keeping(), controls, [kept], **QUIET).success(show, inputs, outputs, **QUIET)
+    keep.click(_keeping(studio), controls, [kept], **QUIET).success(show, inputs, outputs, **QUIET)
     return MixTab(show, inputs, outputs)
 
 
@@ -113,7 +119,7 @@ def _grid_widgets(studio: Studio, visit: gr.State, chosen: gr.Dropdown, sources:
 
     @handler
     def drawn(own: Visit, keys: list[str], switches: list[str], strength: float) -> tuple[str, Any]:
-        faces = _faces(own, keys)
+        faces = [_now(studio, own, key) for key in keys or []]
         with studio.turns.quick():
             picture = grid_picture(faces, studio.network, switches, strength)
         path = own.new_file("grid.png")
@@ -159,7 +165,7 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
     async def run(
         visit: Visit, keys: list[str], frames: float, fps: float, kind: str, loop: bool
     ) -> AsyncIterator[dict[Any, Any]]:
-        faces = _faces(visit, keys)
+        faces = [_now(studio, visit, key) for key in keys or []]
         path = visit.new_file(f"morph.{kind}")
 
         def task(report: Report) -> None:
@@ -193,24 +199,25 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
     return run
 
 
-def _faces(visit: Visit, keys: list[str] | None) -> list[Inversion]:
-    return [visit.chosen(key).inversion for key in keys or []]
+def _now(studio: Studio, visit: Visit, key: str | None) -> Inversion:
+    """A face of this visit with what was done to it in the Edit tab."""
+    return changed(studio, visit.chosen(key))
 
 
-def _mixed(visit: Visit, base: str, controls: Sequence[Any]) -> Inversion:
-    """What the controls say: triples of a face's key, its switches and its strength."""
+def _mixed(studio: Studio, visit: Visit, base: str, controls: Sequence[Any]) -> Kept:
+    """What the controls say, in triples of a face's key, its switches and its strength.
+
+    Returns:
+        The mixed face as one of the gallery's, without being in it.
+    """
     sources = [
-        Source(visit.chosen(key).inversion, tuple(one for one in SWITCHES if one in switches), strength)
+        Source(_now(studio, visit, key), tuple(one for one in SWITCHES if one in switches), strength)
         for key, switches, strength in zip(controls[::3], controls[1::3], controls[2::3], strict=True)
         if key
     ]
-    return mixed(visit.chosen(base or None).inversion, sources)
-
-
-def _as_kept(visit: Visit, base: str, *controls: Any) -> Kept:
-    """The mixed face as one of the gallery's, without being in it."""
     one = visit.chosen(base or None)
-    return Kept("", one.label, f"{one.stem}-mixed", _mixed(visit, base, controls), one.aligned, one.photo)
+    inversion = mixed(changed(studio, one), sources)
+    return dataclasses.replace(one, key="", stem=f"{one.stem}-mixed", inversion=inversion, history=History())
 
 
 def _drawing(studio: Studio) -> Any:
@@ -226,10 +233,9 @@ def _picture(studio: Studio, visit: Visit, base: str, controls: Sequence[Any]) -
     others = [key for key, switches in zip(controls[::3], controls[1::3], strict=True) if key and switches]
     if not base or not others:
         return HINT if len(visit.kept) < 2 else _say("Choose a face whose styles come in, and which of them.")
-    one, inversion = visit.chosen(base), _mixed(visit, base, controls)
-    face = figure(smooth(studio.draw(inversion)), "the mixed face")
-    whole = on_screen(studio, one, inversion)
-    return figures("" if whole is None else figure(whole, "the whole photo", "photo"), face)
+    face, whole = shown(studio, _mixed(studio, visit, base, controls))
+    photo = "" if whole is None else figure(whole, "the whole photo", "photo")
+    return figures(photo, figure(smooth(face), "the mixed face"))
 
 
 def _say(text: str) -> str:
@@ -261,11 +267,12 @@ def _showing(studio: Studio) -> Any:
     return show
 
 
-def _keeping() -> Any:
+def _keeping(studio: Studio) -> Any:
     @handler
     def keep(visit: Visit, base: str, *controls: Any) -> str:
-        one = _as_kept(visit, base, *controls)
-        kept = visit.keep(one.inversion, one.aligned, one.stem, label=f"{one.label}, mixed", photo=one.photo)
+        one = _mixed(studio, visit, base, controls)
+        more = {"photo": one.photo, "factor": one.factor, "label": f"{one.label}, mixed"}
+        kept = visit.keep(one.inversion, one.aligned, one.stem, **more)
         return f"Kept as **{kept.label}**: it is on the Edit tab now."
 
     return keep
