@@ -6,30 +6,27 @@ import torch
 from PIL import Image
 from wiring import everything, handler_of, said, widget
 
-from core.images import to_pixels
 from editing.mixing import mix
 from editing.seeds import seed_inversion
 from inversion import Inversion
-from page import build_page
 
 gr = pytest.importorskip("gradio")
 
 
 @pytest.fixture
-def page(tiny_generator):
-    made = build_page(network=tiny_generator)
-    yield made
-    made.close()
+def page(whole_page):
+    return whole_page
 
 
 @pytest.fixture
-def visit(page, tiny_generator):
+def visit(page):
     """A visit with two faces of its own."""
     one = page.studio.visits.begin()
     for seed in (1, 2):
-        face = seed_inversion(tiny_generator, seed)
-        one.keep(face, to_pixels(face.tensor(tiny_generator))[0], f"seed{seed}")
-    return one
+        face = seed_inversion(page.studio.network, seed)
+        one.keep(face, page.studio.draw(face), f"seed{seed}")
+    yield one
+    one.end()
 
 
 def call(page, name, event, *values):
@@ -60,14 +57,14 @@ def test_without_faces_it_says_what_to_do(page):
     assert "Two faces are needed" in _show(page)(empty, [], "", "", ["coarse"], 1.0, "", [], 1.0)[-1]
 
 
-def test_a_mix_is_taken_home(page, visit, tiny_generator):
+def test_a_mix_is_taken_home(page, visit):
     older, newer = visit.kept
     path = call(page, "mix-get-inversion", "click", visit, newer, older, ["coarse"], 0.5, "", [], 1.0)
     found = Inversion.load(path)
     expected = mix(visit.kept[newer].inversion, visit.kept[older].inversion, "coarse", 0.5)
     assert torch.equal(found.ws, expected.ws)
     face = call(page, "mix-get-face-png", "click", visit, newer, older, ["coarse"], 0.5, "", [], 1.0)
-    np.testing.assert_array_equal(np.array(Image.open(face)), np.array(expected.image(tiny_generator)))
+    np.testing.assert_array_equal(np.array(Image.open(face)), np.array(expected.image(page.studio.network)))
 
 
 def test_a_mix_joins_the_gallery(page, visit):
@@ -85,8 +82,8 @@ def test_another_visits_faces_are_not_to_be_had(page, visit):
         call(page, "mix-get-face-png", "click", stranger, newer, older, ["coarse"], 1.0, "", [], 1.0)
 
 
-def test_latent_files_join_the_gallery_and_bad_ones_say_why(page, visit, tiny_generator, tmp_path):
-    seed_inversion(tiny_generator, 9).save(tmp_path / "nine.safetensors")
+def test_latent_files_join_the_gallery_and_bad_ones_say_why(page, visit, tmp_path):
+    seed_inversion(page.studio.network, 9).save(tmp_path / "nine.safetensors")
     np.savez(tmp_path / "other.npz", w=np.zeros((1, 18, 512), np.float32))
     add = handler_of(page.blocks, "mix-add", "upload")
     with pytest.raises(gr.Error, match=r"other\.npz has shape \[1, 18, 512\]"):
@@ -98,7 +95,8 @@ def test_the_grid(page, visit):
     older, newer = visit.kept
     html, file = call(page, "mix-grid", "click", visit, [older, newer], ["coarse"], 1.0)
     assert html.count("<img") == 1
-    assert Image.open(file["value"]).size == (384, 384)
+    with Image.open(file["value"]) as opened:
+        assert opened.size == (384, 384)
     with pytest.raises(gr.Error, match="1 faces came for a grid"):
         call(page, "mix-grid", "click", visit, [older], ["coarse"], 1.0)
 

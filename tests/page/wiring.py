@@ -1,4 +1,4 @@
-"""Handlers as the browser calls them, found by the widget that starts them."""
+"""The page's handlers as the browser calls them, found by the widget that starts them."""
 
 import asyncio
 
