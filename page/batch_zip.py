@@ -113,7 +113,7 @@ def write_results(
 
 
 class _Guarded(io.FileIO):
-    """A file that is never read in one piece larger than ``most``: an archive's list is, before it can be looked at."""
+    """A file of which at most ``most`` bytes are read at once: zipfile reads an archive's whole list, however long."""
 
     def __init__(self, path: Path, most: int) -> None:
         super().__init__(path)
@@ -143,6 +143,7 @@ def _opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
             raise UnreadablePhotoError(
                 f"{path.name} is not a zip file that can be read ({error!s:.80}). Pack the photos again as .zip."
             ) from error
+        guarded.most = limits.upload_bytes + 1  # of a member, which may be stored as it is
         with opened:
             yield opened
 

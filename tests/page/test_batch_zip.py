@@ -38,6 +38,13 @@ def test_pictures_come_in_the_order_of_their_names(pack, unpack):
     assert found.passed_over == 1
 
 
+def test_large_photos_are_read_however_they_are_packed(pack, unpack):
+    data = bytes(range(256)) * 8000
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        found = unpack(pack({"a.png": data}, compression), zip_ratio=1000)
+        assert found.photos[0].read_bytes() == data
+
+
 def test_two_of_one_name_are_both_kept(pack, unpack):
     found = unpack(pack({"a/me.png": b"1", "b/me.png": b"2"}))
     assert [path.read_bytes() for path in found.photos] == [b"1", b"2"]
