@@ -54,12 +54,17 @@ def build(studio: Studio, visit: gr.State) -> None:
             files = gr.File(label="Photos, or a .zip of photos", file_count="multiple", elem_id="batch-files")
             known = [(PRESET_TEXTS[name], name) for name in studio.presets]
             preset = gr.Radio(known, value="balanced", label="How much work is each photo worth?")
-            with gr.Accordion("Advanced", open=False):
+            with gr.Accordion("Advanced", open=False, elem_id="batch-advanced"):
                 faces = gr.Radio(
                     [("The largest face", "largest"), ("Every face", "all")], value="largest", label="Of each photo"
                 )
                 steps = gr.Number(
-                    0, label="Steps of the optimiser (0: the preset's own)", precision=0, minimum=0, maximum=5000
+                    0,
+                    label="Steps of the optimiser (0: the preset's own)",
+                    precision=0,
+                    minimum=0,
+                    maximum=5000,
+                    elem_id="batch-steps",
                 )
                 blend = gr.Dropdown(list(BLENDS), value=BLENDS[0], label="How an edited face goes back into its photo")
         with gr.Column(scale=4, min_width=300), gr.Accordion("Edits for every face", open=True):

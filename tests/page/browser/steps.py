@@ -40,3 +40,19 @@ def error_text(page):
     """What the page's error message says, once there is one."""
     page.wait_for_selector(".toast-body")
     return page.inner_text(".toast-body")
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def keep_random_face(page):
+    """Keep the face that the Explore tab shows."""
+    page.click("#explore-keep")
+    caption = page.inner_text("#explore-picture figcaption")
+    wait_for_text(page, "#explore-kept", caption)
+
+
+def overflow(page):
+    """How many pixels the page is wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
