@@ -34,8 +34,7 @@ CSS = """
   .gradio-container { padding: 8px !important; }
   .gradio-container .row { flex-wrap: wrap; }
   .relatent-sticky { order: -1; }
-  .gradio-container > .main { padding: 12px !important; }
-  .gradio-container .tab-container button { padding-left: 7px; padding-right: 7px; }
+  .tab-container button { padding: 0 7px !important; }  /* six tabs side by side */
 }
 @media (min-width: 900px) { .relatent-sticky { position: sticky; top: 12px; align-self: flex-start; } }
 """
