@@ -13,18 +13,23 @@ CSS = """
 .relatent-figure { margin: 0; flex: 1 1 150px; max-width: 384px; text-align: center; }
 .relatent-figure.photo { flex-basis: 260px; max-width: 640px; }
 .relatent-figure img { width: 100%; height: auto; border-radius: 8px; display: block; }
-.relatent-figure figcaption { padding-top: 4px; font-size: 0.9em; color: var(--body-text-color-subdued); }
+.relatent-figure figcaption { padding-top: 4px; font-size: 0.9em; color: var(--body-text-color); opacity: 0.8; }
 .relatent-status { padding: 4px 2px; }
 .relatent-status progress { width: 100%; height: 10px; accent-color: var(--color-accent); }
 .relatent-status p { margin: 2px 0; }
 .relatent-lead { font-size: 1.05em; }
 #relatent-saved { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none; }
 :focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
-@media (max-width: 640px) {
+@media (min-width: 700px) { .relatent-result { position: sticky; top: 12px; align-self: flex-start; } }
+@media (max-width: 699px) {
   .gradio-container { padding: 8px !important; }
-  .gradio-container .row { flex-wrap: wrap; }
+  .relatent-result { display: contents !important; }
+  #edited { order: -1; position: sticky; top: 0; z-index: 5; width: 100%; padding: 4px;
+    background: var(--body-background-fill); }
+  #edited .relatent-figures { flex-wrap: nowrap; }
+  #edited .relatent-figure { flex: 1 1 0; min-width: 0; }
+  #edited .relatent-figure img { max-height: 34vh; object-fit: contain; }
 }
-@media (min-width: 900px) { .relatent-sticky { position: sticky; top: 12px; align-self: flex-start; } }
 """
 
 
