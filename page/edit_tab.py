@@ -86,8 +86,8 @@ def build(studio: Studio, visit: gr.State) -> EditTab:
                 reset = gr.Button("Reset all", size="sm", min_width=80, elem_id="reset-all")
                 dice = gr.Button("Random direction", size="sm", min_width=120, elem_id="dice")
             _advanced(studio, controls)
-        with gr.Column(scale=6, min_width=300, elem_classes="relatent-sticky"):
-            picture = gr.HTML(NOTHING, elem_id="edited")
+        with gr.Column(scale=6, min_width=300, elem_classes="relatent-result"):
+            picture = gr.HTML(NOTHING, elem_id="edited", elem_classes="relatent-live")
             with gr.Accordion("Take it home", open=True):
                 with gr.Row():
                     buttons = {

@@ -60,8 +60,8 @@ def build(studio: Studio, visit: gr.State) -> ExploreTab:
             )  # fmt: skip
             layers = gr.Dropdown(_layer_choices(studio), value="all", label="Layers that the sliders move")
             sliders = [slider for kind in KINDS for slider in _sliders(kind, components.count, is_open=kind == "sefa")]
-        with gr.Column(scale=4, min_width=300, elem_classes="relatent-sticky"):
-            picture = gr.HTML(elem_id="explore-picture")
+        with gr.Column(scale=4, min_width=300, elem_classes="relatent-result"):
+            picture = gr.HTML(elem_id="explore-picture", elem_classes="relatent-live")
             keep = gr.Button("Keep this face, to edit or mix it", elem_id="explore-keep")
             kept = gr.Markdown(elem_id="explore-kept")
     with gr.Accordion("Many faces at once", open=False):

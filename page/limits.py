@@ -13,7 +13,8 @@ from pathlib import Path
 from core.errors import UnreadablePhotoError, UsageError
 from core.images import Photo, read_photo
 
-MEGABYTE = 10**6
+MEGABYTE = 2**20  # as browsers count
+MEGAPIXEL = 10**6
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Limits:
     """
 
     upload_bytes: int = 40 * MEGABYTE
-    pixels: int = 50 * MEGABYTE
+    pixels: int = 50 * MEGAPIXEL
     photos: int = 64
     kept: int = 12
     zip_members: int = 256

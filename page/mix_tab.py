@@ -70,8 +70,8 @@ def build(studio: Studio, visit: gr.State) -> MixTab:
             sources = [*_source(studio, "Whose styles come in", "mix-first", ("coarse",))]
             with gr.Accordion("And a third face", open=False):
                 sources += _source(studio, "Whose styles come in on top", "mix-second", ("fine",))
-        with gr.Column(scale=6, min_width=300, elem_classes="relatent-sticky"):
-            picture = gr.HTML(HINT, elem_id="mix-picture")
+        with gr.Column(scale=6, min_width=300, elem_classes="relatent-result"):
+            picture = gr.HTML(HINT, elem_id="mix-picture", elem_classes="relatent-live")
             controls = [visit, base, *sources]
             with gr.Accordion("Take it home", open=True):
                 take_home.buttons(studio, "mix", FILES, controls, mixed_face)

@@ -14,7 +14,7 @@ CSS = """
 .relatent-figure.small { flex: 0 0 96px; }
 .relatent-figure.photo { flex-basis: 260px; max-width: 640px; }
 .relatent-figure img { width: 100%; height: auto; border-radius: 8px; display: block; }
-.relatent-figure figcaption { padding-top: 4px; font-size: 0.9em; color: var(--body-text-color-subdued); }
+.relatent-figure figcaption { padding-top: 4px; font-size: 0.9em; color: var(--body-text-color); opacity: 0.8; }
 .relatent-status { padding: 4px 2px; }
 .relatent-status progress { width: 100%; height: 10px; accent-color: var(--color-accent); }
 .relatent-status p { margin: 2px 0; }
@@ -30,13 +30,17 @@ CSS = """
 .relatent-table img { height: 64px; width: auto; max-width: none; border-radius: 4px; display: block; }
 .relatent-table .failed { color: var(--error-text-color); }
 :focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
-@media (max-width: 640px) {
+@media (min-width: 700px) { .relatent-result { position: sticky; top: 12px; align-self: flex-start; } }
+@media (max-width: 699px) {
   .gradio-container { padding: 8px !important; }
-  .gradio-container .row { flex-wrap: wrap; }
-  .relatent-sticky { order: -1; }
+  .relatent-result { display: contents !important; }
+  .relatent-live { order: -1; position: sticky; top: 0; z-index: 5; width: 100%; padding: 4px;
+    background: var(--body-background-fill); }
+  .relatent-live .relatent-figures { flex-wrap: nowrap; }
+  .relatent-live .relatent-figure { flex: 1 1 0; min-width: 0; }
+  .relatent-live .relatent-figure img { max-height: 34vh; object-fit: contain; }
   .tab-container button { padding: 0 7px !important; }  /* six tabs side by side */
 }
-@media (min-width: 900px) { .relatent-sticky { position: sticky; top: 12px; align-self: flex-start; } }
 """
 
 

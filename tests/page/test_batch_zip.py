@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import PhotoError, UnreadablePhotoError, UsageError
 from page.batch_zip import safe_name, unpack_photos, write_results
-from page.limits import Limits
+from page.limits import MEGABYTE, Limits
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_list_of_members_is_not_read_when_it_is_endless(pack, unpack):
 
 def test_bytes_in_all_name_the_limit(pack, unpack, tmp_path):
     with pytest.raises(UsageError, match="2 MB of photos unpacked; at most 1 MB"):
-        unpack(pack({"a.png": b"x" * 10**6, "b.png": b"y" * 10**6}), zip_bytes=10**6)
+        unpack(pack({"a.png": b"x" * MEGABYTE, "b.png": b"y" * MEGABYTE}), zip_bytes=MEGABYTE)
     assert not (tmp_path / "out").exists()
 
 
@@ -105,7 +105,7 @@ def test_expansion_names_the_limit(pack, unpack, tmp_path):
 
 
 def test_one_large_photo_stops_no_other(pack, unpack):
-    found = unpack(pack({"a.png": b"x" * 3 * 10**6, "b.png": b"y"}), upload_bytes=10**6)
+    found = unpack(pack({"a.png": b"x" * 3 * MEGABYTE, "b.png": b"y"}), upload_bytes=MEGABYTE)
     assert isinstance(found.photos[0], PhotoError)
     assert "3 MB unpacked; at most 1 MB" in str(found.photos[0])
     assert found.photos[1].read_bytes() == b"y"

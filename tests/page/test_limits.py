@@ -9,7 +9,7 @@ from PIL import Image
 from core.errors import UnreadablePhotoError, UsageError
 from page.limits import Limits, check_count, check_upload, read_upload
 
-LIMITS = Limits(upload_bytes=20_000, pixels=10_000, photos=2)
+LIMITS = Limits(upload_bytes=20_972, pixels=10_000, photos=2)
 
 
 def picture(path, width, height):
@@ -30,7 +30,7 @@ def test_too_many_pixels(tmp_path):
 
 def test_too_many_bytes(tmp_path):
     file = tmp_path / "me.png"
-    file.write_bytes(bytes(20_001))
+    file.write_bytes(bytes(20_973))
     with pytest.raises(UnreadablePhotoError, match=r"at most 0\.02 MB"):
         read_upload(file, LIMITS)
     with pytest.raises(UsageError, match=r"at most 0\.02 MB"):
