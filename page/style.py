@@ -28,6 +28,7 @@ CSS = """
 .relatent-table th, .relatent-table td { padding: 4px 8px; text-align: left; vertical-align: middle; }
 .relatent-table tbody tr { border-top: 1px solid var(--border-color-primary); }
 .relatent-table img { height: 64px; width: auto; max-width: none; border-radius: 4px; display: block; }
+.relatent-table td span { white-space: nowrap; }
 .relatent-table .failed { color: var(--error-text-color); }
 :focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (min-width: 700px) { .relatent-result { position: sticky; top: 12px; align-self: flex-start; } }
