@@ -84,8 +84,9 @@ def build(studio: Studio, visit: gr.State) -> PhotoTab:
             }
         to_edit = gr.Button("Change this face", variant="primary", elem_id="to-edit")
         compare = gr.ImageSlider(
-            label="Before and after: the photo's face, and the network's", interactive=False, type="filepath",
-            max_height=420, buttons=["fullscreen"], elem_id="compare",
+            label="Before and after", interactive=False, type="filepath",
+            max_height=360,
+            height=360, buttons=["fullscreen"], elem_id="compare",
         )  # fmt: skip
         with gr.Accordion("Measures", open=False):
             facts = gr.JSON(label="Measures", show_label=False)

@@ -8,7 +8,7 @@ SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-s
 MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; overflow: clip !important; }
 .relatent-figures { display: flex; flex-wrap: wrap; gap: 12px; justify-content: center; }
 .relatent-figure { margin: 0; flex: 1 1 150px; max-width: 384px; text-align: center; }
 .relatent-figure.small { flex: 0 0 96px; }
@@ -35,7 +35,11 @@ CSS = """
 @media (max-width: 699px) {
   .gradio-container { padding: 8px !important; }
   .relatent-result { display: contents !important; }
+<<<<<<< HEAD
   .relatent-live { order: -1; position: sticky; top: 0; z-index: 5; width: 100%; padding: 4px;
+=======
+  #edited { order: -1; position: sticky; top: 0; z-index: 90; width: 100%; padding: 4px;
+>>>>>>> refs/heads/page
     background: var(--body-background-fill); }
   .relatent-live .relatent-figures { flex-wrap: nowrap; }
   .relatent-live .relatent-figure { flex: 1 1 0; min-width: 0; }
