@@ -35,11 +35,7 @@ CSS = """
 @media (max-width: 699px) {
   .gradio-container { padding: 8px !important; }
   .relatent-result { display: contents !important; }
-<<<<<<< HEAD
-  .relatent-live { order: -1; position: sticky; top: 0; z-index: 5; width: 100%; padding: 4px;
-=======
-  #edited { order: -1; position: sticky; top: 0; z-index: 90; width: 100%; padding: 4px;
->>>>>>> refs/heads/page
+  .relatent-live { order: -1; position: sticky; top: 0; z-index: 90; width: 100%; padding: 4px;
     background: var(--body-background-fill); }
   .relatent-live .relatent-figures { flex-wrap: nowrap; }
   .relatent-live .relatent-figure { flex: 1 1 0; min-width: 0; }
