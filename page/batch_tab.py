@@ -171,7 +171,8 @@ async def _worked_off(studio: Studio, visit: Visit, batch: Batch, to: _Widgets) 
                     continue
                 async for news in follow(job):
                     name = batch.of_photo[index][0].name
-                    head = f"Photo {index + 1} of {len(batch.photos)}, {name}"
+                    loss = "" if news.details is None else f", loss {news.details:.3f}"
+                    head = f"Photo {index + 1} of {len(batch.photos)}, {name}{loss}"
                     yield {to.status: status_text(head) + status_html(news)}
                 job.result()
         except Cancelled:
@@ -186,8 +187,7 @@ async def _in_line(studio: Studio, visit: Visit, batch: Batch, index: int) -> As
     def task(report: Any) -> None:
         def watch(_: tuple[Row, ...]) -> object:
             row = batch.of_photo[index][0]
-            loss = "" if row.loss is None else f", loss {row.loss:.3f}"
-            return report(row.step, row.total, f"inverting{loss}")
+            return report(row.step, row.total, "inverting", details=row.loss)
 
         batch.take(index, watch)
 

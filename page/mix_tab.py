@@ -141,9 +141,11 @@ def _morph_widgets(studio: Studio, visit: gr.State, chosen: gr.Dropdown) -> None
         cancel = gr.Button("Cancel", variant="stop", size="sm", visible=False, elem_id="morph-cancel")
         status = gr.HTML(elem_id="morph-status")
         video = gr.Video(
-            label="Morph", visible=False, interactive=False, autoplay=True, loop=True, elem_id="morph-video"
+            label="Morph", height=384, visible=False, interactive=False, autoplay=True, loop=True, elem_id="morph-video"
         )
-        moving = gr.Image(label="Morph", visible=False, interactive=False, type="filepath", elem_id="morph-picture")
+        moving = gr.Image(
+            label="Morph", height=384, visible=False, interactive=False, type="filepath", elem_id="morph-picture"
+        )
         file = gr.DownloadButton("Download the morph", size="sm", visible=False, elem_id="morph-file")
     outputs = [start, cancel, status, video, moving, file]
     start.click(
