@@ -55,7 +55,8 @@ MOVE = """value => new Promise(resolve => {
 
 @click.command()
 @click.option("--moves", default=MOVES, show_default=True)
-def main(moves: int) -> None:
+@click.option("--steps", default=0, show_default="the preset's", help="Of the inversion that the pictures show.")
+def main(moves: int, steps: int) -> None:
     """Measure the page, and take its pictures."""
     from playwright.sync_api import sync_playwright
 
@@ -70,21 +71,21 @@ def main(moves: int) -> None:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
             )
-            seconds = take_pictures(browser, address)
+            seconds = take_pictures(browser, address, steps)
             found = measured(browser, address, moves)
             browser.close()
     finally:
         server.stdin.close()
         server.wait(60)
-    found["seconds_to_invert"] = seconds
+    found["inversion"] = {"preset": "balanced", "steps": steps or "the preset's", "seconds": seconds}
     write_bytes(RESULTS, (json.dumps(found, indent=2) + "\n").encode())
     click.echo(json.dumps(found, indent=2))
 
 
-def take_pictures(browser: Any, address: str) -> float:
+def take_pictures(browser: Any, address: str, steps: int) -> float:
     """docs/images/page-*.png; returns the seconds that the page said the inversion took."""
     page = opened(browser, address, {"width": 1200, "height": 860})
-    inverted(page, steps=0)
+    inverted(page, steps)
     page.evaluate("window.scrollTo(0, 0)")
     page.screenshot(path=IMAGES / "page-photo.png", full_page=False)
     seconds = float(page.inner_text("#status").split(" seconds")[0].rsplit(" ", 1)[-1])
