@@ -101,9 +101,10 @@ def build(studio: Studio, visit: gr.State) -> EditTab:
             _sweep_widgets(studio, visit)
     tab = _Handlers(studio, controls)
     outputs = [controls.faces, *controls.values, picture, shell, python]
-    live = [picture, shell, python]
     moves = [one.input for one in controls.values] + [one.release for one in controls.sliders.values()]
-    gr.on(moves, tab.live, [visit, *controls.values], live, trigger_mode="always_last", queue=False, **PRIVATE)
+    gr.on(
+        moves, tab.live, [visit, *controls.values], [picture], trigger_mode="always_last", queue=False, **PRIVATE
+    ).then(tab.lines, [visit], [shell, python], queue=False, **PRIVATE)  # the picture does not wait for these
     controls.faces.input(tab.choose, [visit, controls.faces], outputs, **PRIVATE)
     undo.click(tab.undo, [visit], outputs, queue=False, **PRIVATE)
     reset.click(tab.reset, [visit], outputs, queue=False, **PRIVATE)
@@ -205,6 +206,7 @@ class _Handlers:
         self.names = list(controls.sliders)
         self.show = handler(self._show)
         self.live = handler(self._live)
+        self.lines = handler(self._lines)
         self.choose = handler(self._choose)
         self.undo = handler(self._undo)
         self.reset = handler(self._reset)
@@ -227,12 +229,15 @@ class _Handlers:
         visit.current = visit.chosen(key).key
         return self._show(visit)
 
-    def _live(self, visit: Visit, *values: Any) -> list[Any]:
+    def _live(self, visit: Visit, *values: Any) -> str:
         one = visit.chosen()
         change = self._change(values)
         one.history.add(change, _moved_control(one.history.now, change))
         visit.memory["blend"] = values[-1]
-        return self._pictures(one, values[-1])
+        return self._pictures(one, values[-1])[0]
+
+    def _lines(self, visit: Visit) -> list[str]:
+        return self._lines_of(visit.chosen(), visit.memory.get("blend", "difference"))
 
     def _undo(self, visit: Visit) -> list[Any]:
         one = visit.chosen()
@@ -283,8 +288,10 @@ class _Handlers:
         drawn, whole = shown(self.studio, one, blend)
         face = figure(smooth(drawn), "the face")
         photo = "" if whole is None else figure(whole, "the whole photo", "photo")
-        shell, python = command_lines(self.studio, one, blend), python_lines(self.studio, one, blend)
-        return [figures(photo, face), shell, python]
+        return [figures(photo, face), *self._lines_of(one, blend)]
+
+    def _lines_of(self, one: Kept, blend: Any) -> list[str]:
+        return [command_lines(self.studio, one, blend), python_lines(self.studio, one, blend)]
 
 
 def _moved_control(before: Change, after: Change) -> str:
