@@ -14,6 +14,7 @@
     ├── WeightsError                weights that are not what was published or first seen
     │   └── DownloadError           weights that cannot be fetched
     ├── OutputError                 results that cannot be written
+    ├── BusyError                   more work waits already than is taken
     └── Cancelled                   the caller's progress callback asked to stop
 
 A message says what came, what was expected and what to do next. Commands print it in one line and
@@ -119,6 +120,10 @@ class DownloadError(WeightsError):
 
 class OutputError(RelatentError):
     """Results that cannot be written where they were asked for."""
+
+
+class BusyError(RelatentError):
+    """More work waits already than is taken; the same request may succeed later."""
 
 
 class Cancelled(RelatentError):  # noqa: N818 - nobody did anything wrong

@@ -74,7 +74,7 @@ class Photo:
     iptc: bytes | None = None
 
 
-def read_photo(source: str | Path | bytes, name: str | None = None) -> Photo:
+def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read any picture as upright RGB.
 
     Transparent pixels are put on white, 16-bit pictures are reduced to 8 bits, CMYK and palettes are
@@ -83,17 +83,18 @@ def read_photo(source: str | Path | bytes, name: str | None = None) -> Photo:
     Args:
         source: a path, or the bytes of a file.
         name: how error messages call it; the path by default.
+        max_pixels: a picture that claims more is not decoded.
 
     Raises:
         UnreadablePhotoError: missing, empty, not a picture, damaged, or of an unbelievable size.
     """
     name = name or ("the picture" if isinstance(source, bytes) else str(source))
-    with _foreign_errors(name), _filters_lock, warnings.catch_warnings():
+    with _foreign_errors(name, max_pixels), _filters_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked below, and of odd metadata
         Image.init()
         formats = [known for known in FORMATS if known in Image.OPEN]
         with Image.open(_existing_data(source, name), formats=formats) as opened:
-            _check_size(opened, name)
+            _check_size(opened, name, max_pixels)
             opened.load()
             icc_profile = rgb_profile(opened)
             xmp, iptc = xmp_of(opened), iptc_of(opened)
@@ -220,7 +221,7 @@ def _frames_note(opened: Image.Image, name: str) -> str:
 
 
 @contextmanager
-def _foreign_errors(name: str) -> Iterator[None]:
+def _foreign_errors(name: str, max_pixels: int) -> Iterator[None]:
     """Whatever Pillow raises becomes one of ours, saying what to do."""
     try:
         yield
@@ -232,7 +233,7 @@ def _foreign_errors(name: str) -> Iterator[None]:
             "Open it in an image editor and export it as JPEG or PNG."
         ) from None
     except Image.DecompressionBombError:
-        raise UnreadablePhotoError(_too_large(name)) from None
+        raise UnreadablePhotoError(_too_large(name, max_pixels)) from None
     except MemoryError:
         raise UnreadablePhotoError(f"{name} does not fit into memory. Shrink it first.") from None
     except PermissionError:
@@ -244,15 +245,17 @@ def _foreign_errors(name: str) -> Iterator[None]:
         raise UnreadablePhotoError(f"{name} is damaged or cut short: {reason}. Export or download it again.") from error
 
 
-def _check_size(opened: Image.Image, name: str) -> None:
+def _check_size(opened: Image.Image, name: str, max_pixels: int) -> None:
     width, height = opened.size
-    if width * height > MAX_PIXELS:
-        raise UnreadablePhotoError(_too_large(name, f" ({width} x {height})"))
+    if width * height > max_pixels:
+        raise UnreadablePhotoError(_too_large(name, max_pixels, f" ({width} x {height})"))
     if min(width, height) < MIN_SIDE:
         raise UnreadablePhotoError(
             f"{name} has only {width} x {height} pixels; expected at least {MIN_SIDE} x {MIN_SIDE}. Use a larger one."
         )
 
 
-def _too_large(name: str, size: str = "") -> str:
-    return f"{name} claims too many pixels{size}; at most {MAX_PIXELS // 10**6} megapixels are read. Shrink it first."
+def _too_large(name: str, max_pixels: int, size: str = "") -> str:
+    return (
+        f"{name} claims too many pixels{size}; at most {max_pixels / 10**6:.3g} megapixels are read. Shrink it first."
+    )

@@ -17,7 +17,7 @@ from core.files import write_bytes
 from core.images import MAX_PIXELS, to_pixels
 from core.provenance import MarkedImage, software_tag
 from editing.direction import Direction
-from editing.edits import find, moved, within
+from editing.edits import find, moved, truncated, within
 from editing.pasting import Blend, paste_back
 from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
 from inversion import Inversion
@@ -50,11 +50,13 @@ class EditOptions:
         sweeps: none; one, drawn as a strip; or two, drawn as a grid, rows first.
         only: regions in which alone the edit may show; empty for everywhere.
         keep: regions that stay as they are.
+        layers: the only ones that directions may move, as `editing.layers.layer_numbers` reads them; None for theirs.
+        truncation: how much of what sets a face apart from the network's average stays; 1 for all.
         blend: how a face goes back into its photo.
         photos: photos, or folders of photos, to look at for the ones that were inverted.
         folders: folders of further directions.
         metadata: write the mark of core.provenance, and keep what the photo says of itself.
-        network: name or file, where the ones the inversions remember have moved.
+        network: name, file or generator, where the ones the inversions remember have moved or are at hand.
         device: None for the best there is.
     """
 
@@ -62,12 +64,19 @@ class EditOptions:
     sweeps: tuple[Sweep, ...] = ()
     only: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    layers: str | None = None
+    truncation: float = 1.0
     blend: Blend = "difference"
     photos: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
     metadata: bool = True
-    network: str | None = None
+    network: str | Generator | None = None
     device: str | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether the faces themselves are changed, not only shown along a sweep."""
+        return bool(self.strengths) or self.truncation != 1
 
 
 @dataclass(frozen=True)
@@ -139,9 +148,8 @@ def _edited(
         opened = open_network(options.network, options.device) if options.network else inversion.open_network()
         networks[inversion.network] = opened.to(pick_device(options.device))
     network = inversion.check_network(networks[inversion.network])
-    edited = _moved(
-        inversion, [(directions[name], value) for name, value in options.strengths.items()], network, options
-    )
+    start = inversion if options.truncation == 1 else truncated(inversion, network, options.truncation)
+    edited = _moved(start, [(directions[name], value) for name, value in options.strengths.items()], network, options)
     photo = None if inversion.face_to_photo is None else find_photo(saved, options.photos, alone=alone)
     return _Task(saved, folder, network, edited, directions, photo, time.perf_counter() - started)
 
@@ -149,7 +157,7 @@ def _edited(
 def _moved(
     inversion: Inversion, moves: list[tuple[Direction, float]], network: Generator, options: EditOptions
 ) -> Inversion:
-    edited = moved(inversion, moves)
+    edited = moved(inversion, moves, options.layers)
     return within(edited, options.only, options.keep, network) if options.only or options.keep else edited
 
 
@@ -158,13 +166,13 @@ def _write(task: _Task, together: Sequence[_Task], options: EditOptions) -> str:
     started = time.perf_counter()
     account = _account(task, options)
     pasted = None
-    if task.photo is not None and options.strengths:
+    if task.photo is not None and options.changes:
         pasted = paste_back([one.edited for one in together], task.photo, blend=options.blend)
     if options.sweeps:
         picture = _sweep(task, options).encoded(metadata=options.metadata)
         write_bytes(task.folder / SWEEP_FILE, picture)
     account["seconds"] = round(task.seconds + time.perf_counter() - started, 3)
-    if not options.strengths:
+    if not options.changes:
         write_report(task.folder, task.edited, "edit", account)
         return ""
     write_edited(
@@ -200,6 +208,8 @@ def _account(task: _Task, options: EditOptions) -> dict[str, object]:
         },
         "only": list(options.only),
         "keep": list(options.keep),
+        "layers": options.layers,
+        "truncation": options.truncation,
         "blend": options.blend,
         "photo": None if task.photo is None else str(task.photo),
         "made_from": made_from(task.saved),

@@ -34,6 +34,16 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--only", multiple=True, type=click.Choice(REGIONS), help="A region in which alone the edit may show.")
 @click.option("--keep", multiple=True, type=click.Choice(REGIONS), help="A region that stays as it is.")
+@click.option(
+    "--layers", default=None, metavar="LAYERS", help="Where directions may move: coarse, middle, fine or 0-3,7."
+)
+@click.option(
+    "--truncation",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="What stays of the way from the network's average face, before the edits; 1 for all of it.",
+)
 @click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
 @click.option(
     "--blend", type=click.Choice(BLENDS), default="difference", show_default=True, help="How the face goes back."
@@ -79,7 +89,7 @@ def edit_command(
         metadata=metadata,
         **choices,  # type: ignore[arg-type]
     )
-    if not options.strengths and not options.sweeps:
+    if not options.changes and not options.sweeps:
         raise UsageError("nothing to do: expected --set NAME=STRENGTH or --sweep NAME=FROM:TO:COUNT. Try --help.")
     if not metadata:
         click.echo(f"note: --no-metadata: {NO_METADATA}", err=True)

@@ -11,6 +11,7 @@ import torch
 from core.errors import UsageError
 from core.images import to_pixels
 from editing.direction import Direction, find_direction
+from editing.layers import LayerChoice, layer_numbers
 from face.regions import check_regions, drawn_landmarks, edit_mask
 from inversion import Inversion
 from stylegan import Generator
@@ -25,7 +26,9 @@ def edit(
     folders: Sequence[Path] = (),  # folders of further ones
     only: Iterable[str] = (),  # regions in which alone the edit may show; empty for everywhere
     keep: Iterable[str] = (),  # regions that stay as they are
-    network: Generator | None = None,  # spares loading it where ``only`` or ``keep`` need a picture
+    layers: LayerChoice | None = None,  # the only ones that directions may move, see layer_numbers; None for theirs
+    truncation: float = 1.0,  # what stays of the way from the network's average face, before the moves
+    network: Generator | None = None,  # spares loading it where ``only``, ``keep`` or ``truncation`` need it
     **more: float,  # strengths by name: smile=2, age=-1
 ) -> Inversion:
     """A new inversion, moved along named directions; noise, tuned weights and the place in the photo stay.
@@ -35,27 +38,54 @@ def edit(
 
     Raises:
         UnknownNameError: a direction or region of an unknown name.
-        UsageError: a direction of another network, or a strength that is not a finite number.
+        UsageError: a direction of another network, layers it has not, or a number that is not finite.
         ShapeError: a direction whose size does not fit.
     """
     only, keep = check_regions(only), check_regions(keep)
     wanted = {**(strengths or {}), **more}
     moves = [(find(name, inversion, directions, folders), _finite(name, value)) for name, value in wanted.items()]
-    edited = moved(inversion, moves)
+    if truncation != 1:
+        network = inversion.open_network() if network is None else network
+        inversion = truncated(inversion, network, truncation)
+    edited = moved(inversion, moves, layers)
     return within(edited, only, keep, network) if only or keep else edited
 
 
-def moved(inversion: Inversion, moves: Iterable[tuple[Direction, float]]) -> Inversion:
-    """An inversion moved along directions that are at hand; raises as :func:`edit` does."""
+def moved(
+    inversion: Inversion, moves: Iterable[tuple[Direction, float]], layers: LayerChoice | None = None
+) -> Inversion:
+    """An inversion moved along directions that are at hand, in ``layers`` alone; raises as :func:`edit` does."""
     ws, edits, space = inversion.ws, dict(inversion.edits), inversion.space
+    free = None if layers is None else set(layer_numbers(layers, ws.shape[1]))
     for direction, strength in moves:
         direction.check_network(inversion.network)
+        if free is not None:
+            own = range(ws.shape[1]) if direction.layers is None else direction.layers
+            direction = direction.replace(layers=tuple(free.intersection(own)))
         ws = direction.apply(ws, strength)
         edits[direction.name] = edits.get(direction.name, 0.0) + strength
         if direction.vector.ndim == 2 or direction.layers is not None:
             space = "w+"
     origin = inversion.ws if inversion.origin is None else inversion.origin
     return inversion.replace(ws=ws, origin=origin, edits=edits, space=space)
+
+
+def truncated(inversion: Inversion, network: Generator, psi: float) -> Inversion:
+    """An inversion drawn towards the network's average face, as the truncation trick does to random ones.
+
+    Args:
+        inversion: of ``network``.
+        network: knows the average.
+        psi: what stays of the distance: 1 for all of it, 0 for the average face, above 1 for more than there was.
+
+    Raises:
+        UsageError: not a finite number, or an inversion of another network.
+    """
+    psi = _finite("truncation", psi)
+    average = inversion.check_network(network).w_avg.detach().float().cpu()
+    ws = average + psi * (inversion.ws - average)  # [1, L, w_dim]
+    origin = inversion.ws if inversion.origin is None else inversion.origin
+    return inversion.replace(ws=ws, origin=origin, edits={**inversion.edits, "truncation": psi})
 
 
 def within(

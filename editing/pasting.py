@@ -65,12 +65,39 @@ def paste_back(
 
 
 def _with_face(pixels: np.ndarray, face: Inversion, network: Generator, blend: Blend) -> np.ndarray:
+    edited, before = (to_levels(one.tensor(network))[0].numpy() for one in (face, face.unedited()))
+    return paste_drawn(pixels, face, edited, before, network, blend)
+
+
+def paste_drawn(
+    pixels: np.ndarray,
+    face: Inversion,
+    edited: np.ndarray,
+    before: np.ndarray,
+    network: Generator,
+    blend: Blend = "difference",
+) -> np.ndarray:
+    """A photo's pixels with a face that is drawn already; :func:`paste_back` for whoever draws it anyway.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        face: knows its place in the photo, and where its edits may show.
+        edited: [R, R, 3] from 0 to 255, what it draws.
+        before: the same without its edits.
+        network: its network.
+        blend: one of :data:`BLENDS`.
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        UsageError: an inversion that knows no place in a photo, or one outside this photo.
+    """
     if face.face_to_photo is None:
         raise UsageError(
             "this latent does not know its place in a photo. Invert the photo itself (inversion.invert or "
             "python -m inversion.project), not a tensor."
         )
-    edited, before = (to_levels(one.tensor(network))[0].numpy() for one in (face, face.unedited()))
     if blend == "difference":
         return paste_difference(pixels, edited, before, face.face_to_photo)
     mask = np.maximum(*(_outline(picture, network) for picture in (edited, before)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from core.errors import UsageError
+from editing.direction import Direction
 from inversion.latents import Inversion
 from stylegan import network_id
 from stylegan.generator import Generator
@@ -48,6 +49,23 @@ def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 
         )
     ws = network.mapping(z.to(network.w_avg.device), truncation_psi=psi).float().cpu()
     return Inversion(ws=ws, network=network_id(network), space="w", network_file=network.file, seed=seed)
+
+
+@torch.no_grad()
+def random_direction(network: Generator, seed: int) -> Direction:
+    """From the network's average face towards the face of ``seed``; called "random_SEED".
+
+    Raises:
+        UsageError: a seed that is not from 0 to 2^32 - 1, or a network with classes.
+    """
+    way = seed_inversion(network, seed).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
+    return Direction(
+        vector=way,
+        name=f"random_{seed}",
+        network=network_id(network),
+        source=f"random, seed {seed}",
+        unit=f"the whole way from the average face to the random face of seed {seed}",
+    )
 
 
 def seed_inversion(network: Generator, seed: int, psi: float = 1.0) -> Inversion:

@@ -13,7 +13,7 @@ import torch
 
 from core.errors import OutputError, PhotoError
 from core.files import output_errors
-from core.images import read_photo, to_pixels, to_tensor
+from core.images import MAX_PIXELS, read_photo, to_pixels, to_tensor
 from core.precision import check_precision
 from core.video import enlarged
 from face import AlignedFace
@@ -45,6 +45,7 @@ class ProjectOptions:
         overwrite: redo what is already done.
         save_video: keep the optimisation's pictures as proj.mp4.
         batch_size: photos optimised together.
+        max_pixels: a photo that claims more is not decoded.
     """
 
     preset: str = "balanced"
@@ -60,6 +61,7 @@ class ProjectOptions:
     overwrite: bool = False
     save_video: bool = False
     batch_size: int = 4
+    max_pixels: int = MAX_PIXELS
 
     def settings(self) -> dict[str, object]:
         """Everything that decides the result, as report.json records it."""
@@ -224,7 +226,7 @@ class _Session:
 
     def _tasks(self, job: Job) -> list[_Task]:
         started = time.perf_counter()
-        photo = read_photo(job.photo)
+        photo = read_photo(job.photo, max_pixels=self.options.max_pixels)
         loading = time.perf_counter() - started + self.loading
         self.loading = 0.0  # the network's loading is counted once, with the first photo
         started = time.perf_counter()

@@ -91,7 +91,7 @@ def write_result(result: Result, folder: Path) -> None:
     with atomic_folder(folder) as scratch:
         (scratch / "target.png").write_bytes(encode_png(result.target))
         (scratch / "proj.png").write_bytes(result.inversion.marked(result.drawn).encoded())
-        (scratch / "projected_w.npz").write_bytes(_npz(result.inversion.ws.numpy()))
+        (scratch / "projected_w.npz").write_bytes(latent_bytes(result.inversion.ws.numpy()))
         result.inversion.save(scratch / "inversion.safetensors")
         if result.video:
             write_video(result.video, scratch / "proj.mp4")
@@ -121,7 +121,8 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _npz(ws: np.ndarray) -> bytes:
+def latent_bytes(ws: np.ndarray) -> bytes:
+    """ws [1, L, w_dim] as the bytes of an .npz file with the key ``w``, which other projectors write and read."""
     buffer = io.BytesIO()
     np.savez(buffer, w=ws)
     return buffer.getvalue()

@@ -17,10 +17,12 @@ MAY_IMPORT = {
     "face": {"core", "weights"},
     "inversion": {"core", "weights", "stylegan", "face"},
     "editing": {"core", "weights", "stylegan", "face", "inversion"},
+    "page": {"core", "weights", "stylegan", "face", "inversion", "editing"},
 }
 REACHES_UP = {"weights/__main__.py": {"stylegan"}}  # `convert`, inside its function
 PACKAGES = [name for name in MAY_IMPORT if (ROOT / name / "__init__.py").exists()]
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+KNOW_GRADIO = re.compile(r"(layout|api|\w+_tab)\.py")  # the modules of page/ that widgets are made in
 STYLEGAN_NEEDS = {"torch", "numpy", "safetensors", "PIL", "tqdm", "click"}
 MAX_LINES = 330
 
@@ -70,6 +72,24 @@ def test_stylegan_needs_little():
             assert foreign <= STYLEGAN_NEEDS, file
 
 
+def test_gradio_is_imported_only_where_widgets_are_made():
+    for file in FILES:
+        uses_it = "gradio" in {name.split(".")[0] for name in imported_modules(file, top_level_only=True)}
+        assert not uses_it or (file.parent.name == "page" and KNOW_GRADIO.fullmatch(file.name)), file
+    code = "import sys, page, app; sys.exit('gradio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+
+
+def test_app_is_a_command_and_nothing_else():
+    assert {name.split(".")[0] for name in imported_modules(ROOT / "app.py")} <= {
+        *sys.stdlib_module_names,
+        "click",
+        "core",
+        "page",
+        "weights",
+    }
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_and_public_function_share_a_name(package):
     public = set(getattr(importlib.import_module(package), "__all__", []))
@@ -93,6 +113,7 @@ def test_init_imports_no_command(package):
 def test_importing_everything_writes_nothing(tmp_path):
     modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in FILES]
     modules = [name.removesuffix(".__init__") for name in modules if not name.endswith("__main__")]
+    modules.append("app")
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     done = subprocess.run(
         [sys.executable, "-B", "-c", code, *modules],

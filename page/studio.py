@@ -1,0 +1,111 @@
+"""What all visitors of a page share: the network with everything that belongs to it, and the line before it.
+
+Tabs find here what they work with::
+
+    studio.network                     the generator; frozen, in evaluation mode
+    studio.directions                  its directions by name
+    studio.settings.limits             what an upload may be (page/limits.py)
+    studio.turns.quick()               hold it around every short use of the network in a handler
+    studio.line.start(task, visit)     everything longer (page/work.py); its task must not take a turn itself
+    studio.draw(inversion)             one picture, uint8 [R, R, 3], in a quick turn
+
+Nothing in it belongs to one visitor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import RelatentError
+from core.images import to_pixels
+from editing.direction import Direction, direction_files, find_direction
+from inversion import Inversion
+from inversion.inverter import open_network
+from inversion.perceptual import load_perceptual
+from inversion.settings import PRESETS
+from inversion.stages import encoder_for
+from page.settings import Settings
+from page.turns import Turns
+from page.visit import Visits
+from page.work import Line
+from stylegan import Generator
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A loaded network, ready for many visitors; see the module's docstring.
+
+    Attributes:
+        settings: what whoever runs the page decided.
+        network: the generator.
+        directions: the network's directions by name, those that ship and those of ``settings.folders``.
+        presets: the presets that work with this network.
+        turns: who may use the network now.
+        line: the jobs that wait for it.
+        visits: everyone's.
+    """
+
+    settings: Settings
+    network: Generator
+    directions: dict[str, Direction]
+    presets: tuple[str, ...]
+    turns: Turns
+    line: Line
+    visits: Visits
+
+    @classmethod
+    def open(cls, settings: Settings, folder: Path, network: Generator | None = None) -> Studio:
+        """Load everything once.
+
+        Args:
+            settings: see :class:`Settings`.
+            folder: where visits keep their files.
+            network: a generator that is at hand; None loads the one of ``settings``.
+
+        Raises:
+            CheckpointError, MissingWeightsError, UsageError: no such network, or one that cannot be read.
+        """
+        generator = open_network(settings.network if network is None else network, settings.device)
+        load_perceptual("embedded", generator.w_avg.device)
+        generator.w_spread()
+        turns = Turns()
+        return cls(
+            settings=settings,
+            network=generator,
+            directions=_directions(generator, settings.folders),
+            presets=_presets(generator),
+            turns=turns,
+            line=Line(settings.max_queue, turns),
+            visits=Visits(folder, settings.visit_minutes, settings.leave_seconds, settings.limits.kept),
+        )
+
+    def draw(self, inversion: Inversion) -> np.ndarray:
+        """The picture of a latent, uint8 [R, R, 3]."""
+        with self.turns.quick():
+            return to_pixels(inversion.tensor(self.network))[0]
+
+
+def _directions(network: Generator, folders: tuple[Path, ...]) -> dict[str, Direction]:
+    """Every direction that fits; what is damaged or of another network is passed over."""
+    found = {}
+    for name in direction_files(network, folders):
+        try:
+            direction = find_direction(name, network, folders)
+            direction.moves(network.num_ws, network.w_dim)
+        except RelatentError:
+            continue
+        found[direction.name] = direction
+    return found
+
+
+def _presets(network: Generator) -> tuple[str, ...]:
+    """All presets but those that need an encoder this network has not."""
+    has_encoder = True
+    try:
+        encoder_for(network, PRESETS["fast"], None)
+    except RelatentError:
+        has_encoder = False
+    return tuple(name for name, plan in PRESETS.items() if plan.optimiser is not None or has_encoder)

@@ -1,0 +1,58 @@
+"""What a visitor does, in the words of the tests."""
+
+from __future__ import annotations
+
+from inversion.project import demo_photo
+
+STEPS = 25  # of the optimiser; enough to see something
+
+
+def wait_for_text(page, selector, text):
+    page.wait_for_function(
+        "([selector, text]) => document.querySelector(selector)?.innerText.includes(text)", arg=[selector, text]
+    )
+
+
+def upload(page, file):
+    page.set_input_files("#photo input[type=file]", file)
+
+
+def upload_astronaut(page):
+    upload(page, str(demo_photo()))
+    wait_for_text(page, "#photo-note", "One face found")
+
+
+def choose_steps(page, steps=STEPS):
+    """Fewer steps than the preset's, so that a test does not take a minute."""
+    page.get_by_role("button", name="Advanced").first.click()
+    box = page.get_by_label("Steps of the optimiser", exact=False)
+    box.fill(str(steps))
+    box.press("Tab")
+
+
+def invert(page, steps=STEPS):
+    choose_steps(page, steps)
+    page.click("#invert")
+    wait_for_text(page, "#status", "Done")
+
+
+def error_text(page):
+    """What the page's error message says, once there is one."""
+    page.wait_for_selector(".toast-body")
+    return page.inner_text(".toast-body")
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def keep_random_face(page):
+    """Keep the face that the Explore tab shows."""
+    page.click("#explore-keep")
+    caption = page.inner_text("#explore-picture figcaption")
+    wait_for_text(page, "#explore-kept", caption)
+
+
+def overflow(page):
+    """How many pixels the page is wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")

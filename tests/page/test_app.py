@@ -1,0 +1,108 @@
+"""`python app.py`: what it is told reaches the page, and its mistakes are told in one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import app
+
+pytest.importorskip("gradio")
+
+
+class FakePage:
+    """Takes note of how it was launched."""
+
+    def __init__(self, settings):
+        self.settings, self.launched, self.closed = settings, None, False
+        self.blocks = self
+
+    def launch(self, **options):
+        self.launched = options
+        return "http://127.0.0.1:7860/"
+
+    def block_thread(self):
+        raise KeyboardInterrupt
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    made = []
+
+    def build(settings):
+        made.append(FakePage(settings))
+        return made[-1]
+
+    monkeypatch.setattr(app, "build_page", build)
+    return made
+
+
+def test_it_is_local_and_never_shared_by_itself(pages):
+    result = CliRunner().invoke(app.main, [])
+    (page,) = pages
+    assert page.launched == {"port": None, "share": False, "auth": None, "root_path": None, "wait": False}
+    assert page.settings.max_queue == 16
+    assert page.closed
+    assert "http://127.0.0.1:7860/" in result.output
+    assert result.exit_code == 130
+
+
+def test_options_reach_the_page(pages):
+    arguments = "--port 8000 --auth me:a:b --root-path /faces --max_queue 3 --share --threads 1 --directions mine"
+    CliRunner().invoke(app.main, arguments.split())
+    (page,) = pages
+    expected = {"port": 8000, "share": True, "auth": ("me", "a:b"), "root_path": "/faces", "wait": False}
+    assert page.launched == expected
+    assert page.settings.max_queue == 3
+    assert page.settings.threads == 1
+    assert page.settings.folders == (Path("mine"),)
+
+
+@pytest.mark.parametrize("auth", ["hunter2", ":hunter2", "hunter2:", ""])
+def test_a_login_without_name_or_password_is_refused(pages, auth):
+    result = CliRunner().invoke(app.main, ["--auth", auth])
+    assert result.exit_code == 2
+    assert "expected USER:PASS" in result.output
+    assert "hunter2" not in result.output  # a password is not repeated
+    assert not pages
+
+
+def test_an_unknown_network_is_told_in_one_line():
+    result = CliRunner().invoke(app.main, ["--network", "faces-65"])
+    assert result.exit_code == 2
+    assert "faces-65" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    result = CliRunner().invoke(app.main, [])
+    assert result.exit_code == 2
+    assert 'pip install -e ".[app]"' in result.output
+
+
+def test_the_page_is_launched_closed_to_the_outside(built, monkeypatch):
+    given = {}
+    monkeypatch.setattr(built.blocks, "launch", lambda **options: given.update(options) or (None, "here", None))
+    built.launch()
+    assert given["server_name"] == "127.0.0.1"
+    assert given["share"] is False
+    assert given["run_history"] is False
+    assert given["ssr_mode"] is False
+    assert given["max_file_size"] == built.studio.settings.limits.upload_bytes
+    assert built.blocks.analytics_enabled is False
+    assert built.folder.stat().st_mode & 0o077 == 0
+    built.close()
+    assert not built.folder.exists()
+
+
+def test_only_the_documented_calls_are_public(built):
+    public = set(built.blocks.get_api_info()["named_endpoints"])
+    assert public >= {"/invert", "/edit"}
+    assert public <= {"/invert", "/edit", "/mix"}
