@@ -25,7 +25,7 @@ from core.images import from_uint8
 from inversion.encoder import load_encoder
 from inversion.encoding import resized, start_from_encoder
 from inversion.loss import delta_regularisation
-from inversion.refining import EncoderConfig, RefiningEncoder
+from inversion.refining import EncoderConfig, Looker, RefiningEncoder
 from stylegan.augment import random_flip
 from stylegan.bounds import require_number, require_text, require_whole
 from stylegan.checkpoint import network_id
@@ -271,6 +271,7 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
     average = network.synthesis(network.w_avg.expand(1, network.num_ws, -1))
     picture = resized(average, config.resolution)[0]
     encoder = RefiningEncoder(config, network.w_avg, picture, alignment=network.alignment, network=network_id(network))
+    assert isinstance(encoder.model, Looker)
     encoder.model.trunk.load_state_dict(load_trunk().state_dict())
     if settings.start:
         other = load_encoder(settings.start)
