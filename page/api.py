@@ -14,9 +14,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from core.errors import ShapeError, UsageError
+from core.errors import UsageError
 from core.files import write_bytes
-from editing.drawing import own_noise
 from editing.layers import layer_numbers
 from editing.pasting import BLENDS
 from inversion import Inversion
@@ -26,12 +25,12 @@ from page.changes import Change
 from page.errors import handler
 from page.faces import Found
 from page.inverting import Choices, inverting
+from page.latent_files import open_latent
 from page.limits import check_upload, read_upload
 from page.results import in_photo
 from page.studio import Studio
 from page.visit import Kept, Visit
 from page.work import follow
-from stylegan import Generator
 
 
 def add(studio: Studio, visit: gr.State) -> None:
@@ -113,7 +112,8 @@ def _edit(studio: Studio) -> Any:
         if not inversion:
             raise UsageError("no inversion came; expected a file that /invert or inversion.project has written.")
         source = Path(inversion)
-        face = fitting(Inversion.load(check_upload(source, studio.settings.limits)), studio.network)
+        with studio.turns.quick():
+            face = open_latent(check_upload(source, studio.settings.limits), studio.network)
         change = Change(checked_strengths(strengths), None, float(truncation))
         numbers = layer_numbers(layers, studio.network.num_ws) if layers else None
         edited = change.apply(face, studio.network, studio.directions, numbers)
@@ -126,23 +126,6 @@ def _edit(studio: Studio) -> Any:
         return written(studio, visit, one, edited, pasted)
 
     return edit
-
-
-def fitting(inversion: Inversion, network: Generator) -> Inversion:
-    """An inversion that came from outside, if ``network`` can draw it.
-
-    Raises:
-        UsageError: it belongs to another network.
-        ShapeError: its latent or noise has not the network's sizes, whatever it says of itself.
-    """
-    inversion.check_network(network)
-    wanted = (network.num_ws, network.w_dim)
-    if inversion.ws.shape[1:] != wanted:
-        raise ShapeError(f"the latent has shape {list(inversion.ws.shape)}; expected [1, {wanted[0]}, {wanted[1]}].")
-    sizes = [tuple(level.shape) for level in own_noise(network) or ()]
-    if inversion.noise is not None and [tuple(level.shape) for level in inversion.noise] != sizes:
-        raise ShapeError("the noise of the inversion has not the network's sizes. Invert the photo again.")
-    return inversion
 
 
 def checked_strengths(strengths: object) -> dict[str, float]:

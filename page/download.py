@@ -12,7 +12,7 @@ from editing.pasting import Blend
 from inversion.report import latent_bytes
 from page.changes import Change, named
 from page.results import changed, in_photo
-from page.studio import Studio
+from page.studio import Studio, public_name
 from page.visit import Kept, Visit
 from weights.embedded import DEFAULT_NETWORK
 
@@ -104,7 +104,8 @@ def python_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str:
     options = [f"preset={one.preset!r}, seed={one.inversion.seed}"] if one.preset else []
     options += [f"{name}={facts[name]!r}" for name in ("num_steps", "space") if facts.get(name)]
     options += [f"face={facts['face']}"] if facts.get("face", 1) > 1 else []
-    options += [f"network={studio.settings.network!r}"] if studio.settings.network != DEFAULT_NETWORK else []
+    network = public_name(studio.settings.network)
+    options += [f"network={network!r}"] if network != DEFAULT_NETWORK else []
     strengths = {_file_or_name(studio, name): value for name, value in change.strengths.items()}
     edits = [repr(strengths)]
     edits += [f"layers={layer_text(change.layer_numbers)!r}"] if change.layer_numbers is not None else []
@@ -125,7 +126,7 @@ def python_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str:
 
 
 def _network_option(studio: Studio) -> list[str]:
-    name = studio.settings.network
+    name = public_name(studio.settings.network)
     return [] if name == DEFAULT_NETWORK else ["--network", shlex.quote(name)]
 
 

@@ -15,7 +15,7 @@ Nothing in it belongs to one visitor.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -32,6 +32,8 @@ from page.turns import Turns
 from page.visit import Visits
 from page.work import Line
 from stylegan import Generator
+from stylegan.loading import is_published
+from weights.embedded import network_names
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Studio:
             CheckpointError, MissingWeightsError, UsageError: no such network, or one that cannot be read.
         """
         generator = open_network(settings.network if network is None else network, settings.device)
+        generator.file = public_name(generator.file)
         load_perceptual("embedded", generator.w_avg.device)
         generator.w_spread()
         turns = Turns()
@@ -86,6 +89,17 @@ class Studio:
         """The picture of a latent, uint8 [R, R, 3]."""
         with self.turns.quick():
             return to_pixels(inversion.tensor(self.network))[0]
+
+
+def public_name(file: str) -> str:
+    """What visitors' files may say of where the network is: a known name, or a file's own name without its folders.
+
+    A path tells of the machine the page runs on.
+    """
+    if file in network_names() or is_published(file):
+        return file
+    own = PurePath(file.replace("\\", "/")).name
+    return "" if own in network_names() or is_published(own) else own
 
 
 def _directions(network: Generator, folders: tuple[Path, ...]) -> dict[str, Direction]:
