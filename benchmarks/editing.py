@@ -3,7 +3,8 @@
     python -m benchmarks.editing --faces fairface-128.zip --work runs/editing
 
 The first 100 pictures of the zip's folder val/, which no network was trained on, are inverted by the default preset and
-moved along every direction of the network. Inversions and measured faces are kept in WORK: a cut run goes on.
+moved along every direction of the network. Inversions and measured faces are kept in WORK: a cut run goes on, and
+benchmarks.groups finds the inversions there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any
 
 import click
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from benchmarks.edit_measures import (
@@ -28,18 +28,18 @@ from benchmarks.edit_measures import (
     measure_face,
     read_lines,
 )
+from benchmarks.inverting import kept_inversions
 from benchmarks.machine import describe
 from core.errors import UsageError
 from core.files import write_bytes
-from core.images import encode_png, to_tensor
+from core.images import encode_png
 from editing.attributes import SAME_MOVEMENT, known_attributes, moving_together
 from editing.direction import Direction, direction_files
 from editing.edits import moved
 from editing.sheets import labelled_sheet
-from inversion.inverter import invert_images, open_network
+from inversion.inverter import open_network
 from inversion.latents import Inversion
 from stylegan import network_id
-from stylegan.dataset import ImageDataset
 from stylegan.generator import Generator
 from weights.embedded import DEFAULT_NETWORK
 
@@ -62,7 +62,7 @@ def main(faces: Path, work: Path, directions: Path | None, count: int, batch: in
     chosen = scored_directions(generator, directions)
     known = known_attributes(generator.alignment)
     scores = {one.name: known[one.name].score for one in chosen}
-    inverted = inversions(faces, count, generator, work / "inversions", batch)
+    inverted = kept_inversions(faces, count, generator, work / "inversions", batch)
     lines = work / f"{out}.jsonl"
     done = read_lines(lines)
     for name, inversion in tqdm(inverted.items(), desc="edits"):
@@ -95,19 +95,6 @@ def scored_directions(network: Generator, folder: Path | None) -> list[Direction
             "learn it again with: python -m editing directions learn"
         )
     return found
-
-
-def inversions(faces: Path, count: int, network: Generator, folder: Path, batch: int) -> dict[str, Inversion]:
-    """The first ``count`` validation faces by name, inverted by the default preset; kept in ``folder``."""
-    dataset = ImageDataset(faces, network.resolution, "val")
-    names = [Path(name).stem for name in dataset.names[:count]]
-    waiting = [index for index, name in enumerate(names) if not (folder / f"{name}.safetensors").exists()]
-    for first in tqdm(range(0, len(waiting), batch), desc="inversions"):
-        part = waiting[first : first + batch]
-        images = torch.cat([to_tensor(dataset.picture(index)) for index in part])
-        for index, inversion in zip(part, invert_images(images, network), strict=True):
-            inversion.replace(photo=names[index]).save(folder / f"{names[index]}.safetensors")
-    return {name: Inversion.load(folder / f"{name}.safetensors") for name in names}
 
 
 def summary(faces: Sequence[FaceMoves], names: list[str]) -> dict[str, Any]:

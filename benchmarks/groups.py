@@ -1,38 +1,40 @@
 """How well strangers' faces come back from the embedded network, over all and group by group.
 
-    python -m benchmarks.groups --faces fairface-128.zip --labels labels.csv
+    python -m benchmarks.groups --faces fairface-128.zip --labels labels.csv --work runs/editing
 
 Every face of the zip's folder val/, none of which any embedded network was trained on, and the astronaut, inverted by
 the default preset. Groups are FairFace's own labels, guesses of annotators about strangers; groups of fewer than 30
-are merged with their neighbour (ages) or with one another.
+are merged with their neighbour (ages) or with one another. Inversions are kept in WORK, where benchmarks.editing finds
+them, too; a run that is cut goes on.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import torch
+from torch import Tensor
+from tqdm import tqdm
 
 from benchmarks.contact_sheet import read_labels
-from benchmarks.inverting import Task, astronaut, measured, validation_faces
+from benchmarks.inverting import SEED, astronaut, kept_inversions, validation_faces
 from benchmarks.machine import describe
 from benchmarks.quality_table import SAME_PERSON
 from core.files import write_bytes
-from inversion.inverter import open_network
-from inversion.perceptual import load_perceptual
-from inversion.settings import PRESETS
-from inversion.stages import encoder_for
-from stylegan import network_id
+from inversion.inverter import invert_images, open_network
+from inversion.measures import measure
+from inversion.perceptual import PerceptualDistance, load_perceptual
+from stylegan import Generator, network_id
 from stylegan.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
 SMALLEST = 30  # faces of a group that stands for itself
-COLUMNS = ("lpips", "psnr", "ms_ssim", "identity_distance", "seconds")
+COLUMNS = ("lpips", "psnr", "ms_ssim", "identity_distance")
 ATTRIBUTES = ("gender", "race", "age")
 
 Row = dict[str, float | None]
@@ -43,24 +45,28 @@ Row = dict[str, float | None]
 @click.option("--labels", required=True, type=click.Path(path_type=Path, exists=True), help="Its labels.csv.")
 @click.option("--count", default=None, type=int, help="Only the first so many.  [default: all]")
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
+@click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder where inversions are kept.")
 @click.option("--batch", default=25, show_default=True, help="Photos optimised together.")
 @click.option("--out", default="groups", show_default=True, help="Name of the result.")
-def main(faces: Path, labels: Path, count: int | None, network: str, batch: int, out: str) -> None:
+def main(faces: Path, labels: Path, count: int | None, network: str, work: Path, batch: int, out: str) -> None:
     """Measure and write results/OUT.json and OUT.md."""
     generator = open_network(network)
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     groups = read_groups(labels, names)
-    plan = PRESETS["balanced"]
-    task = Task(plan, generator, encoder_for(generator, plan, None), load_perceptual())
-    images = torch.cat([validation_faces(faces, "val", names, generator.resolution), astronaut(generator)])
-    each: list[Row] = measured(task, images, batch)
+    inverted = kept_inversions(faces, count, generator, work / "inversions", batch)
+    perceptual = load_perceptual()
+    images = validation_faces(faces, "val", names, generator.resolution).split(1)
+    pairs = [(one.tensor(generator), photo) for one, photo in zip(inverted.values(), images, strict=True)]
+    demo = astronaut(generator)
+    pairs.append((invert_images(demo, generator, seed=SEED)[0].tensor(generator), demo))
+    each = [quality_of(picture, photo, perceptual, generator) for picture, photo in tqdm(pairs, desc="measures")]
     tables = {
         attribute: {group: summary([each[i] for i in members]) for group, members in groups[attribute].items()}
         for attribute in ATTRIBUTES
     }
     result = {
         "network": network_id(generator),
-        "lpips_trunk": task.perceptual.trunk,
+        "lpips_trunk": perceptual.trunk,
         "all": summary(each),
         "astronaut": each[-1],
         "groups": tables,
@@ -72,6 +78,12 @@ def main(faces: Path, labels: Path, count: int | None, network: str, batch: int,
     text = as_markdown(result)
     write_bytes(FOLDER / f"{out}.md", text.encode())
     click.echo(text)
+
+
+def quality_of(picture: Tensor, photo: Tensor, perceptual: PerceptualDistance, network: Generator) -> Row:
+    """The measures of a drawn face, both [1, 3, R, R]."""
+    quality = dataclasses.asdict(measure(picture, photo, perceptual, network.alignment))
+    return {column: quality[column] for column in COLUMNS}
 
 
 def read_groups(labels: Path, names: Sequence[str]) -> dict[str, dict[str, list[int]]]:

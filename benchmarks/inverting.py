@@ -14,7 +14,8 @@ from tqdm import tqdm
 from core.images import from_uint8, read_photo, to_pixels, to_tensor
 from core.precision import computing_in
 from inversion.encoding import Encoder
-from inversion.inverter import crop_faces
+from inversion.inverter import crop_faces, invert_images
+from inversion.latents import Inversion
 from inversion.loss import Target
 from inversion.low_rank import Tuned, draw
 from inversion.measures import measure
@@ -84,6 +85,30 @@ def inverted(task: Task, images: Tensor, seed: int = SEED) -> list[Latent]:
     return [Latent(ws, noise, own, seconds) for (ws, noise), own in pairs]
 
 
+def kept_inversions(
+    faces: Path, count: int | None, network: Generator, folder: Path, batch: int
+) -> dict[str, Inversion]:
+    """The first ``count`` validation faces by name, inverted by the default preset and kept in ``folder``.
+
+    What lies there is not done again, but refused if another network made it. None for all faces.
+    """
+    dataset = ImageDataset(faces, network.resolution, "val")
+    names = [Path(name).stem for name in dataset.names[:count]]
+    files = {name: folder / f"{name}.safetensors" for name in names}
+    waiting = [index for index, name in enumerate(names) if not files[name].exists()]
+    with tqdm(total=len(names), initial=len(names) - len(waiting), desc="inversions") as bar:
+        for first in range(0, len(waiting), batch):
+            part = waiting[first : first + batch]
+            images = torch.cat([to_tensor(dataset.picture(index)) for index in part])
+            for index, inversion in zip(part, invert_images(images, network, seed=SEED), strict=True):
+                inversion.replace(photo=names[index]).save(files[names[index]])
+            bar.update(len(part))
+    kept = {name: Inversion.load(file) for name, file in files.items()}
+    for one in kept.values():
+        one.check_network(network)
+    return kept
+
+
 @torch.no_grad()
 def drawn(network: Generator, latent: Latent) -> Tensor:
     """Its picture, float32 [1, 3, R, R] on the CPU."""
@@ -97,17 +122,6 @@ def basic_measures(task: Task, latent: Latent, picture: Tensor, photo: Tensor) -
     quality = dataclasses.asdict(measure(picture, photo, task.perceptual, task.network.alignment))
     quality.pop("lpips_trunk")
     return {**quality, "seconds": round(latent.seconds, 3)}
-
-
-def measured(task: Task, images: Tensor, batch: int) -> list[dict[str, float | None]]:
-    """The basic measures of every photo [N, 3, R, R], ``batch`` of them inverted together."""
-    rows = []
-    with tqdm(total=len(images)) as bar:
-        for chunk in images.split(batch):
-            for latent, photo in zip(inverted(task, chunk), chunk.split(1), strict=True):
-                rows.append(basic_measures(task, latent, drawn(task.network, latent), photo))
-            bar.update(len(chunk))
-    return rows
 
 
 @torch.no_grad()

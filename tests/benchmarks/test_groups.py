@@ -1,9 +1,14 @@
 """Groups are merged until each is worth a median, and the gap named is the largest."""
 
-import pytest
+import json
 
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import groups, inverting
 from benchmarks.groups import as_markdown, largest_gap, merge_neighbours, merge_small, read_groups, summary
 from core.errors import DatasetError
+from inversion import settings
 
 
 def sized(**sizes):
@@ -58,3 +63,20 @@ def test_labels_must_know_every_face(tmp_path):
     assert read_groups(tmp_path / "labels.csv", ["val/0.webp"])["gender"] == {"Male": [0]}
     with pytest.raises(DatasetError, match=r"nothing of val/1\.webp"):
         read_groups(tmp_path / "labels.csv", ["val/0.webp", "val/1.webp"])
+
+
+def test_a_run_keeps_its_inversions_and_goes_on(tiny_file, faces, tmp_path, monkeypatch, few_steps):
+    labels = tmp_path / "labels.csv"
+    rows = [f"val/{number}.png,20-29,Female,White" for number in range(4)]
+    labels.write_text("\n".join(["file,age,gender,race", *rows]))
+    monkeypatch.setattr(settings, "PRESETS", few_steps)
+    monkeypatch.setattr(groups, "FOLDER", tmp_path / "results")
+    arguments = ["--faces", faces, "--labels", labels, "--network", tiny_file, "--work", tmp_path / "work"]
+    for _ in range(2):
+        done = CliRunner().invoke(groups.main, [str(one) for one in arguments])
+        assert done.exit_code == 0, done.output
+        monkeypatch.setattr(inverting, "invert_images", None)  # what is kept is not inverted again
+    result = json.loads((tmp_path / "results" / "groups.json").read_text())
+    assert result["all"]["faces"] == 5  # and the astronaut
+    assert next(iter(result["groups"]["gender"].values()))["faces"] == 4
+    assert set(result["each"]) == {f"val/{number}.png" for number in range(4)}
