@@ -54,7 +54,7 @@ def check_upload(path: Path, limits: Limits, name: str = "") -> Path:
         raise UsageError(f"{name} is empty (0 bytes). Export or download it again.")
     if size > limits.upload_bytes:
         raise UsageError(
-            f"{name} has {size / MEGABYTE:.1f} MB; at most {limits.upload_bytes / MEGABYTE:g} MB are taken. "
+            f"{name} has {size / MEGABYTE:.1f} MB; at most {limits.upload_bytes / MEGABYTE:.3g} MB are taken. "
             "Shrink it first."
         )
     return path
