@@ -94,6 +94,7 @@ def take_pictures(browser: Any, address: str, steps: int) -> float:
     page.screenshot(path=IMAGES / "page-photo.png", full_page=False)
     seconds = float(page.inner_text("#status").split(" seconds")[0].rsplit(" ", 1)[-1])
     smiling(page)
+    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=IMAGES / "page-edit.png")
     page.set_viewport_size({"width": 380, "height": 760})
     page.wait_for_timeout(1000)

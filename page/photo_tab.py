@@ -28,7 +28,7 @@ from page.work import Progress, follow
 
 MEMORY = "photo"  # where a visit keeps its Found
 PRESET_TEXTS = {
-    "fast": "Fast: the encoder's first guess",
+    "fast": "Fast: a rough likeness at once",
     "balanced": "Balanced: a good likeness",
     "best": "Best: closer still, takes about twice as long",
     "paper": "Paper: the StyleGAN2 paper's projector, for comparison",
