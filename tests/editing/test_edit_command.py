@@ -202,3 +202,22 @@ def test_what_cannot_be_written_is_said(home):
     result = run("out/me", "--set", "smile=1", "--photo", "nowhere.jpg")
     assert result.exit_code == 1
     assert "does not exist" in result.stderr
+
+
+def test_only_some_layers_move(home):
+    assert run("out/me", "--set", "smile=2", "--layers", "0-1").exit_code == 0
+    before = Inversion.load(home / "out" / "me")
+    after = Inversion.load(home / "out" / "me" / "edited.safetensors")
+    assert (after.ws != before.ws).any(dim=2)[0].tolist() == [True, True] + [False] * (before.ws.shape[1] - 2)
+    refused = run("out/me", "--set", "smile=2", "--layers", "99")
+    assert refused.exit_code != 0
+    assert "layer 99 is not in this network" in refused.output
+
+
+def test_truncation_goes_towards_the_average_face_before_the_edits(home, network):
+    assert run("out/me", "--set", "smile=2", "--truncation", "0.5").exit_code == 0
+    before = Inversion.load(home / "out" / "me")
+    after = Inversion.load(home / "out" / "me" / "edited.safetensors")
+    smile = Direction.load(home / "directions" / "smile.safetensors")
+    wanted = network.w_avg + 0.5 * (before.ws - network.w_avg) + 2 * smile.vector
+    torch.testing.assert_close(after.ws, wanted)
