@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.browser)
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium on this machine: apt-get install chromium"))
+    # Last: the browser keeps an event loop running in this thread, in which no other test could run its own.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @dataclass
