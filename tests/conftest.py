@@ -37,6 +37,18 @@ def tiny_generator():
 
 
 @pytest.fixture
+def tiny_file(tiny_generator, tmp_path):
+    """The tiny network as a file, cropping faces as the embedded one does."""
+    from core.alignment import Alignment
+    from stylegan import save_generator
+
+    tiny_generator.alignment = Alignment(0.62, 0.08)
+    path = tmp_path / "networks" / "tiny.safetensors"
+    save_generator(tiny_generator, path)
+    return path
+
+
+@pytest.fixture
 def tiny_alias_free():
     """A function that makes alias-free generators of 32 px, as `tiny_generator`; keywords change the configuration."""
     from stylegan import AliasFreeConfig, Generator

@@ -7,19 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from core.alignment import Alignment
 from core.images import to_pixels
 from inversion import settings
-from stylegan import save_generator
-
-
-@pytest.fixture
-def tiny_file(tiny_generator, tmp_path):
-    """The tiny network as a file, cropping faces as the embedded one does."""
-    tiny_generator.alignment = Alignment(0.62, 0.08)
-    path = tmp_path / "networks" / "tiny.safetensors"
-    save_generator(tiny_generator, path)
-    return path
 
 
 @pytest.fixture

@@ -85,3 +85,17 @@ def whole_page():
     page = asyncio.run(build())  # see ``built``
     yield page
     page.close()
+
+
+@pytest.fixture
+def page(whole_page):
+    """The whole page, as handlers of its tabs find it."""
+    return whole_page
+
+
+@pytest.fixture
+def visit(page):
+    """A visit to it, ended afterwards."""
+    one = page.studio.visits.begin()
+    yield one
+    one.end()

@@ -16,18 +16,6 @@ STEPS = 3
 
 
 @pytest.fixture
-def page(whole_page):
-    return whole_page
-
-
-@pytest.fixture
-def visit(page):
-    one = page.studio.visits.begin()
-    yield one
-    one.end()
-
-
-@pytest.fixture
 def photos(tmp_path):
     """A zip of a face, a meadow and a text; and a photo beside it."""
     picture = io.BytesIO()

@@ -13,18 +13,6 @@ gr = pytest.importorskip("gradio")
 STILL = [0.0] * (COUNT * len(KINDS))
 
 
-@pytest.fixture
-def page(whole_page):
-    return whole_page
-
-
-@pytest.fixture
-def visit(page):
-    one = page.studio.visits.begin()
-    yield one
-    one.end()
-
-
 def test_every_component_has_a_slider_that_moves_the_face(page, visit):
     draw = handler_of(page.blocks, "explore-psi", "input")
     still = draw(visit, 3, 0.7, "all", *STILL)
