@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.lines import Lines
 from core.images import from_uint8, read_photo, to_pixels, to_tensor
 from core.precision import computing_in
 from inversion.encoding import Encoder
@@ -22,9 +24,10 @@ from inversion.measures import measure
 from inversion.optimiser import split
 from inversion.perceptual import PerceptualDistance
 from inversion.project import demo_photo
-from inversion.settings import Plan
+from inversion.settings import DEFAULT_PRESET, Plan, plan_for
 from inversion.stages import carry_out
-from stylegan import Generator
+from inversion.standing import encoder_digest, settings_of
+from stylegan import Generator, network_id
 from stylegan.dataset import ImageDataset
 
 SEED = 303
@@ -90,23 +93,43 @@ def kept_inversions(
 ) -> dict[str, Inversion]:
     """The first ``count`` validation faces by name, inverted by the default preset and kept in ``folder``.
 
-    What lies there is not done again, but refused if another network made it. None for all faces.
+    What lies there is not done again, but refused if another network, encoder or other settings made it. None for all
+    faces.
     """
     dataset = ImageDataset(faces, network.resolution, "val")
     names = [Path(name).stem for name in dataset.names[:count]]
     files = {name: folder / f"{name}.safetensors" for name in names}
-    waiting = [index for index, name in enumerate(names) if not files[name].exists()]
+    lines = _lines_of(folder, network)
+    waiting = [index for index, name in enumerate(names) if name not in lines.rows or not files[name].exists()]
     with tqdm(total=len(names), initial=len(names) - len(waiting), desc="inversions") as bar:
         for first in range(0, len(waiting), batch):
             part = waiting[first : first + batch]
             images = torch.cat([to_tensor(dataset.picture(index)) for index in part])
             for index, inversion in zip(part, invert_images(images, network, seed=SEED), strict=True):
                 inversion.replace(photo=names[index]).save(files[names[index]])
+                lines.add(names[index], inversion.losses)
             bar.update(len(part))
-    kept = {name: Inversion.load(file) for name, file in files.items()}
-    for one in kept.values():
-        one.check_network(network)
-    return kept
+    return {name: Inversion.load(file) for name, file in files.items()}
+
+
+def known_inversions(faces: Path, network: Generator, folder: Path) -> dict[str, Inversion]:
+    """What :func:`kept_inversions` has kept in ``folder`` so far, by the faces' names in the zip file."""
+    names = ImageDataset(faces, network.resolution, "val").names
+    known = _lines_of(folder, network).rows
+    return {
+        name: Inversion.load(folder / f"{Path(name).stem}.safetensors") for name in names if Path(name).stem in known
+    }
+
+
+def _lines_of(folder: Path, network: Generator) -> Lines:
+    """Which faces lie in the folder, and what inverted them."""
+    return Lines(folder / "inversions.jsonl", made_by(network, plan_for(DEFAULT_PRESET)))
+
+
+def made_by(network: Generator, plan: Plan) -> dict[str, Any]:
+    """All that an inversion by ``plan`` depends on beside its photo."""
+    encoder = encoder_digest(network.name, plan)
+    return {"network": network_id(network), "encoder": encoder, "settings": settings_of(plan), "seed": SEED}
 
 
 @torch.no_grad()

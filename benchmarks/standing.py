@@ -1,10 +1,10 @@
 """What the validation faces came to with each preset, for `inversion.project` to say where a photo stands among them.
 
-    python -m benchmarks.standing --faces fairface-128.zip --count 60
+    python -m benchmarks.standing --faces fairface-128.zip --inversions runs/editing/inversions
 
 The first COUNT faces of the zip's folder val/, none of which the network was trained on. The result goes beside the
 embedded network as standing.json; presets that are not asked for keep what the file says of them. A run that is cut
-goes on where it was.
+goes on where it was; and what benchmarks.groups has inverted need not be inverted again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from benchmarks.inverting import SEED, Task, distance, drawn, inverted, validation_faces
+from benchmarks.inverting import Task, distance, drawn, inverted, known_inversions, made_by, validation_faces
 from benchmarks.lines import Lines
 from core.files import write_bytes
 from inversion.inverter import open_network
 from inversion.perceptual import load_perceptual
-from inversion.settings import PRESET_NAMES, plan_for
+from inversion.settings import DEFAULT_PRESET, PRESET_NAMES, plan_for
 from inversion.stages import encoder_for
-from inversion.standing import FORMAT, encoder_digest, settings_of
+from inversion.standing import FORMAT
 from stylegan import network_id
 from stylegan.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK, STANDING_FILE, network_path
@@ -39,9 +39,17 @@ WORK = Path(__file__).parent / "results" / "standing.parts"
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True, help="An embedded one.")
 @click.option("--batch", default=10, show_default=True, help="Photos optimised together.")
 @click.option("--work", default=WORK, type=click.Path(path_type=Path), help="Where rows are kept until all are there.")
+@click.option("--inversions", type=click.Path(path_type=Path, exists=True), help="Folder of benchmarks.groups.")
 @click.option("--out", default=None, type=click.Path(path_type=Path), help="[default: beside the network]")
 def main(
-    faces: Path, count: int | None, presets: tuple[str, ...], network: str, batch: int, work: Path, out: Path | None
+    faces: Path,
+    count: int | None,
+    presets: tuple[str, ...],
+    network: str,
+    batch: int,
+    work: Path,
+    inversions: Path | None,
+    out: Path | None,
 ) -> None:
     """Measure the faces with each --preset and write standing.json."""
     out = out or network_path(network).parent / STANDING_FILE
@@ -51,18 +59,24 @@ def main(
     for preset in presets:
         plan = plan_for(preset)
         task = Task(plan, generator, encoder_for(generator, plan, None), load_perceptual())
-        about = {
-            "encoder": encoder_digest(generator.name, plan),
-            "settings": settings_of(plan),
-            "seed": SEED,
-            "lpips_trunk": task.perceptual.trunk,
-        }
-        rows = Lines(work / f"{preset}.jsonl", {"network": network_id(generator), "preset": preset, **about})
+        about = {**made_by(generator, plan), "lpips_trunk": task.perceptual.trunk}
+        rows = Lines(work / f"{preset}.jsonl", {"preset": preset, **about})
+        if inversions and preset == DEFAULT_PRESET:
+            _take_over(task, faces, inversions, rows)
         _measure(task, faces, names, rows, batch)
+        del about["network"]  # stands above all entries
         values = sorted(rows.rows[name]["lpips"] for name in names)
         entries[preset] = {**about, "faces": len(values), "lpips": values}
     write_bytes(out, as_json(merged(out, network_id(generator), entries)).encode())
     click.echo(f"{out}: {', '.join(f'{preset} on {len(names)} faces' for preset in entries)}")
+
+
+def _take_over(task: Task, faces: Path, folder: Path, rows: Lines) -> None:
+    """Rows of faces that lie inverted in ``folder``."""
+    for name, inversion in known_inversions(faces, task.network, folder).items():
+        if name not in rows.rows:
+            (photo,) = validation_faces(faces, "val", [name], task.network.resolution).split(1)
+            rows.add(name, {"lpips": distance(task.perceptual, inversion.tensor(task.network), photo)})
 
 
 def _measure(task: Task, faces: Path, names: Sequence[str], rows: Lines, batch: int) -> None:

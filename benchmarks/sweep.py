@@ -23,10 +23,11 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from benchmarks.editability import Plausibility, with_fresh_noise
+from benchmarks.editability import Plausibility, edited_and_back, with_fresh_noise
 from benchmarks.inverting import SEED, Task, basic_measures, drawn, inverted, validation_faces
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
+from benchmarks.quality import find_edit
 from core.errors import UsageError
 from core.files import write_bytes
 from inversion.inverter import open_network
@@ -48,6 +49,7 @@ RANKED = {
     "ms_ssim": False,
     "identity_distance": True,
     "ws_distance": True,
+    "lpips_edited_and_back": True,
 }
 
 Row = dict[str, float | None]
@@ -62,6 +64,7 @@ Row = dict[str, float | None]
 @click.option("--finalists", default=2, show_default=True, help="Of each number of steps, beside the preset as it is.")
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
 @click.option("--batch", default=16, show_default=True, help="Photos optimised together.")
+@click.option("--edit", default="none", show_default=True, help="NAME=STRENGTH, done and undone; or none.")
 @click.option("--out", default=None, help="Name of the result.  [default: sweep-PRESET]")
 @click.option("--folder", default=FOLDER, type=click.Path(path_type=Path), help="Where results go.")
 def main(
@@ -73,6 +76,7 @@ def main(
     finalists: int,
     network: str,
     batch: int,
+    edit: str,
     out: str | None,
     folder: Path,
 ) -> None:
@@ -80,7 +84,7 @@ def main(
     out = out or f"sweep-{preset}"
     generator = open_network(network)
     plans = candidates(PRESETS[preset], parse_tries(tries))
-    trial = Trial(generator, faces, batch, folder / f"{out}.parts")
+    trial = Trial(generator, faces, batch, folder / f"{out}.parts", edit)
     tried = {name: medians(trial.run(name, plan, "train", train_count)) for name, plan in plans.items()}
     ranked = ranks(plans, tried)
     final = chosen(plans, ranked, finalists)
@@ -95,6 +99,7 @@ def main(
         "val": {"faces": val_count, "candidates": _together(judged, judged_ranks)},
         "settings": {name: settings_of(plan) for name, plan in plans.items()},
         "batch": batch,
+        "edit": edit,
         "machine": describe(),
     }
     write_bytes(folder / f"{out}.json", (json.dumps(result, indent=2) + "\n").encode())
@@ -161,17 +166,23 @@ class Trial:
         faces: zip file with train/ and val/.
         batch: photos optimised together.
         parts: folder of the rows.
+        edit: "NAME=STRENGTH", done and undone; or "none".
     """
 
-    def __init__(self, generator: Generator, faces: Path, batch: int, parts: Path) -> None:
-        self.generator, self.faces, self.batch, self.parts = generator, faces, batch, parts
+    def __init__(self, generator: Generator, faces: Path, batch: int, parts: Path, edit: str) -> None:
+        self.generator, self.faces, self.batch, self.parts, self.edit = generator, faces, batch, parts, edit
+        self.move = find_edit(edit, generator)
         self.plausibility = Plausibility(generator)
 
     def run(self, name: str, plan: Plan, part: str, count: int) -> list[Row]:
         """The rows of the first ``count`` faces of train/ or val/."""
         task = Task(plan, self.generator, encoder_for(self.generator, plan, None), load_perceptual())
         about = {"network": network_id(self.generator), "settings": settings_of(plan), "seed": SEED, "part": part}
-        about |= {"encoder": encoder_digest(self.generator.name, plan), "lpips_trunk": task.perceptual.trunk}
+        about |= {
+            "edit": self.edit,
+            "encoder": encoder_digest(self.generator.name, plan),
+            "lpips_trunk": task.perceptual.trunk,
+        }
         digest = hashlib.sha256(json.dumps(about["settings"]).encode()).hexdigest()[:12]  # names may be long
         lines = Lines(self.parts / f"{part}-{digest}.jsonl", about)
         keys = ImageDataset(self.faces, self.generator.resolution, part).names[:count]
@@ -180,10 +191,13 @@ class Trial:
             for first in range(0, len(waiting), self.batch):
                 chunk = waiting[first : first + self.batch]
                 photos = validation_faces(self.faces, part, chunk, self.generator.resolution)
-                for key, latent, photo in zip(chunk, inverted(task, photos), photos.split(1), strict=True):
+                latents = inverted(task, photos)
+                back = edited_and_back(task, latents, photos, *self.move) if self.move else [None] * len(chunk)
+                for key, latent, photo, unedited in zip(chunk, latents, photos.split(1), back, strict=True):
                     row = basic_measures(task, latent, drawn(self.generator, latent), photo)
                     row["lpips_fresh_noise"] = with_fresh_noise(task, latent, photo)
                     row["ws_distance"] = self.plausibility.distance(latent.ws)
+                    row["lpips_edited_and_back"] = unedited
                     lines.add(key, row)
                 bar.update(len(chunk))
         return [lines.rows[key] for key in keys]

@@ -25,7 +25,7 @@ from inversion.measures import measure
 from inversion.optimiser import Step
 from inversion.perceptual import load_perceptual
 from inversion.report import Result, read_report, write_result
-from inversion.settings import DEFAULT_SEED, Plan, plan_for
+from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED, Plan, plan_for
 from inversion.stages import encoder_for
 from inversion.standing import MeasuredFaces, measured_faces
 from stylegan import network_id
@@ -48,7 +48,7 @@ class ProjectOptions:
         max_pixels: a photo that claims more is not decoded.
     """
 
-    preset: str = "balanced"
+    preset: str = DEFAULT_PRESET
     space: str | None = None
     num_steps: int | None = None
     seed: int = DEFAULT_SEED

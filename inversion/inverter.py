@@ -21,7 +21,7 @@ from inversion.loss import Target
 from inversion.masks import mask_of
 from inversion.optimiser import Progress, split
 from inversion.perceptual import load_perceptual
-from inversion.settings import DEFAULT_SEED, plan_for
+from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED, plan_for
 from inversion.stages import carry_out, encoder_for
 from stylegan import Generator, load, network_id
 from weights.embedded import DEFAULT_NETWORK
@@ -75,7 +75,7 @@ def invert_images(
     images: Tensor,  # [N, 3, R, R] in [-1, 1], aligned faces at the network's size
     network: NetworkLike | None = None,  # name, file or generator; None for the embedded one
     *,
-    preset: str = "balanced",  # fast, balanced, best or paper
+    preset: str = DEFAULT_PRESET,  # fast, balanced, best or paper
     space: str | None = None,  # "w" or "w+"; None for the preset's own
     num_steps: int | None = None,  # of the optimiser; None for the preset's own
     seed: int = DEFAULT_SEED,  # of the noise the optimisation starts from

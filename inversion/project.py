@@ -18,7 +18,7 @@ from inversion.inverter import Which, open_network
 from inversion.jobs import expand
 from inversion.optimiser import Step
 from inversion.perceptual import TRUNKS
-from inversion.settings import DEFAULT_SEED, PRESET_NAMES
+from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES
 from inversion.stages import encoder_for
 from weights.embedded import DEFAULT_NETWORK
 
@@ -50,7 +50,7 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 @click.option(
     "--preset",
     type=click.Choice(PRESET_NAMES),
-    default="balanced",
+    default=DEFAULT_PRESET,
     show_default=True,
     help="How much work a photo is worth.",
 )

@@ -20,7 +20,7 @@ from editing.layers import layer_numbers
 from editing.pasting import BLENDS
 from inversion import Inversion
 from inversion.report import latent_bytes
-from inversion.settings import DEFAULT_SEED
+from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED
 from page.changes import Change
 from page.errors import handler
 from page.faces import Found
@@ -43,7 +43,7 @@ def add(studio: Studio, visit: gr.State) -> None:
 def _add_invert(studio: Studio, visit: gr.State) -> None:
     inputs = [
         gr.File(label="photo"),
-        gr.Dropdown(list(studio.presets), value="balanced", label="preset"),
+        gr.Dropdown(list(studio.presets), value=DEFAULT_PRESET, label="preset"),
         gr.Number(1, label="face", precision=0),
         gr.Number(0, label="num_steps", precision=0),
         gr.Number(DEFAULT_SEED, label="seed", precision=0),

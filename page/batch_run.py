@@ -22,6 +22,7 @@ from inversion.batch import Outcome, ProjectOptions, project_photos
 from inversion.inverter import Which
 from inversion.optimiser import Step
 from inversion.report import REPORT_FILE, read_report
+from inversion.settings import DEFAULT_PRESET
 from inversion.stages import encoder_for
 from stylegan import Generator
 
@@ -43,7 +44,7 @@ class BatchOptions:
         max_pixels: of a photo; a larger one is not decoded.
     """
 
-    preset: str = "balanced"
+    preset: str = DEFAULT_PRESET
     num_steps: int | None = None
     face: Which = "largest"
     strengths: dict[str, float] = field(default_factory=dict)

@@ -13,6 +13,7 @@ import gradio as gr
 
 from core.errors import BusyError, Cancelled, PhotoError, RelatentError
 from editing.pasting import BLENDS
+from inversion.settings import DEFAULT_PRESET
 from page.batch_run import DONE, FAILED, Batch, BatchOptions, Row
 from page.batch_table import CSV_HEADER, csv_rows, summary, table
 from page.batch_zip import Unpacked, unpack_photos, write_results
@@ -53,7 +54,7 @@ def build(studio: Studio, visit: gr.State) -> None:
         with gr.Column(scale=5, min_width=300):
             files = gr.File(label="Photos, or a .zip of photos", file_count="multiple", elem_id="batch-files")
             known = [(PRESET_TEXTS[name], name) for name in studio.presets]
-            preset = gr.Radio(known, value="balanced", label="How much work is each photo worth?")
+            preset = gr.Radio(known, value=DEFAULT_PRESET, label="How much work is each photo worth?")
             with gr.Accordion("Advanced", open=False, elem_id="batch-advanced"):
                 faces = gr.Radio(
                     [("The largest face", "largest"), ("Every face", "all")], value="largest", label="Of each photo"

@@ -17,7 +17,7 @@ from inversion.masks import mask_of
 from inversion.measures import measure
 from inversion.optimiser import Step
 from inversion.perceptual import load_perceptual
-from inversion.settings import DEFAULT_SEED, plan_for
+from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED, plan_for
 from page.faces import Found
 from page.studio import Studio
 from page.work import Report, Task
@@ -37,7 +37,7 @@ class Choices:
         align: find and crop the face; else the centre square is taken.
     """
 
-    preset: str = "balanced"
+    preset: str = DEFAULT_PRESET
     num_steps: int | None = None
     space: str | None = None
     seed: int = DEFAULT_SEED

@@ -14,7 +14,7 @@ from PIL import Image
 from core.errors import Cancelled, RelatentError, UsageError
 from inversion.perceptual import TRUNKS
 from inversion.project import demo_photo
-from inversion.settings import DEFAULT_SEED
+from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED
 from page.edit_tab import EditTab
 from page.errors import handler
 from page.faces import Found, face_at, faces_of, outlined
@@ -66,7 +66,7 @@ def build(studio: Studio, visit: gr.State) -> PhotoTab:
             face = gr.Radio(label="Which face?", choices=[], visible=False, elem_id="face")
         with gr.Column(scale=4, min_width=300):
             known = [(PRESET_TEXTS[name], name) for name in studio.presets]
-            preset = gr.Radio(known, value="balanced", label="How much work is it worth?", elem_id="preset")
+            preset = gr.Radio(known, value=DEFAULT_PRESET, label="How much work is it worth?", elem_id="preset")
             with gr.Accordion("Advanced", open=False):
                 advanced = _advanced()
             invert = gr.Button("Invert", variant="primary", size="lg", elem_id="invert")

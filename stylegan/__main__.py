@@ -95,8 +95,8 @@ def train_command(
 
     Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data,
-    --data-folder, --lr, --gamma, --augment and --ema-kimg may change. A grown run takes over the settings
-    of the run it grows from in the same way.
+    --data-folder, --lr, --gamma, --augment, --ema-kimg and --precision may change. A grown run takes over
+    the settings of the run it grows from in the same way.
     """
     where = pick_device(device)
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)

@@ -96,7 +96,7 @@ def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingS
         settings: the run's.
         typed: values of the options the user gave, by their names in :func:`settings_from_options`.
     """
-    renamed = {"augment": "augment_strength", "lr": "learning_rate", "ema_kimg": "ema_kimg"}
+    renamed = {"augment": "augment_strength", "lr": "learning_rate", "ema_kimg": "ema_kimg", "precision": "precision"}
     changes = {renamed[name]: value for name, value in typed.items() if name in renamed}
     if "gamma" in typed:
         changes["rules"] = dataclasses.replace(settings.rules, r1_gamma=typed["gamma"])

@@ -36,7 +36,7 @@ def test_every_combination_and_the_plan_as_it_is():
         ("optimiser.num_steps=2.5", "expected one like 300"),
         ("optimiser.num_steps=0", "expected at least 1"),
         ("optimiser.keep_best=1", "expected one like True"),
-        ("optimiser.learning_rate=true", "expected one like 0.1"),
+        ("optimiser.learning_rate=true", "expected one like 0.2"),
         ("optimiser.weights=1", "expected one like LossWeights"),
     ],
 )
@@ -64,7 +64,7 @@ def test_ranked_among_candidates_of_as_many_steps():
     assert found["long"] == 1  # nobody beside it
     # of lpips and psnr "a" is first and "b" last; of the others all are equal
     assert found["a"] < found[AS_IT_IS] < found["b"]
-    assert found["a"] == pytest.approx((1 + 1 + 2 * 3 + 1.5) / 6, abs=1e-3)
+    assert found["a"] == pytest.approx((1 + 1 + 2 * 4 + 1.5) / 7, abs=1e-3)
     assert chosen(plans, found, 1) == [AS_IT_IS, "a", "long"]
 
 
@@ -79,16 +79,16 @@ def test_a_sweep(faces, tiny_file, tmp_path, few_steps, monkeypatch):
 
     monkeypatch.setattr(sweep, "validation_faces", watched)
     options = ["--faces", faces, "--network", tiny_file, "--folder", tmp_path, "--train-count", 3, "--val-count", 2]
-    options += ["--batch", 3, "--finalists", 1, "--try", "optimiser.learning_rate=0.0001,0.2"]
+    options += ["--batch", 3, "--finalists", 1, "--try", "optimiser.learning_rate=0.0001,0.3"]
     for _ in range(2):  # the second time everything is known
         result = CliRunner().invoke(main, list(map(str, options)))
         assert result.exit_code == 0, result.output
         assert seen == [("train", 3)] * 3 + [("val", 2)] * 2
     found = json.loads((tmp_path / "sweep-balanced.json").read_text())
     tried, judged = found["train"]["candidates"], found["val"]["candidates"]
-    assert list(tried) == [AS_IT_IS, "optimiser.learning_rate=0.0001", "optimiser.learning_rate=0.2"]
+    assert list(tried) == [AS_IT_IS, "optimiser.learning_rate=0.0001", "optimiser.learning_rate=0.3"]
     assert len(judged) == 2
     assert set(found["settings"]) == set(tried)
-    still, moving = (tried[f"optimiser.learning_rate={rate}"] for rate in ("0.0001", "0.2"))
+    still, moving = (tried[f"optimiser.learning_rate={rate}"] for rate in ("0.0001", "0.3"))
     assert still["ws_distance"] < 0.1 < moving["ws_distance"]  # w_avg, where it started, is at 0
     assert "2 validation faces:" in (tmp_path / "sweep-balanced.md").read_text()

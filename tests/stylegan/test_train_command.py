@@ -224,10 +224,12 @@ class TestResume:
 
     def test_only_what_may_change_changes(self, unbroken):
         args = ["--resume", "--kimg", "0.04", "--augment", "0.05", "--lr", "0.001", "--gamma", "3", "--batch", "2"]
+        args += ["--precision", "bfloat16"]
         before = json.loads((unbroken / "unbroken" / "settings.json").read_text())
         result = CliRunner().invoke(main, ["train", "--outdir", str(unbroken / "unbroken"), *args, "--dry-run"])
         now = json.loads(result.output)
-        changes = {"augment_strength": 0.05, "learning_rate": 0.001, "rules": {**before["rules"], "r1_gamma": 3}}
+        changes = {"augment_strength": 0.05, "learning_rate": 0.001, "precision": "bfloat16"}
+        changes |= {"rules": {**before["rules"], "r1_gamma": 3}}
         assert now == {**before, **changes}
 
     def test_of_a_finished_run_writes_its_results_again(self, unbroken, tmp_path):
