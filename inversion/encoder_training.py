@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from core import cpu
 from core.device import synchronize
 from core.errors import CheckpointError, UsageError
 from core.images import from_uint8
@@ -146,6 +147,7 @@ class EncoderTrainer:
         self, settings: EncoderSettings, network: Generator, images: Tensor, kimg: float, device: torch.device
     ) -> None:
         self.settings, self.device, self.total_images = settings, device, kimg * 1000
+        cpu.prepare(device)
         self.network = network.to(device)
         self.images = images.to(device)
         self.dtype = getattr(torch, settings.precision)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from core import cpu
 from core.device import synchronize
 from core.errors import UsageError
 from inversion.encoder import load_encoder
@@ -69,6 +70,7 @@ def carry_out(
     """
     seconds: dict[str, float] = {}
     device = network.w_avg.device
+    cpu.prepare(device)
     start = None
     if plan.encoder_rounds and encoder is not None:
         with _timed(seconds, "encode", device):

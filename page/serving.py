@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from core import cpu
 from page.errors import require_gradio
 from page.settings import Settings
 from page.studio import Studio
@@ -99,7 +100,7 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
         require_gradio()
         from page.layout import lay_out
 
-        torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // 2))
+        torch.set_num_threads(settings.threads or max(1, cpu.respect_quota() // 2))
         studio = Studio.open(settings, folder / "visits", network)
         return Page(lay_out(studio), studio, folder)
     except BaseException:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from core import cpu
 from core.device import synchronize
 from core.images import from_uint8
 from stylegan import loss as game
@@ -84,6 +85,7 @@ class Trainer:
         self, settings: TrainingSettings, images: Tensor, classes: Tensor | None, device: torch.device
     ) -> None:
         self.settings, self.device = settings, device
+        cpu.prepare(device)
         self.images = images.to(device)
         self.classes = None if classes is None else classes.to(device)
         self.dtype = getattr(torch, settings.precision)

@@ -40,7 +40,8 @@ def test_another_preset_keeps_what_is_known(run):
     assert both["presets"]["balanced"] == first["presets"]["balanced"]
     assert {name: entry["faces"] for name, entry in both["presets"].items()} == {"balanced": 4, "paper": 2}
     for entry in both["presets"].values():
-        assert entry["lpips"] == sorted(entry["lpips"]) and entry["settings"]["optimiser"]["num_steps"] == 4
+        assert entry["lpips"] == sorted(entry["lpips"])
+        assert entry["settings"]["optimiser"]["num_steps"] == 4
 
 
 def test_what_is_inverted_is_not_inverted_again(run, faces, tiny_file, tmp_path, monkeypatch):
