@@ -5,10 +5,11 @@ A recipe (``weights/NAME/recipe.toml``) holds
     machine          what the hours were measured on
     [data.KEY]       a file that is needed: file, sha256, about
     [sizes]          numbers that the commands mention, so that a trial run can be smaller
-    [[steps]]        about, command, hours; makes: a file below the output folder, and a step whose file is there is
-                     skipped; resumes: where that file is there, the command goes on with --resume
+    [[steps]]        about, command, hours; makes: a file below the output folder; resumes: where that file is there,
+                     the command goes on with --resume
 
-Commands mention data as {KEY}, sizes as {NAME}, and the output folder as {out}.
+Commands mention data as {KEY}, sizes as {NAME}, and the output folder as {out}. A command that came to its end leaves
+FILE.done beside what it made, and is skipped the next time; the file alone may be a snapshot of a run that was stopped.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
+from core.files import write_bytes
 from weights.embedded import FOLDER
 from weights.manifest import read_toml
 
@@ -64,6 +66,23 @@ class Work:
     def line(self) -> str:
         """As a person would type it."""
         return shlex.join(("python", *self.command))
+
+    @property
+    def done(self) -> bool:
+        """Whether exactly this command has come to its end, and left what it makes."""
+        return self.makes.is_file() and self.line() in self._marks()
+
+    def mark_done(self) -> None:
+        """Remember that the command has come to its end."""
+        lines = [*self._marks(), self.line()]  # one file may be made by several commands, each going on with it
+        write_bytes(self._mark, "".join(f"{line}\n" for line in lines).encode())
+
+    def _marks(self) -> list[str]:
+        return self._mark.read_text().splitlines() if self._mark.is_file() else []
+
+    @property
+    def _mark(self) -> Path:
+        return self.makes.with_name(f"{self.makes.name}.done")
 
 
 @dataclass(frozen=True)
@@ -163,7 +182,7 @@ def carry_out(recipe: Recipe, work: list[Work], places: Mapping[str, Path], *, t
         if state != AS_IT_WAS and (same_data or not places[key].is_file()):
             raise DatasetError(f"data {key}: {state}; expected {needed.file}, sha256 {needed.sha256}.")
     for step in work:
-        if step.makes.is_file():
+        if step.done:
             tell(f"done before: {step.about}")
             continue
         tell(step.line())
@@ -171,3 +190,4 @@ def carry_out(recipe: Recipe, work: list[Work], places: Mapping[str, Path], *, t
         status = subprocess.run([sys.executable, *step.command, *again], check=False).returncode
         if status:
             raise RelatentError(f"stopped at: {step.about} (exit code {status}). The same command goes on from here.")
+        step.mark_done()

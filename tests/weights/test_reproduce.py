@@ -143,7 +143,15 @@ class TestPieces:
                 carry_out(recipe, [step], {}, tell=said.append, same_data=True)
             assert (tmp_path / "args").read_text() == expected
             (tmp_path / "state").write_text("")
-        (tmp_path / "made").write_text("")
+        (tmp_path / "made").write_text("a snapshot")
+        with pytest.raises(RelatentError, match="exit code 3"):
+            carry_out(recipe, [step], {}, tell=said.append, same_data=True)
+        ends = dataclasses.replace(
+            step, command=(*step.command[:1], script.replace("exit(3)", "exit(0)"), *step.command[2:])
+        )
+        carry_out(recipe, [ends], {}, tell=said.append, same_data=True)
+        assert not said[-1].startswith("done before")
+        step = ends
         carry_out(recipe, [step], {}, tell=said.append, same_data=True)
         assert said[-1].startswith("done before")
 
