@@ -95,7 +95,10 @@ def load_perceptual(name: str = "embedded", device: torch.device | None = None) 
 @functools.lru_cache(maxsize=4)
 def _load(name: str, device: str) -> PerceptualDistance:
     distance = _embedded() if name == "embedded" else _published(name)
-    return distance.eval().requires_grad_(False).to(device)
+    distance = distance.eval().requires_grad_(False).to(device)
+    if device == "cpu":  # what oneDNN wants; else it would turn every weight around at every step
+        distance = distance.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return distance
 
 
 def _embedded() -> PerceptualDistance:
