@@ -81,8 +81,8 @@ class TuningSettings:
 # The projector of the StyleGAN2 paper (Karras et al. 2020, appendix D): the yardstick.
 PAPER = OptimiserSettings(space="w", num_steps=1000, keep_best=False)
 
-# Chosen by benchmarks.sweep. Beside an encoder's start twice the paper's rate comes closer in every measure but the
-# latents' plausibility, and twice the pull towards a single w gives that back.
+# Chosen by benchmarks.sweep. From an encoder's start twice the paper's rate comes closer in every measure but the latents'
+# plausibility, of which a stronger pull towards a single w gives a part back.
 BALANCED = OptimiserSettings(
     space="w+",
     num_steps=300,
