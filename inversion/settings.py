@@ -81,8 +81,8 @@ class TuningSettings:
 # The projector of the StyleGAN2 paper (Karras et al. 2020, appendix D): the yardstick.
 PAPER = OptimiserSettings(space="w", num_steps=1000, keep_best=False)
 
-# Chosen by benchmarks.sweep. From an encoder's start twice the paper's rate comes closer in every measure but the latents'
-# plausibility, of which a stronger pull towards a single w gives a part back.
+# Chosen by benchmarks.sweep. From an encoder's start twice the paper's rate comes closer in every measure but the
+# plausibility of latents, of which a stronger pull towards a single w gives a part back.
 BALANCED = OptimiserSettings(
     space="w+",
     num_steps=300,
