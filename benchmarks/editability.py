@@ -7,11 +7,41 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from benchmarks.inverting import SEED, Latent, Task, as_written, distance, drawn, inverted
-from editing.direction import Direction
+from benchmarks.inverting import SEED, Latent, Task, as_written, basic_measures, distance, drawn, inverted
+from editing.direction import Direction, find_direction
+from editing.edit_command import parse_sets
 from stylegan import Generator
 
 SAMPLES = 10_000
+
+Move = tuple[Direction, float]
+Row = dict[str, float | None]
+
+
+def find_edit(text: str, generator: Generator) -> Move | None:
+    """The direction and strength of "NAME=STRENGTH"; None for "none"."""
+    if text == "none":
+        return None
+    ((name, strength),) = parse_sets((text,)).items()
+    return find_direction(name, generator), strength
+
+
+def all_measures(
+    task: Task, latents: list[Latent], photos: Tensor, plausibility: Plausibility, move: Move | None
+) -> list[tuple[Row, Tensor]]:
+    """How close each of the inverted photos [N, 3, R, R] is and how well it can be edited, and its picture."""
+    back: list[float | None] = [None] * len(latents)
+    if move is not None:
+        back = [*edited_and_back(task, latents, photos, *move)]
+    found = []
+    for latent, photo, unedited in zip(latents, photos.split(1), back, strict=True):
+        picture = drawn(task.network, latent)
+        row = basic_measures(task, latent, picture, photo)
+        row["lpips_fresh_noise"] = with_fresh_noise(task, latent, photo)
+        row["lpips_edited_and_back"] = unedited
+        row["ws_distance"] = plausibility.distance(latent.ws)
+        found.append((row, picture))
+    return found
 
 
 def with_fresh_noise(task: Task, latent: Latent, photo: Tensor) -> float:

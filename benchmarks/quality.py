@@ -21,21 +21,18 @@ from tqdm import tqdm
 
 from benchmarks import inverting
 from benchmarks.contact_sheet import read_labels, varied
-from benchmarks.editability import Plausibility, edited_and_back, with_fresh_noise
-from benchmarks.inverting import ASTRONAUT, SEED, Task, basic_measures, drawn
+from benchmarks.editability import Plausibility, all_measures, find_edit
+from benchmarks.inverting import ASTRONAUT, SEED, Task, made_by
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
 from benchmarks.quality_table import summaries, table
 from core.errors import UsageError
 from core.files import write_bytes
 from core.images import encode_png, grid, read_photo, to_pixels, to_tensor
-from editing.direction import Direction, find_direction
-from editing.edit_command import parse_sets
 from inversion.inverter import open_network
 from inversion.perceptual import load_perceptual
 from inversion.settings import PAPER, PRESETS, Plan
 from inversion.stages import encoder_for
-from inversion.standing import encoder_digest, settings_of
 from stylegan import Generator, network_id
 from stylegan.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
@@ -130,8 +127,7 @@ class Run:
     def measure(self, name: str, plan: Plan, batch: int) -> dict[str, dict[str, float | None]]:
         """Every face's row by one method; those that are known already are not measured again."""
         task = Task(plan, self.generator, encoder_for(self.generator, plan, None), load_perceptual())
-        about = {"network": network_id(self.generator), "settings": settings_of(plan), "seed": SEED, "edit": self.edit}
-        about |= {"encoder": encoder_digest(self.generator.name, plan), "lpips_trunk": task.perceptual.trunk}
+        about = {**made_by(self.generator, plan), "edit": self.edit, "lpips_trunk": task.perceptual.trunk}
         lines = Lines(self.parts / f"{name}.jsonl", about)
         waiting = [key for key in self.keys if key not in lines.rows or self._lacks_picture(name, key)]
         with tqdm(total=len(self.keys), initial=len(self.keys) - len(waiting), desc=name) as bar:
@@ -151,17 +147,10 @@ class Run:
     def _measure_batch(self, name: str, task: Task, keys: list[str], lines: Lines) -> None:
         photos = self._photos(keys)
         latents = inverting.inverted(task, photos)
-        back: list[float | None] = [None] * len(keys)
-        if self.move is not None:
-            back = [*edited_and_back(task, latents, photos, *self.move)]
-        for key, latent, photo, unedited in zip(keys, latents, photos.split(1), back, strict=True):
-            picture = drawn(self.generator, latent)
+        found = all_measures(task, latents, photos, self.plausibility, self.move)
+        for key, (row, picture) in zip(keys, found, strict=True):
             if key in self.shown:
                 write_bytes(self._picture(name, key), encode_png(to_pixels(picture)[0]))
-            row = basic_measures(task, latent, picture, photo)
-            row["lpips_fresh_noise"] = with_fresh_noise(task, latent, photo)
-            row["lpips_edited_and_back"] = unedited
-            row["ws_distance"] = self.plausibility.distance(latent.ws)
             lines.add(key, row)
 
     def _photos(self, keys: Sequence[str]) -> Tensor:
@@ -181,14 +170,6 @@ class Run:
 
     def _lacks_picture(self, name: str, key: str) -> bool:
         return key in self.shown and not self._picture(name, key).is_file()
-
-
-def find_edit(text: str, generator: Generator) -> tuple[Direction, float] | None:
-    """The direction and strength of "NAME=STRENGTH"; None for "none"."""
-    if text == "none":
-        return None
-    ((name, strength),) = parse_sets((text,)).items()
-    return find_direction(name, generator), strength
 
 
 if __name__ == "__main__":

@@ -23,18 +23,17 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from benchmarks.editability import Plausibility, edited_and_back, with_fresh_noise
-from benchmarks.inverting import SEED, Task, basic_measures, drawn, inverted, validation_faces
+from benchmarks.editability import Plausibility, all_measures, find_edit
+from benchmarks.inverting import Task, inverted, made_by, validation_faces
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
-from benchmarks.quality import find_edit
 from core.errors import UsageError
 from core.files import write_bytes
 from inversion.inverter import open_network
 from inversion.perceptual import load_perceptual
 from inversion.settings import PRESET_NAMES, PRESETS, Plan
 from inversion.stages import encoder_for
-from inversion.standing import encoder_digest, settings_of
+from inversion.standing import settings_of
 from stylegan import Generator, network_id
 from stylegan.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
@@ -177,12 +176,8 @@ class Trial:
     def run(self, name: str, plan: Plan, part: str, count: int) -> list[Row]:
         """The rows of the first ``count`` faces of train/ or val/."""
         task = Task(plan, self.generator, encoder_for(self.generator, plan, None), load_perceptual())
-        about = {"network": network_id(self.generator), "settings": settings_of(plan), "seed": SEED, "part": part}
-        about |= {
-            "edit": self.edit,
-            "encoder": encoder_digest(self.generator.name, plan),
-            "lpips_trunk": task.perceptual.trunk,
-        }
+        about = {**made_by(self.generator, plan), "part": part, "edit": self.edit}
+        about["lpips_trunk"] = task.perceptual.trunk
         digest = hashlib.sha256(json.dumps(about["settings"]).encode()).hexdigest()[:12]  # names may be long
         lines = Lines(self.parts / f"{part}-{digest}.jsonl", about)
         keys = ImageDataset(self.faces, self.generator.resolution, part).names[:count]
@@ -192,12 +187,8 @@ class Trial:
                 chunk = waiting[first : first + self.batch]
                 photos = validation_faces(self.faces, part, chunk, self.generator.resolution)
                 latents = inverted(task, photos)
-                back = edited_and_back(task, latents, photos, *self.move) if self.move else [None] * len(chunk)
-                for key, latent, photo, unedited in zip(chunk, latents, photos.split(1), back, strict=True):
-                    row = basic_measures(task, latent, drawn(self.generator, latent), photo)
-                    row["lpips_fresh_noise"] = with_fresh_noise(task, latent, photo)
-                    row["ws_distance"] = self.plausibility.distance(latent.ws)
-                    row["lpips_edited_and_back"] = unedited
+                found = all_measures(task, latents, photos, self.plausibility, self.move)
+                for key, (row, _) in zip(chunk, found, strict=True):
                     lines.add(key, row)
                 bar.update(len(chunk))
         return [lines.rows[key] for key in keys]

@@ -100,7 +100,8 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
         require_gradio()
         from page.layout import lay_out
 
-        torch.set_num_threads(settings.threads or max(1, cpu.respect_quota() // 2))
+        share = cpu.respect_quota()  # now, so that no inversion does it later and undoes --threads
+        torch.set_num_threads(settings.threads or max(1, share // 2))
         studio = Studio.open(settings, folder / "visits", network)
         return Page(lay_out(studio), studio, folder)
     except BaseException:

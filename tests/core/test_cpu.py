@@ -99,6 +99,14 @@ def test_who_names_a_number_of_threads_gets_it(eight_threads, monkeypatch):
     assert cpu.respect_quota() == 8
 
 
+def test_a_number_that_is_set_later_stays(eight_threads, monkeypatch):
+    monkeypatch.setattr(cpu, "quota", lambda cgroups: 2.0)
+    cpu.respect_quota()
+    torch.set_num_threads(4)  # as the page's --threads does
+    cpu.prepare(torch.device("cpu"))
+    assert eight_threads == [4]
+
+
 def test_other_devices_are_left_alone(eight_threads, monkeypatch):
     monkeypatch.setattr(cpu, "quota", lambda cgroups: 2.0)
     cpu.prepare(torch.device("cuda"))

@@ -13,13 +13,6 @@ gr = pytest.importorskip("gradio")
 
 
 @pytest.fixture
-def visit(whole_page):
-    one = whole_page.studio.visits.begin()
-    yield one
-    one.end()
-
-
-@pytest.fixture
 def call(whole_page, visit):
     (found,) = [one for one in whole_page.blocks.fns.values() if one.api_name == "mix"]
     assert found.api_visibility == "public"

@@ -14,19 +14,12 @@ gr = pytest.importorskip("gradio")
 
 
 @pytest.fixture
-def page(whole_page):
-    return whole_page
-
-
-@pytest.fixture
-def visit(page):
+def visit(page, visit):
     """A visit with two faces of its own."""
-    one = page.studio.visits.begin()
     for seed in (1, 2):
         face = seed_inversion(page.studio.network, seed)
-        one.keep(face, page.studio.draw(face), f"seed{seed}")
-    yield one
-    one.end()
+        visit.keep(face, page.studio.draw(face), f"seed{seed}")
+    return visit
 
 
 def call(page, name, event, *values):
