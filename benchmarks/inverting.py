@@ -15,6 +15,8 @@ from tqdm import tqdm
 from benchmarks.lines import Lines
 from core.images import from_uint8, read_photo, to_pixels, to_tensor
 from core.precision import computing_in
+from inversion.curvature import Curvature
+from inversion.curvature_file import curvature_for
 from inversion.encoding import Encoder
 from inversion.inverter import crop_faces, invert_images
 from inversion.latents import Inversion
@@ -22,11 +24,11 @@ from inversion.loss import Target
 from inversion.low_rank import Tuned, draw
 from inversion.measures import measure
 from inversion.optimiser import split
-from inversion.perceptual import PerceptualDistance
+from inversion.perceptual import PerceptualDistance, load_perceptual
 from inversion.project import demo_photo
-from inversion.settings import DEFAULT_PRESET, Plan, plan_for
-from inversion.stages import carry_out
-from inversion.standing import encoder_digest, settings_of
+from inversion.settings import DEFAULT_PRESET, Plan
+from inversion.stages import carry_out, encoder_for, presets_of
+from inversion.standing import digests, settings_of
 from stylegan import Generator, network_id
 from stylegan.dataset import ImageDataset
 
@@ -42,26 +44,40 @@ class Task:
         plan: the stages.
         network: a frozen generator.
         encoder: of the plan; None for none.
+        curvature: the network's; None for none.
         perceptual: the distance that is optimised and measured.
     """
 
     plan: Plan
     network: Generator
     encoder: Encoder | None
+    curvature: Curvature | None
     perceptual: PerceptualDistance
+
+
+def task_of(plan: Plan, network: Generator) -> Task:
+    """A plan with what ships with the network, and the embedded trunk."""
+    device = network.w_avg.device
+    encoder, curvature = encoder_for(network, plan, None), curvature_for(network)
+    return Task(plan, network, encoder, curvature, load_perceptual("embedded", device))
 
 
 @dataclass(frozen=True)
 class Latent:
     """One photo's: ws [1, L, w_dim], noise maps [1, 1, r, r], and the additions to the weights, all on the CPU.
 
-    ``seconds`` is the photo's share of its batch's.
+    ``seconds`` is the photo's share of its batch's, ``tuning`` what of it went into tuning.
     """
 
     ws: Tensor
     noise: tuple[Tensor, ...]
     tuned: Tuned | None
     seconds: float
+    tuning: float = 0.0
+
+    def pivot(self) -> Latent:
+        """Where tuning began: what the plan without it finds."""
+        return dataclasses.replace(self, tuned=None, seconds=self.seconds - self.tuning, tuning=0.0)
 
 
 def validation_faces(data: Path, folder: str, names: Sequence[str], resolution: int) -> Tensor:
@@ -81,11 +97,12 @@ def inverted(task: Task, images: Tensor, seed: int = SEED) -> list[Latent]:
     device = task.network.w_avg.device
     with computing_in(task.plan.precision, device) as dtype:
         target = Target(images.to(device), task.perceptual, dtype=dtype)
-        found = carry_out(task.plan, task.network, task.encoder, target, seed=seed)
+        found = carry_out(task.plan, task.network, task.encoder, target, curvature=task.curvature, seed=seed)
     seconds = sum(found.seconds.values()) / len(images)
+    tuning = found.seconds.get("tune", 0.0) / len(images)
     tuned = found.tuned or [None] * len(images)
     pairs = zip(split(found.latents, task.network.num_ws), tuned, strict=True)
-    return [Latent(ws, noise, own, seconds) for (ws, noise), own in pairs]
+    return [Latent(ws, noise, own, seconds, tuning) for (ws, noise), own in pairs]
 
 
 def kept_inversions(
@@ -123,13 +140,13 @@ def known_inversions(faces: Path, network: Generator, folder: Path) -> dict[str,
 
 def _lines_of(folder: Path, network: Generator) -> Lines:
     """Which faces lie in the folder, and what inverted them."""
-    return Lines(folder / "inversions.jsonl", made_by(network, plan_for(DEFAULT_PRESET)))
+    return Lines(folder / "inversions.jsonl", made_by(network, presets_of(network)[DEFAULT_PRESET]))
 
 
 def made_by(network: Generator, plan: Plan) -> dict[str, Any]:
     """All that an inversion by ``plan`` depends on beside its photo."""
-    encoder = encoder_digest(network.name, plan)
-    return {"network": network_id(network), "encoder": encoder, "settings": settings_of(plan), "seed": SEED}
+    files = digests(network.name, plan)
+    return {"network": network_id(network), **files, "settings": settings_of(plan), "seed": SEED}
 
 
 @torch.no_grad()

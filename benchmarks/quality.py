@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from benchmarks import inverting
 from benchmarks.contact_sheet import read_labels, varied
-from benchmarks.editability import Plausibility, all_measures, find_edit
-from benchmarks.inverting import ASTRONAUT, SEED, Task, made_by
+from benchmarks.editability import Move, Plausibility, Row, all_measures, find_edit
+from benchmarks.inverting import ASTRONAUT, SEED, Task, made_by, task_of
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
 from benchmarks.quality_table import summaries, table
@@ -31,15 +31,18 @@ from core.files import write_bytes
 from core.images import encode_png, grid, read_photo, to_pixels, to_tensor
 from inversion.inverter import open_network
 from inversion.perceptual import load_perceptual
-from inversion.settings import PAPER, PRESETS, Plan
-from inversion.stages import encoder_for
+from inversion.settings import PAPER, PRESET_NAMES, Plan
+from inversion.stages import encoder_for, presets_of
 from stylegan import Generator, network_id
 from stylegan.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
 SHOWN = 12  # faces on the contact sheet
-METHODS = {**PRESETS, "paper-w+": Plan(optimiser=dataclasses.replace(PAPER, space="w+"))}
+PAPER_IN_W_PLUS = Plan(optimiser=dataclasses.replace(PAPER, space="w+"))
+METHODS = (*PRESET_NAMES, "paper-w+")
+
+Rows = dict[str, Row]  # by face
 
 
 @click.command()
@@ -48,9 +51,10 @@ METHODS = {**PRESETS, "paper-w+": Plan(optimiser=dataclasses.replace(PAPER, spac
 @click.option("--count", default=200, show_default=True, help="Validation faces.")
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
 @click.option("--batch", default=16, show_default=True, help="Photos optimised together.")
-@click.option("--method", "names", multiple=True, type=click.Choice(list(METHODS)), help="[default: every preset]")
+@click.option("--method", "names", multiple=True, type=click.Choice(METHODS), help="[default: every preset]")
 @click.option("--num-steps", default=None, type=click.IntRange(min=1), help="Of every method.  [default: its own]")
 @click.option("--edit", default="smile=2", show_default=True, help="NAME=STRENGTH, done and undone; or none.")
+@click.option("--edited", default=50, show_default=True, help="On so many of the faces.")
 @click.option("--out", default="quality", show_default=True, help="Name of the result.")
 @click.option("--folder", default=FOLDER, type=click.Path(path_type=Path), help="Where results go.")
 def main(
@@ -62,6 +66,7 @@ def main(
     names: tuple[str, ...],
     num_steps: int | None,
     edit: str,
+    edited: int,
     out: str,
     folder: Path,
 ) -> None:
@@ -69,16 +74,19 @@ def main(
     generator = open_network(network)
     keys = ImageDataset(faces, generator.resolution, "val").names[:count]
     shown = varied(read_labels(labels, keys), SHOWN) if labels else keys[:SHOWN]
-    run = Run(generator, faces, [*keys, ASTRONAUT], shown, edit, folder / f"{out}.parts")
+    run = Run(generator, faces, [*keys, ASTRONAUT], shown, folder / f"{out}.parts", edit, edited)
     plans = methods(names, num_steps, generator)
-    each = {name: run.measure(name, plan, batch) for name, plan in plans.items()}
+    each: dict[str, Rows] = {}
+    for family in families(plans):
+        each |= run.measure(family, batch)
+    each = {name: each[name] for name in plans}
     rows = summaries(each)
     for name, plan in plans.items():
         rows[name]["settings"] = dataclasses.asdict(plan)
     reference = Plausibility(generator).distance(generator.sample_w(1000, seed=SEED)[None])
     trunk = load_perceptual().trunk
     about = {"network": network_id(generator), "photos": len(keys) + 1, "batch": batch, "lpips_trunk": trunk}
-    more = {"edit": edit, "ws_distance_of_samples": reference, "shown": shown, "machine": describe()}
+    more = {"edit": edit, "edited": edited, "ws_distance_of_samples": reference, "shown": shown, "machine": describe()}
     result = {**about, **more, "methods": rows, "each": each}
     write_bytes(folder / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
     write_bytes(folder / f"{out}.md", table(rows, trunk).encode())
@@ -89,8 +97,9 @@ def main(
 def methods(names: Sequence[str], num_steps: int | None, generator: Generator) -> dict[str, Plan]:
     """The plans by name; of all presets, those that this network can do."""
     plans = {}
-    for name in names or PRESETS:
-        plan = METHODS[name]
+    known = {**presets_of(generator), "paper-w+": PAPER_IN_W_PLUS}
+    for name in names or PRESET_NAMES:
+        plan = known[name]
         if num_steps is not None and plan.optimiser is not None:
             plan = dataclasses.replace(plan, optimiser=dataclasses.replace(plan.optimiser, num_steps=num_steps))
         try:
@@ -104,6 +113,14 @@ def methods(names: Sequence[str], num_steps: int | None, generator: Generator) -
     return plans
 
 
+def families(plans: dict[str, Plan]) -> list[dict[str, Plan]]:
+    """The plans, those together that differ in tuning alone, the tuned one first: it finds the other's latents, too."""
+    found: dict[Plan, dict[str, Plan]] = {}
+    for name, plan in sorted(plans.items(), key=lambda item: item[1].tuning is None):
+        found.setdefault(dataclasses.replace(plan, tuning=None), {})[name] = plan
+    return list(found.values())
+
+
 class Run:
     """The faces of one benchmark, and where their rows and pictures are kept.
 
@@ -112,30 +129,46 @@ class Run:
         faces: zip file with val/.
         keys: names of faces in it, or ``ASTRONAUT``.
         shown: those whose pictures are kept for the contact sheet.
-        edit: "NAME=STRENGTH" or "none".
         parts: folder of what is kept.
+        edit: "NAME=STRENGTH" or "none".
+        edited: of how many of the keys, the first.
     """
 
     def __init__(
-        self, generator: Generator, faces: Path, keys: list[str], shown: list[str], edit: str, parts: Path
+        self,
+        generator: Generator,
+        faces: Path,
+        keys: list[str],
+        shown: list[str],
+        parts: Path,
+        edit: str,
+        edited: int,
     ) -> None:
         self.generator, self.faces, self.keys, self.shown, self.parts = generator, faces, keys, shown, parts
-        self.edit = edit
+        self.edit, self.edited = edit, edited
         self.move = find_edit(edit, generator)
         self.plausibility = Plausibility(generator)
 
-    def measure(self, name: str, plan: Plan, batch: int) -> dict[str, dict[str, float | None]]:
-        """Every face's row by one method; those that are known already are not measured again."""
-        task = Task(plan, self.generator, encoder_for(self.generator, plan, None), load_perceptual())
-        about = {**made_by(self.generator, plan), "edit": self.edit, "lpips_trunk": task.perceptual.trunk}
-        lines = Lines(self.parts / f"{name}.jsonl", about)
-        waiting = [key for key in self.keys if key not in lines.rows or self._lacks_picture(name, key)]
-        with tqdm(total=len(self.keys), initial=len(self.keys) - len(waiting), desc=name) as bar:
-            for first in range(0, len(waiting), batch):
-                chunk = waiting[first : first + batch]
-                self._measure_batch(name, task, chunk, lines)
-                bar.update(len(chunk))
-        return {key: lines.rows[key] for key in self.keys}
+    def measure(self, family: dict[str, Plan], batch: int) -> dict[str, Rows]:
+        """Every face's row by each method of a family; those that are known already are not measured again."""
+        tasks = {name: task_of(plan, self.generator) for name, plan in family.items()}
+        lines = {name: self._lines(name, plan) for name, plan in family.items()}
+        waiting = [key for key in self.keys if any(self._lacks(name, key, lines[name]) for name in family)]
+        # An edit takes another inversion, so that not every face gets one.
+        changed = set(self.keys[: self.edited])
+        groups = [(self.move, [key for key in waiting if key in changed])]
+        groups.append((None, [key for key in waiting if key not in changed]))
+        with tqdm(total=len(self.keys), initial=len(self.keys) - len(waiting), desc=", ".join(family)) as bar:
+            for move, keys in groups:
+                for first in range(0, len(keys), batch):
+                    chunk = keys[first : first + batch]
+                    self._measure_batch(tasks, chunk, lines, move)
+                    bar.update(len(chunk))
+        return {name: {key: rows.rows[key] for key in self.keys} for name, rows in lines.items()}
+
+    def _lines(self, name: str, plan: Plan) -> Lines:
+        about = {**made_by(self.generator, plan), "edit": self.edit, "edited": self.edited}
+        return Lines(self.parts / f"{name}.jsonl", {**about, "lpips_trunk": load_perceptual().trunk})
 
     def sheet(self, names: Sequence[str]) -> Tensor:
         """Photos, then each method's pictures, row by row, [(1 + methods) * shown, 3, R, R]."""
@@ -144,14 +177,18 @@ class Run:
             pictures += [to_tensor(read_photo(self._picture(name, key)).pixels) for key in self.shown]
         return torch.cat(pictures)
 
-    def _measure_batch(self, name: str, task: Task, keys: list[str], lines: Lines) -> None:
+    def _measure_batch(
+        self, tasks: dict[str, Task], keys: list[str], lines: dict[str, Lines], move: Move | None
+    ) -> None:
         photos = self._photos(keys)
-        latents = inverting.inverted(task, photos)
-        found = all_measures(task, latents, photos, self.plausibility, self.move)
-        for key, (row, picture) in zip(keys, found, strict=True):
-            if key in self.shown:
-                write_bytes(self._picture(name, key), encode_png(to_pixels(picture)[0]))
-            lines.add(key, row)
+        latents = inverting.inverted(next(iter(tasks.values())), photos)
+        for name, task in tasks.items():
+            own = latents if task.plan.tuning else [latent.pivot() for latent in latents]
+            found = all_measures(task, own, photos, self.plausibility, move)
+            for key, (row, picture) in zip(keys, found, strict=True):
+                if key in self.shown:
+                    write_bytes(self._picture(name, key), encode_png(to_pixels(picture)[0]))
+                lines[name].add(key, row)
 
     def _photos(self, keys: Sequence[str]) -> Tensor:
         names = [key for key in keys if key != ASTRONAUT]
@@ -168,8 +205,8 @@ class Run:
     def _picture(self, name: str, key: str) -> Path:
         return self.parts / f"{name}-{Path(key).stem}.png"
 
-    def _lacks_picture(self, name: str, key: str) -> bool:
-        return key in self.shown and not self._picture(name, key).is_file()
+    def _lacks(self, name: str, key: str, lines: Lines) -> bool:
+        return key not in lines.rows or (key in self.shown and not self._picture(name, key).is_file())
 
 
 if __name__ == "__main__":

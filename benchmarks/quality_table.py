@@ -16,7 +16,7 @@ COLUMNS = {
     "ms_ssim": ("MS-SSIM", ".4f", False),
     "identity_distance": ("identity distance", ".3f", True),
     "ws_distance": ("ws distance", ".2f", True),
-    "seconds": ("seconds a photo", ".1f", True),
+    "seconds": ("seconds a photo", ".2f", True),
 }
 SAME_PERSON = 0.6  # dlib's threshold
 YARDSTICK = "paper"
@@ -65,8 +65,8 @@ def table(rows: dict[str, dict[str, Any]], trunk: str) -> str:
 
 
 def steps(settings: dict[str, Any]) -> str:
-    """Steps of optimisation and tuning, "300 + 100"."""
-    stages = [settings[stage] for stage in ("optimiser", "tuning")]
+    """Steps of each stage, "150 + 100"."""
+    stages = [settings.get(stage) for stage in ("refinement", "optimiser", "tuning")]
     return " + ".join(str(stage["num_steps"]) for stage in stages if stage) or "0"
 
 

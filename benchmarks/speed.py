@@ -37,7 +37,8 @@ from core.device import pick_device
 from core.errors import UsageError
 from core.files import write_bytes
 from core.precision import PRECISIONS, check_precision
-from inversion.settings import BALANCED, PRESETS
+from inversion.settings import OptimiserSettings
+from inversion.stages import presets_of
 from stylegan import Generator
 
 FOLDER = Path(__file__).parent / "results"
@@ -138,10 +139,11 @@ class Bench:
         return rows
 
     def _hour(self) -> dict[str, Any]:
-        forms = {str(count): (count, ours(self.network, self._photos(count), BALANCED)) for count in self.batches}
+        settings = self._balanced()
+        forms = {str(count): (count, ours(self.network, self._photos(count), settings)) for count in self.batches}
         rows = self._timed(forms)
         for row in rows.values():
-            row["photos_an_hour"] = round(3_600_000 / (row["milliseconds"] * BALANCED.num_steps), 1)
+            row["photos_an_hour"] = round(3_600_000 / (row["milliseconds"] * settings.num_steps), 1)
         return rows
 
     def _precision(self) -> dict[str, Any]:
@@ -152,7 +154,7 @@ class Bench:
                 check_precision(name, self.device)
             except UsageError:
                 continue
-            forms[name] = (count, ours(self.network, self._photos(count), BALANCED, name))
+            forms[name] = (count, ours(self.network, self._photos(count), self._balanced(), name))
         rows = self._timed(forms)
         for row in rows.values():
             row["times_as_fast"] = round(rows["float32"]["milliseconds"] / row["milliseconds"], 2)
@@ -182,7 +184,13 @@ class Bench:
         if self.size != EMBEDDED_SIZE:
             return None
         images = photos(self.network, self.faces)
-        return until(self.network, images, PRESETS["paper"], PRESETS["balanced"], self.clock)
+        presets = presets_of(self.network)
+        return until(self.network, images, presets["paper"], presets["balanced"], self.clock)
+
+    def _balanced(self) -> OptimiserSettings:
+        settings = presets_of(self.network)["balanced"].optimiser
+        assert settings is not None
+        return settings
 
     def _photos(self, count: int) -> torch.Tensor:
         return photos_of(self.size, count, self.device)

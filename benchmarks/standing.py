@@ -17,13 +17,12 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from benchmarks.inverting import Task, distance, drawn, inverted, known_inversions, made_by, validation_faces
+from benchmarks.inverting import Task, distance, drawn, inverted, known_inversions, made_by, task_of, validation_faces
 from benchmarks.lines import Lines
 from core.files import write_bytes
 from inversion.inverter import open_network
-from inversion.perceptual import load_perceptual
-from inversion.settings import DEFAULT_PRESET, PRESET_NAMES, plan_for
-from inversion.stages import encoder_for
+from inversion.settings import DEFAULT_PRESET, PRESET_NAMES
+from inversion.stages import presets_of
 from inversion.standing import FORMAT
 from stylegan import network_id
 from stylegan.dataset import ImageDataset
@@ -57,8 +56,8 @@ def main(
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     entries = {}
     for preset in presets:
-        plan = plan_for(preset)
-        task = Task(plan, generator, encoder_for(generator, plan, None), load_perceptual())
+        plan = presets_of(generator)[preset]
+        task = task_of(plan, generator)
         about = {**made_by(generator, plan), "lpips_trunk": task.perceptual.trunk}
         rows = Lines(work / f"{preset}.jsonl", {"preset": preset, **about})
         if inversions and preset == DEFAULT_PRESET:

@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmarks.published import synthesise
 from core.device import synchronize
 from core.precision import computing_in
+from inversion.curvature_file import curvature_for
 from inversion.inverter import open_network
 from inversion.loss import Target
 from inversion.optimiser import optimise
@@ -47,12 +48,15 @@ def photos_of(size: int, count: int, device: torch.device) -> Tensor:
 def ours(network: Generator, photos: Tensor, settings: OptimiserSettings = PAPER, precision: str = "float32") -> Form:
     """Relatent's steps for some photos together: :func:`inversion.optimiser.optimise`."""
     device = network.w_avg.device
+    curvature = curvature_for(network) if settings.descent else None
     with computing_in(precision, device) as dtype:
         target = Target(photos, load_perceptual("embedded", device), dtype=dtype)
 
     def form(steps: int) -> object:
         with computing_in(precision, device):
-            return optimise(network, target, dataclasses.replace(settings, num_steps=steps), seed=0)
+            return optimise(
+                network, target, dataclasses.replace(settings, num_steps=steps), seed=0, curvature=curvature
+            )
 
     return form
 

@@ -24,15 +24,15 @@ import click
 from tqdm import tqdm
 
 from benchmarks.editability import Plausibility, all_measures, find_edit
-from benchmarks.inverting import Task, inverted, made_by, validation_faces
+from benchmarks.inverting import inverted, made_by, task_of, validation_faces
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
 from core.errors import UsageError
 from core.files import write_bytes
 from inversion.inverter import open_network
 from inversion.perceptual import load_perceptual
-from inversion.settings import PRESET_NAMES, PRESETS, Plan
-from inversion.stages import encoder_for
+from inversion.settings import PRESET_NAMES, Plan
+from inversion.stages import presets_of
 from inversion.standing import settings_of
 from stylegan import Generator, network_id
 from stylegan.dataset import ImageDataset
@@ -82,7 +82,7 @@ def main(
     """Try the candidates and write OUT.json and OUT.md."""
     out = out or f"sweep-{preset}"
     generator = open_network(network)
-    plans = candidates(PRESETS[preset], parse_tries(tries))
+    plans = candidates(presets_of(generator)[preset], parse_tries(tries))
     trial = Trial(generator, faces, batch, folder / f"{out}.parts", edit)
     tried = {name: medians(trial.run(name, plan, "train", train_count)) for name, plan in plans.items()}
     ranked = ranks(plans, tried)
@@ -175,7 +175,7 @@ class Trial:
 
     def run(self, name: str, plan: Plan, part: str, count: int) -> list[Row]:
         """The rows of the first ``count`` faces of train/ or val/."""
-        task = Task(plan, self.generator, encoder_for(self.generator, plan, None), load_perceptual())
+        task = task_of(plan, self.generator)
         about = {**made_by(self.generator, plan), "part": part, "edit": self.edit}
         about["lpips_trunk"] = task.perceptual.trunk
         digest = hashlib.sha256(json.dumps(about["settings"]).encode()).hexdigest()[:12]  # names may be long
@@ -228,7 +228,7 @@ def chosen(plans: dict[str, Plan], ranked: dict[str, float], count: int) -> list
 def _by_steps(plans: dict[str, Plan]) -> dict[tuple[int, ...], list[str]]:
     groups: dict[tuple[int, ...], list[str]] = {}
     for name, plan in plans.items():
-        steps = tuple(stage.num_steps if stage else 0 for stage in (plan.optimiser, plan.tuning))
+        steps = tuple(stage.num_steps if stage else 0 for stage in (plan.refinement, plan.optimiser, plan.tuning))
         groups.setdefault((plan.encoder_rounds, *steps), []).append(name)
     return groups
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.inverting import astronaut, validation_faces
 from core.device import synchronize
+from inversion.curvature_file import curvature_for
 from inversion.loss import Target
 from inversion.optimiser import Step, optimise
 from inversion.perceptual import load_perceptual
@@ -65,9 +66,11 @@ def until(
     with torch.no_grad():
         reached = target.perceptual_distance(network.synthesis(latents.ws(network.num_ws), noise=latents.noise))
     drawn: list[Tensor] = []
-    encoder = encoder_for(network, ours, None)
+    encoder, curvature = encoder_for(network, ours, None), curvature_for(network)
     started = clock()
-    found = carry_out(ours, network, encoder, target, seed=0, progress=lambda step: _keep(drawn, step))
+    found = carry_out(
+        ours, network, encoder, target, curvature=curvature, seed=0, progress=lambda step: _keep(drawn, step)
+    )
     whole = clock() - started
     looked = found.seconds.get("encode", 0.0) / sum(found.seconds.values())  # share of the encoder's look
     with torch.no_grad():

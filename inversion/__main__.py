@@ -12,10 +12,14 @@ from core.device import pick_device
 from core.errors import UsageError
 from core.progress import TRAINING, LateBar
 from inversion import encoder_run
+from inversion.curvature import CurvatureSettings, measure_curvature
+from inversion.curvature_file import save_curvature
 from inversion.encoder_training import EncoderSettings, EncoderTick
+from inversion.inverter import open_network
 from inversion.run_loop import state_path
 from inversion.trunk_trainer import PRECISIONS, TrunkSettings, TrunkTick
 from inversion.trunk_training import read_settings, train_trunk
+from stylegan.checkpoint import Provenance
 from stylegan.run import Schedule
 
 
@@ -128,6 +132,37 @@ def train_encoder_command(
             settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True
         )
     click.echo(f"encoder: {written}")
+
+
+@main.command("measure-curvature", cls=RelatentCommand)
+@click.option("--network", required=True, metavar="NAME_OR_FILE", help="The generator to measure.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The curvature's file.")
+@click.option("--pictures", type=click.IntRange(min=1), default=512, show_default=True, help="Pictures to draw.")
+@click.option("--probes", type=click.IntRange(min=1), default=6, show_default=True, help="Slopes of each of them.")
+@click.option("--rank", type=click.IntRange(min=1), default=768, show_default=True, help="Directions to keep.")
+@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures at once.")
+@click.option("--licence", default="", help="Kept in the curvature's file.")
+@click.option("--attribution", default="", help="Kept in the curvature's file.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
+def measure_curvature_command(
+    network: str, out: Path, licence: str, attribution: str, device: str | None, overwrite: bool, **options: int
+) -> None:
+    """Measure how the distance to a photo bends around a generator's latents.
+
+    No photos are needed, and minutes on a processor. Presets that know the curvature take half the steps; it lies as
+    curvature.safetensors beside an embedded network, and any other is named with --curvature.
+    """
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists. Add --overwrite to replace it, or choose another --out.")
+    settings = CurvatureSettings(**options)
+    generator = open_network(network, device)
+    with LateBar(unit="picture") as bar:
+        curvature = measure_curvature(generator, settings, on_batch=lambda done, total: bar.show(done, total, ""))
+    origin = f"measured by python -m inversion measure-curvature, {settings.pictures} pictures, seed {settings.seed}"
+    save_curvature(curvature, out, provenance=Provenance(licence=licence, attribution=attribution, origin=origin))
+    click.echo(f"curvature: {out}")
 
 
 def settings_from_options(saved: TrunkSettings | None, **o) -> TrunkSettings:  # type: ignore[no-untyped-def]

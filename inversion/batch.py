@@ -17,6 +17,7 @@ from core.images import MAX_PIXELS, read_photo, to_pixels, to_tensor
 from core.precision import check_precision
 from core.video import enlarged
 from face import AlignedFace
+from inversion.curvature_file import curvature_for
 from inversion.encoding import Encoder
 from inversion.inverter import Which, crop_faces, invert_images, open_network
 from inversion.jobs import FolderNames, Job, open_job
@@ -53,6 +54,7 @@ class ProjectOptions:
     num_steps: int | None = None
     seed: int = DEFAULT_SEED
     encoder: str | None = None
+    curvature: str | None = None
     mask: str | None = None
     lpips: str = "embedded"
     precision: str = "float32"
@@ -63,14 +65,18 @@ class ProjectOptions:
     batch_size: int = 4
     max_pixels: int = MAX_PIXELS
 
-    def settings(self) -> dict[str, object]:
+    def settings(self, network: Generator) -> dict[str, object]:
         """Everything that decides the result, as report.json records it."""
-        own = {"lpips": self.lpips, "align": self.align, "encoder": self.encoder, "mask": self.mask}
-        return {**dataclasses.asdict(self.plan()), **own}
+        own = {"lpips": self.lpips, "align": self.align, "mask": self.mask}
+        files = {"encoder": self.encoder, "curvature": self.curvature}
+        return {**dataclasses.asdict(self.plan(network)), **own, **files}
 
-    def plan(self) -> Plan:
+    def plan(self, network: Generator) -> Plan:
         """The stages; raises UsageError for a choice that cannot be meant."""
-        return plan_for(self.preset, space=self.space, num_steps=self.num_steps, precision=self.precision)
+        curved = curvature_for(network, self.curvature, self.lpips) is not None
+        return plan_for(
+            self.preset, space=self.space, num_steps=self.num_steps, precision=self.precision, curved=curved
+        )
 
 
 @dataclass(frozen=True)
@@ -135,9 +141,9 @@ def project_photos(
         Cancelled: ``on_step`` returned False.
     """
     options = options or ProjectOptions()
-    plan = options.plan()
     started = time.perf_counter()
     generator = open_network(network, device)
+    plan = options.plan(generator)
     check_precision(plan.precision, generator.w_avg.device)
     load_perceptual(options.lpips, generator.w_avg.device)
     encoder = encoder_for(generator, plan, options.encoder)  # before any photo is read, and once for all batches
@@ -146,7 +152,7 @@ def project_photos(
         outdir.mkdir(parents=True, exist_ok=True)
     session = _Session(generator, options, FolderNames(outdir), on_step)
     session.encoder, session.loading = encoder, loading
-    if options.mask is None and options.encoder is None:
+    if options.mask is None and options.encoder is None and options.curvature is None:
         session.others = measured_faces(generator, options.preset, plan)
     for photo in photos:
         yield from session.take(photo)
@@ -215,7 +221,7 @@ class _Session:
             "network": network_id(self.network),
             "preset": self.options.preset,
             "seed": self.options.seed,
-            "settings": self.options.settings(),
+            "settings": self.options.settings(self.network),
         }
         different = [name for name, value in wanted.items() if report.get(name) != value]
         if different:
@@ -261,6 +267,7 @@ class _Session:
             num_steps=options.num_steps,
             seed=options.seed,
             encoder=self.encoder,
+            curvature=options.curvature,
             masks=None if options.mask is None else torch.cat([task.mask for task in tasks if task.mask is not None]),
             lpips=options.lpips,
             precision=options.precision,
@@ -282,7 +289,7 @@ class _Session:
                 quality=quality,
                 seconds=task.seconds,
                 preset=options.preset,
-                settings=options.settings(),
+                settings=options.settings(self.network),
                 photo={
                     "name": task.job.photo.name,
                     "file": str(task.job.photo.absolute()),

@@ -25,6 +25,7 @@ from core.errors import CheckpointError, UsageError
 from core.images import from_uint8
 from inversion.encoder import load_encoder
 from inversion.encoding import resized, start_from_encoder
+from inversion.latent_samples import random_latents
 from inversion.loss import delta_regularisation
 from inversion.refining import EncoderConfig, Looker, RefiningEncoder
 from stylegan.augment import random_flip
@@ -37,8 +38,6 @@ from stylegan.trunk import load_trunk
 PRECISIONS = ("float32", "bfloat16")
 MAX_SIDE = 256  # pixels it looks at, however large the generator's pictures are
 EMA_IMAGES = 5000  # half-life of the average, at most a twentieth of the pictures seen
-CROSSOVERS = 0.5  # share of drawn pictures whose later layers follow a second latent
-LAYER_NOISE = 0.1  # of each layer's own deviation from the common w, in standard deviations of w
 
 
 @dataclass(frozen=True)
@@ -281,17 +280,6 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
             raise CheckpointError(f"{settings.start} is an encoder of other sizes; expected one of {config}.")
         encoder.model.load_state_dict(other.model.state_dict())
     return encoder
-
-
-def random_latents(network: Generator, count: int, spread: float) -> Tensor:
-    """ws [count, L, w_dim] as inversions are: from a w, some mixed from two, each layer a little off."""
-    first, second = network.sample_w(2 * count, seed=int(torch.randint(2**31, ()))).chunk(2)
-    layers = torch.arange(network.num_ws, device=first.device)
-    crossover = torch.randint(1, network.num_ws, (count, 1), device=first.device)
-    mixed = torch.rand(count, 1, device=first.device) < CROSSOVERS
-    keep = (layers < crossover) | ~mixed
-    ws = torch.where(keep[:, :, None], first[:, None], second[:, None])
-    return ws + torch.randn_like(ws) * (LAYER_NOISE * spread / network.w_dim**0.5)
 
 
 @torch.no_grad()

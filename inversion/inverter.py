@@ -15,6 +15,8 @@ from core.errors import PhotoError, ShapeError, UsageError
 from core.images import Photo, find_photos, read_photo, to_tensor
 from core.precision import computing_in
 from face import AlignedFace, align_face, centre_square, choose_faces, find_faces
+from inversion.curvature import Curvature
+from inversion.curvature_file import curvature_for
 from inversion.encoding import Encoder
 from inversion.latents import Inversion
 from inversion.loss import Target
@@ -81,6 +83,7 @@ def invert_images(
     seed: int = DEFAULT_SEED,  # of the noise the optimisation starts from
     masks: Tensor | None = None,  # [N, 1, R, R], 1 where a photo counts and 0 where it does not; None for everywhere
     encoder: str | Encoder | None = None,  # name, file or encoder; None for the one that comes with the network
+    curvature: str | Curvature | None = None,  # file or curvature; None for the one that comes with the network
     lpips: str = "embedded",  # whose features the perceptual distance uses
     precision: str = "float32",  # of the features: float32, tf32 or bfloat16; latents and losses are float32
     device: str | None = None,  # None for the best there is
@@ -94,8 +97,9 @@ def invert_images(
         UsageError: an option that cannot be meant.
         Cancelled: the callback returned False.
     """
-    plan = plan_for(preset, space=space, num_steps=num_steps, precision=precision)
     generator = open_network(network, device)
+    bend = curvature_for(generator, curvature, lpips)
+    plan = plan_for(preset, space=space, num_steps=num_steps, precision=precision, curved=bend is not None)
     size = generator.resolution
     if images.ndim != 4 or images.shape[1:] != (3, size, size) or not images.is_floating_point():
         raise ShapeError(f"images are {images.dtype} {list(images.shape)}; expected float [N, 3, {size}, {size}].")
@@ -104,7 +108,15 @@ def invert_images(
         raise ShapeError(f"masks are {masks.dtype} {list(masks.shape)}; expected float [N, 1, {size}, {size}].")
     with computing_in(plan.precision, where) as dtype:
         target = Target(images.to(where, torch.float32), load_perceptual(lpips, where), masks, dtype)
-        found = carry_out(plan, generator, encoder_for(generator, plan, encoder), target, seed=seed, progress=progress)
+        found = carry_out(
+            plan,
+            generator,
+            encoder_for(generator, plan, encoder),
+            target,
+            curvature=bend,
+            seed=seed,
+            progress=progress,
+        )
     if seconds is not None:
         seconds.update(found.seconds)
     identifier = network_id(generator)

@@ -1,6 +1,6 @@
 """Optimise latents and noise until the generator draws the photos (Karras et al. 2020, appendix D).
 
-Photos of a batch do not see each other: losses are summed, Adam works element by element, and each
+Photos of a batch do not see each other: losses are summed, steps are each photo's own, and each
 photo's noise comes from a generator of its own. A photo's result does not depend on its company.
 """
 
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.errors import Cancelled, CheckpointError
+from core.errors import Cancelled, CheckpointError, UsageError
+from inversion.curvature import Curvature
+from inversion.descent import AdamDescent, CurvedDescent
 from inversion.loss import Target, delta_regularisation, noise_regularisation, renormalise
 from inversion.settings import OptimiserSettings, TuningSettings
 from stylegan.generator import Generator
@@ -78,6 +80,7 @@ def optimise(
     *,
     seed: int,
     start: Tensor | None = None,
+    curvature: Curvature | None = None,
     progress: Progress | None = None,
 ) -> tuple[Latents, Tensor]:
     """Fit latents and noise to the target's photos.
@@ -88,6 +91,7 @@ def optimise(
         settings: how.
         seed: of the noise; every photo gets the same, so that its place in the batch does not matter.
         start: ws to start from, [N, L, w_dim]; None for ``w_avg``.
+        curvature: the network's, on its device; needed where ``settings.descent`` is given.
         progress: sees each step; returning False cancels.
 
     Returns:
@@ -99,14 +103,12 @@ def optimise(
     """
     count = len(target.images)
     latents = _initial(network, settings, count, seed, start)
-    trained = [latents.w, *(latents.noise if settings.optimise_noise else ())]
-    adam = torch.optim.Adam(trained, betas=(0.9, 0.999))
+    descent = _descent(latents, settings, curvature)
     spread = network.w_spread() if settings.latent_noise else 0.0
     jitter = _JitterSource(latents.w, seed)
     best = BestSoFar(latents)
     for index in range(settings.num_steps):
         share = index / settings.num_steps
-        adam.param_groups[0]["lr"] = settings.learning_rate * learning_rate_factor(share, settings)
         strength = spread * settings.latent_noise * max(0.0, 1 - share / settings.latent_noise_ramp) ** 2
         w = latents.w + jitter.draw() * strength if strength > 0 else latents.w
         drawn = network.synthesis(w.expand(-1, network.num_ws, -1), noise=latents.noise, dtype=target.dtype)
@@ -115,9 +117,8 @@ def optimise(
             best.consider(losses.detach(), latents)
         if progress and progress(Step(index + 1, settings.num_steps, losses.detach(), drawn.detach())) is False:
             raise Cancelled(f"cancelled at step {index + 1} of {settings.num_steps}; nothing was written.")
-        adam.zero_grad(set_to_none=True)
         (losses + _regularisers(latents, settings)).sum().backward()
-        adam.step()
+        descent.step(learning_rate_factor(share, settings), losses.detach())
         if settings.optimise_noise:
             renormalise(latents.noise)
     latents, losses = _finish(network, target, settings, latents, best)
@@ -131,6 +132,15 @@ def learning_rate_factor(share: float, settings: OptimiserSettings | TuningSetti
     down = min(1.0, (1 - share) / settings.rampdown) if settings.rampdown else 1.0
     up = min(1.0, share / settings.rampup) if settings.rampup else 1.0
     return (0.5 - 0.5 * math.cos(down * math.pi)) * up
+
+
+def _descent(latents: Latents, settings: OptimiserSettings, curvature: Curvature | None) -> AdamDescent | CurvedDescent:
+    noise = latents.noise if settings.optimise_noise else []
+    if settings.descent is None:
+        return AdamDescent([latents.w, *noise], settings.learning_rate)
+    if curvature is None or settings.space != "w+":
+        raise UsageError("these settings need the network's curvature, and W+. Use settings without a descent.")
+    return CurvedDescent(latents.w, noise, settings.learning_rate, curvature, settings.descent)
 
 
 class _JitterSource:

@@ -73,6 +73,12 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
     help="The encoder to start with.  [default: the network's own, if it has one]",
 )
 @click.option(
+    "--curvature",
+    default=None,
+    metavar="FILE",
+    help="The network's curvature, for half the steps.  [default: the network's own, if it has one]",
+)
+@click.option(
     "--mask",
     default=None,
     metavar="FILE|auto",
@@ -138,7 +144,7 @@ def main(
     options = ProjectOptions(face=parse_face(face), batch_size=batch_size, **choices)  # type: ignore[arg-type]
     if dry_run:
         check_precision(options.precision, generator.w_avg.device)
-        encoder_for(generator, options.plan(), options.encoder)  # a run would complain of it, too
+        encoder_for(generator, options.plan(generator), options.encoder)  # a run would complain of it, too
         click.echo(
             json.dumps(
                 {
@@ -146,7 +152,7 @@ def main(
                     "network": network,
                     "preset": options.preset,
                     "seed": options.seed,
-                    "settings": options.settings(),
+                    "settings": options.settings(generator),
                 },
                 indent=2,
             )

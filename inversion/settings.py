@@ -17,15 +17,31 @@ DEFAULT_PRESET = "balanced"
 
 
 @dataclass(frozen=True)
+class DescentSettings:
+    """Steps of latents that know the generator's curvature; see inversion/descent.py.
+
+    Attributes:
+        damping: weight of w's own spread against the curvature; less goes farther where the picture says little.
+        step: length of the first steps, as a share of Newton's.
+        momentum: share of the last step that is added to the next.
+    """
+
+    damping: float = 1e-3
+    step: float = 0.2
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
 class OptimiserSettings:
     """One optimisation of latents and noise.
 
     Attributes:
         space: "w" optimises one w for all layers, "w+" one for each.
-        num_steps: steps of Adam.
-        learning_rate: at its highest.
+        num_steps: how many.
+        learning_rate: of Adam, at its highest.
         rampup: share of the steps over which the rate rises linearly from 0.
         rampdown: share of the steps over which it falls to 0 along a cosine.
+        descent: how latents move by the network's curvature; None for Adam. Noise maps always move by Adam.
         latent_noise: noise added to the latents at the start, in standard deviations of w.
         latent_noise_ramp: share of the steps after which that noise has faded out.
         weights: of the loss.
@@ -38,6 +54,7 @@ class OptimiserSettings:
     learning_rate: float = 0.1
     rampup: float = 0.05
     rampdown: float = 0.25
+    descent: DescentSettings | None = None
     latent_noise: float = 0.05
     latent_noise_ramp: float = 0.75
     weights: LossWeights = field(default_factory=LossWeights)
@@ -92,6 +109,19 @@ BALANCED = OptimiserSettings(
     weights=LossWeights(pixels=5.0, delta=0.2),
 )
 
+# The same where the network's curvature is known. Noise on the latents would hide from a step whether it went well.
+CURVED = dataclasses.replace(BALANCED, num_steps=150, descent=DescentSettings(), rampdown=0.5, latent_noise=0.0)
+
+# What an encoder leaves to be done, by latents alone: as many steps as take a hundredth of the paper's time.
+REFINEMENT = dataclasses.replace(
+    CURVED,
+    num_steps=9,
+    descent=DescentSettings(damping=2e-3, step=0.3, momentum=0.75),
+    rampup=0.0,
+    rampdown=0.0,
+    optimise_noise=False,
+)
+
 TUNING = TuningSettings()
 
 
@@ -101,12 +131,14 @@ class Plan:
 
     Attributes:
         encoder_rounds: how often the encoder looks at the photo and what it has drawn so far; 0 for never.
+        refinement: steps that make up for what the encoder missed; None for none.
         optimiser: None for no optimisation.
         tuning: None for no tuning of the generator.
         precision: of the features of optimisation and tuning, one of core.precision.PRECISIONS.
     """
 
     encoder_rounds: int = 0
+    refinement: OptimiserSettings | None = None
     optimiser: OptimiserSettings | None = None
     tuning: TuningSettings | None = None
     precision: str = "float32"
@@ -116,19 +148,40 @@ class Plan:
         """Where the latents lie, "w" or "w+"."""
         return self.optimiser.space if self.optimiser else "w+"
 
+    @property
+    def curved(self) -> bool:
+        """Whether it needs the network's curvature."""
+        return any(part is not None and part.descent is not None for part in (self.refinement, self.optimiser))
 
-ENCODER_ROUNDS = 5
+
 PRESETS: dict[str, Plan] = {
-    "fast": Plan(encoder_rounds=ENCODER_ROUNDS),
-    "balanced": Plan(encoder_rounds=ENCODER_ROUNDS, optimiser=BALANCED),
-    "best": Plan(encoder_rounds=ENCODER_ROUNDS, optimiser=BALANCED, tuning=TUNING),
+    "fast": Plan(encoder_rounds=5),
+    "balanced": Plan(encoder_rounds=5, optimiser=BALANCED),
+    "best": Plan(encoder_rounds=5, optimiser=BALANCED, tuning=TUNING),
     "paper": Plan(optimiser=PAPER),
+}
+# What they are for a network whose curvature is known.
+CURVED_PRESETS: dict[str, Plan] = {
+    "fast": Plan(encoder_rounds=3, refinement=REFINEMENT),
+    "balanced": Plan(encoder_rounds=3, optimiser=CURVED),
+    "best": Plan(encoder_rounds=3, optimiser=CURVED, tuning=TUNING),
+    "paper": PRESETS["paper"],
 }
 PRESET_NAMES = tuple(PRESETS)
 
 
+def presets(curved: bool) -> dict[str, Plan]:
+    """The presets by name; ``curved`` where the network's curvature is known."""
+    return CURVED_PRESETS if curved else PRESETS
+
+
 def plan_for(
-    preset: str, *, space: str | None = None, num_steps: int | None = None, precision: str = "float32"
+    preset: str,
+    *,
+    space: str | None = None,
+    num_steps: int | None = None,
+    precision: str = "float32",
+    curved: bool = False,
 ) -> Plan:
     """What a preset does, with what the user chose in place of its own.
 
@@ -137,6 +190,7 @@ def plan_for(
         space: None for the preset's own.
         num_steps: of the optimiser; None for the preset's own.
         precision: of the features, one of core.precision.PRECISIONS.
+        curved: the network's curvature is known. It is one of W+, so that W is optimised without it.
 
     Raises:
         UnknownNameError: no such preset or precision.
@@ -145,7 +199,7 @@ def plan_for(
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     check_precision(precision)
-    plan = dataclasses.replace(PRESETS[preset], precision=precision)
+    plan = dataclasses.replace(presets(curved and space != "w")[preset], precision=precision)
     chosen = {name: value for name, value in {"space": space, "num_steps": num_steps}.items() if value is not None}
     if plan.optimiser is None:
         unused = [*chosen, *(["precision"] if precision != "float32" else [])]

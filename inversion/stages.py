@@ -14,12 +14,14 @@ from torch import Tensor
 from core import cpu
 from core.device import synchronize
 from core.errors import UsageError
+from inversion.curvature import Curvature
+from inversion.curvature_file import curvature_for
 from inversion.encoder import load_encoder
 from inversion.encoding import Encoder, require_fit, start_from_encoder
 from inversion.loss import Target
 from inversion.low_rank import Tuned
 from inversion.optimiser import Latents, Progress, optimise
-from inversion.settings import Plan
+from inversion.settings import Plan, presets
 from inversion.tuning import tune
 from stylegan.checkpoint import network_id
 from stylegan.generator import Generator
@@ -51,6 +53,7 @@ def carry_out(
     encoder: Encoder | None,
     target: Target,
     *,
+    curvature: Curvature | None = None,
     seed: int,
     progress: Progress | None = None,
 ) -> Found:
@@ -61,6 +64,7 @@ def carry_out(
         network: a frozen generator, on the target's device.
         encoder: None if there is none; then an optimisation starts at ``w_avg``.
         target: the photos.
+        curvature: the network's, on its device; a plan that is curved needs it.
         seed: of everything random.
         progress: sees each step of optimisation and tuning; returning False cancels.
 
@@ -75,17 +79,27 @@ def carry_out(
     if plan.encoder_rounds and encoder is not None:
         with _timed(seconds, "encode", device):
             start = start_from_encoder(encoder, target.images, network, plan.encoder_rounds)
+            if plan.refinement is not None:
+                refined, _ = optimise(network, target, plan.refinement, seed=seed, start=start, curvature=curvature)
+                start = refined.w
     if plan.optimiser is None:
         found = _as_it_is(network, target, start)
     else:
         with _timed(seconds, "optimise", device):
-            latents, losses = optimise(network, target, plan.optimiser, seed=seed, start=start, progress=progress)
+            latents, losses = optimise(
+                network, target, plan.optimiser, seed=seed, start=start, curvature=curvature, progress=progress
+            )
         found = Found(latents, losses, own_noise=not plan.optimiser.optimise_noise or not latents.noise)
     if plan.tuning is not None:
         with _timed(seconds, "tune", device):
             found.tuned, found.losses = tune(network, target, found.latents, plan.tuning, seed=seed, progress=progress)
     found.seconds = seconds
     return found
+
+
+def presets_of(network: Generator) -> dict[str, Plan]:
+    """What the presets are for a network with what ships beside it."""
+    return presets(curvature_for(network) is not None)
 
 
 def encoder_for(network: Generator, plan: Plan, chosen: str | Encoder | None) -> Encoder | None:

@@ -1,7 +1,8 @@
 """Where a photo stands among faces that the same preset was measured on: whether it was an easy one or a hard one.
 
 Beside an embedded network lies ``standing.json``, which ``python -m benchmarks.standing`` writes: for each preset, the
-LPIPS of faces that no network was trained on. It counts only for the network, encoder, settings and trunk it names.
+LPIPS of faces that no network was trained on. It counts only for the network, encoder, curvature, settings and trunk
+it names.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import Any
 from core.errors import CheckpointError
 from inversion.settings import Plan
 from stylegan import Generator, network_id
-from weights.embedded import encoder_path, standing_path
+from weights.embedded import curvature_path, encoder_path, standing_path
 
-FORMAT = "relatent-standing-1"
+FORMAT = "relatent-standing-2"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class MeasuredFaces:
 
 
 def measured_faces(network: Generator, preset: str, plan: Plan) -> MeasuredFaces | None:
-    """The faces to compare with, or None if none were measured with exactly this network, encoder and plan.
+    """The faces to compare with, or None if none were measured with this very network, plan, encoder and curvature.
 
     Raises:
         CheckpointError: the file beside the network is damaged.
@@ -74,9 +75,10 @@ def measured_faces(network: Generator, preset: str, plan: Plan) -> MeasuredFaces
     table = _read(path)
     entry = table["presets"].get(preset)
     same_network = table["network"].rpartition("@")[2] == network_id(network).rpartition("@")[2]
-    if entry is None or not same_network or entry["encoder"] != encoder_digest(network.name, plan):
+    if entry is None or not same_network:
         return None
-    if entry["settings"] != settings_of(plan):
+    made = {"settings": settings_of(plan), **digests(network.name, plan)}
+    if any(entry[name] != value for name, value in made.items()):
         return None
     return MeasuredFaces(entry["lpips_trunk"], tuple(entry["lpips"]))
 
@@ -87,9 +89,14 @@ def settings_of(plan: Plan) -> dict[str, Any]:
     return settings
 
 
-def encoder_digest(network: str, plan: Plan) -> str:
-    """sha256 of the encoder that ships beside a network; empty if there is none, or the plan does not ask it."""
-    path = encoder_path(network) if plan.encoder_rounds else None
+def digests(network: str, plan: Plan) -> dict[str, str]:
+    """sha256 of the encoder and the curvature that ship beside a network; empty for what the plan does not ask."""
+    encoder = encoder_path(network) if plan.encoder_rounds else None
+    curvature = curvature_path(network) if plan.curved else None
+    return {"encoder": _sha256(encoder), "curvature": _sha256(curvature)}
+
+
+def _sha256(path: Path | None) -> str:
     return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -101,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
         for entry in table["presets"].values():
             values = entry["lpips"]
             sound &= bool(values) and all(math.isfinite(value) for value in values) and values == sorted(values)
-            sound &= {"encoder", "settings", "lpips_trunk"} <= entry.keys()
+            sound &= {"encoder", "curvature", "settings", "lpips_trunk"} <= entry.keys()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is damaged ({type(error).__name__}: {error}). Install Relatent again."

@@ -121,7 +121,7 @@ class Batch:
     ) -> None:
         self.photos, self.outdir, self.network = list(photos), outdir, network
         self.options = options or BatchOptions()
-        encoder_for(network, self.options.of_inversion().plan(), None)
+        encoder_for(network, self.options.of_inversion().plan(network), None)
         for name in self.options.strengths:
             find_direction(name, network, self.options.folders)
         self.of_photo = [[_row(number, photo)] for number, photo in enumerate(self.photos, start=1)]

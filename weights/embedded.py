@@ -10,6 +10,7 @@ FOLDER = Path(__file__).parent
 DEFAULT_NETWORK = "faces-64"
 GENERATOR_FILE = "generator.safetensors"
 ENCODER_FILE = "encoder.safetensors"
+CURVATURE_FILE = "curvature.safetensors"
 STANDING_FILE = "standing.json"
 TRUNK = "faces-trunk"
 
@@ -34,6 +35,12 @@ def network_path(name: str) -> Path:
 def encoder_path(name: str) -> Path | None:
     """The file of the encoder that ships beside an embedded generator; None if there is none."""
     path = FOLDER / name / ENCODER_FILE
+    return path if name in network_names() and path.is_file() else None
+
+
+def curvature_path(name: str) -> Path | None:
+    """The file of an embedded generator's curvature, see inversion/curvature.py; None if there is none."""
+    path = FOLDER / name / CURVATURE_FILE
     return path if name in network_names() and path.is_file() else None
 
 

@@ -16,7 +16,7 @@ from stylegan import network_id
 
 @pytest.fixture
 def task(tiny_generator):
-    return Task(Plan(), tiny_generator, None, load_perceptual())
+    return Task(Plan(), tiny_generator, None, None, load_perceptual())
 
 
 @pytest.fixture

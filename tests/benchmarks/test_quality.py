@@ -82,6 +82,25 @@ def test_a_run_that_was_cut_goes_on_where_it_was(quality, tmp_path, monkeypatch)
     assert again["each"]["paper"] == whole["each"]["paper"]
 
 
+def test_what_differs_in_tuning_alone_is_inverted_once(quality, monkeypatch):
+    seen = []
+    original = inverting.carry_out
+    monkeypatch.setattr(
+        inverting, "carry_out", lambda *args, **kw: seen.append(args[0].tuning is not None) or original(*args, **kw)
+    )
+    result = quality("--method", "best", "--edit", "none", "--count", 1)
+    assert sorted(seen) == [False, True]  # the paper's, and one for balanced and best
+    best, balanced = (result["each"][name]["val/0.png"] for name in ("best", "balanced"))
+    assert best["lpips"] < balanced["lpips"]
+    assert best["seconds"] > balanced["seconds"] > 0
+
+
+def test_edits_of_some_faces_alone(quality):
+    rows = quality("--edited", 1)["each"]["balanced"]
+    known = [key for key, row in rows.items() if row["lpips_edited_and_back"] is not None]
+    assert known == ["val/0.png"]
+
+
 def test_without_an_edit(quality):
     result = quality("--edit", "none", "--method", "balanced", "--count", 1)
     assert result["methods"]["balanced"]["lpips_edited_and_back"] is None

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from benchmarks import sweep
 from benchmarks.sweep import AS_IT_IS, RANKED, candidates, chosen, main, parse_tries, ranks
 from core.errors import UsageError
+from inversion import settings
 from inversion.settings import PRESETS
 
 BALANCED = PRESETS["balanced"]
@@ -69,7 +70,7 @@ def test_ranked_among_candidates_of_as_many_steps():
 
 
 def test_a_sweep(faces, tiny_file, tmp_path, few_steps, monkeypatch):
-    monkeypatch.setattr(sweep, "PRESETS", few_steps)
+    monkeypatch.setattr(settings, "PRESETS", few_steps)
     seen = []
     original = sweep.validation_faces
 

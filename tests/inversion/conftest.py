@@ -10,9 +10,18 @@ def few_steps(monkeypatch):
     """Presets of four steps, so that commands can be tested in a second."""
 
     def quick_one(plan):
-        stages = {name: getattr(plan, name) for name in ("optimiser", "tuning")}
+        stages = {name: getattr(plan, name) for name in ("refinement", "optimiser", "tuning")}
         short = {name: stage and dataclasses.replace(stage, num_steps=4) for name, stage in stages.items()}
         return dataclasses.replace(plan, **short)
 
-    quick = {name: quick_one(plan) for name, plan in settings.PRESETS.items()}
-    monkeypatch.setattr(settings, "PRESETS", quick)
+    for table in ("PRESETS", "CURVED_PRESETS"):
+        quick = {name: quick_one(plan) for name, plan in getattr(settings, table).items()}
+        monkeypatch.setattr(settings, table, quick)
+
+
+@pytest.fixture
+def tiny_curvature(tiny_generator):
+    """Of the tiny network, all its directions that a few hundred probes know."""
+    from inversion.curvature import CurvatureSettings, measure_curvature
+
+    return measure_curvature(tiny_generator, CurvatureSettings(pictures=32, probes=4, rank=96))

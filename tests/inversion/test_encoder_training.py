@@ -13,7 +13,7 @@ from core.errors import CheckpointError, UsageError
 from inversion.__main__ import main
 from inversion.encoder import load_encoder
 from inversion.encoder_run import load_state, train_encoder, write_snapshot
-from inversion.encoder_training import EncoderSettings, EncoderTrainer, random_latents, validate
+from inversion.encoder_training import EncoderSettings, EncoderTrainer, validate
 from inversion.perceptual import load_perceptual
 from inversion.run_loop import state_path
 from stylegan import load, network_id
@@ -66,16 +66,6 @@ def test_the_generator_does_not_move(tiny_generator, photos):
     before = {name: p.clone() for name, p in tiny_generator.state_dict().items()}
     trainer(tiny_generator, photos).train_step()
     assert all(torch.equal(before[name], p) for name, p in tiny_generator.state_dict().items())
-
-
-def test_random_latents_lie_where_inversions_do(tiny_generator):
-    torch.manual_seed(0)
-    spread = tiny_generator.w_spread()
-    ws = random_latents(tiny_generator, 400, spread)
-    assert ws.shape == (400, tiny_generator.num_ws, 24)
-    within = (ws - ws.mean(dim=1, keepdim=True)).square().sum(dim=2).mean(dim=1).sqrt()
-    assert 0.3 < float((within > 0.3 * spread).float().mean()) < 0.7  # about half are mixed from two
-    assert float((ws.mean(dim=1) - tiny_generator.w_avg).square().sum(dim=1).mean().sqrt()) < 1.1 * spread
 
 
 def test_resumed_run_is_the_unbroken_one(tiny_generator, photos, tmp_path):

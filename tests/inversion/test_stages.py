@@ -14,7 +14,7 @@ from inversion.encoder_training import EncoderSettings, new_encoder
 from inversion.encoding import start_from_encoder
 from inversion.loss import Target
 from inversion.perceptual import load_perceptual
-from inversion.settings import PRESETS, Plan, plan_for
+from inversion.settings import CURVED_PRESETS, PRESETS, DescentSettings, Plan, plan_for
 from inversion.stages import carry_out, encoder_for
 from stylegan import save_generator
 
@@ -60,6 +60,20 @@ class TestPlans:
         assert (balanced.tuning, best.tuning is None) == (None, False)
         assert (paper.encoder_rounds, paper.optimiser.space, paper.optimiser.num_steps) == (0, "w", 1000)
 
+    def test_with_a_curvature_they_do_the_same_in_fewer_steps(self):
+        assert CURVED_PRESETS["paper"] == PRESETS["paper"]
+        for name in ("balanced", "best"):
+            plain, curved = PRESETS[name], CURVED_PRESETS[name]
+            assert (plain.curved, curved.curved) == (False, True)
+            assert curved.optimiser.num_steps < plain.optimiser.num_steps
+            assert curved.optimiser.weights == plain.optimiser.weights
+            assert plan_for(name, curved=True) == curved
+        assert plan_for("fast", curved=True).refinement.descent is not None
+        assert plan_for("fast", curved=True).optimiser is None
+
+    def test_w_is_optimised_without_it(self):
+        assert not plan_for("balanced", space="w", curved=True).curved
+
     def test_choices_replace_the_presets_own(self):
         assert plan_for("balanced") == PRESETS["balanced"]
         plan = plan_for("best", space="w", num_steps=7)
@@ -83,21 +97,37 @@ class TestStages:
 
     def test_optimisation_starts_where_the_encoder_ends(self, tiny_generator, encoder, target, photos):
         still = dataclasses.replace(SHORT, num_steps=1, learning_rate=0.0, latent_noise=0.0)
-        found = carry_out(Plan(2, still), tiny_generator, encoder, target, seed=0)
+        found = carry_out(Plan(2, optimiser=still), tiny_generator, encoder, target, seed=0)
         assert torch.equal(found.latents.w, start_from_encoder(encoder, photos, tiny_generator, 2))
-        found = carry_out(Plan(2, still), tiny_generator, None, target, seed=0)
+        found = carry_out(Plan(2, optimiser=still), tiny_generator, None, target, seed=0)
         torch.testing.assert_close(found.latents.w, tiny_generator.w_avg.expand_as(found.latents.w))
 
+    def test_refinement_is_the_encoders_last_word(self, tiny_generator, encoder, target, photos, tiny_curvature):
+        gentle = DescentSettings(step=0.05, momentum=0.5)  # an untrained network bends much from place to place
+        steps = dataclasses.replace(CURVED_PRESETS["fast"].refinement, descent=gentle)
+        plan = Plan(1, refinement=steps)
+        found = carry_out(plan, tiny_generator, encoder, target, curvature=tiny_curvature, seed=0)
+        looked = start_from_encoder(encoder, photos, tiny_generator, 1)
+        before = target.terms(tiny_generator.synthesis(looked), steps.weights)
+        after = target.terms(tiny_generator.synthesis(found.latents.w), steps.weights)
+        assert (after < before).all()
+        assert found.own_noise
+        assert found.seconds.keys() == {"encode"}
+
+    def test_a_curved_plan_wants_a_curvature(self, tiny_generator, encoder, target):
+        with pytest.raises(UsageError, match="need the network's curvature"):
+            carry_out(Plan(1, refinement=CURVED_PRESETS["fast"].refinement), tiny_generator, encoder, target, seed=0)
+
     def test_tuning_comes_last_and_closer(self, tiny_generator, encoder, target):
-        before = carry_out(Plan(1, SHORT), tiny_generator, encoder, target, seed=0)
-        found = carry_out(Plan(1, SHORT, TUNING), tiny_generator, encoder, target, seed=0)
+        before = carry_out(Plan(1, optimiser=SHORT), tiny_generator, encoder, target, seed=0)
+        found = carry_out(Plan(1, optimiser=SHORT, tuning=TUNING), tiny_generator, encoder, target, seed=0)
         assert torch.equal(found.latents.w, before.latents.w)
         assert len(found.tuned) == 2
         assert found.seconds.keys() == {"encode", "optimise", "tune"}
         assert all(value > 0 for value in found.seconds.values())
 
     def test_door_hands_everything_on(self, tiny_generator, encoder, photos, monkeypatch):
-        monkeypatch.setitem(PRESETS, "best", Plan(1, SHORT, TUNING))
+        monkeypatch.setitem(PRESETS, "best", Plan(1, optimiser=SHORT, tuning=TUNING))
         seconds, steps = {}, []
         first, second = invert_images(
             photos, tiny_generator, preset="best", encoder=encoder, seconds=seconds,

@@ -9,6 +9,7 @@ from core.errors import CheckpointError
 from inversion import standing
 from inversion.project import demo_photo, main
 from inversion.settings import plan_for
+from inversion.stages import presets_of
 from inversion.standing import FORMAT, MeasuredFaces, Standing, measured_faces, settings_of
 from stylegan import load, network_id
 from weights.embedded import standing_path
@@ -23,7 +24,12 @@ def table(tmp_path, tiny_file, few_steps, monkeypatch):
     monkeypatch.setattr(standing, "standing_path", lambda name: path if name == "tiny" else None)
 
     def write(network=None, lpips=SCALE, **changes):
-        entry = {"encoder": "", "settings": settings_of(plan_for("balanced")), "lpips_trunk": "faces-trunk"}
+        entry = {
+            "encoder": "",
+            "curvature": "",
+            "settings": settings_of(plan_for("balanced")),
+            "lpips_trunk": "faces-trunk",
+        }
         presets = {"balanced": {**entry, "faces": len(lpips), "lpips": list(lpips), **changes}}
         network = network or network_id(load(tiny_file))
         path.write_text(json.dumps({"format": FORMAT, "network": network, "presets": presets}))
@@ -96,7 +102,7 @@ def test_what_ships_fits_what_ships():
     table = json.loads(path.read_text())
     network = load("faces-64")
     for preset, entry in table["presets"].items():
-        faces = measured_faces(network, preset, plan_for(preset))
+        faces = measured_faces(network, preset, presets_of(network)[preset])
         assert faces is not None, f"run: python -m benchmarks.standing --preset {preset} --count {entry['faces']}"
         assert len(faces.lpips) == entry["faces"] >= 20
         assert 0 < faces.lpips[0] < 1

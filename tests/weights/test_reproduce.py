@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
+from inversion.curvature_file import read_curvature
 from inversion.encoder import load_encoder
 from stylegan import load, network_id
 from stylegan.trunk import Trunk
@@ -17,6 +18,7 @@ from weights.__main__ import main
 from weights.reproduce import Needed, carry_out, check, describe, read_recipe, recipe_names
 
 TINY = "kimg_first=0.016 kimg=0.032 z_dim=8 w_dim=8 channel_base=64 channel_max=4 batch=4 tick=0.016 encoder_kimg=0.004"
+TINY += " curvature_pictures=4 curvature_rank=8"
 
 
 def run(*args):
@@ -69,8 +71,10 @@ def test_faces_64_at_a_tiny_size(faces, tmp_path, monkeypatch):
     assert (network.name, network.resolution, network.w_dim) == ("faces-64", 64, 8)
     encoder = load_encoder(tmp_path / "out" / "encoder.safetensors")
     assert encoder.network == network_id(network)
+    curvature = read_curvature(tmp_path / "out" / "curvature.safetensors")
+    assert curvature.network == network_id(network)
     again = run(*args)
-    assert again.output.count("done before") == 4
+    assert again.output.count("done before") == 5
 
 
 @pytest.mark.slow
