@@ -12,7 +12,7 @@ from core.errors import CheckpointError, UsageError
 from core.files import atomic_file
 from inversion.curvature import Curvature
 from stylegan.bounds import shown
-from stylegan.checkpoint import Provenance, network_id, read_safetensors
+from stylegan.checkpoint import Provenance, network_id, read_safetensors, same_network
 from stylegan.generator import Generator
 from weights.embedded import curvature_path
 
@@ -86,8 +86,8 @@ def curvature_for(
 
 
 def _same(curvature: Curvature, network: Generator) -> bool:
-    digests = [name.rpartition("@")[2] for name in (curvature.network, network_id(network))]
-    return digests[0] == digests[1] and len(curvature.directions) == network.num_ws * network.w_dim
+    sizes = len(curvature.directions) == network.num_ws * network.w_dim
+    return sizes and same_network(curvature.network, network_id(network))
 
 
 def _from_file(path: Path, device: torch.device) -> Curvature:

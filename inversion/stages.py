@@ -23,7 +23,7 @@ from inversion.low_rank import Tuned
 from inversion.optimiser import Latents, Progress, optimise
 from inversion.settings import Plan, presets
 from inversion.tuning import tune
-from stylegan.checkpoint import network_id
+from stylegan.checkpoint import network_id, same_network
 from stylegan.generator import Generator
 from weights.embedded import encoder_path
 
@@ -136,8 +136,7 @@ def _embedded_encoder(name: str, network: str, device: str) -> Encoder | None:
     if path is None:
         return None
     encoder = load_encoder(path)
-    same = encoder.network.rpartition("@")[2] == network.rpartition("@")[2]
-    return encoder.to(device) if same else None
+    return encoder.to(device) if same_network(encoder.network, network) else None
 
 
 @torch.no_grad()

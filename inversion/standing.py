@@ -20,6 +20,7 @@ from typing import Any
 from core.errors import CheckpointError
 from inversion.settings import Plan
 from stylegan import Generator, network_id
+from stylegan.checkpoint import same_network
 from weights.embedded import curvature_path, encoder_path, standing_path
 
 FORMAT = "relatent-standing-2"
@@ -74,8 +75,7 @@ def measured_faces(network: Generator, preset: str, plan: Plan) -> MeasuredFaces
         return None
     table = _read(path)
     entry = table["presets"].get(preset)
-    same_network = table["network"].rpartition("@")[2] == network_id(network).rpartition("@")[2]
-    if entry is None or not same_network:
+    if entry is None or not same_network(table["network"], network_id(network)):
         return None
     made = {"settings": settings_of(plan), **digests(network.name, plan)}
     if any(entry[name] != value for name, value in made.items()):

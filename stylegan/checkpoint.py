@@ -67,6 +67,11 @@ def network_id(generator: Generator) -> str:
     return generator._network_id
 
 
+def same_network(first: str, second: str) -> bool:
+    """Whether two ids are those of networks with the same weights, whatever each is called."""
+    return first.rpartition("@")[2] == second.rpartition("@")[2]
+
+
 def save_generator(
     generator: Generator,
     path: Path,
