@@ -151,8 +151,8 @@ def measure_curvature_command(
 ) -> None:
     """Measure how the distance to a photo bends around a generator's latents.
 
-    No photos are needed, and minutes on a processor. Presets that know the curvature take half the steps; it lies as
-    curvature.safetensors beside an embedded network, and any other is named with --curvature.
+    No photos are needed, and minutes on a processor. Presets that know the curvature take a third of the steps; it lies
+    as curvature.safetensors beside an embedded network, and any other is named with --curvature.
     """
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists. Add --overwrite to replace it, or choose another --out.")

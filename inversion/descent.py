@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from inversion.curvature import Curvature
 from inversion.settings import DescentSettings
 
-GROWTH = 1.02  # of a photo's step while its loss falls, or rises a little, as momentum makes it
-RISE = 1.2  # of the loss from one step to the next that is too much
-CUT = 0.5  # of the step then
+RISE = 1.05  # of a photo's loss from one step to the next that is too much
+CUT = 0.5  # of its steps then
+GROWTH = 1.2  # of steps that were cut, with each that goes well
+CERTAIN = 1e-3  # least curvature along a step, against the measured one, that is believed
 BETAS = (0.9, 0.999)
 
 
@@ -33,11 +38,21 @@ class AdamDescent:
         self.adam.zero_grad(set_to_none=True)
 
 
-class CurvedDescent:
-    """Damped Newton steps with momentum for the latents, and Adam for the noise.
+@dataclass(frozen=True)
+class Place:
+    """Where photos stand: w [N, L, w_dim], the slopes of their losses there, and the losses, [N]."""
 
-    The curvature is an average and no photo's own. So every photo's steps grow while all goes well; when its loss has
-    leapt up, they are halved and the momentum, which led there, is forgotten.
+    w: Tensor
+    slopes: Tensor
+    losses: Tensor
+
+
+class CurvedDescent:
+    """Quasi-Newton steps for the latents, and Adam for the noise.
+
+    The curvature is an average and no photo's own. What a photo's slopes tell on the way corrects it: L-BFGS (Liu and
+    Nocedal 1989), whose first guess, commonly a multiple of the identity, is the damped inverse of the average. When a
+    photo's loss has leapt up, it goes back to where it was, with shorter steps and what the leap has taught.
 
     Args:
         w: latents [N, L, w_dim], a leaf, changed in place.
@@ -52,23 +67,72 @@ class CurvedDescent:
     ) -> None:
         self.w, self.curvature, self.settings = w, curvature, settings
         self.noise = AdamDescent(noise, learning_rate) if noise else None
-        self.velocity = torch.zeros_like(w)
+        self.secants = Secants(settings.memory)
         self.scale = torch.ones(len(w), device=w.device)
-        self.last: Tensor | None = None
+        self.last: Place | None = None
 
     @torch.no_grad()
     def step(self, share: float, losses: Tensor) -> None:
         """One step by the tensors' gradients, which it clears; ``losses`` [N] are those of where it starts."""
-        if self.last is not None:
-            worse = losses > self.last * RISE
-            self.scale = torch.where(worse, self.scale * CUT, self.scale * GROWTH)
-            self.velocity = torch.where(worse[:, None, None], 0.0, self.velocity)
-        self.last = losses.detach()
         assert self.w.grad is not None
-        newton = self.curvature.newton(self.w.grad, self.settings.damping)
-        length = self.scale[:, None, None] * (self.settings.step * share)
-        self.velocity = self.settings.momentum * self.velocity - length * newton
-        self.w += self.velocity
+        here = Place(self.w.detach().clone(), self.w.grad, losses.detach())
+        if self.last is not None:
+            change = here.slopes - self.last.slopes
+            self.secants.add(here.w - self.last.w, change, self._guess(change))
+            here = self._not_worse(here, self.last)
+        self.last = here
+        way = self.secants.newton(here.slopes, self._guess)
+        self.w.copy_(here.w - (self.scale * share)[:, None, None] * way)
         self.w.grad = None
         if self.noise:
             self.noise.step(share)
+
+    def _guess(self, slopes: Tensor) -> Tensor:
+        """The step that the average curvature alone would take."""
+        return self.settings.step * self.curvature.newton(slopes, self.settings.damping)
+
+    def _not_worse(self, here: Place, last: Place) -> Place:
+        """Here, or for photos whose loss has leapt up, or is no number, where they were; steps are scaled likewise."""
+        well = here.losses <= last.losses * RISE
+        self.scale = torch.where(well, (self.scale * GROWTH).clamp(max=1.0), self.scale * CUT)
+        w, slopes = (torch.where(well[:, None, None], *pair) for pair in ((here.w, last.w), (here.slopes, last.slopes)))
+        return Place(w, slopes, torch.where(well, here.losses, last.losses))
+
+
+class Secants:
+    """The last steps and how slopes changed along them, each photo's own (Nocedal and Wright 2006, algorithm 7.4).
+
+    Args:
+        count: how many steps are remembered; 0 for none.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=count)
+
+    def add(self, step: Tensor, change: Tensor, guess: Tensor) -> None:
+        """Remember a step and the change of slopes along it, [N, L, D]; ``guess`` is the first guess's step for it.
+
+        A photo whose loss does not curve upwards there, as far as rounding lets one see, learns nothing from it.
+        """
+        curve = _dot(step, change)
+        learnt = curve > CERTAIN * _dot(change, guess)
+        weight = torch.where(learnt, 1 / curve.where(learnt, torch.ones_like(curve)), 0.0)
+        zero = torch.zeros_like(step)
+        kept = [torch.where(learnt[:, None, None], part, zero) for part in (step, change)]
+        self.pairs.append((kept[0], kept[1], weight))
+
+    def newton(self, slopes: Tensor, guess: Callable[[Tensor], Tensor]) -> Tensor:
+        """The inverse curvature times slopes [N, L, D], as the first guess and all that was learnt have it."""
+        shares = []
+        for step, change, weight in reversed(self.pairs):
+            share = (weight * _dot(step, slopes))[:, None, None]
+            slopes = slopes - share * change
+            shares.append(share)
+        way = guess(slopes)
+        for (step, change, weight), share in zip(self.pairs, reversed(shares), strict=True):
+            way = way + (share - (weight * _dot(change, way))[:, None, None]) * step
+        return way
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(dim=1)

@@ -13,10 +13,11 @@ from tqdm import tqdm
 from core.command import RelatentCommand
 from core.errors import PhotoError, UsageError
 from core.precision import PRECISIONS, check_precision
-from inversion.batch import Outcome, ProjectOptions, project_photos
+from inversion.batch import Outcome, project_photos
 from inversion.inverter import Which, open_network
 from inversion.jobs import expand
 from inversion.optimiser import Step
+from inversion.options import ProjectOptions
 from inversion.perceptual import TRUNKS
 from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES
 from inversion.stages import encoder_for
@@ -76,7 +77,7 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
     "--curvature",
     default=None,
     metavar="FILE",
-    help="The network's curvature, for half the steps.  [default: the network's own, if it has one]",
+    help="The network's curvature, for a third of the steps.  [default: the network's own, if it has one]",
 )
 @click.option(
     "--mask",

@@ -65,7 +65,7 @@ class EncoderConfig:
 
 
 class Looker(nn.Module):
-    """Photo and drawing, each [N, 3, S, S], to a change of ws, [N, num_ws, w_dim]."""
+    """Photos [N, 3, S, S] and drawings, as many or one for all, to changes of ws, [N, num_ws, w_dim]."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -83,10 +83,10 @@ class Looker(nn.Module):
     def forward(self, image: Tensor, drawn: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """The comparison is computed in ``dtype``, the layers after it in float32; the trunk in its weights' own."""
         theirs, ours = self._seen(image), self._seen(drawn)
-        x = [F.adaptive_avg_pool2d(pair, COLOURS) for pair in (image - drawn, drawn)]
+        x = [F.adaptive_avg_pool2d(pair, COLOURS) for pair in (image - drawn, drawn.expand_as(image))]
         for view, compare in zip(VIEWS, self.compare, strict=True):
             a, b = theirs[view.tap], ours[view.tap]
-            pair = torch.cat([a - b, b], dim=1).to(dtype)
+            pair = torch.cat([a - b, b.expand_as(a)], dim=1).to(dtype)
             x.append(F.adaptive_avg_pool2d(compare(pair), view.side))  # [N, channels, side, side]
         h = self.hidden(self.gather(torch.cat([part.to(image.dtype).flatten(1) for part in x], dim=1)))
         offsets = self.offsets(h).unflatten(1, (self.config.num_ws, self.config.w_dim))
@@ -131,12 +131,15 @@ class RefiningEncoder(Encoder):
             ShapeError: pictures of another size or type.
         """
         self.check(image)
-        return self.change(image, self.average_image.expand_as(image))
+        return self.change(image, self.average_image[None])
 
     @property
     def can_look_again(self) -> bool:
         return True
 
     def change(self, image: Tensor, drawn: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """What to add to ws that drew ``drawn``, to draw ``image``: both [N, 3, S, S], to [N, num_ws, w_dim]."""
+        """What to add to ws that drew ``drawn`` to draw ``image`` [N, 3, S, S]: [N, num_ws, w_dim].
+
+        ``drawn`` [1, 3, S, S] stands for one drawing beside all photos.
+        """
         return self.model(image, drawn, dtype)

@@ -10,6 +10,7 @@ from core.errors import UnknownNameError, UsageError
 from core.precision import check_precision
 from inversion.latents import SPACES
 from inversion.loss import LossWeights
+from stylegan.bounds import require_number, require_whole
 
 Preset = Literal["fast", "balanced", "best", "paper"]
 DEFAULT_SEED = 303
@@ -22,13 +23,19 @@ class DescentSettings:
 
     Attributes:
         damping: weight of w's own spread against the curvature; less goes farther where the picture says little.
-        step: length of the first steps, as a share of Newton's.
-        momentum: share of the last step that is added to the next.
+        step: length of the first step, and of all in directions of which nothing has been learnt, as a share of
+            Newton's by the average curvature.
+        memory: steps from which a photo's own curvature is learnt.
     """
 
-    damping: float = 1e-3
-    step: float = 0.2
-    momentum: float = 0.9
+    damping: float = 2e-3
+    step: float = 0.3
+    memory: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("damping", "step"):
+            require_number(name, getattr(self, name), 1e-9)
+        require_whole("memory", self.memory, 0, 1024)
 
 
 @dataclass(frozen=True)
@@ -110,17 +117,12 @@ BALANCED = OptimiserSettings(
 )
 
 # The same where the network's curvature is known. Noise on the latents would hide from a step whether it went well.
-CURVED = dataclasses.replace(BALANCED, num_steps=150, descent=DescentSettings(), rampdown=0.5, latent_noise=0.0)
+CURVED = dataclasses.replace(
+    BALANCED, num_steps=100, descent=DescentSettings(), rampup=0.0, rampdown=0.5, latent_noise=0.0
+)
 
 # What an encoder leaves to be done, by latents alone: as many steps as take a hundredth of the paper's time.
-REFINEMENT = dataclasses.replace(
-    CURVED,
-    num_steps=9,
-    descent=DescentSettings(damping=2e-3, step=0.3, momentum=0.75),
-    rampup=0.0,
-    rampdown=0.0,
-    optimise_noise=False,
-)
+REFINEMENT = dataclasses.replace(CURVED, num_steps=9, rampdown=0.0, optimise_noise=False)
 
 TUNING = TuningSettings()
 
@@ -162,9 +164,9 @@ PRESETS: dict[str, Plan] = {
 }
 # What they are for a network whose curvature is known.
 CURVED_PRESETS: dict[str, Plan] = {
-    "fast": Plan(encoder_rounds=3, refinement=REFINEMENT),
-    "balanced": Plan(encoder_rounds=3, optimiser=CURVED),
-    "best": Plan(encoder_rounds=3, optimiser=CURVED, tuning=TUNING),
+    "fast": Plan(encoder_rounds=1, refinement=REFINEMENT),
+    "balanced": Plan(encoder_rounds=1, optimiser=CURVED),
+    "best": Plan(encoder_rounds=1, optimiser=CURVED, tuning=TUNING),
     "paper": PRESETS["paper"],
 }
 PRESET_NAMES = tuple(PRESETS)

@@ -18,9 +18,10 @@ from editing.direction import find_direction
 from editing.edit_batch import EditOptions, edit_all
 from editing.pasting import Blend
 from editing.results import find_saved
-from inversion.batch import Outcome, ProjectOptions, project_photos
+from inversion.batch import Outcome, project_photos
 from inversion.inverter import Which
 from inversion.optimiser import Step
+from inversion.options import ProjectOptions
 from inversion.report import REPORT_FILE, read_report
 from inversion.settings import DEFAULT_PRESET
 from inversion.stages import encoder_for

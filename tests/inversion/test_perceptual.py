@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from core.errors import CheckpointError, MissingWeightsError, UsageError, WeightsError
 from inversion import perceptual as module
-from inversion.batch import ProjectOptions, project_photos
+from inversion.batch import project_photos
+from inversion.options import ProjectOptions
 from inversion.perceptual import _silent_lpips, load_perceptual
 from inversion.project import demo_photo, main
 from weights import manifest

@@ -13,6 +13,7 @@ from PIL import Image
 from core.images import to_pixels
 from inversion.batch import project_photos
 from inversion.latents import Inversion
+from inversion.options import ProjectOptions
 from inversion.project import demo_photo, main
 from stylegan import load
 from stylegan.checkpoint import read_safetensors
@@ -324,8 +325,6 @@ def test_help_names_every_promised_option():
 
 
 def test_batches_give_what_single_photos_give(tiny_file, tmp_path, few_steps):
-    from inversion.batch import ProjectOptions
-
     photos = [tmp_path / f"{name}.png" for name in "abc"]
     for angle, photo in enumerate(photos):
         Image.open(demo_photo()).rotate(angle * 4).save(photo)

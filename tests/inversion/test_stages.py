@@ -103,7 +103,7 @@ class TestStages:
         torch.testing.assert_close(found.latents.w, tiny_generator.w_avg.expand_as(found.latents.w))
 
     def test_refinement_is_the_encoders_last_word(self, tiny_generator, encoder, target, photos, tiny_curvature):
-        gentle = DescentSettings(step=0.05, momentum=0.5)  # an untrained network bends much from place to place
+        gentle = DescentSettings(step=0.05)  # an untrained network bends much from place to place
         steps = dataclasses.replace(CURVED_PRESETS["fast"].refinement, descent=gentle)
         plan = Plan(1, refinement=steps)
         found = carry_out(plan, tiny_generator, encoder, target, curvature=tiny_curvature, seed=0)
