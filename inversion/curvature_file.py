@@ -12,7 +12,7 @@ from core.errors import CheckpointError, UsageError
 from core.files import atomic_file
 from inversion.curvature import Curvature
 from stylegan.bounds import shown
-from stylegan.checkpoint import Provenance, network_id, read_safetensors, same_network
+from stylegan.checkpoint import Provenance, network_id, read_safetensors, require_format, same_network
 from stylegan.generator import Generator
 from weights.embedded import curvature_path
 
@@ -42,8 +42,7 @@ def read_curvature(path: Path) -> Curvature:
         CheckpointError: damaged, of another kind, or inconsistent.
     """
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} says format {shown(metadata.get('format'))}; expected a curvature, {FORMAT!r}.")
+    require_format(metadata, FORMAT, "a curvature", path)
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     try:
         (dimensions, rank), (width, _) = shapes["directions"], shapes["covariance"]

@@ -116,10 +116,8 @@ class Secants:
         """
         curve = _dot(step, change)
         learnt = curve > CERTAIN * _dot(change, guess)
-        weight = torch.where(learnt, 1 / curve.where(learnt, torch.ones_like(curve)), 0.0)
-        zero = torch.zeros_like(step)
-        kept = [torch.where(learnt[:, None, None], part, zero) for part in (step, change)]
-        self.pairs.append((kept[0], kept[1], weight))
+        step, change = (torch.where(learnt[:, None, None], part, 0.0) for part in (step, change))
+        self.pairs.append((step, change, 1 / torch.where(learnt, curve, 1.0)))
 
     def newton(self, slopes: Tensor, guess: Callable[[Tensor], Tensor]) -> Tensor:
         """The inverse curvature times slopes [N, L, D], as the first guess and all that was learnt have it."""

@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from core.alignment import Alignment
-from core.errors import CheckpointError
 from core.files import atomic_file
 from inversion.refining import EncoderConfig, RefiningEncoder
-from stylegan.bounds import check_alignment, shown
-from stylegan.checkpoint import Provenance, load_strictly, parse_dataclass, read_safetensors
+from stylegan.bounds import check_alignment
+from stylegan.checkpoint import Provenance, load_strictly, parse_dataclass, read_safetensors, require_format
 from stylegan.trunk import Trunk
 
 FORMAT = "relatent-encoder-2"
@@ -51,8 +50,7 @@ def read_encoder(path: Path) -> RefiningEncoder:
         CheckpointError: damaged, of another kind, or inconsistent.
     """
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} says format {shown(metadata.get('format'))}; expected an encoder, {FORMAT!r}.")
+    require_format(metadata, FORMAT, "an encoder", path)
     config = parse_dataclass(EncoderConfig, metadata.get("config", ""), path)
     alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
     with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing

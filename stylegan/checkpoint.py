@@ -170,6 +170,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
+def require_format(metadata: dict[str, str], expected: str, what: str, path: Path) -> None:
+    """Refuse a header of another format; ``what`` is what a file of the ``expected`` one holds, "an encoder".
+
+    Raises:
+        CheckpointError: another format, or none.
+    """
+    if metadata.get("format") != expected:
+        raise CheckpointError(f"{path} says format {shown(metadata.get('format'))}; expected {what}, {expected!r}.")
+
+
 def require_finite(tensors: dict[str, Tensor], path: Path) -> None:
     """Refuse weights that are not numbers.
 
