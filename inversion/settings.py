@@ -91,10 +91,10 @@ class TuningSettings:
         locality_radius: how far from the pivot it looks, in standard deviations of w.
     """
 
-    num_steps: int = 100
+    num_steps: int = 60
     learning_rate: float = 0.01
-    rampup: float = 0.0
-    rampdown: float = 0.5
+    rampup: float = 0.15  # Adam's first steps are as long as any, and leap before they know where to
+    rampdown: float = 0.3
     rank: int = 16
     weights: LossWeights = field(default_factory=lambda: LossWeights(pixels=5.0, noise=0.0))
     locality: float = 0.1

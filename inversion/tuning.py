@@ -90,7 +90,8 @@ class _Tuning:
             loss = losses.sum()
             if settings.locality and index % settings.locality_interval == 0:
                 loss = loss + settings.locality * self._drift()
-            adam.param_groups[0]["lr"] = settings.learning_rate * learning_rate_factor(index / total, settings)
+            share = (index + 1) / (total + 1)  # neither the first step nor the last is none
+            adam.param_groups[0]["lr"] = settings.learning_rate * learning_rate_factor(share, settings)
             adam.zero_grad(set_to_none=True)
             loss.backward()
             adam.step()

@@ -131,5 +131,6 @@ def _progress(log: Log) -> str:
     if after < before * 0.98:
         return f"The distance to real pictures is still falling ({before:.4g} to {after:.4g}): go on."
     return (
-        f"The distance to real pictures has stopped falling ({before:.4g}, now {after:.4g}): more time will not help."
+        f"The distance to real pictures has stopped falling ({before:.4g}, now {after:.4g}): "
+        "go on with --lr at a third. If it does not fall then either, more time will not help."
     )
