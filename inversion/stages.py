@@ -75,15 +75,17 @@ def carry_out(
     seconds: dict[str, float] = {}
     device = network.w_avg.device
     cpu.prepare(device)
-    start = None
+    start = judged = None
     if plan.encoder_rounds and encoder is not None:
         with _timed(seconds, "encode", device):
             start = start_from_encoder(encoder, target.images, network, plan.encoder_rounds)
             if plan.refinement is not None:
-                refined, _ = optimise(network, target, plan.refinement, seed=seed, start=start, curvature=curvature)
+                refined, judged = optimise(
+                    network, target, plan.refinement, seed=seed, start=start, curvature=curvature
+                )
                 start = refined.w
     if plan.optimiser is None:
-        found = _as_it_is(network, target, start)
+        found = _as_it_is(network, target, start, judged)
     else:
         with _timed(seconds, "optimise", device):
             latents, losses = optimise(
@@ -140,12 +142,14 @@ def _embedded_encoder(name: str, network: str, device: str) -> Encoder | None:
 
 
 @torch.no_grad()
-def _as_it_is(network: Generator, target: Target, start: Tensor | None) -> Found:
-    """The encoder's latents with the network's own noise, and nothing more."""
+def _as_it_is(network: Generator, target: Target, start: Tensor | None, losses: Tensor | None) -> Found:
+    """The encoder's latents with the network's own noise, and nothing more; ``losses`` where they are known."""
     if start is None:
         raise UsageError("a preset without an optimisation needs an encoder. Use the preset balanced.")
+    if losses is None:
+        losses = target.perceptual_distance(network.synthesis(start))
     noise = [level.expand(len(start), -1, -1, -1) for level in network.synthesis.noise_buffers]
-    return Found(Latents(start, noise), target.perceptual_distance(network.synthesis(start)), own_noise=True)
+    return Found(Latents(start, noise), losses, own_noise=True)
 
 
 @contextmanager

@@ -111,6 +111,7 @@ class TestStages:
         before = target.terms(tiny_generator.synthesis(looked), steps.weights)
         after = target.terms(tiny_generator.synthesis(found.latents.w), steps.weights)
         assert (after < before).all()
+        torch.testing.assert_close(found.losses, after)
         assert found.own_noise
         assert found.seconds.keys() == {"encode"}
 
