@@ -2,9 +2,9 @@
 
     python -m benchmarks.training --rounds 7
 
-Both trainers have the sizes, batch and rules of the embedded network's training; pictures are random, as their
-content is of no account to time. Rounds alternate, so that a slow moment of the machine meets both; the ratio of
-medians is what counts. A round is 16 steps, one of them with R1.
+Both trainers have the sizes, batch and rules of the embedded network's training, but for augmentation; pictures are
+random, as their content is of no account to time. Rounds alternate, so that a slow moment of the machine meets both;
+the ratio of medians is what counts. A round is 16 steps, one of them with R1.
 """
 
 from __future__ import annotations
@@ -21,25 +21,30 @@ import torch
 from benchmarks.machine import describe
 from benchmarks.published import PublishedTrainer
 from core.device import pick_device, synchronize
+from core.errors import UsageError
 from core.files import write_bytes
+from stylegan import load
+from stylegan.discriminator import DiscriminatorConfig
+from stylegan.generator import GeneratorConfig
+from stylegan.loss import GameRules
 from stylegan.settings import TrainingSettings
-from stylegan.state import read_settings
 from stylegan.trainer import Trainer
+from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
-STATE = Path(__file__).parents[1] / "training" / "faces-64.safetensors"
+BATCH = 16  # the embedded network's
 
 
 @click.command()
 @click.option("--rounds", default=7, show_default=True, help="Timed rounds of each form, after one to warm up.")
-@click.option("--state", default=STATE, type=click.Path(path_type=Path, exists=True), help="Whose sizes to take.")
+@click.option("--network", default=DEFAULT_NETWORK, show_default=True, help="Whose sizes to take.")
 @click.option("--compile/--no-compile", default=False, help="Hand our networks to torch.compile.")
 @click.option("--device", default=None)
 @click.option("--out", default="training", show_default=True, help="Name of the result.")
-def main(rounds: int, state: Path, compile: bool, device: str | None, out: str) -> None:
+def main(rounds: int, network: str, compile: bool, device: str | None, out: str) -> None:
     """Measure and write results/OUT.json."""
     where = pick_device(device)
-    settings = dataclasses.replace(read_settings(state), augment_strength=0.0)
+    settings = settings_like(network)
     seconds = measure(forms(settings, compile, where), settings.rules.r1_interval * settings.batch, rounds, where)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     published = medians["published"]
@@ -62,6 +67,24 @@ def main(rounds: int, state: Path, compile: bool, device: str | None, out: str) 
         "machine": describe(),
     }
     write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=2) + "\n").encode())
+
+
+def settings_like(network: str) -> TrainingSettings:
+    """A training of networks of this one's sizes, by the published rules and without augmentation."""
+    sizes = load(network).config
+    if not isinstance(sizes, GeneratorConfig):
+        raise UsageError(f"{network} is a StyleGAN3 network, which is not trained here. Name a StyleGAN2 network.")
+    shared = ("resolution", "c_dim", "channel_base", "channel_max", "img_channels", "conv_clamp")
+    return TrainingSettings(
+        data="",
+        data_folder=None,
+        name="",
+        generator=sizes,
+        discriminator=DiscriminatorConfig(**{name: getattr(sizes, name) for name in shared}),
+        rules=GameRules(r1_gamma=0.0002 * sizes.resolution**2 / BATCH),
+        batch=BATCH,
+        augment_strength=0.0,
+    )
 
 
 def forms(settings: TrainingSettings, compile: bool, device: torch.device) -> dict[str, Trainer]:
