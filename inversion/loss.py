@@ -94,13 +94,17 @@ def noise_regularisation(noise: Sequence[Tensor]) -> Tensor:
     Karras et al. 2020, appendix D: otherwise the noise maps store the photo itself. Of no maps, 0 for whatever N.
     """
     total = noise[0].new_zeros(len(noise[0])) if noise else torch.zeros([])
+    by_size: dict[int, list[Tensor]] = {}
     for level in noise:
-        while True:
-            for axis in (2, 3):
-                total = total + (level * level.roll(1, dims=axis)).mean(dim=(1, 2, 3)).square()
-            if level.shape[2] <= 8:
-                break
-            level = F.avg_pool2d(level, 2) * 2  # keeps the variance of white noise at 1
+        by_size.setdefault(level.shape[2], []).append(level)
+    while by_size:  # all that have the same size at once: on a GPU each operation costs a launch, however small
+        size = max(by_size)
+        level = torch.cat(by_size.pop(size), dim=1)  # [N, maps, size, size]
+        for axis in (2, 3):
+            total = total + (level * level.roll(1, dims=axis)).mean(dim=(2, 3)).square().sum(dim=1)
+        if size > 8:
+            smaller = F.avg_pool2d(level, 2) * 2  # keeps the variance of white noise at 1
+            by_size.setdefault(smaller.shape[2], []).append(smaller)
     return total
 
 
