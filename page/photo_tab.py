@@ -30,10 +30,10 @@ MEMORY = "photo"  # where a visit keeps its Found
 PRESET_TEXTS = {
     "fast": "Fast: a rough likeness at once",
     "balanced": "Balanced: a good likeness",
-    "best": "Best: closer still, takes about twice as long",
+    "best": "Best: closer still, takes three times as long",
     "paper": "Paper: the StyleGAN2 paper's projector, for comparison",
 }
-QUICK = {"Smile": ("smile", 2.0), "Look serious": ("smile", -2.0), "Older": ("age", 2.0), "Younger": ("age", -2.0)}
+QUICK = {"Smile": ("smile", 1.0), "Look serious": ("smile", -1.0), "Older": ("age", 1.0), "Younger": ("age", -1.0)}
 
 
 @dataclass

@@ -23,7 +23,7 @@ def test_upload_invert_smile_paste_download(visitor, artefacts, tmp_path):
     page.screenshot(path=artefacts / "page-inverted.png", full_page=True)
     page.click("#quick-smile")
     page.wait_for_selector("#edited img")
-    page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '2'")
+    page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '1'")
     before = page.get_attribute("#edited .photo img", "src")
     page.locator("#slider-smile input[type=range]").focus()
     page.keyboard.press("ArrowRight")  # a slider is moved by keyboard, too
@@ -41,7 +41,7 @@ def test_upload_invert_smile_paste_download(visitor, artefacts, tmp_path):
     with np.load(saved(page, "latent", tmp_path)) as arrays:
         ws = arrays["w"]
     inversion = Inversion.load(saved(page, "inversion", tmp_path))
-    assert inversion.edits["smile"] == pytest.approx(2.1)
+    assert inversion.edits["smile"] == pytest.approx(1.1)
     assert np.array_equal(inversion.ws.numpy(), ws)
     assert saved(page, "photo-jpeg", tmp_path).read_bytes()[:2] == b"\xff\xd8"
     assert page.faults == []
@@ -69,7 +69,7 @@ def test_undo_reset_and_the_random_direction(visitor):
     page.click("#reset-all")
     page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '0'")
     page.click("#undo")
-    page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '2'")
+    page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '1'")
     before = page.get_attribute("#edited .face img", "src")
     page.locator("#slider-smile").get_by_role("button").first.click()  # reset one
     page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '0'")
