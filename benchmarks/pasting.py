@@ -47,7 +47,9 @@ COLUMNS = ("identity_distance", "detail", "change_shown", "change_elsewhere")
 @click.option("--faces", required=True, type=click.Path(path_type=Path, exists=True), help="Zip file with val/.")
 @click.option("--count", default=20, show_default=True, help="Validation faces.")
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
-@click.option("--num-steps", default=None, type=int, help="Of each inversion.  [default: the preset's own]")
+@click.option(
+    "--num-steps", default=None, type=click.IntRange(min=1), help="Of each inversion.  [default: the preset's own]"
+)
 @click.option("--out", default="pasting", show_default=True, help="Name of the result.")
 def main(faces: Path, count: int, network: str, num_steps: int | None, out: str) -> None:
     """Measure every blend and write results/OUT.json and OUT.md."""

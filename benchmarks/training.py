@@ -26,7 +26,7 @@ from core.files import write_bytes
 from stylegan import load
 from stylegan.discriminator import DiscriminatorConfig
 from stylegan.generator import GeneratorConfig
-from stylegan.loss import GameRules
+from stylegan.loss import GameRules, usual_r1_gamma
 from stylegan.settings import TrainingSettings
 from stylegan.trainer import Trainer
 from weights.embedded import DEFAULT_NETWORK
@@ -81,7 +81,7 @@ def settings_like(network: str) -> TrainingSettings:
         name="",
         generator=sizes,
         discriminator=DiscriminatorConfig(**{name: getattr(sizes, name) for name in shared}),
-        rules=GameRules(r1_gamma=0.0002 * sizes.resolution**2 / BATCH),
+        rules=GameRules(r1_gamma=usual_r1_gamma(sizes.resolution, BATCH)),
         batch=BATCH,
         augment_strength=0.0,
     )

@@ -17,7 +17,7 @@ class GameRules:
     """The weights of the game.
 
     Attributes:
-        r1_gamma: weight of the R1 penalty; about 0.0002 R^2 / batch.
+        r1_gamma: weight of the R1 penalty; see :func:`usual_r1_gamma`.
         r1_interval: steps between penalties; each counts for all the steps it stands for.
         mixing_probability: share of samples drawn from two latents with a random crossover.
         path_length_weight: weight of path-length regularisation; 0 for none, 2 as published.
@@ -36,6 +36,11 @@ class GameRules:
         require_number("mixing_probability", self.mixing_probability, 0, 1)
         require_number("path_length_weight", self.path_length_weight, 0)
         require_whole("path_length_interval", self.path_length_interval, 1, 10**6)
+
+
+def usual_r1_gamma(resolution: int, batch: int) -> float:
+    """The weight of R1 that suits most data (Karras et al. 2020, "Training GANs with limited data", appendix C)."""
+    return 0.0002 * resolution**2 / batch
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:

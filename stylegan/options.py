@@ -11,7 +11,7 @@ from core.errors import UsageError
 from stylegan.dataset import ImageDataset
 from stylegan.discriminator import DiscriminatorConfig
 from stylegan.generator import GeneratorConfig
-from stylegan.loss import GameRules
+from stylegan.loss import GameRules, usual_r1_gamma
 from stylegan.settings import TrainingSettings
 from stylegan.synthesis import StyleMethod
 
@@ -70,7 +70,7 @@ def settings_from_options(
             resolution=side, c_dim=c_dim, channel_base=channel_base, channel_max=channel_max, conv_clamp=conv_clamp
         ),
         rules=GameRules(
-            r1_gamma=0.0002 * side**2 / batch if gamma is None else gamma,
+            r1_gamma=usual_r1_gamma(side, batch) if gamma is None else gamma,
             mixing_probability=mixing_prob,
             path_length_weight=path_length,
         ),
