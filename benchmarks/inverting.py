@@ -55,11 +55,27 @@ class Task:
     perceptual: PerceptualDistance
 
 
-def task_of(plan: Plan, network: Generator) -> Task:
-    """A plan with what ships with the network, and the embedded trunk."""
-    device = network.w_avg.device
-    encoder, curvature = encoder_for(network, plan, None), curvature_for(network)
-    return Task(plan, network, encoder, curvature, load_perceptual("embedded", device))
+@dataclass(frozen=True)
+class Companions:
+    """Files that go with a network; None for those that ship beside it."""
+
+    encoder: Path | None = None
+    curvature: Path | None = None
+
+    def named(self, name: str) -> str | None:
+        """As what reads them is told."""
+        path: Path | None = getattr(self, name)
+        return None if path is None else str(path)
+
+
+SHIPPED = Companions()
+
+
+def task_of(plan: Plan, network: Generator, files: Companions = SHIPPED) -> Task:
+    """A plan with what goes with the network, and the embedded trunk."""
+    encoder = encoder_for(network, plan, files.named("encoder"))
+    curvature = curvature_for(network, files.named("curvature"))
+    return Task(plan, network, encoder, curvature, load_perceptual("embedded", network.w_avg.device))
 
 
 @dataclass(frozen=True)
@@ -143,10 +159,10 @@ def _lines_of(folder: Path, network: Generator) -> Lines:
     return Lines(folder / "inversions.jsonl", made_by(network, presets_of(network)[DEFAULT_PRESET]))
 
 
-def made_by(network: Generator, plan: Plan) -> dict[str, Any]:
+def made_by(network: Generator, plan: Plan, files: Companions = SHIPPED) -> dict[str, Any]:
     """All that an inversion by ``plan`` depends on beside its photo."""
-    files = digests(network.name, plan)
-    return {"network": network_id(network), **files, "settings": settings_of(plan), "seed": SEED}
+    sums = digests(network.name, plan, encoder=files.encoder, curvature=files.curvature)
+    return {"network": network_id(network), **sums, "settings": settings_of(plan), "seed": SEED}
 
 
 @torch.no_grad()

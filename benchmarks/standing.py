@@ -17,7 +17,17 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from benchmarks.inverting import Task, distance, drawn, inverted, known_inversions, made_by, task_of, validation_faces
+from benchmarks.inverting import (
+    Companions,
+    Task,
+    distance,
+    drawn,
+    inverted,
+    known_inversions,
+    made_by,
+    task_of,
+    validation_faces,
+)
 from benchmarks.lines import Lines
 from core.files import write_bytes
 from inversion.inverter import open_network
@@ -35,7 +45,9 @@ WORK = Path(__file__).parent / "results" / "standing.parts"
 @click.option("--faces", required=True, type=click.Path(path_type=Path, exists=True), help="Zip file with val/.")
 @click.option("--count", default=None, type=click.IntRange(min=1), help="Only the first so many.  [default: all]")
 @click.option("--preset", "presets", multiple=True, type=click.Choice(PRESET_NAMES), default=("balanced",))
-@click.option("--network", default=DEFAULT_NETWORK, show_default=True, help="An embedded one.")
+@click.option("--network", default=DEFAULT_NETWORK, show_default=True, metavar="NAME_OR_FILE")
+@click.option("--encoder", type=click.Path(path_type=Path, exists=True), help="[default: the one beside the network]")
+@click.option("--curvature", type=click.Path(path_type=Path, exists=True), help="[default: the one beside the network]")
 @click.option("--batch", default=10, show_default=True, help="Photos optimised together.")
 @click.option("--work", default=WORK, type=click.Path(path_type=Path), help="Where rows are kept until all are there.")
 @click.option("--inversions", type=click.Path(path_type=Path, exists=True), help="Folder of benchmarks.groups.")
@@ -45,6 +57,8 @@ def main(
     count: int | None,
     presets: tuple[str, ...],
     network: str,
+    encoder: Path | None,
+    curvature: Path | None,
     batch: int,
     work: Path,
     inversions: Path | None,
@@ -53,12 +67,14 @@ def main(
     """Measure the faces with each --preset and write standing.json."""
     out = out or network_path(network).parent / STANDING_FILE
     generator = open_network(network)
+    files = Companions(encoder, curvature)
+    plans = presets_of(generator, files.named("curvature"))
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     entries = {}
     for preset in presets:
-        plan = presets_of(generator)[preset]
-        task = task_of(plan, generator)
-        about = {**made_by(generator, plan), "lpips_trunk": task.perceptual.trunk}
+        plan = plans[preset]
+        task = task_of(plan, generator, files)
+        about = {**made_by(generator, plan, files), "lpips_trunk": task.perceptual.trunk}
         rows = Lines(work / f"{preset}.jsonl", {"preset": preset, **about})
         if inversions and preset == DEFAULT_PRESET:
             _take_over(task, faces, inversions, rows)

@@ -99,9 +99,9 @@ def carry_out(
     return found
 
 
-def presets_of(network: Generator) -> dict[str, Plan]:
-    """What the presets are for a network with what ships beside it."""
-    return presets(curvature_for(network) is not None)
+def presets_of(network: Generator, curvature: str | Curvature | None = None) -> dict[str, Plan]:
+    """What the presets are for a network with a curvature, the given one or the one that ships beside it."""
+    return presets(curvature_for(network, curvature) is not None)
 
 
 def encoder_for(network: Generator, plan: Plan, chosen: str | Encoder | None) -> Encoder | None:

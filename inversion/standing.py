@@ -89,10 +89,10 @@ def settings_of(plan: Plan) -> dict[str, Any]:
     return settings
 
 
-def digests(network: str, plan: Plan) -> dict[str, str]:
-    """sha256 of the encoder and the curvature that ship beside a network; empty for what the plan does not ask."""
-    encoder = encoder_path(network) if plan.encoder_rounds else None
-    curvature = curvature_path(network) if plan.curved else None
+def digests(network: str, plan: Plan, *, encoder: Path | None = None, curvature: Path | None = None) -> dict[str, str]:
+    """sha256 of encoder and curvature, as given or as beside the network; empty for what the plan does not ask."""
+    encoder = (encoder or encoder_path(network)) if plan.encoder_rounds else None
+    curvature = (curvature or curvature_path(network)) if plan.curved else None
     return {"encoder": _sha256(encoder), "curvature": _sha256(curvature)}
 
 

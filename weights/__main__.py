@@ -107,7 +107,7 @@ def convert_command(source: str, out: Path, half: bool, entry: str | None) -> No
 @click.argument("name")
 @click.option("--data", multiple=True, metavar="KEY=FILE", help="Where a file that the recipe needs lies.")
 @click.option("--outdir", default="reproduced", show_default=True, type=click.Path(path_type=Path))
-@click.option("--set", "sizes", multiple=True, metavar="NAME=NUMBER", help="Another size, for a trial run.")
+@click.option("--set", "sizes", multiple=True, metavar="NAME=NUMBER", help="Another size, for a trial.")
 @click.option("--other-data", is_flag=True, help="Go on with data that are not the recipe's own.")
 @click.option("--dry-run", is_flag=True, help="Print data checks, commands and hours, and stop.")
 def reproduce_command(

@@ -6,7 +6,8 @@ A recipe (``weights/NAME/recipe.toml``) holds
     [data.KEY]       a file that is needed: file, sha256, about
     [sizes]          numbers that the commands mention, so that a trial run can be smaller
     [[steps]]        about, command, hours; makes: a file below the output folder; resumes: where that file is there,
-                     the command goes on with --resume
+                     the command goes on with --resume; trials = false: left out with other sizes, as it
+                     looks for faces in pictures, and a trial's network draws none
 
 Commands mention data as {KEY}, sizes as {NAME}, and the output folder as {out}. A command that came to its end leaves
 FILE.done beside what it made, and is skipped the next time; the file alone may be a snapshot of a run that was stopped.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import shlex
 import subprocess
 import sys
@@ -96,7 +98,7 @@ class Recipe:
     steps: tuple[dict[str, Any], ...]
 
     def work(self, places: Mapping[str, Path], out: Path, sizes: Mapping[str, float]) -> list[Work]:
-        """The commands with every name filled in.
+        """The commands with every name filled in; with other ``sizes``, those that a trial can do.
 
         Raises:
             UsageError: a size that the recipe does not have.
@@ -115,6 +117,7 @@ class Recipe:
                 resumes=out / step["resumes"] if "resumes" in step else None,
             )
             for step in self.steps
+            if step.get("trials", True) or not sizes
         ]
 
 
@@ -160,6 +163,12 @@ def check(needed: Needed, path: Path) -> str:
     return AS_IT_WAS if found == needed.sha256 else f"{path} is another file: sha256 {found}"
 
 
+def missing_modules(work: list[Work]) -> list[str]:
+    """Top-level modules that commands run and that cannot be found: some are in the repository alone."""
+    wanted = {step.command[1].partition(".")[0] for step in work if step.command[0] == "-m"}
+    return sorted(name for name in wanted if importlib.util.find_spec(name) is None)
+
+
 def carry_out(recipe: Recipe, work: list[Work], places: Mapping[str, Path], *, tell: Tell, same_data: bool) -> None:
     """Check the data and run the commands, one after the other; what is made already is skipped.
 
@@ -171,7 +180,7 @@ def carry_out(recipe: Recipe, work: list[Work], places: Mapping[str, Path], *, t
         same_data: refuse data that are not the recipe's own.
 
     Raises:
-        UsageError: data that were not named.
+        UsageError: data that were not named, or a command that is not here.
         DatasetError: data that are missing or, with ``same_data``, other than they were.
         RelatentError: a command failed.
     """
@@ -181,6 +190,11 @@ def carry_out(recipe: Recipe, work: list[Work], places: Mapping[str, Path], *, t
         state = check(needed, places[key])
         if state != AS_IT_WAS and (same_data or not places[key].is_file()):
             raise DatasetError(f"data {key}: {state}; expected {needed.file}, sha256 {needed.sha256}.")
+    if missing := missing_modules(work):
+        raise UsageError(
+            f"{recipe.name} is made by python -m {missing[0]}, too, which is no part of the installed package. "
+            "Run this in a clone of the project."
+        )
     for step in work:
         if step.done:
             tell(f"done before: {step.about}")
