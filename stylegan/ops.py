@@ -7,6 +7,7 @@ from it at the borders.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -25,10 +26,18 @@ def normalize_second_moment(x: Tensor) -> Tensor:
 
 def depthwise_kernel(x: Tensor, taps: tuple[float, ...] = FILTER_TAPS, gain: float = 1.0) -> Tensor:
     """A separable low-pass filter as a depthwise kernel for ``x``: [C, 1, k, k], summing to ``gain``."""
-    line = torch.tensor(taps, dtype=torch.float32, device=x.device)
-    kernel = torch.outer(line, line)
-    kernel = kernel * (gain / kernel.sum())
-    return kernel.to(x.dtype).expand(x.shape[1], 1, len(taps), len(taps)).contiguous()
+    return _kept_kernel(x.shape[1], taps, gain, x.dtype, x.device)
+
+
+@functools.lru_cache(maxsize=128)  # made once: on a GPU the taps' way to the device would be waited for at every call
+def _kept_kernel(
+    channels: int, taps: tuple[float, ...], gain: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    with torch.inference_mode(False):  # whoever asks first must not decide that no gradient may pass it
+        line = torch.tensor(taps, dtype=torch.float32, device=device)
+        kernel = torch.outer(line, line)
+        kernel = kernel * (gain / kernel.sum())
+        return kernel.to(dtype).expand(channels, 1, len(taps), len(taps)).contiguous()
 
 
 def upsample2d(x: Tensor) -> Tensor:

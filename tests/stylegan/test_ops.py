@@ -54,6 +54,14 @@ class TestAgainstLoops:
         close(ops.downsample2d(x)[:, :, 1:-1, 1:-1], np.ones((1, 1, 2, 2)))
         assert ops.upsample2d(x)[0, 0, 0, 0] == (3 / 4) ** 2  # zeros lie outside; bilinear would give 1
 
+    def test_gradients_pass_a_filter_that_was_first_used_without_any(self):
+        x = random(1, 13, 4, 4)
+        with torch.inference_mode():
+            ops.upsample2d(x)
+        x.requires_grad_()
+        ops.upsample2d(x).sum().backward()
+        assert x.grad is not None
+
     def test_upsampling_conv2d(self):
         x, weight = random(2, 3, 4, 5), random(2, 3, 3, 3, seed=1)
         expected = [reference.upsampling_convolution(sample, weight.numpy()) for sample in x.numpy()]
