@@ -22,12 +22,14 @@ class LossWeights:
         pixels: mean squared difference of pixels in [-1, 1].
         noise: how far the noise maps are from noise (Karras et al. 2020, appendix D).
         delta: pull of W+ towards a single w (Tov et al. 2021, sec. 3.2), which keeps edits working.
+        styles: pull of styles to one length, which keeps edits as strong as they say; see inversion/style_lengths.py.
     """
 
     lpips: float = 1.0
     pixels: float = 0.0
     noise: float = 1e5
     delta: float = 0.0
+    styles: float = 0.0
 
 
 class Target:

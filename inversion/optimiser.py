@@ -18,6 +18,7 @@ from inversion.curvature import Curvature
 from inversion.descent import AdamDescent, CurvedDescent
 from inversion.loss import Target, delta_regularisation, noise_regularisation, renormalise
 from inversion.settings import OptimiserSettings, TuningSettings
+from inversion.style_lengths import StyleLengths
 from stylegan.generator import Generator
 
 
@@ -104,6 +105,7 @@ def optimise(
     count = len(target.images)
     latents = _initial(network, settings, count, seed, start)
     descent = _descent(latents, settings, curvature)
+    lengths = StyleLengths(network) if settings.weights.styles else None
     spread = network.w_spread() if settings.latent_noise else 0.0
     jitter = _JitterSource(latents.w, seed)
     best = BestSoFar(latents)
@@ -117,7 +119,7 @@ def optimise(
             best.consider(losses.detach(), latents)
         if progress and progress(Step(index + 1, settings.num_steps, losses.detach(), drawn.detach())) is False:
             raise Cancelled(f"cancelled at step {index + 1} of {settings.num_steps}; nothing was written.")
-        (losses + _regularisers(latents, settings)).sum().backward()
+        (losses + _regularisers(latents, settings, lengths, network.num_ws)).sum().backward()
         descent.step(learning_rate_factor(share, settings), losses.detach())
         if settings.optimise_noise:
             renormalise(latents.noise)
@@ -172,12 +174,14 @@ def _initial(network: Generator, settings: OptimiserSettings, count: int, seed: 
     return Latents(w, noise)
 
 
-def _regularisers(latents: Latents, settings: OptimiserSettings) -> Tensor:
+def _regularisers(latents: Latents, settings: OptimiserSettings, lengths: StyleLengths | None, num_ws: int) -> Tensor:
     total = latents.w.new_zeros(len(latents.w))
     if settings.optimise_noise and settings.weights.noise:
         total = total + settings.weights.noise * noise_regularisation(latents.noise)
     if settings.space == "w+" and settings.weights.delta:
         total = total + settings.weights.delta * delta_regularisation(latents.w)
+    if lengths is not None:
+        total = total + settings.weights.styles * lengths.strain(latents.ws(num_ws), settings.style_length)
     return total
 
 

@@ -52,6 +52,7 @@ class OptimiserSettings:
         latent_noise: noise added to the latents at the start, in standard deviations of w.
         latent_noise_ramp: share of the steps after which that noise has faded out.
         weights: of the loss.
+        style_length: that ``weights.styles`` pulls to, as a share of what the average w's styles have.
         optimise_noise: optimise the noise maps too; else the network's own are used.
         keep_best: keep the step with the smallest loss; else the last, as the paper does.
     """
@@ -65,6 +66,7 @@ class OptimiserSettings:
     latent_noise: float = 0.05
     latent_noise_ramp: float = 0.75
     weights: LossWeights = field(default_factory=LossWeights)
+    style_length: float = 1.0
     optimise_noise: bool = True
     keep_best: bool = True
 
@@ -73,6 +75,7 @@ class OptimiserSettings:
             raise UsageError(f'the space is {self.space!r}; expected "w" or "w+".')
         if self.num_steps < 1:
             raise UsageError(f"num_steps is {self.num_steps}; expected at least 1.")
+        require_number("style_length", self.style_length, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,23 @@ BALANCED = OptimiserSettings(
 )
 
 # The same where the network's curvature is known. Noise on the latents would hide from a step whether it went well.
+# Adam's steps, all alike in length, keep styles long by themselves; these would end at short ones, and edits overshoot.
 CURVED = dataclasses.replace(
-    BALANCED, num_steps=100, descent=DescentSettings(), rampup=0.0, rampdown=0.5, latent_noise=0.0
+    BALANCED,
+    num_steps=100,
+    descent=DescentSettings(),
+    rampup=0.0,
+    rampdown=0.5,
+    latent_noise=0.0,
+    weights=dataclasses.replace(BALANCED.weights, styles=0.3),
+    style_length=1.4,
 )
 
-# What an encoder leaves to be done, by latents alone: as many steps as take a hundredth of the paper's time.
-REFINEMENT = dataclasses.replace(CURVED, num_steps=9, rampdown=0.0, optimise_noise=False)
+# What an encoder leaves to be done, by latents alone: as many steps as take a hundredth of the paper's time. So few
+# hardly change the length of styles, and are all needed for the picture.
+REFINEMENT = dataclasses.replace(
+    CURVED, num_steps=9, rampdown=0.0, optimise_noise=False, weights=BALANCED.weights, style_length=1.0
+)
 
 TUNING = TuningSettings()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -159,6 +160,12 @@ class AliasFreeSynthesis(nn.Module):
     def noise_buffers(self) -> list[Tensor]:
         """The noise that ``noise_mode="const"`` uses: none."""
         return []
+
+    @property
+    def demodulated(self) -> list[tuple[Linear, int]]:
+        """Affine maps whose style's length is divided out again, each with the number of the w it reads."""
+        layers = cast("list[AliasFreeLayer]", list(self.layers))
+        return [(layer.affine, i) for i, layer in enumerate(layers, start=1) if not layer.plan.is_picture]
 
     def forward(
         self,

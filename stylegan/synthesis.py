@@ -200,6 +200,11 @@ class SynthesisNetwork(nn.Module):
         return [layer for block in self._blocks() for layer in block.layers]
 
     @property
+    def demodulated(self) -> list[tuple[Linear, int]]:
+        """Affine maps whose style's length is divided out again, each with the number of the w it reads."""
+        return [(layer.affine, i) for i, layer in enumerate(self.layers) if layer.style_method == "demodulate"]
+
+    @property
     def last_block(self) -> SynthesisBlock:
         """The block of the full resolution."""
         return self._blocks()[-1]

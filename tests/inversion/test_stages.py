@@ -66,7 +66,8 @@ class TestPlans:
             plain, curved = PRESETS[name], CURVED_PRESETS[name]
             assert (plain.curved, curved.curved) == (False, True)
             assert curved.optimiser.num_steps < plain.optimiser.num_steps
-            assert curved.optimiser.weights == plain.optimiser.weights
+            assert dataclasses.replace(curved.optimiser.weights, styles=0.0) == plain.optimiser.weights
+            assert curved.optimiser.weights.styles > 0  # or steps by curvature end where edits overshoot
             assert plan_for(name, curved=True) == curved
         assert plan_for("fast", curved=True).refinement.descent is not None
         assert plan_for("fast", curved=True).optimiser is None
