@@ -142,13 +142,13 @@ def opened(browser: Any, address: str, viewport: dict[str, int]) -> Any:
 def inverted(page: Any, steps: int) -> None:
     """The example photo, inverted; ``steps`` 0 is the preset's own number."""
     page.click("#example")
-    page.wait_for_function("document.querySelector('#photo-note').innerText.includes('found')")
+    page.wait_for_function("document.querySelector('#photo-note')?.innerText.includes('found')")
     if steps:
         page.get_by_role("button", name="Advanced").first.click()
         page.get_by_label("Steps of the optimiser", exact=False).fill(str(steps))
         page.get_by_role("button", name="Advanced").first.click()
     page.click("#invert")
-    page.wait_for_function("document.querySelector('#status').innerText.includes('Done')")
+    page.wait_for_function("document.querySelector('#status')?.innerText.includes('Done')")
     page.wait_for_timeout(1500)  # pictures fade in
 
 

@@ -13,6 +13,21 @@ def wait_for_text(page, selector, text):
     )
 
 
+def wait_for_number(page, name, value):
+    """Until the number of the slider ``name`` is there, and is the given text."""
+    page.wait_for_function(
+        "([selector, value]) => document.querySelector(selector)?.value === value",
+        arg=[f"#{name} input[type=number]", value],
+    )
+
+
+def wait_for_another_picture(page, selector, before):
+    """Until there is a picture whose source is not ``before``."""
+    page.wait_for_function(
+        "([selector, before]) => (document.querySelector(selector)?.src ?? before) !== before", arg=[selector, before]
+    )
+
+
 def upload(page, file):
     page.set_input_files("#photo input[type=file]", file)
 

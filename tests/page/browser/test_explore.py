@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.page.browser.steps import keep_random_face, open_tab, overflow
+from tests.page.browser.steps import keep_random_face, open_tab, overflow, wait_for_another_picture
 
 
 def test_a_face_is_explored_and_kept(visitor, artefacts):
@@ -13,7 +13,7 @@ def test_a_face_is_explored_and_kept(visitor, artefacts):
         before = page.get_attribute("#explore-picture img", "src")
         page.locator(f"#{name} input[type=range]").focus()
         page.keyboard.press("ArrowRight")
-        page.wait_for_function("before => document.querySelector('#explore-picture img').src !== before", arg=before)
+        wait_for_another_picture(page, "#explore-picture img", before)
     keep_random_face(page)
     page.screenshot(path=artefacts / "page-explore.png", full_page=True)
     open_tab(page, "Edit")
@@ -29,7 +29,7 @@ def test_many_faces_and_one_of_them_chosen(visitor):
     page.click("#explore-many")
     page.locator("#explore-sheet img").nth(11).wait_for()
     page.locator("#explore-sheet button:has(img)").nth(4).click()
-    page.wait_for_function("document.querySelector('#explore-picture figcaption').innerText === 'seed 4'")
+    page.wait_for_function("document.querySelector('#explore-picture figcaption')?.innerText === 'seed 4'")
 
 
 def test_explore_and_about_on_a_telephone_in_the_dark(visitor, artefacts):

@@ -7,7 +7,16 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from steps import choose_steps, error_text, invert, upload, upload_astronaut, wait_for_text
+from steps import (
+    choose_steps,
+    error_text,
+    invert,
+    upload,
+    upload_astronaut,
+    wait_for_another_picture,
+    wait_for_number,
+    wait_for_text,
+)
 
 from core.images import read_photo
 from inversion import Inversion
@@ -23,11 +32,11 @@ def test_upload_invert_smile_paste_download(visitor, artefacts, tmp_path):
     page.screenshot(path=artefacts / "page-inverted.png", full_page=True)
     page.click("#quick-smile")
     page.wait_for_selector("#edited img")
-    page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '1'")
+    wait_for_number(page, "slider-smile", "1")
     before = page.get_attribute("#edited .photo img", "src")
     page.locator("#slider-smile input[type=range]").focus()
     page.keyboard.press("ArrowRight")  # a slider is moved by keyboard, too
-    page.wait_for_function("before => document.querySelector('#edited .photo img').src !== before", arg=before)
+    wait_for_another_picture(page, "#edited .photo img", before)
     page.screenshot(path=artefacts / "page-edit.png")
     photo = saved(page, "photo-png", tmp_path)
     with Image.open(photo) as opened:
@@ -63,17 +72,17 @@ def test_undo_reset_and_the_random_direction(visitor):
     page.wait_for_selector("#edited img")
     page.click("#dice")
     page.get_by_role("button", name="Advanced").last.click()
-    page.wait_for_function("document.querySelector('#random-strength input[type=number]').value === '0.5'")
+    wait_for_number(page, "random-strength", "0.5")
     page.click("#undo")
-    page.wait_for_function("document.querySelector('#random-strength input[type=number]').value === '0'")
+    wait_for_number(page, "random-strength", "0")
     page.click("#reset-all")
-    page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '0'")
+    wait_for_number(page, "slider-smile", "0")
     page.click("#undo")
-    page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '1'")
+    wait_for_number(page, "slider-smile", "1")
     before = page.get_attribute("#edited .face img", "src")
     page.locator("#slider-smile").get_by_role("button").first.click()  # reset one
-    page.wait_for_function("document.querySelector('#slider-smile input[type=number]').value === '0'")
-    page.wait_for_function("before => document.querySelector('#edited .face img').src !== before", arg=before)
+    wait_for_number(page, "slider-smile", "0")
+    wait_for_another_picture(page, "#edited .face img", before)
 
 
 def test_cancel_stops_the_work_and_frees_the_network(visitor):

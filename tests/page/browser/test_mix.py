@@ -6,7 +6,14 @@ import numpy as np
 from PIL import Image
 
 from inversion import Inversion
-from tests.page.browser.steps import error_text, keep_random_face, open_tab, overflow, wait_for_text
+from tests.page.browser.steps import (
+    error_text,
+    keep_random_face,
+    open_tab,
+    overflow,
+    wait_for_another_picture,
+    wait_for_text,
+)
 
 
 def two_faces(page):
@@ -33,7 +40,7 @@ def test_a_mix_its_grid_and_its_morph(visitor, artefacts, tmp_path):
     two_faces(page)
     before = page.get_attribute("#mix-picture img", "src")
     page.get_by_label("Fine: colours, fine detail").first.check()
-    page.wait_for_function("before => document.querySelector('#mix-picture img').src !== before", arg=before)
+    wait_for_another_picture(page, "#mix-picture img", before)
     page.screenshot(path=artefacts / "page-mix.png", full_page=True)
     mixed = Inversion.load(saved(page, "#mix-get-inversion", tmp_path))
     (name,) = mixed.edits
