@@ -17,6 +17,7 @@ import click
 import torch
 
 from benchmarks.steps import network_of, ours, photos_of, published
+from core import cpu
 
 ROOT = Path(__file__).parents[1]
 STEPS = 3
@@ -30,6 +31,8 @@ STEPS = 3
 def main(size: int, kind: str, batch: int, device: str) -> None:
     """Do a few steps and print the peak."""
     where = torch.device(device)
+    if kind == "ours":
+        cpu.prepare(where)  # as whatever inverts does
     network = network_of(size, where)
     photos = photos_of(size, batch, where)
     form = published(network, photos) if kind == "published" else ours(network, photos)

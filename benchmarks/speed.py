@@ -3,7 +3,8 @@
     python -m benchmarks.speed --faces fairface-128.zip
 
 step       one step of the paper's projector as published projectors write it (grouped per-sample convolution, float32,
-           NCHW, LPIPS on the same trunk, the loss read every step) against one of ours, for one photo and several
+           NCHW, LPIPS on the same trunk, the loss read every step) against one of ours, for one photo and several; the
+           published one as it comes, in a process of its own, and once more with the memory that Relatent keeps
 hour       photos an hour by `balanced`, for batches
 precision  one step of `balanced` in float32, bfloat16 and, where there is TF32, in that
 memory     peak memory of a few steps, each in a process of its own
@@ -19,8 +20,6 @@ the others: `--clock processor` counts the seconds that the process computed, an
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +30,24 @@ from benchmarks.floor import floor_of, measured_peaks
 from benchmarks.machine import describe
 from benchmarks.peak_memory import in_a_new_process
 from benchmarks.speed_table import as_markdown
-from benchmarks.steps import EMBEDDED_SIZE, network_of, ours, photos_of, published, timed
+from benchmarks.steps import EMBEDDED_SIZE, Form, network_of, ours, photos_of, published
+from benchmarks.turns import CLOCKS, Here, PublishedElsewhere, Turns, timed
 from benchmarks.until import photos, until
+from core import cpu
 from core.device import pick_device
 from core.errors import UsageError
 from core.files import write_bytes
 from core.precision import PRECISIONS, check_precision
-from inversion.settings import OptimiserSettings
+from inversion.settings import PAPER, OptimiserSettings
 from inversion.stages import presets_of
 from stylegan import Generator
 
 FOLDER = Path(__file__).parent / "results"
 PARTS = ("step", "hour", "precision", "memory", "floor", "until")
 LARGEST_BATCH = 2**18  # pixels, on a processor
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+KEPT = "published, memory kept"
+
+Forms = dict[str, tuple[int, Form]]  # photos of a step, and what does it, by name
 
 
 @click.command()
@@ -82,7 +85,7 @@ def main(
         if not wanted:
             continue
         network = network_of(size, where)
-        bench = Bench(network, where, steps, rounds, _fitting(batches, size, where), faces, CLOCKS[clock])
+        bench = Bench(network, where, steps, rounds, _fitting(batches, size, where), faces, clock)
         for part in wanted:
             found = bench.measure(part)
             if found is not None:
@@ -107,7 +110,7 @@ class Bench:
         rounds: counted turns.
         batches: photos together.
         faces: zip file with val/, or None.
-        clock: seconds since some moment.
+        clock: name of one of ``CLOCKS``.
     """
 
     def __init__(
@@ -118,10 +121,11 @@ class Bench:
         rounds: int,
         batches: list[int],
         faces: Path | None,
-        clock: Callable[[], float],
+        clock: str,
     ) -> None:
         self.network, self.device, self.batches, self.faces = network, device, batches, faces
         self.steps, self.rounds, self.clock = steps, rounds, clock
+        cpu.prepare(device)  # as whatever inverts does
         self.size = network.resolution
         network.w_spread()  # computed once for a network, by whoever comes first
 
@@ -131,17 +135,23 @@ class Bench:
         return found
 
     def _step(self) -> dict[str, Any]:
-        forms = {"published": (1, published(self.network, self._photos(1)))}
-        forms |= {f"ours, {count} together": (count, ours(self.network, self._photos(count))) for count in self.batches}
-        rows = self._timed(forms)
+        with PublishedElsewhere(self.size, self.device, self.clock) as as_it_comes:
+            rows = self._timed(self._paper_steps(), published=as_it_comes)
         for row in rows.values():
             row["times_as_fast"] = round(rows["published"]["milliseconds"] / row["milliseconds"], 2)
         return rows
 
+    def _paper_steps(self) -> Forms:
+        """The paper's step in the published form and in ours, all in this process."""
+        forms: Forms = {KEPT: (1, published(self.network, photos_of(self.size, 1, self.device)))}
+        return forms | {f"ours, {count} together": self._ours(count, PAPER) for count in self.batches}
+
+    def _ours(self, count: int, settings: OptimiserSettings, precision: str = "float32") -> tuple[int, Form]:
+        return count, ours(self.network, photos_of(self.size, count, self.device), settings, precision)
+
     def _hour(self) -> dict[str, Any]:
         settings = self._balanced()
-        forms = {str(count): (count, ours(self.network, self._photos(count), settings)) for count in self.batches}
-        rows = self._timed(forms)
+        rows = self._timed({str(count): self._ours(count, settings) for count in self.batches})
         for row in rows.values():
             row["photos_an_hour"] = round(3_600_000 / (row["milliseconds"] * settings.num_steps), 1)
         return rows
@@ -154,7 +164,7 @@ class Bench:
                 check_precision(name, self.device)
             except UsageError:
                 continue
-            forms[name] = (count, ours(self.network, self._photos(count), self._balanced(), name))
+            forms[name] = self._ours(count, self._balanced(), name)
         rows = self._timed(forms)
         for row in rows.values():
             row["times_as_fast"] = round(rows["float32"]["milliseconds"] / row["milliseconds"], 2)
@@ -170,9 +180,8 @@ class Bench:
         }
 
     def _floor(self) -> dict[str, Any]:
-        peaks = measured_peaks(self.device, self.clock)
-        forms = {"published": (1, published(self.network, self._photos(1)))}
-        forms |= {f"ours, {count} together": (count, ours(self.network, self._photos(count))) for count in self.batches}
+        peaks = measured_peaks(self.device, CLOCKS[self.clock])
+        forms = self._paper_steps()
         times = self._timed(forms)
         rows = {
             name: floor_of(form, times[name]["milliseconds"], count, peaks) for name, (count, form) in forms.items()
@@ -185,18 +194,17 @@ class Bench:
             return None
         images = photos(self.network, self.faces)
         presets = presets_of(self.network)
-        return until(self.network, images, presets["paper"], presets["balanced"], self.clock)
+        return until(self.network, images, presets["paper"], presets["balanced"], CLOCKS[self.clock])
 
     def _balanced(self) -> OptimiserSettings:
         settings = presets_of(self.network)["balanced"].optimiser
         assert settings is not None
         return settings
 
-    def _photos(self, count: int) -> torch.Tensor:
-        return photos_of(self.size, count, self.device)
-
-    def _timed(self, forms: dict[str, Any]) -> dict[str, Any]:
-        return timed(forms, self.steps, self.rounds, self.device, self.clock)
+    def _timed(self, forms: Forms, **others: Turns) -> dict[str, dict[str, float]]:
+        """Forms in this process and ``others`` elsewhere, one photo a step, in turns."""
+        here = {name: (count, Here(form, self.device, CLOCKS[self.clock])) for name, (count, form) in forms.items()}
+        return timed({**{name: (1, other) for name, other in others.items()}, **here}, self.steps, self.rounds)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.published import synthesise
-from core.device import synchronize
 from core.precision import computing_in
 from inversion.curvature_file import curvature_for
 from inversion.inverter import open_network
@@ -65,42 +62,6 @@ def published(network: Generator, photo: Tensor) -> Form:
     """The published form's steps for one photo, [1, 3, R, R]."""
     perceptual = load_perceptual("embedded", network.w_avg.device)
     return lambda steps: published_steps(network, photo, perceptual, steps)
-
-
-def timed(
-    forms: dict[str, tuple[int, Form]],
-    steps: int,
-    rounds: int,
-    device: torch.device,
-    clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, dict[str, float]]:
-    """Milliseconds of one step for one photo, by name; forms take turns, and the first round is not counted.
-
-    Args:
-        forms: photos of a step, and the form.
-        steps: of a turn.
-        rounds: counted turns.
-        device: what is waited for.
-        clock: seconds since some moment.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for number in range(rounds + 1):
-        for name, (count, form) in forms.items():
-            synchronize(device)
-            started = clock()
-            form(steps)
-            synchronize(device)
-            if number:
-                seconds[name].append((clock() - started) / steps / count * 1000)
-    return {name: _spread(values) for name, values in seconds.items()}
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "milliseconds": round(statistics.median(values), 2),
-        "fastest": round(min(values), 2),
-        "slowest": round(max(values), 2),
-    }
 
 
 def published_steps(network: Generator, photo: Tensor, perceptual: PerceptualDistance, steps: int) -> float:

@@ -8,11 +8,25 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import peak_memory, speed
-from benchmarks.steps import timed
+from benchmarks.steps import photos_of, published
+from benchmarks.turns import Here, PublishedElsewhere, timed
 from benchmarks.until import until
 from inversion import settings
 from inversion.settings import BALANCED, PAPER, Plan
 from stylegan.mapping import MappingNetwork
+
+
+class Elsewhere:
+    """The published form of the tiny network, in this process: one of its own would not know that network."""
+
+    def __init__(self, network, size, device, clock):
+        self.turns = Here(published(network, photos_of(size, 1, device)), device)
+
+    def __enter__(self):
+        return self.turns
+
+    def __exit__(self, *_):
+        pass
 
 
 @pytest.fixture
@@ -20,6 +34,7 @@ def bench(tiny_generator, tmp_path, monkeypatch):
     """Runs the benchmark on the tiny network in place of the embedded one into tmp_path."""
     monkeypatch.setattr(speed, "network_of", lambda size, device: tiny_generator)
     monkeypatch.setattr(speed, "EMBEDDED_SIZE", 32)
+    monkeypatch.setattr(speed, "PublishedElsewhere", lambda *arguments: Elsewhere(tiny_generator, *arguments))
     monkeypatch.setattr(speed, "in_a_new_process", lambda *_: {"peak_mb": 2, "of_steps_mb": 1})
     short = {"paper": Plan(optimiser=dataclasses.replace(PAPER, num_steps=3))}
     short["balanced"] = Plan(optimiser=dataclasses.replace(BALANCED, num_steps=6))
@@ -38,7 +53,7 @@ def test_all_parts(bench):
     found, text = bench("--device", "cpu")
     assert set(found) == set(speed.PARTS)
     step = found["step"]["found"]
-    assert set(step) == {"published", "ours, 1 together", "ours, 2 together"}
+    assert set(step) == {"published", speed.KEPT, "ours, 1 together", "ours, 2 together"}
     assert step["published"]["times_as_fast"] == 1
     hour = found["hour"]["found"]["2"]
     assert hour["photos_an_hour"] == pytest.approx(3_600_000 / hour["milliseconds"] / 6, rel=0.01)
@@ -67,9 +82,16 @@ def test_time_is_for_one_step_of_one_photo():
         calls.append(steps)
         now[0] += 0.006 * steps * (10 if len(calls) == 1 else 1)  # the first warms up
 
-    rows = timed({"a": (3, form)}, 5, 2, torch.device("cpu"), lambda: now[0])
+    rows = timed({"a": (3, Here(form, torch.device("cpu"), lambda: now[0]))}, 5, 2)
     assert rows == {"a": {"milliseconds": 2.0, "fastest": 2.0, "slowest": 2.0}}
     assert calls == [5, 5, 5]
+
+
+def test_the_published_form_takes_its_turns_in_a_process_of_its_own():
+    with PublishedElsewhere(32, torch.device("cpu"), "wall") as elsewhere:
+        elsewhere.seconds(1)  # what is computed once
+        assert elsewhere.seconds(8) > elsewhere.seconds(1) > 0
+    assert elsewhere.process.exitcode == 0
 
 
 def test_until_the_yardstick_is_reached(tiny_generator, monkeypatch):
