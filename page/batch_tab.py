@@ -17,6 +17,7 @@ from inversion.settings import DEFAULT_PRESET
 from page.batch_run import DONE, FAILED, Batch, BatchOptions, Row
 from page.batch_table import CSV_HEADER, csv_rows, summary, table
 from page.batch_zip import Unpacked, unpack_photos, write_results
+from page.direction_slider import direction_slider
 from page.errors import handler
 from page.limits import Limits, check_count, check_upload
 from page.photo_tab import PRESET_TEXTS, status_html, status_text
@@ -69,10 +70,7 @@ def build(studio: Studio, visit: gr.State) -> None:
                 )
                 blend = gr.Dropdown(list(BLENDS), value=BLENDS[0], label="How an edited face goes back into its photo")
         with gr.Column(scale=4, min_width=300), gr.Accordion("Edits for every face", open=True):
-            edits = {
-                name: gr.Slider(-4, 4, 0, step=0.1, label=name.replace("_", " ").capitalize(), elem_id=f"batch-{name}")
-                for name in studio.directions
-            }
+            edits = {name: direction_slider(direction, "batch") for name, direction in studio.directions.items()}
     with gr.Row():
         start = gr.Button("Work off the photos", variant="primary", size="lg", elem_id="batch-start")
         cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="batch-cancel")

@@ -13,6 +13,7 @@ from core.errors import UsageError
 from editing.direction import Direction
 from editing.pasting import BLENDS
 from page.changes import Change
+from page.direction_slider import REACH, direction_slider, readable
 from page.download import KINDS, command_lines, python_lines, write_download
 from page.errors import handler
 from page.pictures import figure, figures, smooth
@@ -20,7 +21,6 @@ from page.results import shown, sweep
 from page.studio import Studio
 from page.visit import Kept, Visit
 
-REACH = 4.0  # how far a slider goes to either side, in the direction's unit
 GROUPS = {
     "Expression": ("smile", "mouth_open", "eyes_open"),
     "Face": ("age", "gender", "skin_tone", "brow_darkness"),
@@ -127,10 +127,7 @@ def _sliders(studio: Studio) -> Controls:
     for group, names in _grouped(studio.directions):
         with gr.Accordion(group, open=group in ("Expression", "Face", "More")):
             for name in names:
-                controls.sliders[name] = gr.Slider(
-                    -REACH, REACH, 0, step=0.1, label=readable(name), info=_meaning(studio.directions[name]),
-                    buttons=["reset"], elem_id=f"slider-{name}",
-                )  # fmt: skip
+                controls.sliders[name] = direction_slider(studio.directions[name], "slider")
     return controls
 
 
@@ -157,7 +154,7 @@ def _sweep_widgets(studio: Studio, visit: gr.State) -> None:
         names = [(readable(name), name) for name in studio.directions] or [("Random direction 1", "random_1")]
         with gr.Row():
             name = gr.Dropdown(names, value=names[0][1], label="Direction", min_width=140, elem_id="sweep-name")
-            reach = gr.Slider(0.5, REACH, 3, step=0.5, label="How far to either side", min_width=140)
+            reach = gr.Slider(0.5, REACH, REACH, step=0.5, label="How far to either side", min_width=140)
             pictures = gr.Slider(3, 11, 7, step=2, label="Pictures", min_width=140)
         draw = gr.Button("Draw the strip", size="sm", elem_id="sweep")
         strip = gr.HTML(elem_id="sweep-strip")
@@ -177,17 +174,6 @@ def _saving(studio: Studio, kind: str) -> Any:
         return str(write_download(studio, visit, visit.chosen(), kind, blend))
 
     return save
-
-
-def readable(name: str) -> str:
-    """A direction's name as people write it: "light_from_right" is "Light from right"."""
-    return name.replace("_", " ").capitalize()
-
-
-def _meaning(direction: Direction) -> str | None:
-    """What more of it means, in a few words; None where nobody wrote it down."""
-    fact = direction.facts.get("meaning") or direction.facts.get("description")
-    return str(fact) if fact else None
 
 
 def _grouped(directions: dict[str, Direction]) -> Iterator[tuple[str, list[str]]]:
