@@ -4,13 +4,17 @@
 
 The first COUNT faces of the zip's folder val/, none of which the network was trained on. The result goes beside the
 embedded network as standing.json; presets that are not asked for keep what the file says of them. A run that is cut
-goes on where it was; and what benchmarks.groups has inverted need not be inverted again.
+goes on where it was; what benchmarks.groups has inverted need not be inverted again, nor what benchmarks.quality has
+measured:
+
+    python -m benchmarks.standing --faces fairface-128.zip --count 200 --preset best \
+        --quality benchmarks/results/quality.parts
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,7 @@ from benchmarks.inverting import (
     task_of,
     validation_faces,
 )
-from benchmarks.lines import Lines
+from benchmarks.lines import Lines, kept_rows
 from core.files import write_bytes
 from inversion.inverter import open_network
 from inversion.settings import DEFAULT_PRESET, PRESET_NAMES
@@ -51,6 +55,7 @@ WORK = Path(__file__).parent / "results" / "standing.parts"
 @click.option("--batch", default=10, show_default=True, help="Photos optimised together.")
 @click.option("--work", default=WORK, type=click.Path(path_type=Path), help="Where rows are kept until all are there.")
 @click.option("--inversions", type=click.Path(path_type=Path, exists=True), help="Folder of benchmarks.groups.")
+@click.option("--quality", type=click.Path(path_type=Path, exists=True), help="Folder of benchmarks.quality's rows.")
 @click.option("--out", default=None, type=click.Path(path_type=Path), help="[default: beside the network]")
 def main(
     faces: Path,
@@ -62,6 +67,7 @@ def main(
     batch: int,
     work: Path,
     inversions: Path | None,
+    quality: Path | None,
     out: Path | None,
 ) -> None:
     """Measure the faces with each --preset and write standing.json."""
@@ -77,7 +83,9 @@ def main(
         about = {**made_by(generator, plan, files), "lpips_trunk": task.perceptual.trunk}
         rows = Lines(work / f"{preset}.jsonl", {"preset": preset, **about})
         if inversions and preset == DEFAULT_PRESET:
-            _take_over(task, faces, inversions, rows)
+            _take_over(rows, _of_inversions(task, faces, inversions))
+        if quality:
+            _take_over(rows, kept_rows(quality / f"{preset}.jsonl", about))
         _measure(task, faces, names, rows, batch)
         del about["network"]  # stands above all entries
         values = sorted(rows.rows[name]["lpips"] for name in names)
@@ -86,12 +94,20 @@ def main(
     click.echo(f"{out}: {', '.join(f'{preset} on {len(names)} faces' for preset in entries)}")
 
 
-def _take_over(task: Task, faces: Path, folder: Path, rows: Lines) -> None:
-    """Rows of faces that lie inverted in ``folder``."""
-    for name, inversion in known_inversions(faces, task.network, folder).items():
+def _take_over(rows: Lines, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep the LPIPS of faces that have been measured elsewhere."""
+    for name, row in found.items():
         if name not in rows.rows:
-            (photo,) = validation_faces(faces, "val", [name], task.network.resolution).split(1)
-            rows.add(name, {"lpips": distance(task.perceptual, inversion.tensor(task.network), photo)})
+            rows.add(name, {"lpips": row["lpips"]})
+
+
+def _of_inversions(task: Task, faces: Path, folder: Path) -> dict[str, dict[str, float]]:
+    """What the faces that lie inverted in ``folder`` come to."""
+    found = {}
+    for name, inversion in known_inversions(faces, task.network, folder).items():
+        (photo,) = validation_faces(faces, "val", [name], task.network.resolution).split(1)
+        found[name] = {"lpips": distance(task.perceptual, inversion.tensor(task.network), photo)}
+    return found
 
 
 def _measure(task: Task, faces: Path, names: Sequence[str], rows: Lines, batch: int) -> None:

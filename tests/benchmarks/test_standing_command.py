@@ -56,6 +56,22 @@ def test_what_is_inverted_is_not_inverted_again(run, faces, tiny_file, tmp_path,
     assert torch.allclose(*(torch.tensor(one["presets"]["balanced"]["lpips"]) for one in (taken, anew)), atol=2e-3)
 
 
+def test_what_quality_has_measured_is_not_inverted_again(run, faces, tiny_file, tmp_path, monkeypatch):
+    anew = run(preset="paper")
+    (made,) = (tmp_path / "work").glob("*.jsonl")
+    about, *rows = map(json.loads, made.read_text().splitlines())
+    del about["preset"]  # it is the file's name there
+    kept = tmp_path / "quality.parts" / "paper.jsonl"
+    rows = [{**row, "psnr": 20.0} for row in [*rows, {"key": "astronaut", "lpips": 0.1}]]
+    kept.parent.mkdir()
+    kept.write_text("".join(json.dumps(line) + "\n" for line in [{**about, "edit": "smile=2"}, *rows]))
+    monkeypatch.setattr(standing, "inverted", None)
+    assert run(preset="paper", quality=kept.parent, work=tmp_path / "other") == anew
+    kept.write_text(kept.read_text().replace('"seed": ', '"seed": 1'))
+    with pytest.raises(OutputError, match="another seed"):
+        run(preset="paper", quality=kept.parent, work=tmp_path / "third")
+
+
 def test_inversions_of_other_settings_are_refused(faces, tiny_file, tmp_path, few_steps, monkeypatch):
     network = load(tiny_file)
     monkeypatch.setattr(settings, "PRESETS", few_steps)
