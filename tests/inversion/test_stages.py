@@ -69,6 +69,9 @@ class TestPlans:
             assert dataclasses.replace(curved.optimiser.weights, styles=0.0) == plain.optimiser.weights
             assert curved.optimiser.weights.styles > 0  # or steps by curvature end where edits overshoot
             assert plan_for(name, curved=True) == curved
+        balanced, best = (CURVED_PRESETS[name].optimiser for name in ("balanced", "best"))
+        assert best == dataclasses.replace(balanced, num_steps=best.num_steps)
+        assert best.num_steps > balanced.num_steps  # what tuning starts from is nearer, or edits come back worse
         assert plan_for("fast", curved=True).refinement.descent is not None
         assert plan_for("fast", curved=True).optimiser is None
 
