@@ -22,7 +22,8 @@ MAY_IMPORT = {
 REACHES_UP = {"weights/__main__.py": {"stylegan"}}  # `convert`, inside its function
 PACKAGES = [name for name in MAY_IMPORT if (ROOT / name / "__init__.py").exists()]
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
-KNOW_GRADIO = re.compile(r"(layout|take_home|(\w+_)?api|\w+_tab)\.py")  # the modules of page/ that widgets are made in
+# The modules of page/ that widgets are made in.
+KNOW_GRADIO = re.compile(r"(layout|take_home|direction_slider|(\w+_)?api|\w+_tab)\.py")
 STYLEGAN_NEEDS = {"torch", "numpy", "safetensors", "PIL", "tqdm", "click"}
 MAX_LINES = 330
 
