@@ -23,6 +23,7 @@ from PIL import Image
 
 from benchmarks.machine import describe
 from core.files import write_bytes
+from page.direction_slider import REACH
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "page.json"
@@ -113,7 +114,7 @@ def measured(browser: Any, address: str, moves: int) -> dict[str, Any]:
     page = opened(browser, address, {"width": 1200, "height": 860})
     inverted(page, steps=10)
     smiling(page)
-    values = [round(-3 + 0.1 * (index % 60), 1) for index in range(moves + 3)]
+    values = np.resize(np.arange(-REACH, REACH, 0.1), moves + 3).round(1).tolist()  # a slider stops where it ends
     load = os.getloadavg()[0]
     times = [page.evaluate(MOVE, str(value)) for value in values][3:]  # the first ones warm up
     answers = page.evaluate(ANSWERS)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -16,25 +17,17 @@ from inversion.settings import BALANCED, PAPER, Plan
 from stylegan.mapping import MappingNetwork
 
 
-class Elsewhere:
-    """The published form of the tiny network, in this process: one of its own would not know that network."""
-
-    def __init__(self, network, size, device, clock):
-        self.turns = Here(published(network, photos_of(size, 1, device)), device)
-
-    def __enter__(self):
-        return self.turns
-
-    def __exit__(self, *_):
-        pass
-
-
 @pytest.fixture
 def bench(tiny_generator, tmp_path, monkeypatch):
     """Runs the benchmark on the tiny network in place of the embedded one into tmp_path."""
     monkeypatch.setattr(speed, "network_of", lambda size, device: tiny_generator)
     monkeypatch.setattr(speed, "EMBEDDED_SIZE", 32)
-    monkeypatch.setattr(speed, "PublishedElsewhere", lambda *arguments: Elsewhere(tiny_generator, *arguments))
+    # In this process, too: one of its own would not know the tiny network.
+    monkeypatch.setattr(
+        speed,
+        "PublishedElsewhere",
+        lambda size, device, clock: nullcontext(Here(published(tiny_generator, photos_of(size, 1, device)), device)),
+    )
     monkeypatch.setattr(speed, "in_a_new_process", lambda *_: {"peak_mb": 2, "of_steps_mb": 1})
     short = {"paper": Plan(optimiser=dataclasses.replace(PAPER, num_steps=3))}
     short["balanced"] = Plan(optimiser=dataclasses.replace(BALANCED, num_steps=6))
