@@ -40,7 +40,8 @@ from weights.embedded import DEFAULT_NETWORK
 FOLDER = Path(__file__).parent / "results"
 SHOWN = 12  # faces on the contact sheet
 PAPER_IN_W_PLUS = Plan(optimiser=dataclasses.replace(PAPER, space="w+"))
-METHODS = (*PRESET_NAMES, "paper-w+")
+IN_BFLOAT16 = ("balanced", "best")
+METHODS = (*PRESET_NAMES, "paper-w+", *(f"{name}-bfloat16" for name in IN_BFLOAT16))
 
 Rows = dict[str, Row]  # by face
 
@@ -98,6 +99,7 @@ def methods(names: Sequence[str], num_steps: int | None, generator: Generator) -
     """The plans by name; of all presets, those that this network can do."""
     plans = {}
     known = {**presets_of(generator), "paper-w+": PAPER_IN_W_PLUS}
+    known |= {f"{name}-bfloat16": dataclasses.replace(known[name], precision="bfloat16") for name in IN_BFLOAT16}
     for name in names or PRESET_NAMES:
         plan = known[name]
         if num_steps is not None and plan.optimiser is not None:

@@ -85,7 +85,7 @@ def invert_images(
     encoder: str | Encoder | None = None,  # name, file or encoder; None for the one that comes with the network
     curvature: str | Curvature | None = None,  # file or curvature; None for the one that comes with the network
     lpips: str = "embedded",  # whose features the perceptual distance uses
-    precision: str = "float32",  # of the features: float32, tf32 or bfloat16; latents and losses are float32
+    precision: str = "float32",  # of the features: float32, tf32, bfloat16 or auto; latents and losses are float32
     device: str | None = None,  # None for the best there is
     progress: Progress | None = None,  # sees each step; returning False cancels
     seconds: dict[str, float] | None = None,  # is given the seconds of encode, optimise and tune, of the whole batch
@@ -99,11 +99,13 @@ def invert_images(
     """
     generator = open_network(network, device)
     bend = curvature_for(generator, curvature, lpips)
-    plan = plan_for(preset, space=space, num_steps=num_steps, precision=precision, curved=bend is not None)
+    where = generator.w_avg.device
+    plan = plan_for(
+        preset, space=space, num_steps=num_steps, precision=precision, device=where, curved=bend is not None
+    )
     size = generator.resolution
     if images.ndim != 4 or images.shape[1:] != (3, size, size) or not images.is_floating_point():
         raise ShapeError(f"images are {images.dtype} {list(images.shape)}; expected float [N, 3, {size}, {size}].")
-    where = generator.w_avg.device
     if masks is not None and (masks.shape != (len(images), 1, size, size) or not masks.is_floating_point()):
         raise ShapeError(f"masks are {masks.dtype} {list(masks.shape)}; expected float [N, 1, {size}, {size}].")
     with computing_in(plan.precision, where) as dtype:
@@ -147,6 +149,8 @@ def open_network(network: object, device: object = None) -> Generator:
     else:
         where = pick_device(None if device is None else str(device))
         generator = load(str(network or DEFAULT_NETWORK)).to(where)
+    if generator.w_avg.device.type == "cpu":  # what oneDNN wants; else it would turn every weight around at every step
+        generator.synthesis.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return generator.eval().requires_grad_(False)
 
 

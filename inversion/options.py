@@ -51,5 +51,10 @@ class ProjectOptions:
         """The stages; raises UsageError for a choice that cannot be meant."""
         curved = curvature_for(network, self.curvature, self.lpips) is not None
         return plan_for(
-            self.preset, space=self.space, num_steps=self.num_steps, precision=self.precision, curved=curved
+            self.preset,
+            space=self.space,
+            num_steps=self.num_steps,
+            precision=self.precision,
+            device=network.w_avg.device,
+            curved=curved,
         )

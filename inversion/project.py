@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from core.command import RelatentCommand
 from core.errors import PhotoError, UsageError
-from core.precision import PRECISIONS, check_precision
+from core.precision import CHOICES, check_precision
 from inversion.batch import Outcome, project_photos
 from inversion.inverter import Which, open_network
 from inversion.jobs import expand
@@ -94,10 +94,10 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 )
 @click.option(
     "--precision",
-    type=click.Choice(PRECISIONS),
+    type=click.Choice(CHOICES),
     default="float32",
     show_default=True,
-    help="Of the features; latents and losses are float32.",
+    help="Of the features; latents and losses are float32. auto: bfloat16 where the device computes in it.",
 )
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--save-video/--no-save-video", default=False, show_default=True, help="Also write proj.mp4.")
@@ -144,8 +144,9 @@ def main(
         batch_size = 4 if generator.resolution <= 256 else 1
     options = ProjectOptions(face=parse_face(face), batch_size=batch_size, **choices)  # type: ignore[arg-type]
     if dry_run:
-        check_precision(options.precision, generator.w_avg.device)
-        encoder_for(generator, options.plan(generator), options.encoder)  # a run would complain of it, too
+        plan = options.plan(generator)
+        check_precision(plan.precision, generator.w_avg.device)
+        encoder_for(generator, plan, options.encoder)  # a run would complain of it, too
         click.echo(
             json.dumps(
                 {

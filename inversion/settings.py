@@ -6,13 +6,16 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 from core.errors import UnknownNameError, UsageError
-from core.precision import check_precision
+from core.precision import AUTO, choose
 from inversion.latents import SPACES
 from inversion.loss import LossWeights
 from stylegan.bounds import require_number, require_whole
 
 Preset = Literal["fast", "balanced", "best", "paper"]
+CPU = torch.device("cpu")
 DEFAULT_SEED = 303
 DEFAULT_PRESET = "balanced"
 
@@ -200,6 +203,7 @@ def plan_for(
     space: str | None = None,
     num_steps: int | None = None,
     precision: str = "float32",
+    device: torch.device = CPU,
     curved: bool = False,
 ) -> Plan:
     """What a preset does, with what the user chose in place of its own.
@@ -208,7 +212,8 @@ def plan_for(
         preset: a name of PRESET_NAMES.
         space: None for the preset's own.
         num_steps: of the optimiser; None for the preset's own.
-        precision: of the features, one of core.precision.PRECISIONS.
+        precision: of the features, one of core.precision.CHOICES.
+        device: whose arithmetic "auto" goes by.
         curved: the network's curvature is known. It is one of W+, so that W is optimised without it.
 
     Raises:
@@ -217,11 +222,13 @@ def plan_for(
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    check_precision(precision)
-    plan = dataclasses.replace(presets(curved and space != "w")[preset], precision=precision)
+    plan = presets(curved and space != "w")[preset]
+    if plan.optimiser is None and precision == AUTO:
+        precision = "float32"  # which is what a preset has that leaves no choice
+    plan = dataclasses.replace(plan, precision=choose(precision, device))
     chosen = {name: value for name, value in {"space": space, "num_steps": num_steps}.items() if value is not None}
     if plan.optimiser is None:
-        unused = [*chosen, *(["precision"] if precision != "float32" else [])]
+        unused = [*chosen, *(["precision"] if plan.precision != "float32" else [])]
         if unused:
             raise UsageError(
                 f"preset {preset} does not optimise, so it has no {' and no '.join(unused)}. Use balanced."

@@ -5,7 +5,7 @@ import torch
 
 from core import precision
 from core.errors import UnknownNameError, UsageError
-from core.precision import check_precision, computing_in
+from core.precision import check_precision, choose, computing_in
 
 CPU = torch.device("cpu")
 
@@ -34,6 +34,37 @@ def test_what_a_gpu_has(monkeypatch, capability, sound):
         else:
             with pytest.raises(UsageError):
                 check_precision(name, torch.device("cuda", 0))
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_bf16 avx512vl\n", "bfloat16"),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", "bfloat16"),
+        ("flags\t\t: fpu avx2 avx512f avx512vl\n", "float32"),
+        ("model name\t: avx512_bf16\nflags\t\t: fpu avx512_bf16_of_another_name\n", "float32"),
+        ("", "float32"),
+    ],
+)
+def test_auto_is_bfloat16_where_a_processor_computes_in_it(monkeypatch, tmp_path, processor, expected):
+    (tmp_path / "cpuinfo").write_text(processor)
+    monkeypatch.setattr(precision, "PROCESSOR", tmp_path / "cpuinfo")
+    assert choose("auto", CPU) == expected
+    assert choose("float32", CPU) == "float32"
+    with pytest.raises(UnknownNameError, match="Known: auto, "):
+        choose("half", CPU)
+
+
+def test_auto_where_nothing_says_what_the_processor_has(monkeypatch, tmp_path):
+    monkeypatch.setattr(precision, "PROCESSOR", tmp_path / "missing")
+    assert choose("auto", CPU) == "float32"
+    assert choose("auto", torch.device("mps")) == "float32"
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((9, 0), "bfloat16")])
+def test_auto_on_a_gpu(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose("auto", torch.device("cuda", 0)) == expected
 
 
 def test_the_features_dtype():

@@ -6,6 +6,7 @@ from PIL import Image
 from core.errors import Cancelled, FaceNotFoundError, ShapeError, UsageError
 from core.images import read_photo
 from inversion import Inversion, invert, invert_images
+from inversion.inverter import open_network
 from inversion.project import demo_photo
 from stylegan import load, network_id
 
@@ -56,6 +57,12 @@ def test_the_door_passes_progress_through(tiny_file, few_steps):
     assert steps == [1, 2, 3, 4]
     with pytest.raises(Cancelled):
         invert(demo_photo(), network=network, progress=lambda step: False)
+
+
+def test_weights_lie_as_processors_want_them(tiny_file):
+    network = open_network(tiny_file, "cpu")
+    assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in network.synthesis.layers)
+    assert network_id(network) == network_id(load(tiny_file))
 
 
 def test_precision_is_a_switch(tiny_file, few_steps):

@@ -361,6 +361,16 @@ def test_precision_is_recorded_and_checked_first(project, tmp_path, astronaut):
         one_line_error(result, "tf32", "Ampere")
 
 
+@pytest.mark.parametrize(("flags", "found"), [("avx2 amx_bf16", "bfloat16"), ("avx2", "float32")])
+def test_auto_records_what_it_was(project, tmp_path, astronaut, monkeypatch, flags, found):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    monkeypatch.setattr("core.precision.PROCESSOR", tmp_path / "cpuinfo")
+    assert project(astronaut, "--precision", "auto", "--device", "cpu").exit_code == 0
+    report = json.loads((tmp_path / "out" / "me" / "report.json").read_text())
+    assert report["settings"]["precision"] == found
+    assert "done before" in project(astronaut, "--precision", found, "--device", "cpu").stdout  # nothing else is meant
+
+
 def test_a_face_is_drawn_once_for_measuring_and_writing(project, tmp_path, astronaut, monkeypatch):
     drawn = []
     original = Inversion.tensor

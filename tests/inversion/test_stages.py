@@ -84,7 +84,16 @@ class TestPlans:
         assert (plan.optimiser.space, plan.optimiser.num_steps, plan.space) == ("w", 7, "w")
         assert plan.tuning == PRESETS["best"].tuning
 
+    @pytest.mark.parametrize(("flags", "found"), [("avx2 avx512_bf16", "bfloat16"), ("avx2", "float32")])
+    def test_auto_is_what_the_device_computes_in(self, flags, found, monkeypatch, tmp_path):
+        (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+        monkeypatch.setattr("core.precision.PROCESSOR", tmp_path / "cpuinfo")
+        assert plan_for("balanced", precision="auto").precision == found
+        assert plan_for("fast", precision="auto") == PRESETS["fast"]  # which has no choice, and is not refused
+
     def test_refusals(self):
+        with pytest.raises(UsageError, match="has no precision"):
+            plan_for("fast", precision="bfloat16")
         with pytest.raises(UnknownNameError, match="did you mean balanced"):
             plan_for("balance")
         with pytest.raises(UsageError, match="has no space and no num_steps"):
