@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import math
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,7 +16,8 @@ import torch
 # Of glibc's mallopt, see its manual page. The thresholds may also be set from outside, and then that is what holds.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 MEMORY_FROM_OUTSIDE = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-KEPT = 2**30  # bytes of free memory at the heap's end
+NEVER = -1  # as the first threshold
+KEPT = 2**30  # bytes of free memory at the heap's end, when work is over
 OLDER = 2**25  # the largest threshold for mmap that older versions take
 
 THREADS_FROM_OUTSIDE = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -28,13 +31,24 @@ def prepare(device: torch.device) -> None:
         respect_quota()
 
 
+@contextlib.contextmanager
+def prepared(device: torch.device) -> Iterator[None]:
+    """Prepare for work on ``device``, and hand most of the memory back after it."""
+    prepare(device)
+    try:
+        yield
+    finally:
+        if device.type == "cpu" and keep_freed_memory():
+            ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(KEPT))
+
+
 @functools.cache
 def keep_freed_memory() -> bool:
     """Ask the C library not to hand large blocks back to the system, for this process from now on.
 
     glibc takes each block of more than some megabytes from the system and gives it back when it is freed. A step of
     optimisation does so with every activation, and the system clears each page anew, which costs more than many a layer
-    does. At most 1 GiB more than before stays with the process.
+    does. :func:`prepared` hands back all but 1 GiB of it when the work is over.
 
     Returns:
         Whether it was asked: not on systems without glibc, nor where the environment says otherwise.
@@ -44,7 +58,7 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     if not (library.mallopt(MMAP_THRESHOLD, KEPT) or library.mallopt(MMAP_THRESHOLD, OLDER)):
         return False
-    return bool(library.mallopt(TRIM_THRESHOLD, KEPT))
+    return bool(library.mallopt(TRIM_THRESHOLD, NEVER))
 
 
 @functools.cache

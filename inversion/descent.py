@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +28,7 @@ class AdamDescent:
 
     def __init__(self, tensors: list[Tensor], learning_rate: float) -> None:
         self.learning_rate = learning_rate
-        self.adam = torch.optim.Adam(tensors, betas=BETAS)
+        self.adam = torch.optim.Adam(tensors, betas=BETAS, fused=True)
 
     def step(self, share: float, _losses: Tensor | None = None) -> None:
         """One step by the tensors' gradients, which it clears; ``share`` of the highest rate."""
@@ -40,10 +39,11 @@ class AdamDescent:
 
 @dataclass(frozen=True)
 class Place:
-    """Where photos stand: w [N, L, w_dim], the slopes of their losses there, and the losses, [N]."""
+    """Where photos stand: w [N, L, w_dim], the slopes of their losses there, the first guess's step, the losses [N]."""
 
     w: Tensor
     slopes: Tensor
+    guess: Tensor
     losses: Tensor
 
 
@@ -75,28 +75,29 @@ class CurvedDescent:
     def step(self, share: float, losses: Tensor) -> None:
         """One step by the tensors' gradients, which it clears; ``losses`` [N] are those of where it starts."""
         assert self.w.grad is not None
-        here = Place(self.w.detach().clone(), self.w.grad, losses.detach())
+        here = Place(self.w.detach().clone(), self.w.grad, self._guess(self.w.grad), losses.detach())
         if self.last is not None:
-            change = here.slopes - self.last.slopes
-            self.secants.add(here.w - self.last.w, change, self._guess(change))
-            here = self._not_worse(here, self.last)
+            last = self.last
+            self.secants.add(here.w - last.w, here.slopes - last.slopes, here.guess - last.guess)
+            here = self._not_worse(here, last)
         self.last = here
-        way = self.secants.newton(here.slopes, self._guess)
+        way = self.secants.newton(here.slopes, here.guess)
         self.w.copy_(here.w - (self.scale * share)[:, None, None] * way)
         self.w.grad = None
         if self.noise:
             self.noise.step(share)
 
     def _guess(self, slopes: Tensor) -> Tensor:
-        """The step that the average curvature alone would take."""
+        """The step that the average curvature alone would take; linear in slopes."""
         return self.settings.step * self.curvature.newton(slopes, self.settings.damping)
 
     def _not_worse(self, here: Place, last: Place) -> Place:
         """Here, or for photos whose loss has leapt up, or is no number, where they were; steps are scaled likewise."""
         well = here.losses <= last.losses * RISE
         self.scale = torch.where(well, (self.scale * GROWTH).clamp(max=1.0), self.scale * CUT)
-        w, slopes = (torch.where(well[:, None, None], *pair) for pair in ((here.w, last.w), (here.slopes, last.slopes)))
-        return Place(w, slopes, torch.where(well, here.losses, last.losses))
+        pairs = ((here.w, last.w), (here.slopes, last.slopes), (here.guess, last.guess))
+        w, slopes, guess = (torch.where(well[:, None, None], *pair) for pair in pairs)
+        return Place(w, slopes, guess, torch.where(well, here.losses, last.losses))
 
 
 class Secants:
@@ -107,7 +108,7 @@ class Secants:
     """
 
     def __init__(self, count: int) -> None:
-        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=count)
+        self.pairs: deque[tuple[Tensor, Tensor, Tensor, Tensor]] = deque(maxlen=count)
 
     def add(self, step: Tensor, change: Tensor, guess: Tensor) -> None:
         """Remember a step and the change of slopes along it, [N, L, D]; ``guess`` is the first guess's step for it.
@@ -116,18 +117,21 @@ class Secants:
         """
         curve = _dot(step, change)
         learnt = curve > CERTAIN * _dot(change, guess)
-        step, change = (torch.where(learnt[:, None, None], part, 0.0) for part in (step, change))
-        self.pairs.append((step, change, 1 / torch.where(learnt, curve, 1.0)))
+        step, change, guess = (torch.where(learnt[:, None, None], part, 0.0) for part in (step, change, guess))
+        self.pairs.append((step, change, guess, 1 / torch.where(learnt, curve, 1.0)))
 
-    def newton(self, slopes: Tensor, guess: Callable[[Tensor], Tensor]) -> Tensor:
-        """The inverse curvature times slopes [N, L, D], as the first guess and all that was learnt have it."""
+    def newton(self, slopes: Tensor, way: Tensor) -> Tensor:
+        """The inverse curvature times slopes [N, L, D], as the first guess and all that was learnt have it.
+
+        ``way`` is the first guess's step for them. As it is linear, what it would be for slopes that the first of two
+        loops has changed follows from its steps for the changes, and the average curvature is not asked again.
+        """
         shares = []
-        for step, change, weight in reversed(self.pairs):
+        for step, change, guess, weight in reversed(self.pairs):
             share = (weight * _dot(step, slopes))[:, None, None]
-            slopes = slopes - share * change
+            slopes, way = slopes - share * change, way - share * guess
             shares.append(share)
-        way = guess(slopes)
-        for (step, change, weight), share in zip(self.pairs, reversed(shares), strict=True):
+        for (step, change, _, weight), share in zip(self.pairs, reversed(shares), strict=True):
             way = way + (share - (weight * _dot(change, way))[:, None, None]) * step
         return way
 

@@ -74,27 +74,29 @@ def carry_out(
     """
     seconds: dict[str, float] = {}
     device = network.w_avg.device
-    cpu.prepare(device)
-    start = judged = None
-    if plan.encoder_rounds and encoder is not None:
-        with _timed(seconds, "encode", device):
-            start = start_from_encoder(encoder, target.images, network, plan.encoder_rounds)
-            if plan.refinement is not None:
-                refined, judged = optimise(
-                    network, target, plan.refinement, seed=seed, start=start, curvature=curvature
+    with cpu.prepared(device):
+        start = judged = None
+        if plan.encoder_rounds and encoder is not None:
+            with _timed(seconds, "encode", device):
+                start = start_from_encoder(encoder, target.images, network, plan.encoder_rounds)
+                if plan.refinement is not None:
+                    refined, judged = optimise(
+                        network, target, plan.refinement, seed=seed, start=start, curvature=curvature
+                    )
+                    start = refined.w
+        if plan.optimiser is None:
+            found = _as_it_is(network, target, start, judged)
+        else:
+            with _timed(seconds, "optimise", device):
+                latents, losses = optimise(
+                    network, target, plan.optimiser, seed=seed, start=start, curvature=curvature, progress=progress
                 )
-                start = refined.w
-    if plan.optimiser is None:
-        found = _as_it_is(network, target, start, judged)
-    else:
-        with _timed(seconds, "optimise", device):
-            latents, losses = optimise(
-                network, target, plan.optimiser, seed=seed, start=start, curvature=curvature, progress=progress
-            )
-        found = Found(latents, losses, own_noise=not plan.optimiser.optimise_noise or not latents.noise)
-    if plan.tuning is not None:
-        with _timed(seconds, "tune", device):
-            found.tuned, found.losses = tune(network, target, found.latents, plan.tuning, seed=seed, progress=progress)
+            found = Found(latents, losses, own_noise=not plan.optimiser.optimise_noise or not latents.noise)
+        if plan.tuning is not None:
+            with _timed(seconds, "tune", device):
+                found.tuned, found.losses = tune(
+                    network, target, found.latents, plan.tuning, seed=seed, progress=progress
+                )
     found.seconds = seconds
     return found
 

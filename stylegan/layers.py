@@ -55,7 +55,7 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gain = ops.SQRT2 if self.activate else 1.0
         x = F.linear(x, self.weight * (self.weight_gain * gain), self.bias * (self.lr_multiplier * gain))
-        return ops.leaky_relu(x) if self.activate else x
+        return ops.leaky_relu(x, inplace=True) if self.activate else x
 
 
 class Conv2d(nn.Module):
@@ -98,5 +98,5 @@ class Conv2d(nn.Module):
         bias = None if self.bias is None else (self.bias * self.gain).to(x.dtype)
         x = ops.downsampling_conv2d(x, weight, bias) if self.down else ops.conv2d(x, weight, bias)
         if self.activate:
-            return ops.leaky_relu(x, self.clamp)
+            return ops.leaky_relu(x, self.clamp, inplace=True)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)

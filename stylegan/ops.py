@@ -121,14 +121,16 @@ def instance_norm(x: Tensor) -> Tensor:
     return ((wide - mean) * (variance + EPSILON).rsqrt()).to(x.dtype)
 
 
-def leaky_relu(x: Tensor, clamp: float | None = None) -> Tensor:
+def leaky_relu(x: Tensor, clamp: float | None = None, *, inplace: bool = False) -> Tensor:
     """Leaky ReLU with slope 0.2, then an optional clamp to [-clamp, clamp].
 
     The published gain of sqrt 2 is not applied here: a positive factor passes through a leaky ReLU,
     so callers fold it into the weights or coefficients that come before, and save a pass over ``x``.
+    ``inplace`` overwrites ``x``: its gradient needs no more than the result, which the next layer keeps anyway.
     """
-    x = F.leaky_relu(x, 0.2)
-    return x if clamp is None else x.clamp(-clamp, clamp)
+    x = F.leaky_relu(x, 0.2, inplace=inplace)
+    # hardtanh: the same as clamp, with a gradient in one pass where that of clamp takes three
+    return x if clamp is None else F.hardtanh(x, -clamp, clamp)
 
 
 def mean_over_groups_stddev(x: Tensor, group_size: int = 4) -> Tensor:

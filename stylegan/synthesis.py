@@ -66,9 +66,10 @@ class SynthesisLayer(nn.Module):
         else:
             x, coefficients = ops.modulated_conv2d(x, self.weight, self.affine(w), self.up)
             x = torch.addcmul(bias, x, coefficients * ops.SQRT2)
+        # in place, as no gradient needs what was there, and new memory is slow
         if noise is not None:
-            x = x + (noise * (self.noise_strength * ops.SQRT2)).to(x.dtype)
-        x = ops.leaky_relu(x, self.clamp)
+            x = x.add_((noise * (self.noise_strength * ops.SQRT2)).to(x.dtype))
+        x = ops.leaky_relu(x, self.clamp, inplace=True)
         if self.style_method == "adain":
             scale, shift = self.affine(w)[:, :, None, None].to(x.dtype).chunk(2, dim=1)
             x = torch.addcmul(shift, ops.instance_norm(x), scale + 1)

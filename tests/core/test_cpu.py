@@ -29,10 +29,39 @@ print(json.dumps([keep_freed_memory(), before, pages_taken()]))
 """
 
 
+HELD = """
+import json
+from pathlib import Path
+import numpy as np
+import torch
+from core import cpu
+
+def held():
+    return next(int(line.split()[1]) // 1024 for line in Path("/proc/self/status").read_text().splitlines()
+                if line.startswith("VmRSS"))
+
+cpu.KEPT = 2**26
+before = held()
+try:
+    with cpu.prepared(torch.device("cpu")):
+        blocks = [np.ones(2_000_000) for _ in range(30)]  # 16 MB each
+        del blocks
+        during = held()
+        raise KeyboardInterrupt
+except KeyboardInterrupt:
+    print(json.dumps([during - before, held() - before]))
+"""
+
+
 def pages(**environment):
+    return run(PAGES, **environment)
+
+
+def run(program, **environment):
+    """What a program prints, in a process of its own: what is asked of a process's memory holds for all of it."""
     clean = {name: value for name, value in os.environ.items() if name not in cpu.MEMORY_FROM_OUTSIDE}
     done = subprocess.run(
-        [sys.executable, "-c", PAGES],
+        [sys.executable, "-c", program],
         cwd=Path(__file__).parents[2],
         env={**clean, **environment},
         capture_output=True,
@@ -47,6 +76,13 @@ def test_blocks_are_not_taken_from_the_system_again():
     asked, before, after = pages()
     assert asked
     assert after < before / 4
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
+def test_memory_is_handed_back_when_work_is_over_or_broken_off():
+    during, after = run(HELD)
+    assert during > 400  # MB
+    assert after < 100
 
 
 def test_the_environment_has_its_say_on_memory():

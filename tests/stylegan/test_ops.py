@@ -100,7 +100,11 @@ class TestAgainstLoops:
     @pytest.mark.parametrize("clamp", [None, 0.7])
     def test_leaky_relu_with_gain_before_it(self, clamp):
         x = random(2, 3, 4, 5)
-        close(ops.leaky_relu(x * ops.SQRT2, clamp), reference.leaky_relu(x.numpy(), math.sqrt(2), clamp))
+        expected = reference.leaky_relu(x.numpy(), math.sqrt(2), clamp)
+        close(ops.leaky_relu(x * ops.SQRT2, clamp), expected)
+        overwritten = x * ops.SQRT2
+        close(ops.leaky_relu(overwritten, clamp, inplace=True), expected)
+        close(overwritten, reference.leaky_relu(x.numpy(), math.sqrt(2)))
 
     @pytest.mark.parametrize(("batch", "group", "effective"), [(8, 4, 4), (4, 4, 4), (6, 4, 3), (3, 4, 3), (1, 4, 1)])
     def test_minibatch_deviation(self, batch, group, effective):
@@ -127,6 +131,7 @@ CASES = {
     "instance_norm": (ops.instance_norm, random(1, 2, 3, 3), False),
     "leaky_relu": (ops.leaky_relu, away_from_zero(2, 3), True),
     "leaky_relu clamped": (lambda x: ops.leaky_relu(x, 0.5), away_from_zero(2, 3), True),
+    "leaky_relu in place": (lambda x: ops.leaky_relu(x * 1, 0.5, inplace=True), away_from_zero(2, 3), True),
     "mean_over_groups_stddev": (lambda x: ops.mean_over_groups_stddev(x, 2), random(4, 2, 2, 2), True),
 }
 
