@@ -7,6 +7,7 @@ step       one step of the paper's projector as published projectors write it (g
            published one as it comes, in a process of its own, and once more with the memory that Relatent keeps
 hour       photos an hour by `balanced`, for batches
 precision  one step of `balanced` in float32, bfloat16 and, where there is TF32, in that
+compile    one step of `balanced` as it is and with torch.compile, and how long that takes; the embedded network alone
 memory     peak memory of a few steps, each in a process of its own
 floor      operations and bytes of a step against this machine's measured peaks: benchmarks/floor.py
 until      seconds until `balanced` reaches the LPIPS that `paper` has after its last step; the embedded network alone
@@ -20,6 +21,7 @@ the others: `--clock processor` counts the seconds that the process computed, an
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ from inversion.stages import presets_of
 from stylegan import Generator
 
 FOLDER = Path(__file__).parent / "results"
-PARTS = ("step", "hour", "precision", "memory", "floor", "until")
+PARTS = ("step", "hour", "precision", "compile", "memory", "floor", "until")
 LARGEST_BATCH = 2**18  # pixels, on a processor
 KEPT = "published, memory kept"
 
@@ -168,6 +170,29 @@ class Bench:
         rows = self._timed(forms)
         for row in rows.values():
             row["times_as_fast"] = round(rows["float32"]["milliseconds"] / row["milliseconds"], 2)
+        return rows
+
+    def _compile(self) -> dict[str, Any] | None:
+        if self.size != EMBEDDED_SIZE:
+            return None
+        settings = self._balanced()
+        rows: dict[str, Any] = {}
+        for count in self.batches:
+            plain, quick = (
+                ours(self.network, photos_of(self.size, count, self.device), settings, compiled=compiled)
+                for compiled in (False, True)
+            )
+            seconds = Here(quick, self.device).seconds(2)  # the second step compiles what the first one's end asks for
+            both = self._timed({"plain": (count, plain), "compiled": (count, quick)})
+            before, after = (both[name]["milliseconds"] for name in ("plain", "compiled"))
+            saved = (before - after) * settings.num_steps / 1000
+            rows[str(count)] = {
+                "plain_milliseconds": before,
+                "milliseconds": after,
+                "times_as_fast": round(before / after, 2),
+                "seconds_to_compile": round(seconds, 1),
+                "photos_to_make_up": math.ceil(seconds / saved) if saved > 0 else None,
+            }
         return rows
 
     def _memory(self) -> dict[str, Any]:

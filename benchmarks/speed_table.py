@@ -56,6 +56,24 @@ def _precision(sizes: Sizes) -> str:
     return _table("Precision of the features:", ["px", "precision", "ms a step and photo", "times as fast"], rows)
 
 
+def _compile(sizes: Sizes) -> str:
+    head = [
+        "px",
+        "photos together",
+        "ms a step and photo",
+        "compiled",
+        "times as fast",
+        "s to compile",
+        "made up for by",
+    ]
+    columns = ["plain_milliseconds", "milliseconds", "times_as_fast", "seconds_to_compile"]
+    rows = [
+        [s, name, *(r[c] for c in columns), f"{r['photos_to_make_up']} photos" if r["photos_to_make_up"] else "none"]
+        for s, name, r in _rows(sizes, "compile")
+    ]
+    return _table("One step of `balanced` with torch.compile:", head, rows)
+
+
 def _memory(sizes: Sizes) -> str:
     rows = [[s, name, r["peak_mb"], r["of_steps_mb"]] for s, name, r in _rows(sizes, "memory")]
     return _table("Peak memory:", ["px", "form", "MB", "of it by the steps"], rows)
@@ -101,6 +119,7 @@ WRITERS: dict[str, Callable[[Sizes], str]] = {
     "step": _step,
     "hour": _hour,
     "precision": _precision,
+    "compile": _compile,
     "memory": _memory,
     "floor": _floor,
     "until": _until,

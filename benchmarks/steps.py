@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 
@@ -32,9 +33,10 @@ def network_of(size: int, device: torch.device) -> Generator:
         return open_network(DEFAULT_NETWORK, str(device))
     torch.manual_seed(0)
     base = {128: 8192, 256: 16384}.get(size, 32768)
-    config = GeneratorConfig(resolution=size, channel_base=base, channel_max=256 if size == 128 else 512)
-    network = Generator(config, name=f"random-{size}").to(device)
-    return network.eval().requires_grad_(False)
+    config = GeneratorConfig(
+        resolution=size, channel_base=base, channel_max=256 if size == 128 else 512, conv_clamp=None
+    )
+    return open_network(Generator(config, name=f"random-{size}"), str(device))
 
 
 def photos_of(size: int, count: int, device: torch.device) -> Tensor:
@@ -42,12 +44,26 @@ def photos_of(size: int, count: int, device: torch.device) -> Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
 
 
-def ours(network: Generator, photos: Tensor, settings: OptimiserSettings = PAPER, precision: str = "float32") -> Form:
-    """Relatent's steps for some photos together: :func:`inversion.optimiser.optimise`."""
+def ours(
+    network: Generator,
+    photos: Tensor,
+    settings: OptimiserSettings = PAPER,
+    precision: str = "float32",
+    *,
+    compiled: bool = False,
+) -> Form:
+    """Relatent's steps for some photos together: :func:`inversion.optimiser.optimise`.
+
+    ``compiled`` gives synthesis and distance to torch.compile, which compiles at the first step.
+    """
     device = network.w_avg.device
     curvature = curvature_for(network) if settings.descent else None
     with computing_in(precision, device) as dtype:
         target = Target(photos, load_perceptual("embedded", device), dtype=dtype)
+    if compiled:
+        network = copy.deepcopy(network)  # another's stays as it is
+        network.synthesis = torch.compile(network.synthesis, dynamic=False)
+        target.terms = torch.compile(target.terms, dynamic=False)  # type: ignore[method-assign]
 
     def form(steps: int) -> object:
         with computing_in(precision, device):

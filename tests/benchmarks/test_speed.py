@@ -29,6 +29,7 @@ def bench(tiny_generator, tmp_path, monkeypatch):
         lambda size, device, clock: nullcontext(Here(published(tiny_generator, photos_of(size, 1, device)), device)),
     )
     monkeypatch.setattr(speed, "in_a_new_process", lambda *_: {"peak_mb": 2, "of_steps_mb": 1})
+    monkeypatch.setattr(torch, "compile", lambda form, **_: form)  # which would take a minute
     short = {"paper": Plan(optimiser=dataclasses.replace(PAPER, num_steps=3))}
     short["balanced"] = Plan(optimiser=dataclasses.replace(BALANCED, num_steps=6))
     monkeypatch.setattr(settings, "PRESETS", {**settings.PRESETS, **short})
@@ -51,9 +52,11 @@ def test_all_parts(bench):
     hour = found["hour"]["found"]["2"]
     assert hour["photos_an_hour"] == pytest.approx(3_600_000 / hour["milliseconds"] / 6, rel=0.01)
     assert set(found["precision"]["found"]) == {"float32", "bfloat16"}
+    compiled = found["compile"]["found"]["1"]
+    assert compiled["times_as_fast"] == pytest.approx(compiled["plain_milliseconds"] / compiled["milliseconds"], 0.01)
     assert found["floor"]["found"]["peaks"]["peak_gflops"] > 0
     assert found["until"]["found"]["paper_steps"] == 3
-    for title in ("One step", "Photos by", "Precision", "Peak memory", "Least time", "Until"):
+    for title in ("One step", "Photos by", "Precision", "torch.compile", "Peak memory", "Least time", "Until"):
         assert title in text
 
 
