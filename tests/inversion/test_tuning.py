@@ -59,9 +59,13 @@ def test_photos_do_not_see_each_other(tiny_generator, photos, target, pivots):
     together, _ = tune(tiny_generator, target, pivots, SHORT, seed=0)
     second = Latents(pivots.w[1:], [level[1:] for level in pivots.noise])
     alone, _ = tune(tiny_generator, Target(photos[1:], load_perceptual()), second, SHORT, seed=0)
-    for name, (left, right) in alone[0].items():
-        torch.testing.assert_close(together[1][name][0], left, rtol=1e-2, atol=1e-3)
-        torch.testing.assert_close(together[1][name][1], right, rtol=1e-2, atol=1e-3)
+    # All factors as one: Adam steps as far where a slope is next to nothing, and rounding alone decides which way.
+    found, expected, other = (
+        torch.cat([factor.flatten().float() for pair in tuned.values() for factor in pair])
+        for tuned in (together[1], alone[0], together[0])
+    )
+    assert (found - expected).norm() < 0.05 * expected.norm()
+    assert (other - expected).norm() > 0.2 * expected.norm()
 
 
 def test_starts_at_the_network_itself(tiny_generator, target, pivots):
