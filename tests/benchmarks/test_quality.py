@@ -62,6 +62,12 @@ def test_every_face_is_measured_in_every_way(quality, tmp_path):
     np.testing.assert_array_equal(sheet[:32, :32], inverting.to_pixels(photo)[0])
 
 
+def test_a_preset_in_bfloat16_differs_in_that_alone(quality):
+    result = quality("--method", "balanced-bfloat16", "--edited", 0)
+    plain, coarse = (result["methods"][name]["settings"] for name in ("balanced", "balanced-bfloat16"))
+    assert coarse == {**plain, "precision": "bfloat16"}
+
+
 def test_a_run_that_was_cut_goes_on_where_it_was(quality, tmp_path, monkeypatch):
     whole = quality()
     rows = tmp_path / "quality.parts" / "balanced.jsonl"
