@@ -1,4 +1,4 @@
-"""What is seen to before a CPU computes for long: how much memory it keeps, how many threads there are."""
+"""What is seen to before a CPU computes for long: how weights lie, how much memory it keeps, how many threads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 
 # Of glibc's mallopt, see its manual page. The thresholds may also be set from outside, and then that is what holds.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -40,6 +41,12 @@ def prepared(device: torch.device) -> Iterator[None]:
     finally:
         if device.type == "cpu" and keep_freed_memory():
             ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(KEPT))
+
+
+def lay_out(module: nn.Module, device: torch.device) -> None:
+    """Lay a frozen module's weights as oneDNN wants them; else it would turn every one around at every step."""
+    if device.type == "cpu":
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from core import cpu
 from core.device import pick_device
 from core.errors import PhotoError, ShapeError, UsageError
 from core.images import Photo, find_photos, read_photo, to_tensor
@@ -149,8 +150,7 @@ def open_network(network: object, device: object = None) -> Generator:
     else:
         where = pick_device(None if device is None else str(device))
         generator = load(str(network or DEFAULT_NETWORK)).to(where)
-    if generator.w_avg.device.type == "cpu":  # what oneDNN wants; else it would turn every weight around at every step
-        generator.synthesis.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    cpu.lay_out(generator.synthesis, generator.w_avg.device)
     return generator.eval().requires_grad_(False)
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core import cpu
 from core.errors import CheckpointError, ShapeError, UnknownNameError
 from stylegan.checkpoint import load_strictly
 from stylegan.trunk import enlarge_small, load_trunk, sum_of_taps, unit_length
@@ -96,8 +97,7 @@ def load_perceptual(name: str = "embedded", device: torch.device | None = None) 
 def _load(name: str, device: str) -> PerceptualDistance:
     distance = _embedded() if name == "embedded" else _published(name)
     distance = distance.eval().requires_grad_(False).to(device)
-    if device == "cpu":  # what oneDNN wants; else it would turn every weight around at every step
-        distance = distance.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    cpu.lay_out(distance, torch.device(device))
     return distance
 
 
