@@ -137,7 +137,7 @@ def main(
     proj.png, projected_w.npz, inversion.safetensors and report.json. A rerun skips what is done.
     """
     found = expand([*photos, *target, *([demo_photo()] if demo else [])])
-    if not found:
+    if not found.photos:
         raise UsageError("no photo was named; expected pictures or folders, or --demo. Try --help.")
     generator = open_network(network, device)
     if batch_size is None:
@@ -150,7 +150,8 @@ def main(
         click.echo(
             json.dumps(
                 {
-                    "photos": [str(one) for one in found],
+                    "photos": [str(one) for one in found.photos],
+                    "passed_over": [str(one) for one in found.passed_over],
                     "network": network,
                     "preset": options.preset,
                     "seed": options.seed,
@@ -162,10 +163,12 @@ def main(
         return
     with _Bar() as bar:
         outcomes = []
-        for outcome in project_photos(found, outdir, generator, options, on_step=bar.show):
+        for outcome in project_photos(found.photos, outdir, generator, options, on_step=bar.show):
             bar.clear()
             _tell(outcome)
             outcomes.append(outcome)
+    if found.passed_over:
+        click.echo(f"note: {found.note()}", err=True)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(outcomes) > 1:
         click.echo(f"{failed} of {len(outcomes)} failed.", err=True)

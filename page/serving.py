@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from core import cpu
+from page import file_chooser
 from page.errors import require_gradio
 from page.settings import Settings
 from page.studio import Studio
@@ -69,6 +70,7 @@ class Page:
             mcp_server=False,
             theme=theme(),
             css=CSS,
+            head=file_chooser.head(),
         )
         return str(address)
 
