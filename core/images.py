@@ -271,7 +271,8 @@ def _foreign_errors(name: str, max_pixels: int) -> Iterator[None]:
         if "HEIF" not in Image.OPEN:
             advice = "If it is a HEIC photo, install what reads it with: pip install pillow-heif"
         raise UnreadablePhotoError(
-            f"{name} is not a picture that can be read; expected JPEG, PNG, HEIC, AVIF, WebP, GIF, BMP or TIFF. {advice}"
+            f"{name} is not a picture that can be read; expected JPEG, PNG, HEIC, AVIF, WebP, GIF, BMP or TIFF. "
+            + advice
         ) from None
     except Image.DecompressionBombError:
         raise UnreadablePhotoError(_too_large(name, max_pixels)) from None
