@@ -13,24 +13,24 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.lines import Lines
-from core.images import from_uint8, read_photo, to_pixels, to_tensor
-from core.precision import computing_in
-from inversion.curvature import Curvature
-from inversion.curvature_file import curvature_for
-from inversion.encoding import Encoder
-from inversion.inverter import crop_faces, invert_images
-from inversion.latents import Inversion
-from inversion.loss import Target
-from inversion.low_rank import Tuned, draw
-from inversion.measures import measure
-from inversion.optimiser import split
-from inversion.perceptual import PerceptualDistance, load_perceptual
+from inversion.encoders.encoder import Encoder
+from inversion.inversion import Inversion
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import PerceptualDistance, load_perceptual
+from inversion.metrics import measure
+from inversion.optim.low_rank import Tuned, draw
+from inversion.optim.preconditioner import Curvature
+from inversion.optim.preconditioner_file import curvature_for
+from inversion.optim.projector import split
+from inversion.percentiles import digests, settings_of
+from inversion.pipeline import crop_faces, invert_images
+from inversion.presets import DEFAULT_PRESET, Plan
 from inversion.project import demo_photo
-from inversion.settings import DEFAULT_PRESET, Plan
 from inversion.stages import carry_out, encoder_for, presets_of
-from inversion.standing import digests, settings_of
+from relatent.core.images import from_uint8, read_photo, to_pixels, to_tensor
+from relatent.core.precision import computing_in
 from stylegan import Generator, network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 
 SEED = 303
 ASTRONAUT = "astronaut"

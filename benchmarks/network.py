@@ -17,14 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.machine import describe
-from core.files import write_bytes
-from core.images import encode_png, from_uint8, grid
+from relatent.core.files import write_bytes
+from relatent.core.images import encode_png, from_uint8, grid
 from stylegan import load, network_id
-from stylegan.dataset import ImageDataset
-from stylegan.generator import Generator
-from stylegan.metrics import frechet_distance, kernel_distance, mean_pairwise_distance
-from stylegan.trunk import Trunk, load_trunk
-from stylegan.validation import deep_features, draw_samples
+from stylegan.networks.backbone import Trunk, load_trunk
+from stylegan.networks.generator import Generator
+from stylegan.training.dataset import ImageDataset
+from stylegan.training.metrics import frechet_distance, kernel_distance, mean_pairwise_distance
+from stylegan.training.validation import deep_features, draw_samples
 
 FOLDER = Path(__file__).parent / "results"
 COUNT = 5000

@@ -17,7 +17,7 @@ import click
 import torch
 
 from benchmarks.steps import network_of, ours, photos_of, published
-from core import cpu
+from relatent.core import cpu
 
 ROOT = Path(__file__).parents[1]
 STEPS = 3

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan import loss as game
-from stylegan.discriminator import Discriminator
-from stylegan.layers import Conv2d
-from stylegan.ops import EPSILON, SQRT2, mean_over_groups_stddev
-from stylegan.synthesis import SynthesisLayer, SynthesisNetwork, ToRGB
-from stylegan.trainer import Trainer, seeded
+from stylegan.networks.discriminator import Discriminator
+from stylegan.networks.layers import Conv2d
+from stylegan.networks.ops import EPSILON, SQRT2, mean_over_groups_stddev
+from stylegan.networks.synthesis import SynthesisLayer, SynthesisNetwork, ToRGB
+from stylegan.training import loss as game
+from stylegan.training.trainer import Trainer, seeded
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
 

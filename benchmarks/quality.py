@@ -26,15 +26,15 @@ from benchmarks.inverting import ASTRONAUT, SEED, Task, made_by, task_of
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
 from benchmarks.quality_table import summaries, table
-from core.errors import UsageError
-from core.files import write_bytes
-from core.images import encode_png, grid, read_photo, to_pixels, to_tensor
-from inversion.inverter import open_network
-from inversion.perceptual import load_perceptual
-from inversion.settings import PAPER, PRESET_NAMES, Plan
+from inversion.losses.perceptual import load_perceptual
+from inversion.pipeline import open_network
+from inversion.presets import PAPER, PRESET_NAMES, Plan
 from inversion.stages import encoder_for, presets_of
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
+from relatent.core.images import encode_png, grid, read_photo, to_pixels, to_tensor
 from stylegan import Generator, network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"

@@ -38,13 +38,13 @@ from benchmarks.speed_table import as_markdown
 from benchmarks.steps import EMBEDDED_SIZE, Form, network_of, ours, photos_of, published
 from benchmarks.turns import CLOCKS, Here, PublishedElsewhere, Turns, timed
 from benchmarks.until import photos, until
-from core import cpu
-from core.device import pick_device
-from core.errors import UsageError
-from core.files import write_bytes
-from core.precision import PRECISIONS, check_precision
-from inversion.settings import PAPER, OptimiserSettings
+from inversion.presets import PAPER, OptimiserSettings
 from inversion.stages import presets_of
+from relatent.core import cpu
+from relatent.core.device import pick_device
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
+from relatent.core.precision import PRECISIONS, check_precision
 from stylegan import Generator
 
 FOLDER = Path(__file__).parent / "results"

@@ -33,13 +33,13 @@ from benchmarks.inverting import (
     validation_faces,
 )
 from benchmarks.lines import Lines, kept_rows
-from core.files import write_bytes
-from inversion.inverter import open_network
-from inversion.settings import DEFAULT_PRESET, PRESET_NAMES
+from inversion.percentiles import FORMAT
+from inversion.pipeline import open_network
+from inversion.presets import DEFAULT_PRESET, PRESET_NAMES
 from inversion.stages import presets_of
-from inversion.standing import FORMAT
+from relatent.core.files import write_bytes
 from stylegan import network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK, STANDING_FILE, network_path
 
 WORK = Path(__file__).parent / "results" / "standing.parts"

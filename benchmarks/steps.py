@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.published import synthesise
-from core.precision import computing_in
-from inversion.curvature_file import curvature_for
-from inversion.inverter import open_network
-from inversion.loss import Target
-from inversion.optimiser import optimise
-from inversion.perceptual import PerceptualDistance, load_perceptual
-from inversion.settings import PAPER, OptimiserSettings
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import PerceptualDistance, load_perceptual
+from inversion.optim.preconditioner_file import curvature_for
+from inversion.optim.projector import optimise
+from inversion.pipeline import open_network
+from inversion.presets import PAPER, OptimiserSettings
+from relatent.core.precision import computing_in
 from stylegan import Generator, GeneratorConfig
-from stylegan.synthesis import SynthesisNetwork
+from stylegan.networks.synthesis import SynthesisNetwork
 from weights.embedded import DEFAULT_NETWORK
 
 EMBEDDED_SIZE = 64
@@ -52,7 +52,7 @@ def ours(
     *,
     compiled: bool = False,
 ) -> Form:
-    """Relatent's steps for some photos together: :func:`inversion.optimiser.optimise`.
+    """Relatent's steps for some photos together: :func:`inversion.optim.projector.optimise`.
 
     ``compiled`` gives synthesis and distance to torch.compile, which compiles at the first step.
     """

@@ -27,15 +27,15 @@ from benchmarks.editability import Plausibility, all_measures, find_edit
 from benchmarks.inverting import inverted, made_by, task_of, validation_faces
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
-from core.errors import UsageError
-from core.files import write_bytes
-from inversion.inverter import open_network
-from inversion.perceptual import load_perceptual
-from inversion.settings import PRESET_NAMES, Plan
+from inversion.losses.perceptual import load_perceptual
+from inversion.percentiles import settings_of
+from inversion.pipeline import open_network
+from inversion.presets import PRESET_NAMES, Plan
 from inversion.stages import presets_of
-from inversion.standing import settings_of
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
 from stylegan import Generator, network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"

@@ -20,15 +20,15 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.published import PublishedTrainer
-from core.device import pick_device, synchronize
-from core.errors import UsageError
-from core.files import write_bytes
+from relatent.core.device import pick_device, synchronize
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
 from stylegan import load
-from stylegan.discriminator import DiscriminatorConfig
-from stylegan.generator import GeneratorConfig
-from stylegan.loss import GameRules, usual_r1_gamma
-from stylegan.settings import TrainingSettings
-from stylegan.trainer import Trainer
+from stylegan.networks.discriminator import DiscriminatorConfig
+from stylegan.networks.generator import GeneratorConfig
+from stylegan.training.loss import GameRules, usual_r1_gamma
+from stylegan.training.settings import TrainingSettings
+from stylegan.training.trainer import Trainer
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.machine import describe
-from core.files import write_bytes
-from core.images import from_uint8, read_photo, to_tensor
-from stylegan.dataset import ImageDataset
-from stylegan.trunk import Trunk, load_trunk
+from relatent.core.files import write_bytes
+from relatent.core.images import from_uint8, read_photo, to_tensor
+from stylegan.networks.backbone import Trunk, load_trunk
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import trunk_path
 
 FOLDER = Path(__file__).parent / "results"

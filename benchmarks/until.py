@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.inverting import astronaut, validation_faces
-from core.device import synchronize
-from inversion.curvature_file import curvature_for
-from inversion.loss import Target
-from inversion.optimiser import Step, optimise
-from inversion.perceptual import load_perceptual
-from inversion.settings import Plan
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import load_perceptual
+from inversion.optim.preconditioner_file import curvature_for
+from inversion.optim.projector import Step, optimise
+from inversion.presets import Plan
 from inversion.stages import carry_out, encoder_for
+from relatent.core.device import synchronize
 from stylegan import Generator
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 
 FACES = 3  # beside the astronaut
 

@@ -22,14 +22,14 @@ import click
 import numpy as np
 
 from benchmarks.machine import describe
-from core.files import write_bytes
 from inversion import Inversion
 from inversion.project import demo_photo
+from relatent.core.files import write_bytes
 
 RESULTS = Path(__file__).parent / "results" / "visitors.json"
 SERVE = """
 import sys, time
-from page import Settings, build_page
+from relatent.web import Settings, build_page
 page = build_page(Settings(max_queue=int(sys.argv[1])))
 print(page.launch(wait=False), flush=True)
 sys.stdin.read()

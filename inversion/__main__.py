@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
-from core.command import RelatentCommand
-from core.device import pick_device
-from core.errors import UsageError
-from core.progress import TRAINING, LateBar
-from inversion import encoder_run
-from inversion.curvature import CurvatureSettings, measure_curvature
-from inversion.curvature_file import save_curvature
-from inversion.encoder_training import EncoderSettings, EncoderTick
-from inversion.inverter import open_network
-from inversion.run_loop import state_path
-from inversion.trunk_trainer import PRECISIONS, TrunkSettings, TrunkTick
-from inversion.trunk_training import read_settings, train_trunk
-from stylegan.checkpoint import Provenance
-from stylegan.run import Schedule
+from inversion.backbone.run import read_settings, train_trunk
+from inversion.backbone.trainer import PRECISIONS, TrunkSettings, TrunkTick
+from inversion.encoders import run as encoder_run
+from inversion.encoders.training import EncoderSettings, EncoderTick
+from inversion.optim.preconditioner import CurvatureSettings, measure_curvature
+from inversion.optim.preconditioner_file import save_curvature
+from inversion.pipeline import open_network
+from inversion.training_loop import state_path
+from relatent.core.command import RelatentCommand
+from relatent.core.device import pick_device
+from relatent.core.errors import UsageError
+from relatent.core.progress import TRAINING, LateBar
+from stylegan.formats.checkpoint import Provenance
+from stylegan.training.run import Schedule
 
 
 @click.group()

@@ -10,17 +10,17 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from core.command import RelatentCommand
-from core.errors import PhotoError, UsageError
-from core.precision import CHOICES, check_precision
-from inversion.batch import Outcome, project_photos
-from inversion.inverter import Which, open_network
-from inversion.jobs import expand
-from inversion.optimiser import Step
-from inversion.options import ProjectOptions
-from inversion.perceptual import TRUNKS
-from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES
+from inversion.batch.jobs import expand
+from inversion.batch.run import Outcome, project_photos
+from inversion.config import ProjectOptions
+from inversion.losses.perceptual import TRUNKS
+from inversion.optim.projector import Step
+from inversion.pipeline import Which, open_network
+from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES
 from inversion.stages import encoder_for
+from relatent.core.command import RelatentCommand
+from relatent.core.errors import PhotoError, UsageError
+from relatent.core.precision import CHOICES, check_precision
 from weights.embedded import DEFAULT_NETWORK
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from core import cpu
-from core.device import synchronize
-from core.errors import UsageError
-from inversion.curvature import Curvature
-from inversion.curvature_file import curvature_for
-from inversion.encoder import load_encoder
-from inversion.encoding import Encoder, require_fit, start_from_encoder
-from inversion.loss import Target
-from inversion.low_rank import Tuned
-from inversion.optimiser import Latents, Progress, optimise
-from inversion.settings import Plan, presets
-from inversion.tuning import tune
-from stylegan.checkpoint import network_id, same_network
-from stylegan.generator import Generator
+from inversion.encoders.encoder import Encoder, require_fit, start_from_encoder
+from inversion.encoders.loading import load_encoder
+from inversion.losses.loss import Target
+from inversion.optim.low_rank import Tuned
+from inversion.optim.pivotal_tuning import tune
+from inversion.optim.preconditioner import Curvature
+from inversion.optim.preconditioner_file import curvature_for
+from inversion.optim.projector import Latents, Progress, optimise
+from inversion.presets import Plan, presets
+from relatent.core import cpu
+from relatent.core.device import synchronize
+from relatent.core.errors import UsageError
+from stylegan.formats.checkpoint import network_id, same_network
+from stylegan.networks.generator import Generator
 from weights.embedded import encoder_path
 
 

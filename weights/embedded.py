@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import UnknownNameError
+from relatent.core.errors import UnknownNameError
 
 FOLDER = Path(__file__).parent
 DEFAULT_NETWORK = "faces-64"
@@ -39,7 +39,7 @@ def encoder_path(name: str) -> Path | None:
 
 
 def curvature_path(name: str) -> Path | None:
-    """The file of an embedded generator's curvature, see inversion/curvature.py; None if there is none."""
+    """The file of an embedded generator's curvature, see inversion/optim/preconditioner.py; None if there is none."""
     path = FOLDER / name / CURVATURE_FILE
     return path if name in network_names() and path.is_file() else None
 

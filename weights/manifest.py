@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.alignment import Alignment
-from core.errors import UnknownNameError, WeightsError
+from relatent.core.alignment import Alignment
+from relatent.core.errors import UnknownNameError, WeightsError
 
 FILE = Path(__file__).with_name("manifest.toml")
 KINDS = ("generator", "encoder", "lpips trunk", "direction")

@@ -7,8 +7,8 @@ import torch
 
 from benchmarks.published import PublishedTrainer, judge, synthesise
 from stylegan import Discriminator, DiscriminatorConfig, GeneratorConfig
-from stylegan.loss import GameRules
-from stylegan.settings import TrainingSettings
+from stylegan.training.loss import GameRules
+from stylegan.training.settings import TrainingSettings
 
 SIZES = {"resolution": 16, "channel_base": 128, "channel_max": 8, "conv_clamp": None}
 

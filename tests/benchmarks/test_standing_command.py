@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from benchmarks import inverting, standing
 from benchmarks.inverting import kept_inversions
-from core.errors import OutputError
-from inversion import settings
+from inversion import presets as settings
+from relatent.core.errors import OutputError
 from stylegan import load
 
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from inversion import settings
+from inversion import presets as settings
 
 
 @pytest.fixture
@@ -22,6 +22,6 @@ def few_steps(monkeypatch):
 @pytest.fixture
 def tiny_curvature(tiny_generator):
     """Of the tiny network, all its directions that a few hundred probes know."""
-    from inversion.curvature import CurvatureSettings, measure_curvature
+    from inversion.optim.preconditioner import CurvatureSettings, measure_curvature
 
     return measure_curvature(tiny_generator, CurvatureSettings(pictures=32, probes=4, rank=96))

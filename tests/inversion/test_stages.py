@@ -6,16 +6,16 @@ import pytest
 import torch
 
 import weights.embedded
-from core.alignment import Alignment
-from core.errors import UnknownNameError, UsageError
 from inversion import invert_images, stages
-from inversion.encoder_file import save_encoder
-from inversion.encoder_training import EncoderSettings, new_encoder
-from inversion.encoding import start_from_encoder
-from inversion.loss import Target
-from inversion.perceptual import load_perceptual
-from inversion.settings import CURVED_PRESETS, PRESETS, DescentSettings, Plan, plan_for
+from inversion.encoders.encoder import start_from_encoder
+from inversion.encoders.file import save_encoder
+from inversion.encoders.training import EncoderSettings, new_encoder
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import load_perceptual
+from inversion.presets import CURVED_PRESETS, PRESETS, DescentSettings, Plan, plan_for
 from inversion.stages import carry_out, encoder_for
+from relatent.core.alignment import Alignment
+from relatent.core.errors import UnknownNameError, UsageError
 from stylegan import save_generator
 
 SHORT = dataclasses.replace(PRESETS["best"].optimiser, num_steps=4)
@@ -87,7 +87,7 @@ class TestPlans:
     @pytest.mark.parametrize(("flags", "found"), [("avx2 avx512_bf16", "bfloat16"), ("avx2", "float32")])
     def test_auto_is_what_the_device_computes_in(self, flags, found, monkeypatch, tmp_path):
         (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
-        monkeypatch.setattr("core.precision.PROCESSOR", tmp_path / "cpuinfo")
+        monkeypatch.setattr("relatent.core.precision.PROCESSOR", tmp_path / "cpuinfo")
         assert plan_for("balanced", precision="auto").precision == found
         assert plan_for("fast", precision="auto") == PRESETS["fast"]  # which has no choice, and is not refused
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from core.alignment import Alignment
-from core.errors import UnknownNameError, WeightsError
+from relatent.core.alignment import Alignment
+from relatent.core.errors import UnknownNameError, WeightsError
 from weights.embedded import network_names
 from weights.manifest import FILE, KINDS, entries, find_entry, read_manifest
 

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 import editing.__main__
-from core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
-from editing import disentangling, effects
-from inversion.curvature_file import read_curvature
-from inversion.encoder import load_encoder
+from editing.directions import disentangling, effects
+from inversion.encoders.loading import load_encoder
+from inversion.optim.preconditioner_file import read_curvature
+from relatent.core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
 from stylegan import load, network_id
-from stylegan.trunk import Trunk
+from stylegan.networks.backbone import Trunk
 from weights.__main__ import main
 from weights.embedded import network_path
 from weights.reproduce import Needed, carry_out, check, describe, read_recipe, recipe_names
