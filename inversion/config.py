@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from inversion.optim.preconditioner_file import curvature_for
+from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.pipeline import Which
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, Plan, plan_for
 from relatent.core.images import MAX_PIXELS
@@ -30,7 +30,7 @@ class ProjectOptions:
     num_steps: int | None = None
     seed: int = DEFAULT_SEED
     encoder: str | None = None
-    curvature: str | None = None
+    preconditioner: str | None = None
     mask: str | None = None
     lpips: str = "embedded"
     precision: str = "float32"
@@ -44,17 +44,17 @@ class ProjectOptions:
     def settings(self, network: Generator) -> dict[str, object]:
         """Everything that decides the result, as report.json records it."""
         own = {"lpips": self.lpips, "align": self.align, "mask": self.mask}
-        files = {"encoder": self.encoder, "curvature": self.curvature}
+        files = {"encoder": self.encoder, "preconditioner": self.preconditioner}
         return {**dataclasses.asdict(self.plan(network)), **own, **files}
 
     def plan(self, network: Generator) -> Plan:
         """The stages; raises UsageError for a choice that cannot be meant."""
-        curved = curvature_for(network, self.curvature, self.lpips) is not None
+        preconditioned = preconditioner_for(network, self.preconditioner, self.lpips) is not None
         return plan_for(
             self.preset,
             space=self.space,
             num_steps=self.num_steps,
             precision=self.precision,
             device=network.w_avg.device,
-            curved=curved,
+            preconditioned=preconditioned,
         )

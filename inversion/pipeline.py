@@ -15,8 +15,8 @@ from inversion.inversion import Inversion
 from inversion.losses.loss import Target
 from inversion.losses.perceptual import load_perceptual
 from inversion.masks import mask_of
-from inversion.optim.preconditioner import Curvature
-from inversion.optim.preconditioner_file import curvature_for
+from inversion.optim.preconditioner import Preconditioner
+from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, plan_for
 from inversion.stages import carry_out, encoder_for
@@ -84,7 +84,7 @@ def invert_images(
     seed: int = DEFAULT_SEED,  # of the noise the optimisation starts from
     masks: Tensor | None = None,  # [N, 1, R, R], 1 where a photo counts and 0 where it does not; None for everywhere
     encoder: str | Encoder | None = None,  # name, file or encoder; None for the one that comes with the network
-    curvature: str | Curvature | None = None,  # file or curvature; None for the one that comes with the network
+    preconditioner: str | Preconditioner | None = None,  # a file or a value; None for the network's own, if any
     lpips: str = "embedded",  # whose features the perceptual distance uses
     precision: str = "float32",  # of the features: float32, tf32, bfloat16 or auto; latents and losses are float32
     device: str | None = None,  # None for the best there is
@@ -99,10 +99,10 @@ def invert_images(
         Cancelled: the callback returned False.
     """
     generator = open_network(network, device)
-    bend = curvature_for(generator, curvature, lpips)
+    own = preconditioner_for(generator, preconditioner, lpips)
     where = generator.w_avg.device
     plan = plan_for(
-        preset, space=space, num_steps=num_steps, precision=precision, device=where, curved=bend is not None
+        preset, space=space, num_steps=num_steps, precision=precision, device=where, preconditioned=own is not None
     )
     size = generator.resolution
     if images.ndim != 4 or images.shape[1:] != (3, size, size) or not images.is_floating_point():
@@ -116,7 +116,7 @@ def invert_images(
             generator,
             encoder_for(generator, plan, encoder),
             target,
-            curvature=bend,
+            preconditioner=own,
             seed=seed,
             progress=progress,
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inversion.inversion import Inversion
 from inversion.metrics import Quality
-from inversion.percentiles import Standing
+from inversion.percentiles import LpipsPercentile
 from relatent.core.files import atomic_folder
 from relatent.core.images import encode_png
 from relatent.core.video import write_video
@@ -39,7 +39,7 @@ class Result:
         settings: the final settings.
         photo: what the face was found in: name, sha256, face number, number of faces.
         note: what a person should know about the photo; empty if nothing.
-        standing: its place among the validation faces; None where they were not measured in the same way.
+        percentile: of its LPIPS among the validation faces; None where they were not measured in the same way.
         video: frames uint8 [H, W, 3] for ``proj.mp4``, or None.
     """
 
@@ -52,7 +52,7 @@ class Result:
     settings: dict[str, object]
     photo: dict[str, object]
     note: str = ""
-    standing: Standing | None = None
+    percentile: LpipsPercentile | None = None
     video: list[np.ndarray] | None = None
 
     def report(self) -> dict[str, object]:
@@ -68,8 +68,8 @@ class Result:
             "seconds": {"total": round(sum(seconds.values()), 3), **seconds},
             "losses": self.inversion.losses,
             **self.quality.as_dict(),
-            "standing": None if self.standing is None else round(self.standing.share, 4),
-            "standing_faces": None if self.standing is None else self.standing.faces,
+            "lpips_percentile": None if self.percentile is None else self.percentile.value,
+            "percentile_faces": None if self.percentile is None else self.percentile.faces,
             "versions": versions(),
         }
 
@@ -78,7 +78,7 @@ class Result:
         quality = self.quality
         identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
         parts = [f"PSNR {quality.psnr:.1f} dB", f"LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}"]
-        return ", ".join([*parts, f"identity {identity}", *([] if self.standing is None else [str(self.standing)])])
+        return ", ".join([*parts, f"identity {identity}", *([] if self.percentile is None else [str(self.percentile)])])
 
 
 def write_result(result: Result, folder: Path) -> None:

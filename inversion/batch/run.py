@@ -107,7 +107,7 @@ def project_photos(
         outdir.mkdir(parents=True, exist_ok=True)
     session = _Session(generator, options, FolderNames(outdir), on_step)
     session.encoder, session.loading = encoder, loading
-    if options.mask is None and options.encoder is None and options.curvature is None:
+    if options.mask is None and options.encoder is None and options.preconditioner is None:
         session.others = measured_faces(generator, options.preset, plan)
     for photo in photos:
         yield from session.take(photo)
@@ -222,7 +222,7 @@ class _Session:
             num_steps=options.num_steps,
             seed=options.seed,
             encoder=self.encoder,
-            curvature=options.curvature,
+            preconditioner=options.preconditioner,
             masks=None if options.mask is None else torch.cat([task.mask for task in tasks if task.mask is not None]),
             lpips=options.lpips,
             precision=options.precision,
@@ -253,7 +253,7 @@ class _Session:
                     "faces": task.faces,
                 },
                 note=task.note,
-                standing=self.others.place(quality.lpips, quality.lpips_trunk) if self.others else None,
+                percentile=self.others.percentile(quality.lpips, quality.lpips_trunk) if self.others else None,
                 video=task.frames or None,
             )
 

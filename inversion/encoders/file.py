@@ -14,7 +14,7 @@ from relatent.core.alignment import Alignment
 from relatent.core.files import atomic_file
 from stylegan.bounds import check_alignment
 from stylegan.formats.checkpoint import Provenance, load_strictly, parse_dataclass, read_safetensors, require_format
-from stylegan.networks.backbone import Trunk
+from stylegan.networks.backbone import Backbone
 
 FORMAT = "relatent-encoder-2"
 
@@ -56,6 +56,6 @@ def read_encoder(path: Path) -> RefiningEncoder:
     with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
         nothing = torch.empty(config.w_dim), torch.empty(3, config.resolution, config.resolution)
         encoder = RefiningEncoder(config, *nothing, alignment=alignment, network=metadata.get("network", ""))
-    encoder.model.trunk = Trunk()  # it has constants that no file brings
+    encoder.model.backbone = Backbone()  # it has constants that no file brings
     load_strictly(encoder, tensors, path)
     return encoder.eval().requires_grad_(False)

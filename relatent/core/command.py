@@ -10,6 +10,9 @@ import click
 
 from relatent.core.errors import RelatentError
 
+# Truncation has one name in every command; NVIDIA's spelling and those of earlier versions work, too.
+TRUNCATION_FLAGS = ("--truncation-psi", "--trunc", "--psi", "--truncation")
+
 
 class RelatentCommand(click.Command):
     """A click command that takes ``--some_flag`` for ``--some-flag`` and never shows a traceback.

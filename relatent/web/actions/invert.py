@@ -1,4 +1,4 @@
-"""One photo's chosen face into the latent space, as a task for the line. Knows no gradio."""
+"""One photo's chosen face into the latent space, as a task for the queue. Knows no gradio."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def inverting(studio: Studio, photo: Photo, found: Found | None, choices: Choice
     """The task that inverts a photo's chosen face.
 
     Raises:
-        UsageError: choices that cannot be meant; before anything waits in line.
+        UsageError: choices that cannot be meant; before anything waits in the queue.
     """
     choices.check()
 

@@ -44,7 +44,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def put(monkeypatch):
-    """Puts a file with these weights where the fetched trunk would be, whatever hash is published."""
+    """Puts a file with these weights where the fetched backbone would be, whatever hash is published."""
     known = {name: dataclasses.replace(entry, sha256=None) for name, entry in manifest.entries().items()}
     monkeypatch.setattr(manifest, "entries", lambda: known)
 
@@ -87,7 +87,7 @@ def test_equals_the_lpips_package(put, name):
     features = random_features(name)
     put(name, as_published(features))
     ours = load_perceptual(name)
-    assert ours.trunk == name
+    assert ours.backbone == name
     assert not any(p.requires_grad for p in ours.parameters())
 
     theirs = _silent_lpips(name, heads=True)
@@ -101,7 +101,7 @@ def test_equals_the_lpips_package(put, name):
 
 def test_the_older_layout_of_torch_save(put):
     put("squeeze", as_published(random_features("squeeze")), _use_new_zipfile_serialization=False)
-    assert load_perceptual("squeeze").trunk == "squeeze"
+    assert load_perceptual("squeeze").backbone == "squeeze"
 
 
 @pytest.mark.parametrize("size", [16, 300])
@@ -163,4 +163,4 @@ def test_reports_name_the_trunk(put, tiny_file, tmp_path):
 
 
 def test_the_embedded_trunk_needs_no_network():
-    assert load_perceptual().trunk == "faces-trunk"
+    assert load_perceptual().backbone == "faces-trunk"

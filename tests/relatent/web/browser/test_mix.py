@@ -1,4 +1,4 @@
-"""Two faces of a visit mixed, in a grid and as a morph; latents brought along."""
+"""Two faces of a session mixed, in a grid and as a morph; latents brought along."""
 
 from __future__ import annotations
 
