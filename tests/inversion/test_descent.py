@@ -70,6 +70,23 @@ def test_secants_say_what_they_were_told():
     torch.testing.assert_close(secants.newton(stiff * step, stiff * step), step)
 
 
+def test_the_two_loops_are_bfgs_from_the_first_guess():
+    """Against the inverse Hessian updated as a matrix, photo by photo (Nocedal and Wright 2006, eq. 6.17)."""
+    seeded = torch.Generator().manual_seed(0)
+    root, guess_root = torch.randn(2, 2, 4, 4, generator=seeded).double()
+    hessian, guess = root @ root.mT + torch.eye(4), guess_root[0] @ guess_root[0].mT + torch.eye(4)
+    secants, inverse, eye = Secants(3), guess, torch.eye(4).double()
+    for _ in range(3):
+        step = torch.randn(2, 1, 4, generator=seeded).double()
+        change = step @ hessian
+        secants.add(step, change, change @ guess)
+        s, y = step.mT, change.mT
+        rho = 1 / (y.mT @ s)
+        inverse = (eye - rho * s @ y.mT) @ inverse @ (eye - rho * y @ s.mT) + rho * s @ s.mT
+    gradient = torch.randn(2, 1, 4, generator=seeded).double()
+    torch.testing.assert_close(secants.newton(gradient, gradient @ guess).mT, inverse @ gradient.mT)
+
+
 def test_secants_of_a_hollow_teach_nothing():
     secants = Secants(3)
     step = torch.ones(2, 1, 3)
