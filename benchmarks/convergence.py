@@ -30,22 +30,28 @@ from tqdm import tqdm
 from benchmarks.inverting import SEED, made_by, validation_faces
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
-from core import cpu
-from core.errors import UsageError
-from core.files import write_bytes
-from inversion import optimiser
-from inversion.curvature import Curvature
-from inversion.curvature_file import curvature_for
-from inversion.descent import CERTAIN, CurvedDescent, Secants
-from inversion.encoding import Encoder, start_from_encoder
-from inversion.inverter import open_network
-from inversion.loss import LossWeights, Target
-from inversion.optimiser import Step, optimise
-from inversion.perceptual import PerceptualDistance, load_perceptual
-from inversion.settings import BALANCED, CURVED, CURVED_PRESETS, DescentSettings, OptimiserSettings
+from inversion.encoders.encoder import Encoder, start_from_encoder
+from inversion.losses.loss import LossWeights, Target
+from inversion.losses.perceptual import PerceptualDistance, load_perceptual
+from inversion.optim import projector
+from inversion.optim.lbfgs import MIN_CURVATURE, LbfgsHistory, PreconditionedLbfgs
+from inversion.optim.preconditioner import Preconditioner
+from inversion.optim.preconditioner_file import preconditioner_for
+from inversion.optim.projector import Step, optimise
+from inversion.pipeline import open_network
+from inversion.presets import (
+    BALANCED,
+    BALANCED_PRECONDITIONED,
+    PRECONDITIONED_PRESETS,
+    LbfgsSettings,
+    OptimiserSettings,
+)
 from inversion.stages import encoder_for
+from relatent.core import cpu
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
 from stylegan import Generator, network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
@@ -62,7 +68,7 @@ Curves = dict[str, list[float]]  # LPIPS after 0, 1, 2 ... steps, by face
 @click.command()
 @click.option("--faces", required=True, type=click.Path(path_type=Path, exists=True), help="Zip file with val/.")
 @click.option("--count", default=24, show_default=True, type=click.IntRange(min=1), help="Validation faces.")
-@click.option("--num-steps", default=CURVED.num_steps, show_default=True, type=click.IntRange(min=1))
+@click.option("--num-steps", default=BALANCED_PRECONDITIONED.num_steps, show_default=True, type=click.IntRange(min=1))
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True, metavar="NAME_OR_FILE")
 @click.option("--batch", default=12, show_default=True, type=click.IntRange(min=1), help="Photos optimised together.")
 @click.option("--out", default="convergence", show_default=True, help="Name of the result.")
@@ -70,10 +76,10 @@ Curves = dict[str, list[float]]  # LPIPS after 0, 1, 2 ... steps, by face
 def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out: str, folder: Path) -> None:
     """Run every method from every start and write OUT.json, OUT.md and OUT.png."""
     generator = open_network(network)
-    curvature = curvature_for(generator)
-    if curvature is None:
+    preconditioner = preconditioner_for(generator)
+    if preconditioner is None:
         raise UsageError(f"{network} has no preconditioner; expected a network that ships with one.")
-    trial = Trial(generator, curvature, faces, batch, folder / f"{out}.parts")
+    trial = Trial(generator, preconditioner, faces, batch, folder / f"{out}.parts")
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     starts: dict[str, Any] = {}
     for start in trial.starts():
@@ -81,7 +87,7 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
         starts[start] = summary({method: curves for method, (curves, _) in found.items()}, times_of(found))
     result = {
         "network": network_id(generator),
-        "lpips_backbone": trial.perceptual.trunk,
+        "lpips_backbone": trial.perceptual.backbone,
         "faces": len(names),
         "num_steps": num_steps,
         "batch": batch,
@@ -98,11 +104,16 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
 
 def settings_of(method: str, num_steps: int) -> OptimiserSettings:
     """The preset balanced with another update of the latents; Adam keeps the rate and schedule swept for it."""
-    settings = dataclasses.replace(CURVED, num_steps=num_steps)
+    settings = dataclasses.replace(BALANCED_PRECONDITIONED, num_steps=num_steps)
     if method == ADAM:
-        return dataclasses.replace(settings, descent=None, rampup=BALANCED.rampup, rampdown=BALANCED.rampdown)
+        return dataclasses.replace(
+            settings,
+            lbfgs=None,
+            lr_rampup_length=BALANCED.lr_rampup_length,
+            lr_rampdown_length=BALANCED.lr_rampdown_length,
+        )
     if method == PRECONDITIONER:
-        return dataclasses.replace(settings, descent=dataclasses.replace(DescentSettings(), memory=0))
+        return dataclasses.replace(settings, lbfgs=LbfgsSettings(memory=0))
     return settings
 
 
@@ -131,56 +142,61 @@ class Recorded(Target):
         return [[round(value, 5) for value in curve] for curve in lpips.gather(0, best).t().tolist()]
 
 
-class PlainHistory(Secants):
+class PlainHistory(LbfgsHistory):
     """The two-loop recursion with the usual initial matrix, a multiple of the identity (Nocedal and Wright 2006).
 
     The multiple is s.y / y.y of the newest pair (equation 7.20), each photo's own.
 
     Args:
-        count: pairs that are kept.
+        memory: pairs that are kept.
         first: length of a step along the gradient while there is no pair.
     """
 
-    def __init__(self, count: int, first: float) -> None:
-        super().__init__(count)
+    def __init__(self, memory: int, first: float) -> None:
+        super().__init__(memory)
         self.first = first
         self.gamma: Tensor | None = None
 
-    def add(self, step: Tensor, change: Tensor, guess: Tensor) -> None:  # noqa: ARG002 - no preconditioner
+    def add(self, s: Tensor, y: Tensor, preconditioned_y: Tensor) -> None:  # noqa: ARG002 - no preconditioner
         assert self.gamma is not None  # a step was taken before
-        curve, square = _dot(step, change), _dot(change, change)
-        learnt = curve > CERTAIN * self.gamma * square
-        self.gamma = torch.where(learnt, curve / square.clamp(min=1e-30), self.gamma)
-        step, change = (torch.where(learnt[:, None, None], part, 0.0) for part in (step, change))
-        self.pairs.append((step, change, change, 1 / torch.where(learnt, curve, 1.0)))
+        sy, yy = _dot(s, y), _dot(y, y)
+        kept = sy > MIN_CURVATURE * self.gamma * yy
+        self.gamma = torch.where(kept, sy / yy.clamp(min=1e-30), self.gamma)
+        s, y = (torch.where(kept[:, None, None], part, 0.0) for part in (s, y))
+        self.pairs.append((s, y, y, 1 / torch.where(kept, sy, 1.0)))
 
-    def newton(self, slopes: Tensor, way: Tensor) -> Tensor:
+    def apply(self, gradient: Tensor, preconditioned: Tensor) -> Tensor:  # noqa: ARG002 - no preconditioner
         if self.gamma is None:
-            self.gamma = self.first / _dot(slopes, slopes).sqrt()
-        shares = []
-        for step, change, _, weight in reversed(self.pairs):
-            shares.append((weight * _dot(step, slopes))[:, None, None])
-            slopes = slopes - shares[-1] * change
-        way = self.gamma[:, None, None] * slopes
-        for (step, change, _, weight), share in zip(self.pairs, reversed(shares), strict=True):
-            way = way + (share - (weight * _dot(change, way))[:, None, None]) * step
-        return way
+            self.gamma = self.first / _dot(gradient, gradient).sqrt()
+        alphas = []
+        for s, y, _, rho in reversed(self.pairs):
+            alphas.append((rho * _dot(s, gradient))[:, None, None])
+            gradient = gradient - alphas[-1] * y
+        direction = self.gamma[:, None, None] * gradient
+        for (s, y, _, rho), alpha in zip(self.pairs, reversed(alphas), strict=True):
+            direction = direction + (alpha - (rho * _dot(y, direction))[:, None, None]) * s
+        return direction
 
 
-class PlainDescent(CurvedDescent):
-    """L-BFGS without a preconditioner; history, schedule and step control are those of the preconditioned one."""
+class PlainLbfgs(PreconditionedLbfgs):
+    """L-BFGS without a preconditioner; memory, schedule and step control are those of the preconditioned one."""
 
     first = FIRST_STEP
 
     def __init__(
-        self, w: Tensor, noise: list[Tensor], learning_rate: float, curvature: Curvature, settings: DescentSettings
+        self,
+        w: Tensor,
+        noise: list[Tensor],
+        learning_rate: float,
+        preconditioner: Preconditioner,
+        settings: LbfgsSettings,
     ) -> None:
-        super().__init__(w, noise, learning_rate, curvature, settings)
-        spread = float(curvature.covariance.trace()) ** 0.5
-        self.secants = PlainHistory(settings.memory, self.first * spread * w.shape[1] ** 0.5)
+        super().__init__(w, noise, learning_rate, preconditioner, settings)
+        w_std = float(preconditioner.covariance.trace()) ** 0.5
+        self.history = PlainHistory(settings.memory, self.first * w_std * w.shape[1] ** 0.5)
 
-    def _guess(self, slopes: Tensor) -> Tensor:
-        return slopes
+    def _precondition(self, gradient: Tensor) -> Tensor:
+        return gradient
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -189,9 +205,9 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 @contextmanager
 def latents_move_by(method: str) -> Iterator[None]:
-    """Let :func:`inversion.optimiser.optimise` use plain L-BFGS for as long as this lasts, if that is the method."""
-    chosen = PlainDescent if method == LBFGS else CurvedDescent
-    with mock.patch.object(optimiser, "CurvedDescent", chosen):
+    """Let the projector use plain L-BFGS for as long as this lasts, if that is the method."""
+    chosen = PlainLbfgs if method == LBFGS else PreconditionedLbfgs
+    with mock.patch.object(projector, "PreconditionedLbfgs", chosen):
         yield
 
 
@@ -200,16 +216,19 @@ class Trial:
 
     Args:
         generator: the network.
-        curvature: its preconditioner.
+        preconditioner: the network's.
         faces: zip file with val/.
         batch: photos optimised together.
         parts: folder of the curves that are known.
     """
 
-    def __init__(self, generator: Generator, curvature: Curvature, faces: Path, batch: int, parts: Path) -> None:
-        self.generator, self.curvature, self.faces, self.batch, self.parts = generator, curvature, faces, batch, parts
+    def __init__(
+        self, generator: Generator, preconditioner: Preconditioner, faces: Path, batch: int, parts: Path
+    ) -> None:
+        self.generator, self.preconditioner, self.faces, self.batch = generator, preconditioner, faces, batch
+        self.parts = parts
         self.perceptual = load_perceptual("embedded", generator.w_avg.device)
-        self.plan = CURVED_PRESETS["balanced"]
+        self.plan = PRECONDITIONED_PRESETS["balanced"]
         self.encoder: Encoder | None = encoder_for(generator, self.plan, None)
 
     def starts(self) -> list[str]:
@@ -221,10 +240,10 @@ class Trial:
     ) -> tuple[Curves, list[float]]:
         """Each face's curve, and the CPU seconds of a step per photo, one value for each batch."""
         settings = settings_of(method, num_steps)
-        plan = dataclasses.replace(self.plan, encoder_rounds=int(start == "encoder"), optimiser=settings)
+        plan = dataclasses.replace(self.plan, encoder_iterations=int(start == "encoder"), optimiser=settings)
         about = {**made_by(self.generator, plan), "method": method, "start": start, "folder": folder}
         name = f"{start}-{method.replace(' ', '-')}-{num_steps}"
-        lines = Lines(self.parts / f"{folder}-{name}.jsonl", {**about, "first_step": PlainDescent.first})
+        lines = Lines(self.parts / f"{folder}-{name}.jsonl", {**about, "first_step": PlainLbfgs.first})
         waiting = [face for face in names if face not in lines.rows]
         with tqdm(total=len(names), initial=len(names) - len(waiting), desc=f"{start}, {method}") as bar:
             for first in range(0, len(waiting), self.batch):
@@ -247,7 +266,15 @@ class Trial:
             ws = None
             if start == "encoder" and self.encoder is not None:
                 ws = start_from_encoder(self.encoder, target.images, self.generator, 1)
-            optimise(self.generator, target, settings, seed=SEED, start=ws, curvature=self.curvature, progress=clock)
+            optimise(
+                self.generator,
+                target,
+                settings,
+                seed=SEED,
+                start=ws,
+                preconditioner=self.preconditioner,
+                progress=clock,
+            )
         return target.curves(), clock.median() / len(photos)
 
 

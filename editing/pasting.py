@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from core.errors import UnknownNameError, UsageError
-from core.images import Photo, to_levels
-from core.provenance import MarkedImage, software_tag
-from face.paste import paste_difference, paste_face
-from face.regions import drawn_landmarks, region_mask
 from inversion import Inversion
-from inversion.inverter import PhotoLike, open_photo
+from inversion.pipeline import PhotoLike, open_photo
+from relatent.core.errors import UnknownNameError, UsageError
+from relatent.core.images import Photo, to_levels
+from relatent.core.provenance import MarkedImage, software_tag
+from relatent.face.paste import paste_difference, paste_face
+from relatent.face.regions import drawn_landmarks, region_mask
 from stylegan import Generator
 
 Blend = Literal["difference", "replace", "poisson"]
@@ -41,7 +41,7 @@ def paste_back(
 
     Returns:
         A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP and colour profile, and adds the
-        mark of :mod:`core.provenance`.
+        mark of :mod:`relatent.core.provenance`.
 
     Raises:
         UsageError: an inversion that knows no place in a photo, or one outside this photo.

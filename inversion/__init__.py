@@ -1,6 +1,6 @@
 """Photos to latents: the perceptual distance, the optimiser, `invert`, and the projecting command."""
 
-from inversion.inverter import invert, invert_images
-from inversion.latents import Inversion
+from inversion.inversion import Inversion
+from inversion.pipeline import invert, invert_images
 
 __all__ = ["Inversion", "invert", "invert_images"]

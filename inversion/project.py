@@ -10,17 +10,17 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from core.command import RelatentCommand
-from core.errors import PhotoError, UsageError
-from core.precision import CHOICES, check_precision
-from inversion.batch import Outcome, project_photos
-from inversion.inverter import Which, open_network
-from inversion.jobs import expand
-from inversion.optimiser import Step
-from inversion.options import ProjectOptions
-from inversion.perceptual import TRUNKS
-from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES
+from inversion.batch.jobs import expand
+from inversion.batch.run import Outcome, project_photos
+from inversion.config import ProjectOptions
+from inversion.losses.perceptual import BACKBONES
+from inversion.optim.projector import Step
+from inversion.pipeline import Which, open_network
+from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES
 from inversion.stages import encoder_for
+from relatent.core.command import RelatentCommand
+from relatent.core.errors import PhotoError, UsageError
+from relatent.core.precision import CHOICES, check_precision
 from weights.embedded import DEFAULT_NETWORK
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -74,10 +74,11 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
     help="The encoder to start with.  [default: the network's own, if it has one]",
 )
 @click.option(
+    "--preconditioner",
     "--curvature",
     default=None,
     metavar="FILE",
-    help="The network's curvature, for a third of the steps.  [default: the network's own, if it has one]",
+    help="The network's preconditioner: a third of the steps.  [default: the network's own, if it has one]",
 )
 @click.option(
     "--mask",
@@ -87,7 +88,7 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 )
 @click.option(
     "--lpips",
-    type=click.Choice(TRUNKS),
+    type=click.Choice(BACKBONES),
     default="embedded",
     show_default=True,
     help="Whose features the loss compares.",

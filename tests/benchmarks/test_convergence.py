@@ -10,18 +10,18 @@ from PIL import Image
 
 from benchmarks import convergence
 from benchmarks.convergence import ADAM, BOTH, COLOURS, LBFGS, PRECONDITIONER, PlainHistory, Recorded, StepClock, main
-from core.errors import UsageError
-from inversion.curvature import CurvatureSettings, measure_curvature
-from inversion.loss import LossWeights
-from inversion.perceptual import load_perceptual
+from inversion.losses.loss import LossWeights
+from inversion.losses.perceptual import load_perceptual
+from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
+from relatent.core.errors import UsageError
 from stylegan import load
 
 
 @pytest.fixture
 def run(faces, tiny_file, tmp_path, monkeypatch):
     network = load(tiny_file)
-    preconditioner = measure_curvature(network, CurvatureSettings(pictures=4, probes=2, rank=8, batch=4))
-    monkeypatch.setattr(convergence, "curvature_for", lambda _: preconditioner)
+    preconditioner = measure_preconditioner(network, PreconditionerSettings(pictures=4, probes=2, rank=8, batch=4))
+    monkeypatch.setattr(convergence, "preconditioner_for", lambda _: preconditioner)
 
     def go():
         options = {"faces": faces, "network": tiny_file, "folder": tmp_path, "count": 2, "num-steps": 3, "batch": 2}
@@ -43,8 +43,8 @@ def test_the_benchmark(run, tmp_path, monkeypatch):
     assert len({row["median"][1] for row in methods.values()}) == 3  # the first step knows no history
     assert methods[PRECONDITIONER]["median"][1] == methods[BOTH]["median"][1]
     assert methods[ADAM]["step_time"] == 1
-    assert found["settings"][ADAM]["descent"] is None
-    assert found["settings"][PRECONDITIONER]["descent"]["memory"] == 0 < found["settings"][BOTH]["descent"]["memory"]
+    assert found["settings"][ADAM]["lbfgs"] is None
+    assert found["settings"][PRECONDITIONER]["lbfgs"]["memory"] == 0 < found["settings"][BOTH]["lbfgs"]["memory"]
     for method in COLOURS:
         assert f"| w_avg | {method} |" in (tmp_path / "convergence.md").read_text()
     assert Image.open(io.BytesIO((tmp_path / "convergence.png").read_bytes())).width > 500
@@ -64,7 +64,7 @@ def test_plain_history_is_bfgs_from_a_multiple_of_the_identity():
     hessian = root @ root.mT + torch.eye(4)
     history = PlainHistory(3, first=0.1)
     gradient = torch.randn(2, 1, 4, generator=seeded).double()
-    first = history.newton(gradient, gradient)
+    first = history.apply(gradient, gradient)
     torch.testing.assert_close(first.flatten(1).norm(dim=1), torch.full((2,), 0.1).double())
     pairs = []
     for _ in range(3):
@@ -77,7 +77,7 @@ def test_plain_history_is_bfgs_from_a_multiple_of_the_identity():
     for step, change in pairs:
         rho = 1 / (change.mT @ step)
         inverse = (eye - rho * step @ change.mT) @ inverse @ (eye - rho * change @ step.mT) + rho * step @ step.mT
-    torch.testing.assert_close(history.newton(gradient, gradient).mT, inverse @ gradient.mT)
+    torch.testing.assert_close(history.apply(gradient, gradient).mT, inverse @ gradient.mT)
 
 
 def test_curves_follow_the_smallest_loss(tiny_generator):

@@ -12,7 +12,7 @@ from benchmarks import inverting
 from benchmarks.contact_sheet import varied
 from benchmarks.quality import main
 from benchmarks.quality_table import COLUMNS, against, summaries, table
-from editing.direction import Direction
+from editing.directions.direction import Direction
 from stylegan import load, network_id
 
 LABELS = """file,age,gender,race

@@ -1,0 +1,104 @@
+"""Which photo becomes which folder: stable names, and what is already done."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from inversion.batch.report import read_report
+from relatent.core.errors import PhotoError, UnreadablePhotoError
+from relatent.core.images import find_photos
+
+CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to be inverted.
+
+    Attributes:
+        photo: its file.
+        digest: sha256 of its bytes.
+    """
+
+    photo: Path
+    digest: str
+
+
+def expand(inputs: Iterable[Path]) -> list[Path | PhotoError]:
+    """Files as they are, folders as the pictures in them; what is neither becomes its error."""
+    found: list[Path | PhotoError] = []
+    for path in inputs:
+        if path.is_dir():
+            pictures = find_photos(path)
+            empty = PhotoError(f"{path} holds no pictures; expected files such as .jpg or .png. Check the folder.")
+            found.extend(pictures or [empty])
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def open_job(photo: Path) -> Job:
+    """Read the file once to know it again by its content.
+
+    Raises:
+        UnreadablePhotoError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with photo.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise UnreadablePhotoError(f"{photo} does not exist. Check the path.") from None
+    except OSError as error:
+        raise UnreadablePhotoError(f"{photo} cannot be read ({error.strerror}). Check its permissions.") from error
+    return Job(photo, digest.hexdigest())
+
+
+class FolderNames:
+    """Gives every face its folder below ``outdir``: STEM, STEM-2 for another photo of that stem, STEM-face2.
+
+    A folder of an earlier run belongs to the photo whose content its report names, so a rerun finds
+    the same names whatever else it is asked to do.
+    """
+
+    def __init__(self, outdir: Path) -> None:
+        self.outdir = outdir
+        self._owners: dict[str, str] = {}
+
+    def name(self, job: Job) -> str:
+        """The folder name of this photo's first face; reserved for it from now on."""
+        identity = f"{job.digest} {job.photo}"
+        number = 1
+        while True:
+            name = job.photo.stem if number == 1 else f"{job.photo.stem}-{number}"
+            owner = self._owners.get(name)
+            if owner == identity or (owner is None and self._free_on_disk(name, job.digest)):
+                self._owners[name] = identity
+                return name
+            number += 1
+
+    def folder(self, job: Job, face: int) -> Path:
+        """The folder of face number ``face``, counted from 1."""
+        name = self.name(job)
+        return self.outdir / (name if face == 1 else f"{name}-face{face}")
+
+    def _free_on_disk(self, name: str, digest: str) -> bool:
+        folders = [self.outdir / name, *self.outdir.glob(f"{_escaped(name)}-face[0-9]*")]
+        return all(digest_of(folder) in (None, digest) for folder in folders if folder.exists())
+
+
+def digest_of(folder: Path) -> str | None:
+    """The content of the photo that a finished folder was made from; "?" if the folder is something else."""
+    report = read_report(folder)
+    if report is None:
+        return "?"
+    photo = report.get("photo")
+    return str(photo.get("sha256")) if isinstance(photo, dict) else "?"
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
