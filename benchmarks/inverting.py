@@ -23,7 +23,8 @@ from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import split
 from inversion.percentiles import digests, settings_of
-from inversion.pipeline import crop_faces, invert_images
+from inversion.photos import crop_faces
+from inversion.pipeline import invert_images
 from inversion.presets import DEFAULT_PRESET, Plan
 from inversion.project import demo_photo
 from inversion.stages import carry_out, encoder_for, presets_of

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from inversion import Inversion
-from inversion.pipeline import PhotoLike, open_photo
+from inversion.photos import PhotoLike, open_photo
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.images import Photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag

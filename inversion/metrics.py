@@ -42,6 +42,10 @@ class Quality:
     def as_dict(self) -> dict[str, object]:
         return dataclasses.asdict(self)
 
+    def numbers(self) -> dict[str, float]:
+        """The measures that were taken, by name."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if isinstance(value, float)}
+
 
 @torch.no_grad()
 def measure(

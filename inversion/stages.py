@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -112,7 +113,7 @@ def presets_of(network: Generator, preconditioner: str | Preconditioner | None =
     return presets(preconditioner_for(network, preconditioner) is not None)
 
 
-def encoder_for(network: Generator, plan: Plan, chosen: str | Encoder | None) -> Encoder | None:
+def encoder_for(network: Generator, plan: Plan, chosen: str | Path | Encoder | None) -> Encoder | None:
     """The encoder a plan starts with: the chosen one, or the one that ships with the network, if any.
 
     Raises:
@@ -122,7 +123,7 @@ def encoder_for(network: Generator, plan: Plan, chosen: str | Encoder | None) ->
         return None
     device = network.w_avg.device
     if chosen is not None:
-        encoder = (load_encoder(chosen) if isinstance(chosen, str) else chosen).to(device)
+        encoder = (load_encoder(chosen) if isinstance(chosen, str | Path) else chosen).to(device)
         require_fit(encoder, network)
         if encoder.alignment != network.alignment:
             raise UsageError(

@@ -56,7 +56,7 @@ def read_preconditioner(path: Path) -> Preconditioner:
 
 
 def preconditioner_for(
-    network: Generator, chosen: str | Preconditioner | None = None, lpips: str = "embedded"
+    network: Generator, chosen: str | Path | Preconditioner | None = None, lpips: str = "embedded"
 ) -> Preconditioner | None:
     """The chosen preconditioner, or the one that ships with the network, if any; on the network's device.
 
@@ -77,7 +77,7 @@ def preconditioner_for(
         path = preconditioner_path(network.name)
         own = None if path is None else _from_file(path, device)
         return own if own is not None and _same(own, network) else None
-    preconditioner = _from_file(Path(chosen), device) if isinstance(chosen, str) else chosen
+    preconditioner = _from_file(Path(chosen), device) if isinstance(chosen, str | Path) else chosen
     if not _same(preconditioner, network):
         raise UsageError(
             f"the preconditioner is that of {preconditioner.network or 'an unnamed network'}, and the network is "

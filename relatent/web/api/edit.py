@@ -16,14 +16,14 @@ import numpy as np
 
 from editing.layers import layer_numbers
 from editing.pasting import BLENDS
-from inversion import Inversion
+from inversion import Inversion, InvertConfig
 from inversion.batch.report import latent_bytes
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
 from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
 from relatent.web.actions.edit import Change
 from relatent.web.actions.faces import Found
-from relatent.web.actions.invert import Choices, inverting
+from relatent.web.actions.invert import inverting
 from relatent.web.actions.latent_files import open_latent
 from relatent.web.actions.results import in_photo
 from relatent.web.errors import handler
@@ -85,9 +85,9 @@ def _invert(studio: Studio) -> Any:
             raise UsageError(f"face is {face:g}; expected a number from 1, largest first.")
         path = session.take_upload(Path(photo))
         source = read_upload(path, studio.settings.limits)
-        choices = Choices(preset, num_steps=int(num_steps) or None, seed=int(seed), align=align)
+        config = InvertConfig(preset, None, int(num_steps) or None, int(seed), align=align, face=int(face))
         found = Found(path, path.name, (), int(face))
-        job = studio.queue.start(inverting(studio, source, found, choices), session)
+        job = studio.queue.start(inverting(studio, source, found, config), session)
         async for news in follow(job, 1.0):
             yield None, None, None, {"ahead": news.ahead, "step": news.done, "of": news.total}
         done = job.result()

@@ -11,12 +11,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from inversion import InvertConfig
 from inversion.losses.perceptual import BACKBONES
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, RelatentError, UsageError
 from relatent.web.actions.faces import Found, face_at, faces_of, outlined
-from relatent.web.actions.invert import Choices, Inverted, inverting
+from relatent.web.actions.invert import Inverted, inverting
 from relatent.web.actions.results import write_screen_copy
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, for_screen, smooth
@@ -137,8 +138,19 @@ def _advanced() -> list[Any]:
     ]
 
 
-def _choices(preset: str, steps: float, space: str, seed: float, lpips: str, masked: bool, align: bool) -> Choices:
-    return Choices(preset, int(steps or 0) or None, space or None, int(seed or 0), lpips, masked, align)
+def _choices(
+    preset: str, steps: float, space: str, seed: float, lpips: str, masked: bool, align: bool
+) -> dict[str, Any]:
+    """The fields of InvertConfig as the widgets have them; 0 steps and no space are the preset's own."""
+    return {
+        "preset": preset,
+        "num_steps": int(steps or 0) or None,
+        "space": space or None,
+        "seed": int(seed or 0),
+        "lpips": lpips,
+        "mask": "auto" if masked else None,
+        "align": align,
+    }
 
 
 def _as_uploaded(payload: Any) -> str | None:
@@ -228,9 +240,9 @@ def _inverting(studio: Studio, to: dict[str, Any]) -> Any:
         found = session.memory.get(MEMORY)
         if found is None:
             raise UsageError("there is no photo yet. Choose one first, or use the example.")
-        choices = _choices(preset, *advanced)
+        config = InvertConfig(**_choices(preset, *advanced), face=found.chosen)
         photo = read_upload(found.path, studio.settings.limits, found.name)
-        job = studio.queue.start(inverting(studio, photo, found, choices), session)
+        job = studio.queue.start(inverting(studio, photo, found, config), session)
         yield {to["invert"]: gr.update(visible=False), to["cancel"]: gr.update(visible=True), to["status"]: "Starting"}
         try:
             async for news in follow(job):
@@ -243,13 +255,13 @@ def _inverting(studio: Studio, to: dict[str, Any]) -> Any:
         except RelatentError:
             yield {**idle, to["status"]: ""}
             raise
-        yield {**idle, **_shown(session, found, photo, choices, inverted, to)}
+        yield {**idle, **_shown(session, found, photo, config, inverted, to)}
 
     return run
 
 
 def _shown(
-    session: Session, found: Found, photo: Any, choices: Choices, inverted: Inverted, to: dict[str, Any]
+    session: Session, found: Found, photo: Any, config: InvertConfig, inverted: Inverted, to: dict[str, Any]
 ) -> dict[Any, Any]:
     """Keeps the inverted face, and shows it."""
     stem = Path(found.name).stem
@@ -261,8 +273,8 @@ def _shown(
         label=f"{found.name}, face {found.chosen}" if several else found.name,
         photo=found.path,
         factor=for_screen(photo.pixels)[1],
-        preset=choices.preset,
-        facts={**inverted.facts, "face": found.chosen, "num_steps": choices.num_steps, "space": choices.space},
+        preset=config.preset,
+        facts={**inverted.facts, "face": found.chosen, "num_steps": config.num_steps, "space": config.space},
     )
     before, after = session.new_file("photo-face.png"), session.new_file("inverted-face.png")
     Image.fromarray(smooth(inverted.aligned)).save(before)

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from inversion.batch.run import project_photos
-from inversion.config import ProjectOptions
+from inversion.config import InvertConfig
 from inversion.losses import perceptual as module
 from inversion.losses.perceptual import _silent_lpips, load_perceptual
 from inversion.project import demo_photo, main
@@ -154,8 +154,8 @@ def test_the_command_says_so_before_any_work(tmp_path):
 @pytest.mark.usefixtures("few_steps")
 def test_reports_name_the_trunk(put, tiny_file, tmp_path):
     put("squeeze", as_published(random_features("squeeze")))
-    options = ProjectOptions(lpips="squeeze", align=False)
-    (outcome,) = project_photos([demo_photo()], tmp_path / "out", tiny_file, options)
+    config = InvertConfig(lpips="squeeze", align=False)
+    (outcome,) = project_photos([demo_photo()], tmp_path / "out", tiny_file, config)
     assert outcome.status == "done"
     report = json.loads((tmp_path / "out" / "astronaut" / "report.json").read_text())
     assert report["lpips_trunk"] == "squeeze"
