@@ -51,7 +51,7 @@ class Tick:
         pairwise_fake: the same of generated pictures; far smaller is collapse.
         augment: probability of adaptive augmentation at the end of the tick.
         path_length: running mean of how far pictures move for a step in w; 0 without that regularisation.
-        memory_mb: peak memory, of the device or else of the process.
+        memory_mb: peak memory, of the device or else of the process; 0 on a CPU under Windows, which does not tell.
         distance: of the averaged generator's pictures to pictures kept back; None where it was not measured.
     """
 
@@ -282,9 +282,12 @@ def _adam(network: nn.Module, learning_rate: float, interval: int | None) -> tor
 
 
 def _peak_memory(device: torch.device) -> float:
+    """In MiB; 0 where the system does not tell (Windows, for the CPU)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource  # Unix only, and nothing else in the file is
-
+    try:
+        import resource  # Unix only
+    except ImportError:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -208,7 +208,11 @@ class _Handlers:
 
     def _show(self, session: Session) -> list[Any]:
         if not session.kept:
-            return [gr.update(visible=False), *self._controls(Change(), 1), *self._pictures(None)]
+            return [
+                gr.update(visible=False),
+                *self._controls(Change(), session.memory.get("blend", "difference")),
+                *self._pictures(None),
+            ]
         return self._everything(session, session.chosen())
 
     def _choose(self, session: Session, key: str) -> list[Any]:

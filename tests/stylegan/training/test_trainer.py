@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 
 import pytest
 import reference
@@ -254,3 +255,9 @@ def test_an_epochs_order_is_made_once(tiny_trainer, monkeypatch):
         trainer.step = step
         trainer._real_batch()
     assert len(made) == 2
+
+
+def test_trains_where_the_system_does_not_tell_its_memory(tiny_trainer, monkeypatch):
+    """Windows has no module ``resource``."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert tiny_trainer().run_tick(4).memory_mb == 0
