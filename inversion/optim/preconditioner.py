@@ -6,7 +6,7 @@ the generator: a few hundred directions of W+ change the picture much, thousands
 
     P g = (J^T J + damping * S^-1)^-1 g,
 
-where S is the covariance of w: where the picture does not say, plausible latents are preferred (a Gaussian prior).
+where S is the covariance of w: the damping limits steps in units of w's own spread, where the picture does not.
 It turns the gradient g of any photo's loss into a step of about the right length in each direction.
 
 J^T J is never formed. Random combinations of r, differentiated by ws, have it as their covariance.
