@@ -27,8 +27,8 @@ def studio(tiny_generator, tmp_path):
         network=tiny_generator,
         directions={"smile": smile},
         presets=("balanced", "best", "paper"),
-        turns=turns,
-        line=JobQueue(3, turns),
+        network_lock=turns,
+        queue=JobQueue(3, turns),
         sessions=Sessions(tmp_path / "sessions", settings.session_minutes, settings.leave_seconds, most_kept=2),
     )
 
