@@ -24,7 +24,7 @@ def mask_of(choice: str | Path, aligned: AlignedFace, photo: Photo, alignment: A
 
     Args:
         choice: "auto" for the face's hull by its landmarks, or a picture: white counts, black and what is transparent
-            do not. A picture of zeros and ones is black and white. It has the size of the photo, or of the aligned face.
+            do not. Zeros and ones are black and white, too. It has the size of the photo, or of the aligned face.
         aligned: the face.
         photo: where it was found.
         alignment: the network's, which says where the face is if no landmarks were looked for.

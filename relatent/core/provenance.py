@@ -23,6 +23,7 @@ from relatent.core.deep import encode_deep_png
 from relatent.core.errors import OutputError, UsageError
 from relatent.core.files import atomic_file
 from relatent.core.images import Photo
+from relatent.core.wording import printable
 from relatent.core.xmp import xmp_packet
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a photo changed, or added to, by a trained network
@@ -39,7 +40,7 @@ def software_tag(network: str, edits: Mapping[str, float] | None = None) -> str:
     except importlib.metadata.PackageNotFoundError:
         version = "(not installed)"
     changes = ", ".join(f"{name} {strength:+.3g}" for name, strength in (edits or {}).items())
-    return f"Relatent {version}; network {network}; edits {changes or 'none'}"
+    return printable(f"Relatent {version}; network {network}; edits {changes or 'none'}")
 
 
 class MarkedImage(Image.Image):
