@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inversion import Inversion, InvertConfig, invert, invert_images, invert_photo, pipeline
+from inversion import Inversion, InvertConfig, invert, invert_images, invert_photo, inverting, pipeline
 from inversion.pipeline import open_network
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, FaceNotFoundError, ShapeError, UnreadablePhotoError, UsageError
