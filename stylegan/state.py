@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import CheckpointError, UsageError
-from stylegan.bounds import require_number
+from stylegan.bounds import require_number, require_whole
 from stylegan.checkpoint import load_strictly
 from stylegan.growth import plant
 from stylegan.settings import TrainingSettings
@@ -29,6 +29,7 @@ def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
     metadata = {
         "settings": trainer.settings.to_json(),
         "step": str(trainer.step),
+        "images_seen": str(trainer.images_seen),
         "seconds": str(trainer.seconds),
         "augment": repr(trainer.strength.p),
         "path_mean": repr(float(trainer.path_mean)),
@@ -69,6 +70,7 @@ def load_state(trainer: Trainer, path: Path) -> None:
         module = getattr(trainer, network)
         load_strictly(module, {k: v.to(trainer.device) for k, v in groups[network].items()}, path)
     trainer.step, trainer.seconds = read_progress(metadata, path)
+    trainer.images_seen = _images_seen(metadata, path)
     trainer.strength.p = _number(metadata, "augment", 1.0, path)
     trainer.path_mean.fill_(_number(metadata, "path_mean", 1e9, path))
     trainer.set_fade()
@@ -95,9 +97,8 @@ def describe_state(path: Path) -> str:
         CheckpointError: the file is not the state of a training run.
     """
     _, metadata = _read(path)
-    step, _ = read_progress(metadata, path)
     settings = TrainingSettings.from_json(metadata.get("settings", ""), path)
-    return f"{settings.name} at {settings.generator.resolution} px after {step * settings.batch} pictures"
+    return f"{settings.name} at {settings.generator.resolution} px after {_images_seen(metadata, path)} pictures"
 
 
 def _read(path: Path) -> tuple[Groups, dict[str, str]]:
@@ -109,6 +110,19 @@ def _halved(groups: Groups) -> Groups:
         key: {name: tensor.bfloat16() if key in MOMENTS else tensor.half() for name, tensor in group.items()}
         for key, group in groups.items()
     }
+
+
+def _images_seen(metadata: dict[str, str], path: Path) -> int:
+    """Pictures shown so far; older files do not say, and were written by runs that never changed their batch."""
+    if "images_seen" not in metadata:
+        step, _ = read_progress(metadata, path)
+        return step * TrainingSettings.from_json(metadata.get("settings", ""), path).batch
+    try:
+        images = int(metadata["images_seen"])
+        require_whole("images_seen", images, 0, 2**53)
+    except (ValueError, UsageError) as error:
+        raise CheckpointError(f"{path} does not say how far its training is: {error!s:.300}") from error
+    return images
 
 
 def _number(metadata: dict[str, str], name: str, high: float, path: Path) -> float:

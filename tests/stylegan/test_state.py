@@ -127,8 +127,17 @@ class TestBadStates:
 
     def test_older_file_without_the_later_fields(self, tiny_trainer, state):
         trainer = tiny_trainer()
-        load_state(trainer, rewrite(state, augment=None, path_mean=None))
-        assert trainer.step == 2
+        load_state(trainer, rewrite(state, augment=None, path_mean=None, images_seen=None))
+        assert (trainer.step, trainer.images_seen) == (2, 8)
+
+    @pytest.mark.parametrize("images", ["", "-1", "1.5", "9" * 30])
+    def test_images_seen(self, tiny_trainer, state, images):
+        self.refused(tiny_trainer, rewrite(state, images_seen=images), "how far")
+
+    def test_older_file_of_another_batch(self, tiny_trainer, state):
+        trainer = tiny_trainer(batch=2)
+        load_state(trainer, rewrite(state, images_seen=None))
+        assert (trainer.step, trainer.images_seen) == (2, 8)
 
     def test_of_other_networks(self, tiny_trainer, state, tiny_settings):
         generator = dataclasses.replace(tiny_settings().generator, w_dim=13)
