@@ -1,12 +1,15 @@
 """Saving and resuming a training run: one safetensors file with everything a trainer needs.
 
 Adam runs with beta1 = 0, so its first moment is only the last gradient and is not kept. In half
-precision weights are float16 and second moments bfloat16, whose range they need.
+precision weights are float16 and second moments bfloat16, whose range they need; the noise maps, which
+do not change and so are the same in the average as in the generator, are kept once.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import torch
 
 from core.errors import CheckpointError, UsageError
 from stylegan.bounds import require_number, require_whole
@@ -18,6 +21,7 @@ from stylegan.trainer import Trainer
 
 FORMAT = "relatent-training-1"
 NETWORKS = ("generator", "discriminator", "average")
+NOISE = ".noise_const"
 MOMENTS = {"moments_g": ("generator", "optimizer_g"), "moments_d": ("discriminator", "optimizer_d")}
 
 
@@ -102,13 +106,22 @@ def describe_state(path: Path) -> str:
 
 
 def _read(path: Path) -> tuple[Groups, dict[str, str]]:
-    return read_groups(path, FORMAT, (*NETWORKS, *MOMENTS), "a training run")
+    groups, metadata = read_groups(path, FORMAT, (*NETWORKS, *MOMENTS), "a training run")
+    noises = {name: noise for name, noise in groups["generator"].items() if name.endswith(NOISE)}
+    groups["average"] = {**noises, **groups["average"]}
+    return groups, metadata
 
 
 def _halved(groups: Groups) -> Groups:
+    generator = groups["generator"]
+    average = {
+        name: tensor
+        for name, tensor in groups["average"].items()
+        if not (name.endswith(NOISE) and torch.equal(tensor, generator[name]))
+    }
     return {
         key: {name: tensor.bfloat16() if key in MOMENTS else tensor.half() for name, tensor in group.items()}
-        for key, group in groups.items()
+        for key, group in {**groups, "average": average}.items()
     }
 
 
