@@ -105,6 +105,16 @@ def describe_state(path: Path) -> str:
     return f"{settings.name} at {settings.generator.resolution} px after {_images_seen(metadata, path)} pictures"
 
 
+def images_seen(path: Path) -> int:
+    """How many pictures a saved run has seen.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run.
+    """
+    _, metadata = _read(path)
+    return _images_seen(metadata, path)
+
+
 def _read(path: Path) -> tuple[Groups, dict[str, str]]:
     groups, metadata = read_groups(path, FORMAT, (*NETWORKS, *MOMENTS), "a training run")
     noises = {name: noise for name, noise in groups["generator"].items() if name.endswith(NOISE)}
