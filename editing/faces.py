@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.device import pick_device
-from core.errors import RelatentError
-from core.ranges import is_number_list, whole_numbers
 from editing.results import Saved, find_saved
 from editing.seeds import seed_inversion
 from inversion import Inversion
-from inversion.inverter import open_network
+from inversion.pipeline import open_network
+from relatent.core.device import pick_device
+from relatent.core.errors import RelatentError
+from relatent.core.ranges import is_number_list, whole_numbers
 from stylegan import Generator
 
 Named = Saved | int  # an inversion on disk, or a seed

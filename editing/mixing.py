@@ -10,9 +10,9 @@ from typing import cast
 
 import torch
 
-from core.errors import UsageError
 from editing.layers import LayerChoice, layer_numbers, layer_text
-from inversion.latents import Inversion
+from inversion.inversion import Inversion
+from relatent.core.errors import UsageError
 
 
 def mix(

@@ -26,12 +26,12 @@ from pathlib import Path
 import click
 import torch
 
-from core.command import RelatentCommand
-from core.errors import CheckpointError, UsageError
-from stylegan.checkpoint import read_provenance, save_generator
-from stylegan.loading import load
-from stylegan.run import LOG_FILE, STATE_FILE
-from stylegan.state import compact_state, images_seen, read_settings
+from relatent.core.command import RelatentCommand
+from relatent.core.errors import CheckpointError, UsageError
+from stylegan.formats.checkpoint import read_provenance, save_generator
+from stylegan.formats.loading import load
+from stylegan.training.run import LOG_FILE, STATE_FILE
+from stylegan.training.state import compact_state, images_seen, read_settings
 from training import rehearsal
 
 FOLDER = Path(__file__).parent

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from core.files import write_bytes
-from core.images import encode_png, to_pixels
+from relatent.core.files import write_bytes
+from relatent.core.images import encode_png, to_pixels
 from stylegan import DiscriminatorConfig, GeneratorConfig
-from stylegan.loss import GameRules
-from stylegan.run import open_trainer
-from stylegan.settings import TrainingSettings
-from stylegan.state import save_state
+from stylegan.training.loss import GanLossWeights
+from stylegan.training.run import open_trainer
+from stylegan.training.settings import TrainingSettings
+from stylegan.training.state import save_state
 
 RESOLUTION = 16
 PICTURES = {"train": 24, "val": 4}
@@ -35,7 +35,7 @@ def make(folder: Path) -> tuple[Path, Path]:
         name="rehearsal",
         generator=GeneratorConfig(z_dim=8, w_dim=12, mapping_layers=2, **sizes),
         discriminator=DiscriminatorConfig(**sizes),
-        rules=GameRules(r1_gamma=0.01, r1_interval=4),
+        loss_weights=GanLossWeights(r1_gamma=0.01, r1_interval=4),
         batch=4,
     )
     trainer = open_trainer(settings, torch.device("cpu"))

@@ -16,13 +16,13 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.steps import ours, photos_of, published
-from core.device import pick_device, synchronize
-from core.files import write_bytes
-from inversion.inverter import open_network
+from inversion.pipeline import open_network
+from relatent.core.device import pick_device, synchronize
+from relatent.core.files import write_bytes
 from stylegan import DiscriminatorConfig, Generator, GeneratorConfig
-from stylegan.loss import GameRules
-from stylegan.settings import TrainingSettings
-from stylegan.trainer import Trainer
+from stylegan.training.loss import GanLossWeights
+from stylegan.training.settings import TrainingSettings
+from stylegan.training.trainer import Trainer
 
 STEPS = 16  # timed at once, one of them with R1
 ROUNDS = 3
@@ -60,7 +60,7 @@ def training(device: torch.device, tiny: bool) -> Iterator[tuple[str, Measure]]:
         name="",
         generator=GeneratorConfig(z_dim=256, w_dim=256, mapping_layers=2, conv_clamp=None, **sizes),
         discriminator=DiscriminatorConfig(conv_clamp=None, **sizes),
-        rules=GameRules(r1_gamma=0.05, r1_interval=STEPS),
+        loss_weights=GanLossWeights(r1_gamma=0.05, r1_interval=STEPS),
     )
     side = sizes["resolution"]
 

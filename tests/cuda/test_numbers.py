@@ -7,9 +7,9 @@ import copy
 import pytest
 import torch
 
-from core.precision import computing_in
-from inversion.perceptual import load_perceptual
-from stylegan.loss import r1_penalty
+from inversion.losses.perceptual import load_perceptual
+from relatent.core.precision import computing_in
+from stylegan.training.loss import r1_penalty
 
 pytestmark = pytest.mark.cuda
 CPU = torch.device("cpu")

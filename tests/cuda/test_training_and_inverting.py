@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 
-from inversion.inverter import invert_images
-from inversion.perceptual import load_perceptual
+from inversion.losses.perceptual import load_perceptual
+from inversion.pipeline import invert_images
 from stylegan import DiscriminatorConfig, Generator, GeneratorConfig
-from stylegan.loss import GameRules
-from stylegan.settings import TrainingSettings
-from stylegan.state import load_state, save_state
-from stylegan.trainer import Trainer
+from stylegan.training.loss import GanLossWeights
+from stylegan.training.settings import TrainingSettings
+from stylegan.training.state import load_state, save_state
+from stylegan.training.trainer import Trainer
 
 pytestmark = pytest.mark.cuda
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def trainer_on(device, **changes):
         "name": "tiny",
         "generator": GeneratorConfig(z_dim=8, w_dim=12, mapping_layers=2, **sizes),
         "discriminator": DiscriminatorConfig(**sizes),
-        "rules": GameRules(r1_gamma=0.01, r1_interval=2),
+        "loss_weights": GanLossWeights(r1_gamma=0.01, r1_interval=2),
         "batch": 8,
         **changes,
     }

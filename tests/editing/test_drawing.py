@@ -3,9 +3,9 @@ import pytest
 import torch
 from invented import invented
 
-from core.errors import ShapeError, UnknownNameError, UsageError
 from editing.drawing import draw_many, with_noise
 from editing.seeds import seed_inversion, seed_z
+from relatent.core.errors import ShapeError, UnknownNameError, UsageError
 from stylegan import Generator, GeneratorConfig
 
 

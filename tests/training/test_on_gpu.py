@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from core.errors import UsageError
+from relatent.core.errors import UsageError
 from stylegan import load, save_generator
-from stylegan.state import images_seen
+from stylegan.training.state import images_seen
 from training import on_gpu, rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +29,8 @@ def made(tmp_path_factory):
 
 class TestNewestState:
     def test_most_pictures_of_this_size(self, made, tmp_path, tiny_generator):
-        from stylegan.run import Schedule, train
-        from stylegan.state import read_settings
+        from stylegan.training.run import Schedule, train
+        from stylegan.training.state import read_settings
 
         (state,) = made[1].iterdir()
         schedule = Schedule(kimg=0.012)
