@@ -1,7 +1,7 @@
 """A face back into its photo, at the photo's own size. Geometry and blending only; knows no network.
 
-Two ways. `paste_difference` adds what an edit changed, so skin, hair and background keep the photo's own detail;
-`paste_face` puts the drawn face in the photo's place.
+Two ways, and a third in :mod:`relatent.face.warp`. `paste_difference` adds what an edit changed, so skin, hair and
+background keep the photo's own detail; `paste_face` puts the drawn face in the photo's place.
 
 Convention, everywhere here:
     ``face_to_photo`` maps columns (x, y, 1) of face pixels to photo pixels; (0, 0) is the centre of the top-left
@@ -49,7 +49,7 @@ def paste_difference(
         ShapeError: pictures or masks of another shape.
         UsageError: the face lies outside the photo.
     """
-    size = _check(photo, edited, before, mask)
+    size = checked_faces(photo, edited, before, mask)
     weight = edge_mask(size) if mask is None else edge_mask(size) * mask
     difference = (edited.astype(np.float32) - before.astype(np.float32)) * weight[..., None]
     window = photo_window(face_to_photo, size, photo.shape[:2])
@@ -88,7 +88,7 @@ def paste_face(
         ShapeError: pictures or masks of another shape.
         UsageError: the face lies outside the photo.
     """
-    size = _check(photo, edited, edited if before is None else before, mask)
+    size = checked_faces(photo, edited, edited if before is None else before, mask)
     weight = edge_mask(size) if mask is None else edge_mask(size) * mask
     window = photo_window(face_to_photo, size, photo.shape[:2])
     below = photo[window]
@@ -101,6 +101,21 @@ def paste_face(
     return result
 
 
+def checked_faces(photo: np.ndarray, edited: np.ndarray, before: np.ndarray, mask: np.ndarray | None) -> int:
+    """The side R of two drawn faces.
+
+    Raises:
+        ShapeError: the photo is not uint8 [H, W, 3], the faces are not both [R, R, 3], or the mask is not [R, R].
+    """
+    check_photo(photo)
+    size = len(edited)
+    if edited.shape != (size, size, 3) or before.shape != edited.shape:
+        raise ShapeError(f"the faces are {list(edited.shape)} and {list(before.shape)}; expected both [R, R, 3].")
+    if mask is not None and mask.shape != (size, size):
+        raise ShapeError(f"the mask is {list(mask.shape)}; expected [{size}, {size}] as the face.")
+    return size
+
+
 def edge_mask(size: int) -> np.ndarray:
     """0 at the crop's edge, rising smoothly to 1 further in; float32 [size, size]."""
     inside = np.minimum(np.arange(size), np.arange(size)[::-1]) / max(1.0, EDGE * size)
@@ -109,14 +124,17 @@ def edge_mask(size: int) -> np.ndarray:
     return ramp[:, None] * ramp[None, :]
 
 
-def photo_window(face_to_photo: np.ndarray, size: int, photo_size: tuple[int, int]) -> tuple[slice, slice]:
-    """The rows and columns of the photo that the face's crop covers.
+def photo_window(
+    face_to_photo: np.ndarray, size: int | tuple[int, int], photo_size: tuple[int, int]
+) -> tuple[slice, slice]:
+    """The rows and columns of the photo that the face's crop covers, ``size`` pixels square or (height, width).
 
     Raises:
         UsageError: none.
     """
-    edges = (-0.5, size - 0.5)
-    corners = map_points(face_to_photo, np.array([(x, y) for x in edges for y in edges]))
+    rows, columns = (size, size) if isinstance(size, int) else size
+    edges = np.array([(x, y) for x in (-0.5, columns - 0.5) for y in (-0.5, rows - 0.5)])
+    corners = map_points(face_to_photo, edges)
     height, width = photo_size
     low, high = corners.min(axis=0), corners.max(axis=0)
     left, top = (max(0, math.floor(value)) for value in low)
@@ -179,16 +197,6 @@ def _poisson(below: np.ndarray, drawn: np.ndarray, shown: np.ndarray) -> np.ndar
         return _bytes(below + (drawn - below) * shown)
     centre = (x + width // 2, y + height // 2)
     return np.asarray(cv2.seamlessClone(_bytes(drawn), np.ascontiguousarray(below), mask, centre, cv2.NORMAL_CLONE))
-
-
-def _check(photo: np.ndarray, edited: np.ndarray, before: np.ndarray, mask: np.ndarray | None) -> int:
-    check_photo(photo)
-    size = len(edited)
-    if edited.shape != (size, size, 3) or before.shape != edited.shape:
-        raise ShapeError(f"the faces are {list(edited.shape)} and {list(before.shape)}; expected both [R, R, 3].")
-    if mask is not None and mask.shape != (size, size):
-        raise ShapeError(f"the mask is {list(mask.shape)}; expected [{size}, {size}] as the face.")
-    return size
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
