@@ -13,7 +13,7 @@ import numpy as np
 
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
-from editing.pasting import Blend, paste_back
+from editing.pasting import DEFAULT_BLEND, Blend, paste_back
 from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
 from inversion import Inversion
 from inversion.pipeline import open_network
@@ -66,7 +66,7 @@ class EditOptions:
     keep: tuple[str, ...] = ()
     layers: str | None = None
     truncation: float = 1.0
-    blend: Blend = "difference"
+    blend: Blend = DEFAULT_BLEND
     photos: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
     metadata: bool = True

@@ -14,7 +14,7 @@ from editing.drawing import draw_many, with_noise
 from editing.faces import Face, Named, as_faces
 from editing.layers import layer_numbers, layer_text
 from editing.mixing import mix, mix_grid
-from editing.pasting import Blend, paste_back
+from editing.pasting import DEFAULT_BLEND, Blend, paste_back
 from editing.results import find_photo, result_folder, write_edited, write_report
 from inversion import Inversion
 from relatent.core.errors import UsageError
@@ -46,7 +46,7 @@ class MixOptions:
     psi: float = 1.0
     noise_mode: str = "const"
     seed: int = 0
-    blend: Blend = "difference"
+    blend: Blend = DEFAULT_BLEND
     photos: tuple[Path, ...] = ()
     metadata: bool = True
 

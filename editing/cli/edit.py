@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from editing.batch.edit import EditOptions, Sweep, edit_all
-from editing.pasting import BLENDS
+from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.results import find_saved
 from relatent.core.command import RelatentCommand
 from relatent.core.errors import UsageError
@@ -46,7 +46,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
 @click.option(
-    "--blend", type=click.Choice(BLENDS), default="difference", show_default=True, help="How the face goes back."
+    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
 )
 @click.option("--outdir", type=PATH, default=None, help="Results go to OUTDIR/STEM.  [default: the inversion's folder]")
 @click.option(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from editing.batch.mix import MixOptions, mix_faces, write_grid
 from editing.faces import as_faces, find_faces, open_faces_network
 from editing.interpolation import EASINGS, NOISES, Morph, morph, morph_seeds
-from editing.pasting import BLENDS
+from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.results import Saved
 from editing.seeds import SEEDS
 from editing.video import SIDE, write_morph
@@ -58,7 +58,7 @@ GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
 @click.option("--seed", type=click.IntRange(0, SEEDS - 1), default=0, show_default=True, help="Of random noise.")
 @click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
 @click.option(
-    "--blend", type=click.Choice(BLENDS), default="difference", show_default=True, help="How the face goes back."
+    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
 )
 @click.option("--outdir", type=PATH, help="Results go to OUTDIR/STEM, a grid's to OUTDIR.  [default: the first's own]")
 @click.option(

@@ -15,11 +15,11 @@ import numpy as np
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, of RGB
 SPREAD = 50.0  # levels; luminance is stretched to this standard deviation, so that dark skin counts as light skin does
-MOST_GAIN = 3.0
+MOST_GAIN = 5.0
 ALPHA, ITERATIONS = 60.0, 15  # of the variational refinement: skin moves as a whole, OpenCV's 20 lets it wobble
 FINEST_SCALE = 1  # half the resolution: drawn faces hold nothing finer
 TOLERANCE = 0.02  # of the side; where there and back differ by more, the motion is not to be believed
-DIFFERENT = 4.0  # levels; below it two pictures count as less and less different
+DIFFERENT = 1.5  # levels; below it two pictures count as less and less different
 FLOW_BLUR = 0.012  # of the side, standard deviation of the final smoothing
 
 
@@ -51,13 +51,13 @@ def motion_between(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> 
         where: [h, w] from 0 to 1, the part whose contrast counts.
     """
     bright, dark = _stretched(after @ LUMINANCE, before @ LUMINANCE, where)
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(FINEST_SCALE)
     dis.setVariationalRefinementAlpha(ALPHA)
     dis.setVariationalRefinementIterations(ITERATIONS)
     flow, back = dis.calc(bright, dark, None), dis.calc(dark, bright, None)
     difference = np.abs(after - before).max(axis=2)
-    near = cv2.dilate(difference, np.ones((5, 5), np.uint8))
+    near = cv2.dilate(difference, np.ones((9, 9), np.uint8))
     return Motion(
         flow=flow,
         back=back,
@@ -123,9 +123,8 @@ def smooth_step(x: np.ndarray) -> np.ndarray:
 
 
 def pixel_grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of each pixel, two float32 [h, w]."""
-    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    return x, y
+    """x and y of each pixel, float32 [1, w] and [h, 1]."""
+    return np.arange(size[1], dtype=np.float32)[None], np.arange(size[0], dtype=np.float32)[:, None]
 
 
 def _stretched(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ TILE = 512  # px; the noise repeats after this
 BANDS = (0.8, 1.6)  # px, standard deviations: the photo's two finest octaves
 TO_DEVIATION = 1.4826  # from the median of absolute values, if they are normal
 ENOUGH = 64  # pixels to measure
+LOOKED_AT = 320  # px along a side of the part that is measured
 
 
 def grain_like(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -28,15 +29,27 @@ def grain_like(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
         float32 [h, w], to be added to all three channels; the same for the same input.
     """
     height, width = where.shape
-    rest = pixels.astype(np.float32) @ LUMINANCE
-    here = where if where.sum() >= ENOUGH else np.ones_like(where)
+    part = _middle(where)
+    rest, here = pixels[part].astype(np.float32) @ LUMINANCE, where[part]
     total = np.zeros((height, width), np.float32)
     for sigma, noise in zip(BANDS, _noise_bands(), strict=True):
         low = blurred(rest, sigma)
-        deviation = TO_DEVIATION * float(np.median(np.abs(rest - low)[here]))
+        octave = np.abs(rest - low)
+        deviation = TO_DEVIATION * float(np.median(octave[here] if here.sum() >= ENOUGH else octave))
         total += deviation * np.tile(noise, (-(-height // TILE), -(-width // TILE)))[:height, :width]
         rest = low
     return total
+
+
+def _middle(where: np.ndarray) -> tuple[slice, slice]:
+    """The window of at most LOOKED_AT pixels a side around the middle of ``where``."""
+    rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
+    spans = []
+    for found, length in zip((rows, columns), where.shape, strict=True):
+        middle = int(found.mean()) if len(found) else length // 2
+        first = max(0, min(middle - LOOKED_AT // 2, length - LOOKED_AT))
+        spans.append(slice(first, first + LOOKED_AT))
+    return spans[0], spans[1]
 
 
 @cache

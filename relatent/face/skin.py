@@ -55,7 +55,8 @@ def run_out(
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     part_to_photo = square_to_photo @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
     window = photo_window(part_to_photo, (bottom - top, right - left), photo.shape[:2])
-    added = pasted[window] + to_window(np.ascontiguousarray(low[top:bottom, left:right]), part_to_photo, window)
+    part = np.ascontiguousarray(low[top:bottom, left:right])
+    added = pasted[window] + to_window(part, part_to_photo, window, cv2.INTER_LINEAR)
     pasted[window] = np.rint(added).clip(0, 255).astype(np.uint8)
 
 

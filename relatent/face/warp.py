@@ -95,12 +95,12 @@ def paste_warped(
         UsageError: the face lies outside the photo.
     """
     size = checked_faces(photo, edited, before, mask)
+    points = map_points(between(size, SIZE), checked_landmarks(landmarks))
     window = photo_window(face_to_photo, size, photo.shape[:2])
     result = photo.copy()
     if np.array_equal(edited, before):
         return result
     to_photo = face_to_photo @ between(SIZE, size)
-    points = map_points(between(size, SIZE), checked_landmarks(landmarks))
     free = None if mask is None else resized(mask.astype(np.float32), SIZE).clip(0, 1)
     after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
     warp = measured_warp(after, first, points, free)
@@ -127,10 +127,10 @@ def measured_warp(after: np.ndarray, before: np.ndarray, landmarks: np.ndarray, 
         mask: [SIZE, SIZE], where anything may move or change; None for everywhere.
     """
     free = edge_mask(SIZE) if mask is None else edge_mask(SIZE) * mask
-    old = region_mask(["face"], landmarks, SIZE)
+    old = _outline(landmarks)
     motion = motion_between(after, before, old)
     points = carried_points(landmarks, motion, _inner(old))
-    new = region_mask(["face"], points, SIZE)
+    new = _outline(points)
     outline = _widened(new)
     flow = smoothed_flow(motion, outline)
     beside = _beside(flow, _widened(old), outline, landmarks)
@@ -175,14 +175,15 @@ def _composed(
     added = shown * (after - known * moved(before, flow)) + replaced * offset
     step = flow @ drawn_to_photo[:2, :2].T.astype(np.float32)  # in photo pixels
     smooth = np.dstack([step, replaced, shown * np.sqrt(1 - np.square(known))])
-    smooth = to_window(smooth, drawn_to_photo, window)
+    how = cv2.INTER_LINEAR if len(drawn[0]) <= SIZE // 2 else cv2.INTER_CUBIC  # the former are enlarged already
+    smooth = to_window(smooth, drawn_to_photo, window, cv2.INTER_LINEAR)
     x, y = pixel_grid(smooth.shape[:2])
     at_x, at_y = x + smooth[..., 0] + window[1].start, y + smooth[..., 1] + window[0].start
     result = _looked_up(photo, at_x, at_y)
     result *= 1 - smooth[..., 2:3].clip(0, 1)
-    result += to_window(added, drawn_to_photo, window)
+    result += to_window(added, drawn_to_photo, window, how)
     if smooth[..., 3].max() > 0.05:
-        face = to_window(warp.shown * warp.known, to_photo, window) > 0.5
+        face = to_window(warp.shown * warp.known, to_photo, window, cv2.INTER_LINEAR) > 0.5
         result += (smooth[..., 3].clip(0, 1) * grain_like(photo[window], face))[..., None]
     return np.asarray(np.rint(result).clip(0, 255).astype(np.uint8))
 
@@ -209,7 +210,7 @@ def _change(after: np.ndarray, before: np.ndarray, below: np.ndarray, warp: Warp
 
 
 def _explained(left: np.ndarray, motion: Motion, outline: np.ndarray) -> np.ndarray:
-    """From what moving leaves over, [SIZE, SIZE, 3]: 1 where that is nothing or mere colour, 0 where it is structure."""
+    """From what moving leaves over, [SIZE, SIZE, 3]: 1 where that is little or mere colour, 0 where it is structure."""
     fine = left - spread(left, outline + 0.01, FINE_STRUCTURE * SIZE)
     unexplained = np.sqrt(blurred(np.square(fine).mean(axis=2), PATCH * SIZE)) / UNEXPLAINED
     # trust is exp(-d^2): the same kind of bound, twice as far and as steep as the other
@@ -232,6 +233,13 @@ def _below_ears(landmarks: np.ndarray) -> np.ndarray:
     along = (right - left) / max(1e-6, float(np.hypot(*(right - left))))
     x, y = pixel_grid((SIZE, SIZE))
     return smooth_step(((y - left[1]) * along[0] - (x - left[0]) * along[1]) / (0.05 * SIZE) + 0.5)
+
+
+def _outline(landmarks: np.ndarray) -> np.ndarray:
+    """The face's region, [SIZE, SIZE]; drawn coarsely, as its edge is soft anyway."""
+    coarse = SIZE // 4
+    mask = region_mask(["face"], map_points(between(SIZE, coarse), landmarks), coarse)
+    return np.asarray(resized(mask, SIZE).clip(0, 1))
 
 
 def _widened(outline: np.ndarray) -> np.ndarray:
