@@ -5,19 +5,20 @@ smooth (:mod:`relatent.face.flow`) and applied to the photo, which is sharp. Wit
 the edited drawing, f the flow from E to B, all at the photo's pixels:
 
     moved    P(x + f)
-    change   c (E - B(x + f)) + (1 - c) (E + o - P(x + f)) + sqrt(1 - c^2) n
+    change   c (E - B(x + f)) + (1 - c) (E + o + t - P(x + f))
 
 The change is what moving does not explain. Where it explains nearly all, c is 1, and the rest is added to the photo's
 own detail: a shadow, a blush. Where it does not (teeth, an opened eye, glasses), c falls to 0 and the drawing shows,
-matched to the photo in colour by the offset o and in texture by the noise n. All of it lies inside the face's outline;
-outside, a receding jaw draws what is beside it along, and a change of colour runs out over the skin
-(:mod:`relatent.face.skin`).
+matched to the photo in colour by the offset o and in texture by t, the fine structure of P(x + f) without its lines
+(:mod:`relatent.face.texture`). All of it lies inside the face's outline; outside, a receding jaw draws what is beside
+it along, and a change of colour runs out over the skin (:mod:`relatent.face.skin`).
 
 Convention: as in :mod:`relatent.face.paste` and :mod:`relatent.face.flow`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -36,18 +37,20 @@ from relatent.face.flow import (
     smoothed_flow,
     spread,
 )
-from relatent.face.grain import grain_like
 from relatent.face.paste import checked_faces, edge_mask, photo_window, to_window
 from relatent.face.regions import drawn_landmarks, region_mask
 from relatent.face.sampling import map_points, sample_square
 from relatent.face.skin import run_out
+from relatent.face.texture import texture_of
 
 SIZE = 256  # px along a side at which motion is measured and everything smooth is computed
 MARGIN = 0.012  # of the side, by which the face's outline is widened: landmarks lie on the jaw, its edge beside them
 UNEXPLAINED = 16.0  # levels of fine structure; where moving leaves more, the drawing shows
+CONTRAST = 0.9  # the same in a face of strong contrasts, of its own fine structure
 FINE_STRUCTURE = 0.05  # of the side, standard deviation: what is finer counts as structure, what is not as colour
 PATCH = 0.01  # of the side, standard deviation over which structure is averaged
 OFFSET_BLUR = 0.06  # of the side, over which the drawing's colours are matched to the photo's
+LEAST = 0.01  # share of the drawing that is worth a texture
 DRAWN_ALONG = 0.09  # of the side, how far beside a receding jaw the photo moves with it
 JAW_ENDS = (2, 14)  # dlib's landmarks: below the line through them a face borders on neck and background
 
@@ -134,7 +137,8 @@ def measured_warp(after: np.ndarray, before: np.ndarray, landmarks: np.ndarray, 
     outline = _widened(new)
     flow = smoothed_flow(motion, outline)
     beside = _beside(flow, _widened(old), outline, landmarks)
-    known = _explained(after - moved(before, flow), motion, outline)
+    bound = max(UNEXPLAINED, CONTRAST * _structure(before, outline))
+    known = _explained(after - moved(before, flow), motion, outline, bound)
     inside = cv2.erode(smooth_step(2 * new - 1), np.ones((3, 3), np.uint8))
     whole = beside + outline[..., None] * (flow - beside)
     return Warp(flow=whole * free[..., None], known=1 - (1 - known) * free, shown=inside * free)
@@ -174,23 +178,25 @@ def _composed(
     replaced = shown * (1 - known)  # how much of the moved photo gives way to the drawing
     added = shown * (after - known * moved(before, flow)) + replaced * offset
     step = flow @ drawn_to_photo[:2, :2].T.astype(np.float32)  # in photo pixels
-    smooth = np.dstack([step, replaced, shown * np.sqrt(1 - np.square(known))])
+    smooth = np.dstack([step, replaced, shown])
     how = cv2.INTER_LINEAR if len(drawn[0]) <= SIZE // 2 else cv2.INTER_CUBIC  # the former are enlarged already
     smooth = to_window(smooth, drawn_to_photo, window, cv2.INTER_LINEAR)
     x, y = pixel_grid(smooth.shape[:2])
     at_x, at_y = x + smooth[..., 0] + window[1].start, y + smooth[..., 1] + window[0].start
     result = _looked_up(photo, at_x, at_y)
-    result *= 1 - smooth[..., 2:3].clip(0, 1)
+    gone = smooth[..., 2:3].clip(0, 1)
+    if gone.max() > LEAST:
+        pixel = float(np.hypot(*drawn_to_photo[:2, 0])) * size / len(drawn[0])  # the network's, in the photo's
+        known_skin = smooth[..., 3] * (1 - gone[..., 0]) > 0.5
+        result += gone * (texture_of(result, known_skin, pixel)[..., None] - result)
     result += to_window(added, drawn_to_photo, window, how)
-    if smooth[..., 3].max() > 0.05:
-        face = to_window(warp.shown * warp.known, to_photo, window, cv2.INTER_LINEAR) > 0.5
-        result += (smooth[..., 3].clip(0, 1) * grain_like(photo[window], face))[..., None]
     return np.asarray(np.rint(result).clip(0, 255).astype(np.uint8))
 
 
 def _looked_up(photo: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The photo at places (x, y) of it, float32 [h, w, 3]; what lies outside is mirrored."""
-    left, top = max(0, int(x.min()) - 4), max(0, int(y.min()) - 4)
+    height, width = photo.shape[:2]
+    left, top = min(max(0, int(x.min()) - 4), width - 1), min(max(0, int(y.min()) - 4), height - 1)
     part = photo[top : int(y.max()) + 5, left : int(x.max()) + 5]
     found = cv2.remap(part, x - left, y - top, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(found, np.float32)
@@ -209,10 +215,19 @@ def _change(after: np.ndarray, before: np.ndarray, below: np.ndarray, warp: Warp
     return np.asarray(known * explained + (1 - known) * (after + offset - moved(below, warp.flow)), np.float32)
 
 
-def _explained(left: np.ndarray, motion: Motion, outline: np.ndarray) -> np.ndarray:
+def _structure(drawn: np.ndarray, outline: np.ndarray) -> float:
+    """How much fine structure a drawn face has, in levels."""
+    return math.sqrt(float((np.square(_fine(drawn, outline)).mean(axis=2) * outline).sum() / max(1.0, outline.sum())))
+
+
+def _fine(drawn: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    return np.asarray(drawn - spread(drawn, outline + 0.01, FINE_STRUCTURE * SIZE))
+
+
+def _explained(left: np.ndarray, motion: Motion, outline: np.ndarray, bound: float) -> np.ndarray:
     """From what moving leaves over, [SIZE, SIZE, 3]: 1 where that is little or mere colour, 0 where it is structure."""
-    fine = left - spread(left, outline + 0.01, FINE_STRUCTURE * SIZE)
-    unexplained = np.sqrt(blurred(np.square(fine).mean(axis=2), PATCH * SIZE)) / UNEXPLAINED
+    fine = _fine(left, outline)
+    unexplained = np.sqrt(blurred(np.square(fine).mean(axis=2), PATCH * SIZE)) / bound
     # trust is exp(-d^2): the same kind of bound, twice as far and as steep as the other
     astray = -np.log(np.maximum(motion.trust, 1e-12)) / 4
     known = np.exp(-(unexplained**4)) * np.exp(-(blurred(astray, PATCH * SIZE) ** 2))

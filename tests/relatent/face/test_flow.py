@@ -96,7 +96,7 @@ def test_points_go_where_their_surroundings_go(grid):
     x, y = grid
     motion = motion_between(drawn(x - 6, y + 4), drawn(x, y), EVERYWHERE)
     points = np.array([[100.0, 90.0], [150.5, 160.25]])
-    np.testing.assert_allclose(carried_points(points, motion, EVERYWHERE), points + (6, -4), atol=0.7)
+    np.testing.assert_allclose(carried_points(points, motion, EVERYWHERE), points + np.array([6, -4]), atol=0.7)
 
 
 def test_moved_reads_where_the_flow_points():
