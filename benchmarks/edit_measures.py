@@ -15,7 +15,7 @@ import torch
 
 from editing.attributes.scores import Score
 from editing.directions.direction import Direction
-from editing.directions.sampling import scoredraw_batches
+from editing.directions.sampling import score_pictures
 from editing.edits import moved
 from inversion.inversion import Inversion
 from inversion.losses.loss import Target
@@ -63,7 +63,7 @@ def measure_face(
     for direction in directions:
         drawn = {s: moved(inversion, [(direction, s)]).tensor(network) if s else before for s in STRENGTHS}
         pictures = np.concatenate([to_pixels(drawn[s]) for s in STRENGTHS])
-        found = scoredraw_batches(pictures, {one.name: scores[one.name] for one in directions})
+        found = score_pictures(pictures, {one.name: scores[one.name] for one in directions})
         values = np.stack([found[one.name] / deviations[one.name] for one in directions], axis=1)
         rows.append([[_known(value) for value in row] for row in values])
         at = [pictures[STRENGTHS.index(s)] for s in IDENTITY_AT]

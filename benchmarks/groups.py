@@ -66,7 +66,7 @@ def main(faces: Path, labels: Path, count: int | None, network: str, work: Path,
     }
     result = {
         "network": network_id(generator),
-        "lpips_trunk": perceptual.trunk,
+        "lpips_trunk": perceptual.backbone,
         "all": summary(each),
         "astronaut": each[-1],
         "groups": tables,

@@ -3,8 +3,9 @@
     python -m benchmarks.speed --faces fairface-128.zip
 
 step       one step of the paper's projector as published projectors write it (grouped per-sample convolution, float32,
-           NCHW, LPIPS on the same trunk, the loss read every step) against one of ours, for one photo and several; the
-           published one as it comes, in a process of its own, and once more with the memory that Relatent keeps
+           NCHW, LPIPS on the same backbone, the loss read every step) against one of ours, for one photo and
+           several; the published one as it comes, in a process of its own, and once more with the memory that Relatent
+           keeps
 hour       photos an hour by `balanced`, for batches
 precision  one step of `balanced` in float32, bfloat16 and, where there is TF32, in that
 compile    one step of `balanced` as it is and with torch.compile, and how long that takes; the embedded network alone
@@ -133,7 +134,7 @@ class Bench:
         self.steps, self.rounds, self.clock = steps, rounds, clock
         cpu.prepare(device)  # as whatever inverts does
         self.size = network.resolution
-        network.w_spread()  # computed once for a network, by whoever comes first
+        network.w_std()  # computed once for a network, by whoever comes first
 
     def measure(self, part: str) -> dict[str, Any] | None:
         """A part's figures; None where it says nothing of this network."""

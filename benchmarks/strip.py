@@ -17,7 +17,8 @@ from PIL import Image
 
 from editing import edit, paste_back
 from inversion import invert
-from inversion.pipeline import crop_faces, open_network
+from inversion.photos import crop_faces
+from inversion.pipeline import open_network
 from inversion.project import demo_photo
 from relatent.core.files import write_bytes
 from relatent.core.images import encode_png, read_photo, to_pixels, to_tensor

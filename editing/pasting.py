@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from inversion import Inversion
-from inversion.pipeline import PhotoLike, open_photo
+from inversion.photos import PhotoLike, open_photo
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.images import Photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
@@ -27,7 +27,7 @@ def paste_back(
     photo: PhotoLike,
     *,
     blend: Blend = DEFAULT_BLEND,
-    network: Generator | None = None,  # spares loading it
+    network: Generator | Mapping[str, Generator] | None = None,  # spares loading it
 ) -> MarkedImage:
     """The photo, at its own size, with the edited face in it.
 
@@ -40,7 +40,7 @@ def paste_back(
         edited: what :func:`editing.edit` or :func:`editing.mix` made; several for several faces of one photo.
         photo: the photo that was inverted: a path, bytes of pixels, or a Pillow image.
         blend: one of :data:`BLENDS`.
-        network: the network of all of them.
+        network: the network of all of them, or networks by their id; None loads what each face names.
 
     Returns:
         A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP and colour profile, and adds the
@@ -57,12 +57,14 @@ def paste_back(
         raise UsageError("no face was given; expected at least one edited inversion.")
     source = open_photo(photo)
     pixels = source.pixels
-    networks: dict[str, Generator] = {}
+    networks = dict(network) if isinstance(network, Mapping) else {}
     edits: dict[str, float] = {}
     for face in faces:
-        if network is None and face.network not in networks:
+        if isinstance(network, Generator):
+            networks[face.network] = network
+        elif face.network not in networks:
             networks[face.network] = face.open_network()
-        pixels = _with_face(pixels, face, network or networks[face.network], blend)
+        pixels = _with_face(pixels, face, networks[face.network], blend)
         edits |= face.edits
     return MarkedImage(pixels, software_tag(faces[0].network, edits), _described(source))
 

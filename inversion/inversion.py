@@ -40,6 +40,8 @@ class Inversion:
         network_file: what ``stylegan.load`` is given to get it: a name or a path.
         face_to_photo: float64 [3, 3], from face pixels to photo pixels; None without a photo.
         losses: the final losses, by name.
+        metrics: how close the inverted face is to the photo, by name, see :class:`inversion.metrics.Quality`; empty
+            where it was not measured.
         seed: what the inversion started from.
         photo: the photo's file name; empty if unknown.
         tuned: the photo's own additions to the network's weights, float16; None for the network as it is.
@@ -55,6 +57,7 @@ class Inversion:
     network_file: str = ""
     face_to_photo: np.ndarray | None = None
     losses: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
     seed: int = 0
     photo: str = ""
     tuned: Tuned | None = None
@@ -140,7 +143,7 @@ class Inversion:
             tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
         text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
         numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
-        numbers["edits"] = json.dumps(self.edits)
+        numbers |= {"edits": json.dumps(self.edits), "metrics": json.dumps(self.metrics)}
         with atomic_file(Path(path)) as temporary:
             save_file(tensors, temporary, metadata={"format": FORMAT, **text, **numbers})
 
@@ -170,6 +173,7 @@ class Inversion:
                 network_file=metadata["network_file"],
                 face_to_photo=None if matrix is None else matrix.double().numpy().reshape(3, 3),
                 losses={str(k): float(v) for k, v in json.loads(metadata["losses"]).items()},
+                metrics={str(k): float(v) for k, v in json.loads(metadata.get("metrics", "{}")).items()},
                 seed=int(metadata["seed"]),
                 photo=metadata["photo"],
                 tuned=_read_tuned(tensors),

@@ -1,4 +1,4 @@
-"""Latents as inversions are: what encoders are taught on, and where the distance's curvature is measured."""
+"""Latents as inversions are: what encoders are trained on, and where preconditioners are measured."""
 
 from __future__ import annotations
 

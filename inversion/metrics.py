@@ -27,7 +27,7 @@ class Quality:
 
     Attributes:
         lpips: perceptual distance under ``lpips_trunk``; smaller is better.
-        lpips_trunk: whose features; figures of different trunks cannot be compared.
+        lpips_trunk: whose features; figures of different backbones cannot be compared.
         psnr: decibels, of 8-bit pictures; larger is better.
         ms_ssim: 0 to 1; larger is better.
         identity_distance: dlib's; below 0.6 it calls two pictures one person. None if no face was found.
@@ -41,6 +41,10 @@ class Quality:
 
     def as_dict(self) -> dict[str, object]:
         return dataclasses.asdict(self)
+
+    def numbers(self) -> dict[str, float]:
+        """The measures that were taken, by name."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if isinstance(value, float)}
 
 
 @torch.no_grad()
@@ -59,7 +63,7 @@ def measure(
     device = next(perceptual.parameters()).device
     return Quality(
         lpips=round(float(perceptual(seen.to(device), wanted.to(device))), 5),
-        lpips_trunk=perceptual.trunk,
+        lpips_trunk=perceptual.backbone,
         psnr=round(psnr(seen, wanted), 3),
         ms_ssim=round(ms_ssim(seen, wanted), 5),
         identity_distance=None if identity is None else round(identity, 4),

@@ -1,8 +1,8 @@
-"""Where a photo stands among faces that the same preset was measured on: whether it was an easy one or a hard one.
+"""The percentile of a photo's LPIPS among the validation faces: whether the photo was easy or hard to invert.
 
-Beside an embedded network lies ``standing.json``, which ``python -m benchmarks.standing`` writes: for each preset, the
-LPIPS of faces that no network was trained on. It counts only for the network, encoder, curvature, settings and trunk
-it names.
+Beside an embedded network lies ``percentiles.json``, which ``python -m benchmarks.percentiles`` writes: for each
+preset, the LPIPS of faces that no network was trained on. It applies only to the network, encoder, preconditioner,
+settings and backbone it names.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from inversion.presets import Plan
 from relatent.core.errors import CheckpointError
 from stylegan import Generator, network_id
 from stylegan.formats.checkpoint import same_network
-from weights.embedded import curvature_path, encoder_path, standing_path
+from weights.embedded import encoder_path, percentiles_path, preconditioner_path
 
-FORMAT = "relatent-standing-2"
+FORMAT = "relatent-percentiles-3"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How many of the measured faces came out better than this one.
+class LpipsPercentile:
+    """The percentile of one face's LPIPS.
 
     Attributes:
-        easier: faces whose LPIPS is smaller.
-        faces: faces that were measured.
+        below: validation faces whose LPIPS is smaller.
+        faces: validation faces that were measured.
     """
 
-    easier: int
+    below: int
     faces: int
 
     @property
-    def share(self) -> float:
-        """Of the faces that were easier, 0 to 1."""
-        return self.easier / self.faces
+    def value(self) -> int:
+        """0 to 100; low is close to the photo."""
+        return round(100 * self.below / self.faces)
 
     def __str__(self) -> str:
-        return f"harder than {self.easier} of {self.faces} validation faces"
+        return f"LPIPS percentile {self.value} of {self.faces} validation faces"
 
 
 @dataclass(frozen=True)
@@ -52,25 +52,27 @@ class MeasuredFaces:
     """What one preset left of the faces it was measured on.
 
     Attributes:
-        trunk: whose LPIPS.
+        backbone: whose LPIPS.
         lpips: of each face, ascending.
     """
 
-    trunk: str
+    backbone: str
     lpips: tuple[float, ...]
 
-    def place(self, lpips: float, trunk: str) -> Standing | None:
-        """Where a face of that LPIPS stands; None where another trunk measured it."""
-        return Standing(bisect.bisect_left(self.lpips, lpips), len(self.lpips)) if trunk == self.trunk else None
+    def percentile(self, lpips: float, backbone: str) -> LpipsPercentile | None:
+        """The percentile of a face with that LPIPS; None where another backbone measured it."""
+        if backbone != self.backbone:
+            return None
+        return LpipsPercentile(bisect.bisect_left(self.lpips, lpips), len(self.lpips))
 
 
 def measured_faces(network: Generator, preset: str, plan: Plan) -> MeasuredFaces | None:
-    """The faces to compare with, or None if none were measured with this very network, plan, encoder and curvature.
+    """The faces to compare with; None if none were measured with this network, plan, encoder and preconditioner.
 
     Raises:
         CheckpointError: the file beside the network is damaged.
     """
-    path = standing_path(network.name)
+    path = percentiles_path(network.name)
     if path is None:
         return None
     table = _read(path)
@@ -89,11 +91,13 @@ def settings_of(plan: Plan) -> dict[str, Any]:
     return settings
 
 
-def digests(network: str, plan: Plan, *, encoder: Path | None = None, curvature: Path | None = None) -> dict[str, str]:
-    """sha256 of encoder and curvature, as given or as beside the network; empty for what the plan does not ask."""
-    encoder = (encoder or encoder_path(network)) if plan.encoder_rounds else None
-    curvature = (curvature or curvature_path(network)) if plan.curved else None
-    return {"encoder": _sha256(encoder), "curvature": _sha256(curvature)}
+def digests(
+    network: str, plan: Plan, *, encoder: Path | None = None, preconditioner: Path | None = None
+) -> dict[str, str]:
+    """sha256 of encoder and preconditioner, as given or as beside the network; empty for what the plan does not ask."""
+    encoder = (encoder or encoder_path(network)) if plan.encoder_iterations else None
+    preconditioner = (preconditioner or preconditioner_path(network)) if plan.preconditioned else None
+    return {"encoder": _sha256(encoder), "preconditioner": _sha256(preconditioner)}
 
 
 def _sha256(path: Path | None) -> str:
@@ -108,7 +112,7 @@ def _read(path: Path) -> dict[str, Any]:
         for entry in table["presets"].values():
             values = entry["lpips"]
             sound &= bool(values) and all(math.isfinite(value) for value in values) and values == sorted(values)
-            sound &= {"encoder", "curvature", "settings", "lpips_trunk"} <= entry.keys()
+            sound &= {"encoder", "preconditioner", "settings", "lpips_trunk"} <= entry.keys()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is damaged ({type(error).__name__}: {error}). Install Relatent again."

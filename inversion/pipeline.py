@@ -1,37 +1,246 @@
-"""From photos to latents: `invert` for people, `invert_images` for tensors. The first calls the second."""
+"""From photos to latents: crop, mask, optimise, draw once, measure. The one way for command, Python, page and batch.
+
+`invert` and `invert_photo` take photos, `invert_images` aligned tensors; all of them go through :class:`Pipeline`.
+"""
 
 from __future__ import annotations
 
+import copy
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from inversion.encoders.encoder import Encoder
+from inversion.config import InvertConfig
 from inversion.inversion import Inversion
 from inversion.losses.loss import Target
 from inversion.losses.perceptual import load_perceptual
 from inversion.masks import mask_of
-from inversion.optim.preconditioner import Curvature
-from inversion.optim.preconditioner_file import curvature_for
+from inversion.metrics import Quality, measure
+from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
-from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, plan_for
+from inversion.percentiles import LpipsPercentile, measured_faces
+from inversion.photos import PhotoLike, crop_faces, is_many, listed, open_photo
 from inversion.stages import carry_out, encoder_for
 from relatent.core import cpu
 from relatent.core.device import pick_device
-from relatent.core.errors import PhotoError, ShapeError, UsageError
-from relatent.core.images import Photo, find_photos, read_photo, to_tensor
+from relatent.core.errors import PhotoError, ShapeError
+from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
-from relatent.face import AlignedFace, align_face, centre_square, choose_faces, find_faces
+from relatent.face import AlignedFace, Face
 from stylegan import Generator, load, network_id
 from weights.embedded import DEFAULT_NETWORK
 
-PhotoLike = str | Path | np.ndarray | Image.Image | Photo
 NetworkLike = str | Path | Generator
-Which = Literal["largest", "all"] | int
+
+
+@dataclass
+class PreparedFace:
+    """A face that was cropped out of its photo and waits to be inverted.
+
+    Attributes:
+        aligned: the crop.
+        photo: the photo's file name.
+        mask: [1, 1, R, R], 1 where the photo counts; None for everywhere.
+        seconds: of the stages so far.
+    """
+
+    aligned: AlignedFace
+    photo: str = ""
+    mask: Tensor | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InvertedFace:
+    """A face in the latent space, drawn once and measured.
+
+    Attributes:
+        inversion: knows its place in the photo.
+        aligned: the crop it was made from, uint8 [R, R, 3].
+        drawn: what the inversion draws, float32 [1, 3, R, R].
+        quality: how close that is to the crop.
+        percentile: of its LPIPS among the validation faces; None where they were not measured in the same way.
+        seconds: of each stage.
+    """
+
+    inversion: Inversion
+    aligned: np.ndarray
+    drawn: Tensor
+    quality: Quality
+    percentile: LpipsPercentile | None
+    seconds: dict[str, float]
+
+
+class Pipeline:
+    """A network and a configuration, ready for any number of photos: everything that is loaded once.
+
+    Args:
+        network: name, file or generator; None for the embedded one. A generator is neither moved nor frozen: where
+            that is needed, a copy is used.
+        config: see :class:`InvertConfig`.
+        device: None for the best there is, or the generator's own.
+
+    Raises:
+        UsageError: a configuration that does not fit the network.
+        CheckpointError: a file that cannot be read.
+    """
+
+    def __init__(
+        self, network: NetworkLike | None = None, config: InvertConfig | None = None, *, device: object = None
+    ) -> None:
+        self.config = config or InvertConfig()
+        self.network = open_network(network, device)
+        self.plan = self.config.plan(self.network)
+        self.preconditioner = preconditioner_for(self.network, self.config.preconditioner, self.config.lpips)
+        self.encoder = encoder_for(self.network, self.plan, self.config.encoder)
+        self.perceptual = load_perceptual(self.config.lpips, self.network.w_avg.device)
+
+    def prepare(self, photo: Photo, found: list[Face] | None = None) -> list[PreparedFace]:
+        """The wanted faces of a photo, cropped and masked, largest first.
+
+        Args:
+            photo: upright pixels.
+            found: its faces where somebody has looked already; None looks for them.
+
+        Raises:
+            PhotoError: no face, or a mask that does not fit.
+        """
+        config, network = self.config, self.network
+        started = time.perf_counter()
+        crops = crop_faces(photo, network, align=config.align, which=config.face, found=found)
+        masks = [
+            None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
+        ]
+        seconds = (time.perf_counter() - started) / len(crops)
+        name = Path(photo.name).name
+        return [PreparedFace(crop, name, mask, {"align": seconds}) for crop, mask in zip(crops, masks, strict=True)]
+
+    def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
+        """Invert faces together, draw each once and measure it.
+
+        Args:
+            faces: from :meth:`prepare`; they may come from different photos.
+            progress: sees each step; returning False cancels.
+
+        Raises:
+            Cancelled: the callback returned False.
+        """
+        images = torch.cat([to_tensor(face.aligned.image) for face in faces])
+        masks = [face.mask for face in faces if face.mask is not None]
+        shared: dict[str, float] = {}
+        inversions = self.optimise(images, torch.cat(masks) if masks else None, progress, shared)
+        alignment = self.network.alignment if self.config.align else None
+        results = []
+        for face, inversion, image in zip(faces, inversions, images.split(1), strict=True):
+            started = time.perf_counter()
+            drawn = inversion.tensor(self.network)
+            quality = measure(drawn, image, self.perceptual, alignment)
+            seconds = {stage: value / len(faces) for stage, value in shared.items()}
+            results.append(
+                InvertedFace(
+                    inversion.replace(
+                        face_to_photo=face.aligned.face_to_photo, photo=face.photo, metrics=quality.numbers()
+                    ),
+                    face.aligned.image,
+                    drawn,
+                    quality,
+                    self._percentile(quality),
+                    {**face.seconds, **seconds, "measure": time.perf_counter() - started},
+                )
+            )
+        return results
+
+    def optimise(
+        self,
+        images: Tensor,
+        masks: Tensor | None = None,
+        progress: Progress | None = None,
+        seconds: dict[str, float] | None = None,
+    ) -> list[Inversion]:
+        """The latents of aligned faces.
+
+        Args:
+            images: float [N, 3, R, R] in [-1, 1], at the network's size.
+            masks: float [N, 1, R, R], 1 where a photo counts; None for everywhere.
+            progress: sees each step; returning False cancels.
+            seconds: is given the seconds of encode, optimise and tune, of the whole batch.
+
+        Raises:
+            ShapeError: pictures or masks of another size.
+            Cancelled: the callback returned False.
+        """
+        network, config, device = self.network, self.config, self.network.w_avg.device
+        _check_images(images, masks, network.resolution)
+        with computing_in(self.plan.precision, device) as dtype:
+            found = carry_out(
+                self.plan,
+                network,
+                self.encoder,
+                Target(images.to(device, torch.float32), self.perceptual, masks, dtype),
+                preconditioner=self.preconditioner,
+                seed=config.seed,
+                progress=progress,
+            )
+        if seconds is not None:
+            seconds.update(found.seconds)
+        identifier, latents = network_id(network), split(found.latents, network.num_ws)
+        return [
+            Inversion(
+                ws=ws,
+                noise=None if found.own_noise else noise,
+                space=self.plan.space,
+                network=identifier,
+                network_file=network.file,
+                losses={"total": float(loss)},
+                seed=config.seed,
+                tuned=found.tuned[index] if found.tuned else None,
+            )
+            for index, ((ws, noise), loss) in enumerate(zip(latents, found.losses.tolist(), strict=True))
+        ]
+
+    def _percentile(self, quality: Quality) -> LpipsPercentile | None:
+        config = self.config
+        if config.mask is not None or config.encoder is not None or config.preconditioner is not None:
+            return None
+        measured = measured_faces(self.network, config.preset, self.plan)
+        return None if measured is None else measured.percentile(quality.lpips, quality.lpips_trunk)
+
+
+def invert_photo(
+    photo: PhotoLike,
+    network: NetworkLike | None = None,
+    config: InvertConfig | None = None,
+    *,
+    device: object = None,
+    progress: Progress | None = None,
+) -> list[Inversion]:
+    """Find the wanted faces of a photo and put them into the latent space; their ``metrics`` say how close they are.
+
+    Args:
+        photo: a path, a Pillow image, uint8 [H, W, 3] or a :class:`Photo`.
+        network: name, file or generator; None for the embedded one.
+        config: see :class:`InvertConfig`.
+        device: None for the best there is.
+        progress: sees each step; returning False cancels.
+
+    Returns:
+        An Inversion for each wanted face, largest first.
+
+    Raises:
+        PhotoError: a picture that cannot be read, or has no face.
+        UsageError: a configuration that cannot be meant.
+        Cancelled: the callback returned False.
+    """
+    pipeline = Pipeline(network, config, device=device)
+    return [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
 
 
 @overload
@@ -45,149 +254,93 @@ def invert(photo: Any, **options: Any) -> Any:
 
     Args:
         photo: a path, a Pillow image, uint8 [H, W, 3], or a list of these; a folder stands for its pictures.
-        align: find the face and crop it as the network needs it; False takes the centre square as it is.
-        face: which face, "largest" or a number counted from 1, largest first.
-        mask: what counts: "auto" for the face's hull, or a picture, see :func:`inversion.masks.mask_of`; None for all.
-        **options: the options of :func:`invert_images`.
+        **options: ``network``, ``device`` and ``progress`` of :func:`invert_photo`, and the fields of
+            :class:`InvertConfig`.
 
     Returns:
-        One Inversion, or a list of them for a list or folder.
+        One Inversion; a list of them for a list, a folder or ``face="all"``. Of a list or folder, a photo that
+        cannot be inverted is left out with a warning that names it; each Inversion's ``photo`` says where it is from.
 
     Raises:
-        PhotoError: a picture that cannot be read, or has no face.
+        PhotoError: a picture that cannot be read, or has no face; of several, all of them.
         UsageError: an option that cannot be meant.
     """
-    align, face, mask = bool(options.pop("align", True)), options.pop("face", "largest"), options.pop("mask", None)
-    device = options.pop("device", None)
-    network = open_network(options.pop("network", None), device)
-    many = isinstance(photo, list | tuple) or (isinstance(photo, str | Path) and Path(photo).is_dir())
-    photos = [open_photo(one) for one in _listed(photo)]
-    faces = [crop_faces(one, network, align=align, which=face)[0] for one in photos]
-    images = torch.cat([to_tensor(one.image) for one in faces])
-    if mask is not None:
-        pairs = zip(faces, photos, strict=True)
-        options["masks"] = torch.cat([mask_of(mask, one, source, network.alignment) for one, source in pairs])
-    inversions = [
-        inversion.replace(face_to_photo=aligned.face_to_photo, photo=Path(source.name).name)
-        for inversion, aligned, source in zip(invert_images(images, network, **options), faces, photos, strict=True)
-    ]
-    return inversions if many else inversions[0]
+    device, network, progress = (options.pop(name, None) for name in ("device", "network", "progress"))
+    pipeline = Pipeline(network, InvertConfig(**options), device=device)
+    if is_many(photo):
+        return list(_invert_each(listed(photo), pipeline, progress))
+    found = [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
+    return found if pipeline.config.face == "all" else found[0]
 
 
 def invert_images(
     images: Tensor,  # [N, 3, R, R] in [-1, 1], aligned faces at the network's size
     network: NetworkLike | None = None,  # name, file or generator; None for the embedded one
     *,
-    preset: str = DEFAULT_PRESET,  # fast, balanced, best or paper
-    space: str | None = None,  # "w" or "w+"; None for the preset's own
-    num_steps: int | None = None,  # of the optimiser; None for the preset's own
-    seed: int = DEFAULT_SEED,  # of the noise the optimisation starts from
     masks: Tensor | None = None,  # [N, 1, R, R], 1 where a photo counts and 0 where it does not; None for everywhere
-    encoder: str | Encoder | None = None,  # name, file or encoder; None for the one that comes with the network
-    curvature: str | Curvature | None = None,  # file or curvature; None for the one that comes with the network
-    lpips: str = "embedded",  # whose features the perceptual distance uses
-    precision: str = "float32",  # of the features: float32, tf32, bfloat16 or auto; latents and losses are float32
     device: str | None = None,  # None for the best there is
     progress: Progress | None = None,  # sees each step; returning False cancels
     seconds: dict[str, float] | None = None,  # is given the seconds of encode, optimise and tune, of the whole batch
+    **options: Any,  # the fields of InvertConfig
 ) -> list[Inversion]:
-    """Invert a batch of aligned faces; one photo's result does not depend on the others.
+    """Invert a batch of aligned faces.
 
     Raises:
         ShapeError: pictures of another size than the network's.
         UsageError: an option that cannot be meant.
         Cancelled: the callback returned False.
     """
-    generator = open_network(network, device)
-    bend = curvature_for(generator, curvature, lpips)
-    where = generator.w_avg.device
-    plan = plan_for(
-        preset, space=space, num_steps=num_steps, precision=precision, device=where, curved=bend is not None
-    )
-    size = generator.resolution
+    return Pipeline(network, InvertConfig(**options), device=device).optimise(images, masks, progress, seconds)
+
+
+def open_network(network: object = None, device: object = None) -> Generator:
+    """A generator ready to be inverted: frozen, in evaluation mode, on its device.
+
+    Args:
+        network: name, file or generator; None for the embedded one. A generator is never changed: one that is
+            trainable, in training mode or on another device is copied.
+        device: None for the best there is, or the generator's own.
+    """
+    if not isinstance(network, Generator):
+        where = pick_device(None if device is None else str(device))
+        generator = load(str(network or DEFAULT_NETWORK)).to(where)
+    else:
+        where = network.w_avg.device if device is None else pick_device(str(device))
+        frozen = not network.training and not any(one.requires_grad for one in network.parameters())
+        if frozen and where == network.w_avg.device:
+            return network
+        generator = copy.deepcopy(network).to(where)
+    cpu.lay_out(generator.synthesis, where)
+    return generator.eval().requires_grad_(False)
+
+
+def batch_size_for(network: Generator) -> int:
+    """How many photos are optimised together where nobody says otherwise."""
+    return 4 if network.resolution <= 256 else 1
+
+
+def _invert_each(photos: list[PhotoLike], pipeline: Pipeline, progress: Progress | None) -> Iterator[Inversion]:
+    """Photos one after another, faces in batches; no more than a batch of pictures is in memory at once."""
+    waiting: list[PreparedFace] = []
+    size = batch_size_for(pipeline.network)
+    failed: list[PhotoError] = []
+    for photo in photos:
+        try:
+            waiting += pipeline.prepare(open_photo(photo))
+        except PhotoError as error:
+            failed.append(error)
+            warnings.warn(f"left out: {error}", stacklevel=3)
+        while len(waiting) >= size:
+            yield from (face.inversion for face in pipeline.invert(waiting[:size], progress))
+            waiting = waiting[size:]
+    if waiting:
+        yield from (face.inversion for face in pipeline.invert(waiting, progress))
+    if failed and len(failed) == len(photos):
+        raise failed[0]
+
+
+def _check_images(images: Tensor, masks: Tensor | None, size: int) -> None:
     if images.ndim != 4 or images.shape[1:] != (3, size, size) or not images.is_floating_point():
         raise ShapeError(f"images are {images.dtype} {list(images.shape)}; expected float [N, 3, {size}, {size}].")
     if masks is not None and (masks.shape != (len(images), 1, size, size) or not masks.is_floating_point()):
         raise ShapeError(f"masks are {masks.dtype} {list(masks.shape)}; expected float [N, 1, {size}, {size}].")
-    with computing_in(plan.precision, where) as dtype:
-        target = Target(images.to(where, torch.float32), load_perceptual(lpips, where), masks, dtype)
-        found = carry_out(
-            plan,
-            generator,
-            encoder_for(generator, plan, encoder),
-            target,
-            curvature=bend,
-            seed=seed,
-            progress=progress,
-        )
-    if seconds is not None:
-        seconds.update(found.seconds)
-    identifier = network_id(generator)
-    return [
-        Inversion(
-            ws=ws,
-            noise=None if found.own_noise else noise,
-            space=plan.space,
-            network=identifier,
-            network_file=generator.file,
-            losses={"total": float(loss)},
-            seed=seed,
-            tuned=found.tuned[index] if found.tuned else None,
-        )
-        for index, ((ws, noise), loss) in enumerate(
-            zip(split(found.latents, generator.num_ws), found.losses.tolist(), strict=True)
-        )
-    ]
-
-
-def open_network(network: object, device: object = None) -> Generator:
-    """A generator ready to be inverted: loaded if it is a name or file, frozen, on its device.
-
-    A generator that is passed in keeps its device unless ``device`` says otherwise.
-    """
-    if isinstance(network, Generator):
-        generator = network if device is None else network.to(pick_device(str(device)))
-    else:
-        where = pick_device(None if device is None else str(device))
-        generator = load(str(network or DEFAULT_NETWORK)).to(where)
-    cpu.lay_out(generator.synthesis, generator.w_avg.device)
-    return generator.eval().requires_grad_(False)
-
-
-def open_photo(photo: PhotoLike) -> Photo:
-    """Any kind of picture as a Photo."""
-    if isinstance(photo, Photo):
-        return photo
-    if isinstance(photo, str | Path):
-        return read_photo(photo)
-    if isinstance(photo, Image.Image):
-        return Photo(np.array(photo.convert("RGB")), name="the picture")
-    if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
-        return Photo(photo, name="the picture")
-    raise UsageError(
-        f"a photo came as {type(photo).__name__}; expected a path, a Pillow image or a uint8 array [H, W, 3]."
-    )
-
-
-def crop_faces(photo: Photo, network: Generator, *, align: bool, which: Which = "largest") -> list[AlignedFace]:
-    """The wanted faces of a photo, cropped as ``network`` needs them, largest first.
-
-    Raises:
-        FaceNotFoundError: no face, or not as many as asked for.
-    """
-    if not align:
-        return [centre_square(photo.pixels, network.resolution)]
-    height, width = photo.pixels.shape[:2]
-    faces = choose_faces(find_faces(photo.pixels), which, photo.name, (width, height))
-    return [align_face(photo.pixels, face.landmarks, network.alignment, network.resolution) for face in faces]
-
-
-def _listed(photo: object) -> list[PhotoLike]:
-    if isinstance(photo, list | tuple):
-        return list(photo)
-    if isinstance(photo, str | Path) and Path(photo).is_dir():
-        found = find_photos(Path(photo))
-        if not found:
-            raise PhotoError(f"{photo} holds no pictures; expected files such as .jpg or .png.")
-        return list(found)
-    return [photo]  # type: ignore[list-item]

@@ -21,14 +21,14 @@ DEFAULT_PRESET = "balanced"
 
 
 @dataclass(frozen=True)
-class DescentSettings:
-    """Steps of latents that know the generator's curvature; see inversion/optim/lbfgs.py.
+class LbfgsSettings:
+    """Preconditioned L-BFGS steps of latents; see inversion/optim/lbfgs.py.
 
     Attributes:
-        damping: weight of w's own spread against the curvature; less goes farther where the picture says little.
-        step: length of the first step, and of all in directions of which nothing has been learnt, as a share of
-            Newton's by the average curvature.
-        memory: steps from which a photo's own curvature is learnt.
+        damping: weight of S^-1 beside J^T J, S being the covariance of w; with less, steps along directions that hardly
+            change the picture are longer.
+        step: factor on the preconditioner: the length of the first step, as a share of the Gauss-Newton step.
+        memory: pairs in the history; 0 for none.
     """
 
     damping: float = 2e-3
@@ -49,13 +49,13 @@ class OptimiserSettings:
         space: "w" optimises one w for all layers, "w+" one for each.
         num_steps: how many.
         learning_rate: of Adam, at its highest.
-        rampup: share of the steps over which the rate rises linearly from 0.
-        rampdown: share of the steps over which it falls to 0 along a cosine.
-        descent: how latents move by the network's curvature; None for Adam. Noise maps always move by Adam.
-        latent_noise: noise added to the latents at the start, in standard deviations of w.
-        latent_noise_ramp: share of the steps after which that noise has faded out.
+        lr_rampup_length: share of the steps over which the rate rises linearly from 0.
+        lr_rampdown_length: share of the steps over which it falls to 0 along a cosine.
+        lbfgs: how latents move by preconditioned L-BFGS; None for Adam. Noise maps always move by Adam.
+        initial_noise_factor: noise added to the latents at the start, in standard deviations of w.
+        noise_ramp_length: share of the steps after which that noise has faded out.
         weights: of the loss.
-        style_length: that ``weights.styles`` pulls to, as a share of what the average w's styles have.
+        style_norm: that ``weights.styles`` pulls to, as a share of what the average w's styles have.
         optimise_noise: optimise the noise maps too; else the network's own are used.
         keep_best: keep the step with the smallest loss; else the last, as the paper does.
     """
@@ -63,13 +63,13 @@ class OptimiserSettings:
     space: str = "w+"
     num_steps: int = 300
     learning_rate: float = 0.1
-    rampup: float = 0.05
-    rampdown: float = 0.25
-    descent: DescentSettings | None = None
-    latent_noise: float = 0.05
-    latent_noise_ramp: float = 0.75
+    lr_rampup_length: float = 0.05
+    lr_rampdown_length: float = 0.25
+    lbfgs: LbfgsSettings | None = None
+    initial_noise_factor: float = 0.05
+    noise_ramp_length: float = 0.75
     weights: LossWeights = field(default_factory=LossWeights)
-    style_length: float = 1.0
+    style_norm: float = 1.0
     optimise_noise: bool = True
     keep_best: bool = True
 
@@ -78,7 +78,7 @@ class OptimiserSettings:
             raise UsageError(f'the space is {self.space!r}; expected "w" or "w+".')
         if self.num_steps < 1:
             raise UsageError(f"num_steps is {self.num_steps}; expected at least 1.")
-        require_number("style_length", self.style_length, 1e-3)
+        require_number("style_norm", self.style_norm, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class TuningSettings:
     Attributes:
         num_steps: steps of Adam.
         learning_rate: of the factors, at its highest.
-        rampup: share of the steps over which the rate rises linearly from 0.
-        rampdown: share of the steps over which it falls to 0 along a cosine.
+        lr_rampup_length: share of the steps over which the rate rises linearly from 0.
+        lr_rampdown_length: share of the steps over which it falls to 0 along a cosine.
         rank: of what is added to each weight.
         weights: of the loss at the pivot, and of the locality term.
         locality: weight of the term that keeps the network as it was around the pivot; 0 for none.
@@ -99,8 +99,8 @@ class TuningSettings:
 
     num_steps: int = 60
     learning_rate: float = 0.01
-    rampup: float = 0.15  # Adam's first steps are as long as any, and leap before they know where to
-    rampdown: float = 0.3
+    lr_rampup_length: float = 0.15  # Adam's first steps are as long as any, and leap before they know where to
+    lr_rampdown_length: float = 0.3
     rank: int = 16
     weights: LossWeights = field(default_factory=lambda: LossWeights(pixels=5.0, noise=0.0))
     locality: float = 0.1
@@ -117,31 +117,37 @@ BALANCED = OptimiserSettings(
     space="w+",
     num_steps=300,
     learning_rate=0.2,
-    latent_noise=0.02,
-    latent_noise_ramp=0.5,
+    initial_noise_factor=0.02,
+    noise_ramp_length=0.5,
     weights=LossWeights(pixels=5.0, delta=0.2),
 )
 
-# The same where the network's curvature is known. Noise on the latents would hide from a step whether it went well.
-# Adam's steps, all alike in length, keep styles long by themselves; these would end at short ones, and edits overshoot.
-CURVED = dataclasses.replace(
+# The same with the network's preconditioner. Noise on the latents would hide whether a step lowered the loss. Adam's
+# steps, all of one length, keep the norm of styles by themselves; L-BFGS would end at small norms, where edits
+# overshoot.
+BALANCED_PRECONDITIONED = dataclasses.replace(
     BALANCED,
     num_steps=100,
-    descent=DescentSettings(),
-    rampup=0.0,
-    rampdown=0.5,
-    latent_noise=0.0,
+    lbfgs=LbfgsSettings(),
+    lr_rampup_length=0.0,
+    lr_rampdown_length=0.5,
+    initial_noise_factor=0.0,
     weights=dataclasses.replace(BALANCED.weights, styles=0.3),
-    style_length=1.4,
+    style_norm=1.4,
 )
 
 # What tuning starts from: the closer it comes by itself, the better an edit of the tuned face can be taken back.
-PIVOT = dataclasses.replace(CURVED, num_steps=150)
+PIVOT = dataclasses.replace(BALANCED_PRECONDITIONED, num_steps=150)
 
 # What an encoder leaves to be done, by latents alone: as many steps as take a hundredth of the paper's time. So few
-# hardly change the length of styles, and are all needed for the picture.
+# hardly change the norm of styles, and are all needed for the picture.
 REFINEMENT = dataclasses.replace(
-    CURVED, num_steps=9, rampdown=0.0, optimise_noise=False, weights=BALANCED.weights, style_length=1.0
+    BALANCED_PRECONDITIONED,
+    num_steps=9,
+    lr_rampdown_length=0.0,
+    optimise_noise=False,
+    weights=BALANCED.weights,
+    style_norm=1.0,
 )
 
 TUNING = TuningSettings()
@@ -152,14 +158,14 @@ class Plan:
     """What is done to a photo, in this order.
 
     Attributes:
-        encoder_rounds: how often the encoder looks at the photo and what it has drawn so far; 0 for never.
+        encoder_iterations: how often the encoder looks at the photo and what it has drawn so far; 0 for never.
         refinement: steps that make up for what the encoder missed; None for none.
         optimiser: None for no optimisation.
         tuning: None for no tuning of the generator.
         precision: of the features of optimisation and tuning, one of relatent.core.precision.PRECISIONS.
     """
 
-    encoder_rounds: int = 0
+    encoder_iterations: int = 0
     refinement: OptimiserSettings | None = None
     optimiser: OptimiserSettings | None = None
     tuning: TuningSettings | None = None
@@ -171,30 +177,30 @@ class Plan:
         return self.optimiser.space if self.optimiser else "w+"
 
     @property
-    def curved(self) -> bool:
-        """Whether it needs the network's curvature."""
-        return any(part is not None and part.descent is not None for part in (self.refinement, self.optimiser))
+    def preconditioned(self) -> bool:
+        """Whether it needs the network's preconditioner."""
+        return any(part is not None and part.lbfgs is not None for part in (self.refinement, self.optimiser))
 
 
 PRESETS: dict[str, Plan] = {
-    "fast": Plan(encoder_rounds=5),
-    "balanced": Plan(encoder_rounds=5, optimiser=BALANCED),
-    "best": Plan(encoder_rounds=5, optimiser=BALANCED, tuning=TUNING),
+    "fast": Plan(encoder_iterations=5),
+    "balanced": Plan(encoder_iterations=5, optimiser=BALANCED),
+    "best": Plan(encoder_iterations=5, optimiser=BALANCED, tuning=TUNING),
     "paper": Plan(optimiser=PAPER),
 }
-# What they are for a network whose curvature is known.
-CURVED_PRESETS: dict[str, Plan] = {
-    "fast": Plan(encoder_rounds=1, refinement=REFINEMENT),
-    "balanced": Plan(encoder_rounds=1, optimiser=CURVED),
-    "best": Plan(encoder_rounds=1, optimiser=PIVOT, tuning=TUNING),
+# The same for a network whose preconditioner was measured.
+PRECONDITIONED_PRESETS: dict[str, Plan] = {
+    "fast": Plan(encoder_iterations=1, refinement=REFINEMENT),
+    "balanced": Plan(encoder_iterations=1, optimiser=BALANCED_PRECONDITIONED),
+    "best": Plan(encoder_iterations=1, optimiser=PIVOT, tuning=TUNING),
     "paper": PRESETS["paper"],
 }
 PRESET_NAMES = tuple(PRESETS)
 
 
-def presets(curved: bool) -> dict[str, Plan]:
-    """The presets by name; ``curved`` where the network's curvature is known."""
-    return CURVED_PRESETS if curved else PRESETS
+def presets(preconditioned: bool) -> dict[str, Plan]:
+    """The presets by name; ``preconditioned`` where the network's preconditioner is known."""
+    return PRECONDITIONED_PRESETS if preconditioned else PRESETS
 
 
 def plan_for(
@@ -204,7 +210,7 @@ def plan_for(
     num_steps: int | None = None,
     precision: str = "float32",
     device: torch.device = CPU,
-    curved: bool = False,
+    preconditioned: bool = False,
 ) -> Plan:
     """What a preset does, with what the user chose in place of its own.
 
@@ -214,7 +220,7 @@ def plan_for(
         num_steps: of the optimiser; None for the preset's own.
         precision: of the features, one of relatent.core.precision.CHOICES.
         device: whose arithmetic "auto" goes by.
-        curved: the network's curvature is known. It is one of W+, so that W is optimised without it.
+        preconditioned: the network has a preconditioner. It is one of W+: W is optimised without it.
 
     Raises:
         UnknownNameError: no such preset or precision.
@@ -222,7 +228,7 @@ def plan_for(
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    plan = presets(curved and space != "w")[preset]
+    plan = presets(preconditioned and space != "w")[preset]
     if plan.optimiser is None and precision == AUTO:
         precision = "float32"  # which is what a preset has that leaves no choice
     plan = dataclasses.replace(plan, precision=choose(precision, device))

@@ -1,8 +1,8 @@
-"""Small regressors for what landmarks cannot show: age, gender expression, a user's own. Linear, on trunk features.
+"""Small regressors for what landmarks cannot show: age, gender expression, a user's own. Linear, on backbone features.
 
-The perceptual trunk that ships with Relatent was never shown a label; its features, pooled, carry enough of one that a
-ridge or a logistic regression finds it. A classifier knows the crop it was trained on, so that it can read the same
-crop out of any network's pictures, and the trunk whose features it weighs.
+The perceptual backbone that ships with Relatent was never shown a label; its features, pooled, carry enough of one that
+a ridge or a logistic regression finds it. A classifier knows the crop it was trained on, so that it can read the same
+crop out of any network's pictures, and the backbone whose features it weighs.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from relatent.core.images import to_tensor
 from relatent.face.sampling import sample_square, square_matrix
 from stylegan.bounds import check_alignment
 from stylegan.formats.checkpoint import parse_dataclass, read_safetensors
-from stylegan.networks.backbone import WIDTHS, Trunk, load_trunk
-from weights.embedded import trunk_path
+from stylegan.networks.backbone import WIDTHS, Backbone, load_backbone
+from weights.embedded import backbone_path
 
 FORMAT = "relatent-classifier-1"
 SIDE = 64  # px; what classifiers read, whatever the network draws: finer detail did not exist where they were trained
-GRID_TAP = 3  # this tap is also pooled over the picture's four quarters: what is where
-NUM_FEATURES = sum(WIDTHS) + 4 * WIDTHS[GRID_TAP]
+GRID_LAYER = 3  # this feature is also pooled over the picture's four quarters: what is where
+NUM_FEATURES = sum(WIDTHS) + 4 * WIDTHS[GRID_LAYER]
 BATCH = 64
 LEAST_EACH = 20  # pictures of each kind, or in all for numbers; fewer cannot be held out and cross-validated
 HELD_OUT = 0.2
@@ -46,7 +46,7 @@ STRENGTHS = tuple(10.0**k for k in range(-5, 0))  # C of the logistic regression
 
 @dataclass(frozen=True)
 class Classifier:
-    """A linear reading of the trunk's features.
+    """A linear reading of the backbone's features.
 
     Attributes:
         name: what it scores, for example "age".
@@ -54,7 +54,7 @@ class Classifier:
         weight: float32 [NUM_FEATURES].
         bias: added; a regressor answers in its labels' unit, a classifier of two kinds in log odds.
         alignment: the crop it was trained on.
-        trunk: digest of the trunk's weights.
+        backbone: digest of the backbone's weights.
         facts: how it does on pictures kept back, and on how many it was trained.
     """
 
@@ -63,7 +63,7 @@ class Classifier:
     weight: np.ndarray
     bias: float
     alignment: Alignment
-    trunk: str
+    backbone: str
     facts: dict[str, float | str] = field(default_factory=dict)
 
     def score(self, features: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ class Classifier:
             OutputError: it cannot be written.
         """
         crop = json.dumps(dataclasses.asdict(self.alignment))
-        text = {"format": FORMAT, "name": self.name, "up": self.up, "trunk": self.trunk, "alignment": crop}
+        text = {"format": FORMAT, "name": self.name, "up": self.up, "backbone": self.backbone, "alignment": crop}
         numbers = {"bias": repr(float(self.bias)), "facts": json.dumps(self.facts)}
         with atomic_file(path) as temporary:
             save_file({"weight": torch.from_numpy(self.weight).float()}, temporary, metadata={**text, **numbers})
@@ -87,7 +87,7 @@ class Classifier:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: missing, damaged, something else, or made for another trunk than the one that is here.
+            CheckpointError: missing, damaged, something else, or made for another backbone than the one that is here.
         """
         tensors, metadata = read_safetensors(path)
         weight = tensors.get("weight")
@@ -95,22 +95,23 @@ class Classifier:
             raise CheckpointError(
                 f"{path} is not a classifier. Make one with: python -m editing directions classifier --help"
             )
-        if metadata.get("trunk") != trunk_digest():
+        backbone = metadata.get("backbone", metadata.get("trunk"))  # the second in files of earlier versions
+        if backbone != backbone_digest():
             raise CheckpointError(
-                f"{path} was trained on another perceptual trunk than the embedded one; its weights mean nothing here. "
+                f"{path} was trained on another perceptual backbone, not the embedded one. "
                 "Train it again with: python -m editing directions classifier"
             )
         alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
         try:
             bias = float(metadata["bias"])
             facts = {str(k): v if isinstance(v, str) else float(v) for k, v in json.loads(metadata["facts"]).items()}
-            return cls(metadata["name"], metadata["up"], weight.numpy(), bias, alignment, metadata["trunk"], facts)
+            return cls(metadata["name"], metadata["up"], weight.numpy(), bias, alignment, backbone, facts)
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} is a damaged classifier ({error!s:.200}). Train it again.") from error
 
 
-class TrunkFeatures:
-    """What classifiers read in pictures of one network: the crop they know, through the trunk, pooled.
+class BackboneFeatures:
+    """What classifiers read in pictures of one network: the crop they know, through the backbone, pooled.
 
     The last answer is kept: several classifiers ask about one batch.
 
@@ -140,7 +141,7 @@ class TrunkFeatures:
             centre = np.array([0.5, 0.5 + self.shift]) * size - 0.5
             matrix = square_matrix(centre, np.array([self.scale * size / 2, 0.0]), SIDE)
             crops = [sample_square(picture, matrix, SIDE) for picture in pictures]
-            self._last = pictures, trunk_features(crops)
+            self._last = pictures, backbone_features(crops)
         return self._last[1]
 
     def reader(self, classifier: Classifier) -> Score:
@@ -149,10 +150,10 @@ class TrunkFeatures:
 
 
 @torch.no_grad()
-def trunk_features(crops: Iterable[np.ndarray], progress: Callable[[int, int], object] | None = None) -> np.ndarray:
+def backbone_features(crops: Iterable[np.ndarray], progress: Callable[[int, int], object] | None = None) -> np.ndarray:
     """Pooled features of uint8 [64, 64, 3] crops, float32 [N, NUM_FEATURES].
 
-    Each of the seven taps is averaged over the picture, and one of them also over its four quarters.
+    Each of the seven layers is averaged over the picture, and one of them also over its four quarters.
 
     Raises:
         ShapeError: no crops, or of another shape.
@@ -160,11 +161,11 @@ def trunk_features(crops: Iterable[np.ndarray], progress: Callable[[int, int], o
     waiting = [np.asarray(crop) for crop in crops]
     if not waiting or any(crop.shape != (SIDE, SIDE, 3) for crop in waiting):
         raise ShapeError(f"{len(waiting)} crops came for classifying; expected some, each [{SIDE}, {SIDE}, 3].")
-    trunk, found = _trunk(), []
+    backbone, found = _backbone(), []
     for first in range(0, len(waiting), BATCH):
-        taps = trunk(to_tensor(np.stack(waiting[first : first + BATCH])))
-        quarters = F.adaptive_avg_pool2d(taps[GRID_TAP], 2).flatten(1)
-        found.append(torch.cat([*(tap.mean(dim=(2, 3)) for tap in taps), quarters], dim=1).numpy())
+        features = backbone(to_tensor(np.stack(waiting[first : first + BATCH])))
+        quarters = F.adaptive_avg_pool2d(features[GRID_LAYER], 2).flatten(1)
+        found.append(torch.cat([*(feature.mean(dim=(2, 3)) for feature in features), quarters], dim=1).numpy())
         if progress:
             progress(min(first + BATCH, len(waiting)), len(waiting))
     return np.concatenate(found)
@@ -208,7 +209,7 @@ def train_classifier(
     weight = np.ravel(model.coef_) / scale
     bias = float(np.ravel(model.intercept_)[0] - weight @ mean)
     facts: dict[str, float | str] = {"pictures": float(len(learned))}
-    classifier = Classifier(name, up, weight.astype(np.float32), bias, alignment, trunk_digest(), facts)
+    classifier = Classifier(name, up, weight.astype(np.float32), bias, alignment, backbone_digest(), facts)
     scores = classifier.score(features[kept])
     facts["held_out_correlation"] = float(np.corrcoef(scores, target[kept])[0, 1])
     if two:
@@ -218,22 +219,22 @@ def train_classifier(
     return classifier
 
 
-def trunk_digest() -> str:
-    """Twelve hexadecimal digits of the embedded trunk's weights."""
-    return _digest(trunk_path())
+def backbone_digest() -> str:
+    """Twelve hexadecimal digits of the embedded backbone's weights."""
+    return _digest(backbone_path())
 
 
 @cache
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(load_trunk(path).state_dict().items()):
+    for name, tensor in sorted(load_backbone(path).state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
 @cache
-def _trunk() -> Trunk:
-    return load_trunk()
+def _backbone() -> Backbone:
+    return load_backbone()
 
 
 def _split(target: np.ndarray, two: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:

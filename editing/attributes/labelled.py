@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from editing.attributes.classifiers import SIDE, Classifier, train_classifier, trunk_features
+from editing.attributes.classifiers import SIDE, Classifier, backbone_features, train_classifier
 from relatent.core.alignment import Alignment
 from relatent.core.errors import DatasetError, RelatentError, UsageError
 from relatent.core.images import find_photos, read_photo, square
@@ -59,7 +59,7 @@ class Labelled:
         """
         if not self.crops:
             raise DatasetError(f"none of the {len(self.skipped)} pictures could be used: {self.skipped[0]:.200}")
-        features = trunk_features(self.crops, progress)
+        features = backbone_features(self.crops, progress)
         return train_classifier(name, up or self.up, features, self.values, alignment, seed)
 
 

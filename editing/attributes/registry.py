@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from editing.attributes import scores
-from editing.attributes.classifiers import Classifier, TrunkFeatures
+from editing.attributes.classifiers import BackboneFeatures, Classifier
 from editing.attributes.scores import FacePoints, Score, by_colours, by_points
 from relatent.core.alignment import Alignment
 from relatent.core.errors import RelatentError, UnknownNameError, UsageError
-from weights.embedded import trunk_path
+from weights.embedded import backbone_path
 
 OWN = (
     "For anything else, glasses for example, bring your own: two folders of pictures (--with, --without), "
@@ -128,16 +128,16 @@ def imported_score(path: str) -> Score:
 def _classified(alignment: Alignment) -> list[Attribute]:
     """The embedded classifiers, where this crop shows what they read."""
     attributes: list[Attribute] = []
-    readers: dict[Alignment, TrunkFeatures] = {}
+    readers: dict[Alignment, BackboneFeatures] = {}
     for one in [Classifier.load(path) for path in sorted(classifier_folder().glob("*.safetensors"))]:
         if one.alignment not in readers:
             with suppress(UsageError):  # a tighter crop; the other attributes still work
-                readers[one.alignment] = TrunkFeatures(alignment, one.alignment)
+                readers[one.alignment] = BackboneFeatures(alignment, one.alignment)
         if one.alignment in readers:
             attributes.append(Attribute(one.name, one.up, readers[one.alignment].reader(one)))
     return attributes
 
 
 def classifier_folder() -> Path:
-    """Where the classifiers that ship with the trunk lie."""
-    return trunk_path().parent / "classifiers"
+    """Where the classifiers that ship with the backbone lie."""
+    return backbone_path().parent / "classifiers"

@@ -167,7 +167,9 @@ def _write(task: _Task, together: Sequence[_Task], options: EditOptions) -> str:
     account = _account(task, options)
     pasted = None
     if task.photo is not None and options.changes:
-        pasted = paste_back([one.edited for one in together], task.photo, blend=options.blend)
+        faces = [one.edited for one in together]
+        networks = {one.edited.network: one.network for one in together}
+        pasted = paste_back(faces, task.photo, blend=options.blend, network=networks)
     if options.sweeps:
         picture = _sweep(task, options).encoded(metadata=options.metadata)
         write_bytes(task.folder / SWEEP_FILE, picture)

@@ -19,7 +19,7 @@ from editing.directions.sheets import PSI, REACH, even_strengths, write_sheet
 from editing.directions.stylespace import Channel, StyleSpace
 from editing.layers import layer_numbers
 from inversion.pipeline import open_network
-from relatent.core.command import RelatentCommand
+from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import RelatentError, UsageError
 from relatent.face.regions import REGIONS
 from stylegan import Generator
@@ -76,9 +76,18 @@ def list_command(folders: tuple[Path, ...], network: str, device: str | None) ->
 @FACES_OPTION
 @REACH_OPTION
 @SEED_OPTION
-@click.option("--psi", type=float, default=PSI, show_default=True, help="How far the faces may be from the average.")
+@click.option(
+    *TRUNCATION_FLAGS,
+    "psi",
+    type=float,
+    default=PSI,
+    show_default=True,
+    help="How far the faces may be from the average.",
+)
 @network_options
-@click.option("--output", type=PATH, default="sheet.png", show_default=True, help="The contact sheet.")
+@click.option(
+    "--out", "--output", "output", type=PATH, default="sheet.png", show_default=True, help="The contact sheet."
+)
 def show_command(
     names: tuple[str, ...],
     folders: tuple[Path, ...],

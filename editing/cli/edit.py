@@ -10,7 +10,7 @@ import click
 from editing.batch.edit import EditOptions, Sweep, edit_all
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.results import find_saved
-from relatent.core.command import RelatentCommand
+from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.face.regions import REGIONS
 
@@ -38,7 +38,8 @@ PATH = click.Path(path_type=Path)
     "--layers", default=None, metavar="LAYERS", help="Where directions may move: coarse, middle, fine or 0-3,7."
 )
 @click.option(
-    "--truncation",
+    *TRUNCATION_FLAGS,
+    "truncation",
     type=float,
     default=1.0,
     show_default=True,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from editing.attributes.classifiers import Classifier, TrunkFeatures
+from editing.attributes.classifiers import BackboneFeatures, Classifier
 from editing.attributes.labelled import Labelled, from_folders, from_table
 from editing.attributes.registry import Attribute, find_attributes, imported_score, known_attributes, moving_together
 from editing.cli.progress import counting
@@ -182,7 +182,9 @@ def learn_command(
 @picture_options
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the pictures kept back.")
 @network_options
-@click.option("--output", type=PATH, default=None, help="The file.  [default: classifiers/NAME.safetensors]")
+@click.option(
+    "--out", "--output", "output", type=PATH, default=None, help="The file.  [default: classifiers/NAME.safetensors]"
+)
 def classifier_command(
     name: str,
     up: str | None,
@@ -278,7 +280,7 @@ def _own_attribute(
         trained = _train(name, network, pictures, up, 0)
         trained.save(outdir / "classifiers" / f"{name}.safetensors")
         click.echo(f"{outdir / 'classifiers' / name}.safetensors: {_facts(trained.facts)}")
-    return Attribute(name, up or trained.up, TrunkFeatures(network.alignment, trained.alignment).reader(trained))
+    return Attribute(name, up or trained.up, BackboneFeatures(network.alignment, trained.alignment).reader(trained))
 
 
 def _train(name: str, network: Generator, pictures: OwnPictures, up: str | None, seed: int) -> Classifier:

@@ -15,7 +15,7 @@ from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.results import Saved
 from editing.seeds import SEEDS
 from editing.video import SIDE, write_morph
-from relatent.core.command import RelatentCommand
+from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.core.video import DEFAULT_FPS, require_video_name
 from stylegan.networks.synthesis import NOISE_MODES
@@ -46,7 +46,12 @@ GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
 @click.option("--rows", multiple=True, metavar="FACES", help="Draw a grid: whose faces, one a row.")
 @click.option("--cols", multiple=True, metavar="FACES", help="Draw a grid: whose styles, one a column.")
 @click.option(
-    "--trunc", "psi", type=float, default=1.0, show_default=True, help="Truncation of seeds; 0 is the average face."
+    *TRUNCATION_FLAGS,
+    "psi",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Truncation of seeds; 0 is the average face.",
 )
 @click.option(
     "--noise-mode",
@@ -131,7 +136,12 @@ def mix_command(
 )
 @click.option("--side", type=click.IntRange(1, 4096), default=SIDE, show_default=True, help="Enlarge smaller pictures.")
 @click.option(
-    "--trunc", "psi", type=float, default=1.0, show_default=True, help="Truncation of seeds; 0 is the average face."
+    *TRUNCATION_FLAGS,
+    "psi",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Truncation of seeds; 0 is the average face.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(min=1), help="Frames drawn together.  [default: 8, and 1 above 256 px]"

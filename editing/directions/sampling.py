@@ -85,14 +85,14 @@ def sample_scores(
     w = network.sample_w(count, seed)
     found: dict[str, list[np.ndarray]] = {name: [] for name in scores}
     for first, pictures in draw_batches(network, w, batch_size):
-        for name, values in scoredraw_batches(pictures, scores).items():
+        for name, values in score_pictures(pictures, scores).items():
             found[name].append(values)
         report(progress, min(first + batch_size, count), count)
     together = {name: np.concatenate(values) for name, values in found.items()}
     return Samples(network_id(network), w.float().cpu(), together, seed)
 
 
-def scoredraw_batches(pictures: np.ndarray, scores: Mapping[str, Score]) -> dict[str, np.ndarray]:
+def score_pictures(pictures: np.ndarray, scores: Mapping[str, Score]) -> dict[str, np.ndarray]:
     """What pictures uint8 [N, R, R, 3] score, float64 [N] by attribute.
 
     Raises:
@@ -113,7 +113,7 @@ def score_latents(
     network: Generator, ws: Tensor, scores: Mapping[str, Score], batch_size: int = BATCH
 ) -> dict[str, np.ndarray]:
     """What the faces of ws [N, L, w_dim] score, float64 [N] by attribute."""
-    found = [scoredraw_batches(pictures, scores) for _, pictures in draw_batches(network, ws, batch_size)]
+    found = [score_pictures(pictures, scores) for _, pictures in draw_batches(network, ws, batch_size)]
     return {name: np.concatenate([one[name] for one in found]) for name in scores}
 
 

@@ -1,11 +1,11 @@
-"""Muon, the optimiser that teaches the trunk."""
+"""Muon, the optimiser that teaches the backbone."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from stylegan.networks.backbone import Trunk
+from stylegan.networks.backbone import Backbone
 
 MOMENTUM = 0.95
 BIAS_RATE = 0.04  # learning rate of the biases' Adam, as a share of the filters'
@@ -18,7 +18,7 @@ class Optimizer:
     learnt as fast as common ones. In short trials on this task, half of Adam's pictures brought it further than Adam.
     """
 
-    def __init__(self, student: Trunk) -> None:
+    def __init__(self, student: Backbone) -> None:
         named = dict(student.named_parameters())
         self.filters = {name: p for name, p in named.items() if p.ndim == 4}
         self.biases = {name: p for name, p in named.items() if p.ndim == 1}

@@ -1,4 +1,4 @@
-"""What a trunk in training looks at: crops of faces, degraded as generators, cameras and codecs do."""
+"""What a backbone in training looks at: crops of faces, degraded as generators, cameras and codecs do."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A trunk's training on disk: what it writes, when, and how it is taken up again. For `--out trunk.safetensors`:
+"""A backbone's training on disk: what it writes, when, and how it is taken up again. For `--out trunk.safetensors`:
 
 trunk.safetensors          the averaged student in half precision, replaced at each snapshot
-trunk.state.safetensors    everything needed to go on, replaced with it
-trunk.log.jsonl            one line a tick
+backbone.state.safetensors    everything needed to go on, replaced with it
+backbone.log.jsonl            one line a tick
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from inversion.backbone.trainer import TrunkSettings, TrunkTick, TrunkTrainer
+from inversion.backbone.trainer import BackboneSettings, BackboneTick, BackboneTrainer
 from inversion.training_loop import run_to_end, state_path
 from relatent.core.errors import CheckpointError
 from relatent.core.files import write_bytes
@@ -28,21 +28,21 @@ GROUPS = ("student", "average", "momentum", "first", "second")
 SOURCE_SIZE = 128  # pixels of the pictures that crops are cut from
 
 
-def train_trunk(
-    settings: TrunkSettings,
+def train_backbone(
+    settings: BackboneSettings,
     out: Path,
     schedule: Schedule,
     *,
     device: torch.device,
     resume: bool = False,
-    on_tick: Callable[[TrunkTick], None] | None = None,
+    on_tick: Callable[[BackboneTick], None] | None = None,
     progress: bool = False,
 ) -> Path:
-    """Train, or go on training, and return the path of the trunk written.
+    """Train, or go on training, and return the path of the backbone written.
 
     Args:
         settings: the run's choices.
-        out: the trunk's file; its state and log lie beside it.
+        out: the backbone's file; its state and log lie beside it.
         schedule: when to stop and when to write; its length also sets the pace of the learning rate.
         device: where to compute.
         resume: go on from the state beside ``out``.
@@ -55,19 +55,19 @@ def train_trunk(
         OutputError: results cannot be written.
     """
     images = ImageDataset(Path(settings.data), SOURCE_SIZE, settings.data_folder).load(progress)
-    trainer = TrunkTrainer(settings, images, schedule.kimg, device)
+    trainer = BackboneTrainer(settings, images, schedule.kimg, device)
     if resume:
         load_state(trainer, state_path(out))
 
     def write_snapshot() -> None:
-        save_trunk(trainer, out)
+        save_backbone(trainer, out)
         save_state(trainer, state_path(out))
 
     run_to_end(trainer, out, schedule, write_snapshot, on_tick)
     return out
 
 
-def save_trunk(trainer: TrunkTrainer, path: Path) -> None:
+def save_backbone(trainer: BackboneTrainer, path: Path) -> None:
     """Write the averaged student in half precision."""
     settings = trainer.settings
     metadata = {
@@ -77,7 +77,7 @@ def save_trunk(trainer: TrunkTrainer, path: Path) -> None:
         "licence": settings.licence,
         "attribution": settings.attribution,
         "origin": (
-            f"trained on {trainer.images_seen} pictures by python -m inversion train-trunk "
+            f"trained on {trainer.images_seen} pictures by python -m inversion train-backbone "
             f"--data-folder {settings.data_folder} --kimg {trainer.total_images / 1000:g} --batch {settings.batch} "
             f"--lr {settings.learning_rate:g} --precision {settings.precision} --seed {settings.seed}"
         ),
@@ -86,7 +86,7 @@ def save_trunk(trainer: TrunkTrainer, path: Path) -> None:
     write_bytes(path, save(tensors, metadata=metadata))
 
 
-def save_state(trainer: TrunkTrainer, path: Path) -> None:
+def save_state(trainer: BackboneTrainer, path: Path) -> None:
     """Write everything needed to go on."""
     adam = trainer.optimizer.adam.state
     groups: Groups = {
@@ -101,20 +101,20 @@ def save_state(trainer: TrunkTrainer, path: Path) -> None:
     write_groups(path, STATE_FORMAT, groups, metadata)
 
 
-def read_settings(path: Path) -> TrunkSettings:
+def read_settings(path: Path) -> BackboneSettings:
     """The settings a state was saved with.
 
     Raises:
-        CheckpointError: the file is not the state of a trunk's training.
+        CheckpointError: the file is not the state of a backbone's training.
     """
-    return TrunkSettings.from_json(_read_state(path)[1].get("settings", ""), path)
+    return BackboneSettings.from_json(_read_state(path)[1].get("settings", ""), path)
 
 
-def load_state(trainer: TrunkTrainer, path: Path) -> None:
+def load_state(trainer: BackboneTrainer, path: Path) -> None:
     """Go on from a saved state.
 
     Raises:
-        CheckpointError: the file is not the state of a trunk's training.
+        CheckpointError: the file is not the state of a backbone's training.
     """
     groups, metadata = _read_state(path)
     groups = {group: {name: t.to(trainer.device) for name, t in named.items()} for group, named in groups.items()}
@@ -122,7 +122,7 @@ def load_state(trainer: TrunkTrainer, path: Path) -> None:
     moments = {"momentum": optimizer.filters, "first": optimizer.biases, "second": optimizer.biases}
     for group, parameters in moments.items():
         if {k: v.shape for k, v in groups[group].items()} != {k: v.shape for k, v in parameters.items()}:
-            raise CheckpointError(f"{path} does not hold the moments of a trunk's filters and biases; start afresh.")
+            raise CheckpointError(f"{path} does not hold the moments of a backbone's filters and biases; start afresh.")
     load_strictly(trainer.student, groups["student"], path)
     load_strictly(trainer.average, groups["average"], path)
     trainer.step, trainer.seconds = read_progress(metadata, path)
@@ -138,7 +138,7 @@ def load_state(trainer: TrunkTrainer, path: Path) -> None:
 
 
 def _read_state(path: Path) -> tuple[Groups, dict[str, str]]:
-    groups, metadata = read_groups(path, STATE_FORMAT, GROUPS, "a trunk's training")
+    groups, metadata = read_groups(path, STATE_FORMAT, GROUPS, "a backbone's training")
     if not metadata.get("images_seen", "").isdigit():
         raise CheckpointError(f"{path} does not say how many pictures its training has seen; start afresh.")
     return groups, metadata

@@ -1,6 +1,6 @@
-"""One step of a trunk's training: student and teacher look at the same crops, and the student follows.
+"""One step of a backbone's training: student and teacher look at the same crops, and the student follows.
 
-The student's seven taps are pulled towards the teacher's. A step is a pure function of the state and the step's
+The student's seven layers are pulled towards the teacher's. A step is a pure function of the state and the step's
 number, so a resumed run goes on exactly as the unbroken one would have.
 """
 
@@ -22,19 +22,19 @@ from inversion.backbone.pictures import degrade, random_crops
 from relatent.core.device import synchronize
 from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.images import from_uint8
-from stylegan.networks.backbone import TAPS, Trunk, load_trunk
+from stylegan.networks.backbone import LAYERS, Backbone, load_backbone
 from stylegan.training.trainer import seeded
 
 PRECISIONS = ("float32", "bfloat16")
 SIZES = (64, 64, 64, 64, 64, 80, 96, 128)  # of a step's crops; 64 px is what the embedded generator draws
-LOSS_POSITIONS = 12  # a side, about; larger taps are sampled
-FORCED_SHARE = 0.5  # of the run, see _student_taps
+LOSS_POSITIONS = 12  # a side, about; larger features are sampled
+FORCED_SHARE = 0.5  # of the run, see _student_features
 WARMUP_STEPS = 50
 EMA_SHARE = 0.04  # half-life of the weights' average, as a share of the steps so far
 
 
 @dataclass(frozen=True)
-class TrunkSettings:
+class BackboneSettings:
     """What a run does, apart from how long.
 
     Attributes:
@@ -46,9 +46,9 @@ class TrunkSettings:
         raw_weight: weight of the relative error of the features as they are, beside that of their directions.
         precision: of the features, "float32" or "bfloat16"; weights and losses are float32.
         seed: of everything random.
-        name: the trunk's, in its file and in every report.
-        licence: kept in the trunk's file.
-        attribution: kept in the trunk's file.
+        name: the backbone's, in its file and in every report.
+        licence: kept in the backbone's file.
+        attribution: kept in the backbone's file.
     """
 
     data: str
@@ -73,7 +73,7 @@ class TrunkSettings:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
-    def from_json(cls, text: str, source: Path) -> TrunkSettings:
+    def from_json(cls, text: str, source: Path) -> BackboneSettings:
         """Read what :meth:`to_json` wrote.
 
         Raises:
@@ -82,11 +82,11 @@ class TrunkSettings:
         try:
             return cls(**json.loads(text))
         except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{source} does not hold the settings of a trunk's training: {error}") from error
+            raise CheckpointError(f"{source} does not hold the settings of a backbone's training: {error}") from error
 
 
 @dataclass(frozen=True)
-class TrunkTick:
+class BackboneTick:
     """What happened since the last tick; one line of the log.
 
     Attributes:
@@ -94,9 +94,9 @@ class TrunkTick:
         seconds: of training, over all sessions.
         seconds_per_kimg: speed of this tick.
         learning_rate: at its end.
-        loss: mean over the taps of the squared difference of unit feature vectors, 0 to 2.
-        taps: the same for each tap.
-        raw: mean over the taps of the relative squared error of the features as they are.
+        loss: mean over the layers of the squared difference of unit feature vectors, 0 to 2.
+        features: the same for each layer.
+        raw: mean over the layers of the relative squared error of the features as they are.
     """
 
     kimg: float
@@ -104,11 +104,11 @@ class TrunkTick:
     seconds_per_kimg: float
     learning_rate: float
     loss: float
-    taps: list[float]
+    layers: list[float]
     raw: float
 
 
-class TrunkTrainer:
+class BackboneTrainer:
     """Student, its average, teacher and optimiser, stepping through the pictures.
 
     Args:
@@ -118,15 +118,15 @@ class TrunkTrainer:
         device: where to compute.
     """
 
-    def __init__(self, settings: TrunkSettings, images: Tensor, kimg: float, device: torch.device) -> None:
+    def __init__(self, settings: BackboneSettings, images: Tensor, kimg: float, device: torch.device) -> None:
         self.settings, self.device = settings, device
         self.images = images.to(device)
         self.total_images = kimg * 1000
         self.half = settings.precision == "bfloat16"
-        teacher = load_trunk(Path(settings.teacher)).to(device)
+        teacher = load_backbone(Path(settings.teacher)).to(device)
         self.teacher = _channels_last(teacher.to(torch.bfloat16) if self.half else teacher)
         with seeded(settings.seed, -1, device):
-            student = Trunk(settings.name)
+            student = Backbone(settings.name)
             _initialise(student)
         self.student = _channels_last(student.to(device))
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
@@ -150,9 +150,9 @@ class TrunkTrainer:
         warm = min(1.0, (self.step + 1) / WARMUP_STEPS)
         return self.settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.progress))
 
-    def run_tick(self, images: int) -> TrunkTick:
+    def run_tick(self, images: int) -> BackboneTick:
         """Train on at least ``images`` pictures, or up to the end, and report."""
-        totals = torch.zeros(2, len(TAPS), device=self.device)
+        totals = torch.zeros(2, len(LAYERS), device=self.device)
         first_step, first_image = self.step, self.images_seen
         started = time.perf_counter()
         while self.step == first_step or (self.images_seen < first_image + images and not self.done):
@@ -160,26 +160,26 @@ class TrunkTrainer:
         synchronize(self.device)
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
-        taps, raw = (totals / (self.step - first_step)).tolist()
-        return TrunkTick(
+        features, raw = (totals / (self.step - first_step)).tolist()
+        return BackboneTick(
             kimg=round(self.images_seen / 1000, 3),
             seconds=round(self.seconds, 1),
             seconds_per_kimg=round(elapsed / (self.images_seen - first_image) * 1000, 3),
             learning_rate=round(self.learning_rate, 8),
-            loss=round(sum(taps) / len(taps), 5),
-            taps=[round(tap, 4) for tap in taps],
+            loss=round(sum(features) / len(features), 5),
+            layers=[round(feature, 4) for feature in features],
             raw=round(sum(raw) / len(raw), 5),
         )
 
     def train_step(self) -> Tensor:
-        """One step; returns the losses of the taps, [2, 7]: of directions, and raw."""
+        """One step; returns the losses of the layers, [2, 7]: of directions, and raw."""
         with seeded(self.settings.seed, self.step, self.device):
             image = self._batch().contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
                 wanted = self.teacher(image)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                taps = self._student_taps(image, wanted)
-            losses = torch.stack([tap_losses(a, b) for a, b in zip(taps, wanted, strict=True)], dim=1)
+                features = self._student_features(image, wanted)
+            losses = torch.stack([feature_losses(a, b) for a, b in zip(features, wanted, strict=True)], dim=1)
         self.student.zero_grad(set_to_none=True)
         (losses[0].mean() + self.settings.raw_weight * losses[1].mean()).backward()
         self.optimizer.step(self.learning_rate)
@@ -188,21 +188,21 @@ class TrunkTrainer:
         self.images_seen += len(image)
         return losses.detach()
 
-    def _student_taps(self, image: Tensor, wanted: list[Tensor]) -> list[Tensor]:
-        """The student's taps, where the layers of some pictures go on from the teacher's last tap, not their own.
+    def _student_features(self, image: Tensor, wanted: list[Tensor]) -> list[Tensor]:
+        """The student's features, where the layers of some pictures go on from the teacher's last layer, not their own.
 
         So every layer learns from correct inputs from the first step on. The share of such pictures falls from all
         to none during the first part of the run; in the rest the layers learn to work together.
         """
         forced = 1 - self.progress / FORCED_SHARE
         own = torch.rand(len(image), 1, 1, 1, device=self.device) >= forced
-        taps = [self.student.segment(0, image)]
-        for index in range(1, len(TAPS)):
-            given = taps[-1]
+        features = [self.student.segment(0, image)]
+        for index in range(1, len(LAYERS)):
+            given = features[-1]
             if forced > 0:
                 given = torch.where(own, given, wanted[index - 1].to(given.dtype))
-            taps.append(self.student.segment(index, given))
-        return taps
+            features.append(self.student.segment(index, given))
+        return features
 
     def _batch(self) -> Tensor:
         """The crops of this step, [n, 3, S, S]."""
@@ -217,11 +217,11 @@ class TrunkTrainer:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.student.parameters()), weight)
 
 
-def tap_losses(ours: Tensor, theirs: Tensor) -> Tensor:
+def feature_losses(ours: Tensor, theirs: Tensor) -> Tensor:
     """Squared difference of unit vectors, and of the vectors relative to the teacher's mean square; [2].
 
     Both need three inner products a position: |a - b|^2 = |a|^2 + |b|^2 - 2 ab, which for unit vectors is 2 - 2 ab.
-    Both taps are [N, C, h, w]; neighbours in large taps say the same, so about LOSS_POSITIONS a side are taken.
+    Both features are [N, C, h, w]; neighbours in large features say the same, so about LOSS_POSITIONS a side are taken.
     """
     stride = max(1, ours.shape[2] // LOSS_POSITIONS)
     top, left = (int(x) for x in torch.randint(stride, (2,)))
@@ -235,7 +235,7 @@ def tap_losses(ours: Tensor, theirs: Tensor) -> Tensor:
     return torch.stack([2 - 2 * (product / lengths).mean(), raw])
 
 
-def _initialise(student: Trunk) -> None:
+def _initialise(student: Backbone) -> None:
     """He's initialisation, which keeps the features' size through layers of rectifiers."""
     for module in student.modules():
         if isinstance(module, nn.Conv2d):
@@ -244,5 +244,5 @@ def _initialise(student: Trunk) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _channels_last(trunk: Trunk) -> Trunk:
-    return trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+def _channels_last(backbone: Backbone) -> Backbone:
+    return backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
-from inversion.inversion import Inversion
-from inversion.metrics import Quality
-from inversion.percentiles import Standing
+from inversion.pipeline import InvertedFace
 from relatent.core.files import atomic_folder
 from relatent.core.images import encode_png
 from relatent.core.video import write_video
@@ -30,55 +27,46 @@ class Result:
     """One inverted face and all that is reported about it.
 
     Attributes:
-        inversion: the latent.
-        drawn: what it draws, float32 [1, 3, R, R].
-        target: the aligned face, uint8 [R, R, 3].
-        quality: how close the drawn face is.
-        seconds: of each stage of STAGES that was used.
+        face: the inverted face, its picture and its measures.
         preset: name of the preset.
         settings: the final settings.
         photo: what the face was found in: name, sha256, face number, number of faces.
         note: what a person should know about the photo; empty if nothing.
-        standing: its place among the validation faces; None where they were not measured in the same way.
         video: frames uint8 [H, W, 3] for ``proj.mp4``, or None.
     """
 
-    inversion: Inversion
-    drawn: Tensor
-    target: np.ndarray
-    quality: Quality
-    seconds: dict[str, float]
+    face: InvertedFace
     preset: str
     settings: dict[str, object]
     photo: dict[str, object]
     note: str = ""
-    standing: Standing | None = None
     video: list[np.ndarray] | None = None
 
     def report(self) -> dict[str, object]:
         """The content of report.json."""
-        seconds = {stage: round(self.seconds.get(stage, 0.0), 3) for stage in STAGES}
+        face, inversion, percentile = self.face, self.face.inversion, self.face.percentile
+        seconds = {stage: round(face.seconds.get(stage, 0.0), 3) for stage in STAGES}
         return {
-            "network": self.inversion.network,
+            "network": inversion.network,
             "preset": self.preset,
-            "seed": self.inversion.seed,
+            "seed": inversion.seed,
             "settings": self.settings,
             "photo": self.photo,
             "note": self.note,
             "seconds": {"total": round(sum(seconds.values()), 3), **seconds},
-            "losses": self.inversion.losses,
-            **self.quality.as_dict(),
-            "standing": None if self.standing is None else round(self.standing.share, 4),
-            "standing_faces": None if self.standing is None else self.standing.faces,
+            "losses": inversion.losses,
+            **face.quality.as_dict(),
+            "lpips_percentile": None if percentile is None else percentile.value,
+            "percentile_faces": None if percentile is None else percentile.faces,
             "versions": versions(),
         }
 
     def line(self) -> str:
         """The measures for a person."""
-        quality = self.quality
+        quality, percentile = self.face.quality, self.face.percentile
         identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
         parts = [f"PSNR {quality.psnr:.1f} dB", f"LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}"]
-        return ", ".join([*parts, f"identity {identity}", *([] if self.standing is None else [str(self.standing)])])
+        return ", ".join([*parts, f"identity {identity}", *([] if percentile is None else [str(percentile)])])
 
 
 def write_result(result: Result, folder: Path) -> None:
@@ -88,14 +76,15 @@ def write_result(result: Result, folder: Path) -> None:
         OutputError: the folder cannot be written; nothing is left behind.
     """
     started = time.perf_counter()
+    face, inversion = result.face, result.face.inversion
     with atomic_folder(folder) as scratch:
-        (scratch / "target.png").write_bytes(encode_png(result.target))
-        (scratch / "proj.png").write_bytes(result.inversion.marked(result.drawn).encoded())
-        (scratch / "projected_w.npz").write_bytes(latent_bytes(result.inversion.ws.numpy()))
-        result.inversion.save(scratch / "inversion.safetensors")
+        (scratch / "target.png").write_bytes(encode_png(face.aligned))
+        (scratch / "proj.png").write_bytes(inversion.marked(face.drawn).encoded())
+        (scratch / "projected_w.npz").write_bytes(latent_bytes(inversion.ws.numpy()))
+        inversion.save(scratch / "inversion.safetensors")
         if result.video:
             write_video(result.video, scratch / "proj.mp4")
-        result.seconds["write"] = time.perf_counter() - started
+        face.seconds["write"] = time.perf_counter() - started
         (scratch / REPORT_FILE).write_text(json.dumps(result.report(), indent=2) + "\n")
 
 

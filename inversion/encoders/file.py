@@ -14,9 +14,11 @@ from relatent.core.alignment import Alignment
 from relatent.core.files import atomic_file
 from stylegan.bounds import check_alignment
 from stylegan.formats.checkpoint import Provenance, load_strictly, parse_dataclass, read_safetensors, require_format
-from stylegan.networks.backbone import Trunk
+from stylegan.networks.backbone import Backbone
 
 FORMAT = "relatent-encoder-2"
+# What files written before the perceptual backbone had that name call it; the embedded encoder is one of them.
+OLD_BACKBONE, BACKBONE = "model.trunk.", "model.backbone."
 
 
 def save_encoder(
@@ -51,11 +53,15 @@ def read_encoder(path: Path) -> RefiningEncoder:
     """
     tensors, metadata = read_safetensors(path)
     require_format(metadata, FORMAT, "an encoder", path)
+    tensors = {
+        BACKBONE + name.removeprefix(OLD_BACKBONE) if name.startswith(OLD_BACKBONE) else name: tensor
+        for name, tensor in tensors.items()
+    }
     config = parse_dataclass(EncoderConfig, metadata.get("config", ""), path)
     alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
     with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
         nothing = torch.empty(config.w_dim), torch.empty(3, config.resolution, config.resolution)
         encoder = RefiningEncoder(config, *nothing, alignment=alignment, network=metadata.get("network", ""))
-    encoder.model.trunk = Trunk()  # it has constants that no file brings
+    encoder.model.backbone = Backbone()  # it has constants that no file brings
     load_strictly(encoder, tensors, path)
     return encoder.eval().requires_grad_(False)

@@ -47,7 +47,7 @@ class Block(nn.Module):
         self.stride = stride
         self.norm_in = nn.BatchNorm2d(in_channels)
         self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.slope = nn.PReLU(out_channels)
+        self.gradient = nn.PReLU(out_channels)
         self.conv_out = nn.Conv2d(out_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm_out = nn.BatchNorm2d(out_channels)
         self.gate = Gate(out_channels)
@@ -56,7 +56,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # Where the width stays, the shortcut has no weights: it keeps every ``stride``-th pixel.
         shortcut = x[:, :, :: self.stride, :: self.stride] if self.widen is None else self.widen(x)
-        x = self.slope(self.conv_in(self.norm_in(x)))
+        x = self.gradient(self.conv_in(self.norm_in(x)))
         return self.gate(self.norm_out(self.conv_out(x))) + shortcut
 
 

@@ -39,7 +39,7 @@ SINGLE = {
 IN_BLOCK = {
     "res_layer.0": "norm_in",
     "res_layer.1": "conv_in",
-    "res_layer.2": "slope",
+    "res_layer.2": "gradient",
     "res_layer.3": "conv_out",
     "res_layer.4": "norm_out",
     "res_layer.5.fc1": "gate.squeeze",

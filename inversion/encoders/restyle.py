@@ -4,9 +4,9 @@ ReStyle (Alaluf et al. 2021, sec. 3.1): the first look compares the photo with t
 the last result. The change has e4e's form (Tov et al. 2021, sec. 4.1): one w for all layers and an offset for each,
 which training keeps small.
 
-What it sees are the features of the perceptual trunk, in which the result is judged, too; only what makes latents of
-them is taught. The trunk knows faces already, so that a tenth of the pictures suffice. It travels in the encoder's
-file: an encoder goes on meaning the same when the project ships another trunk.
+What it sees are the features of the perceptual backbone, in which the result is judged, too; only what makes latents of
+them is taught. The backbone knows faces already, so that a tenth of the pictures suffice. It travels in the encoder's
+file: an encoder goes on meaning the same when the project ships another backbone.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from inversion.encoders.encoder import Encoder
 from relatent.core.alignment import Alignment
 from relatent.core.errors import ShapeError
 from stylegan.bounds import MAX_DIM, MAX_LAYERS, require_resolution, require_whole
-from stylegan.networks.backbone import WIDTHS, Trunk, enlarge_small, unit_length
+from stylegan.networks.backbone import WIDTHS, Backbone, enlarge_small, unit_length
 from stylegan.networks.layers import Conv2d, Linear
 
 COLOURS = 16  # pixels a side of the pictures themselves: features of unit length know no brightness
 
 
 class View(NamedTuple):
-    """How a tap of the trunk is looked at: reduced to some channels, then averaged to side x side places."""
+    """How a layer of the backbone is looked at: reduced to some channels, then averaged to side x side places."""
 
-    tap: int
+    layer: int
     channels: int
     side: int
 
@@ -70,8 +70,8 @@ class Looker(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = Trunk().requires_grad_(False)
-        self.compare = nn.ModuleList(Conv2d(2 * WIDTHS[view.tap], view.channels, 1) for view in VIEWS)
+        self.backbone = Backbone().requires_grad_(False)
+        self.compare = nn.ModuleList(Conv2d(2 * WIDTHS[view.layer], view.channels, 1) for view in VIEWS)
         values = 6 * COLOURS**2 + sum(view.channels * view.side**2 for view in VIEWS)
         self.gather = Linear(values, config.hidden, activate=True)
         self.hidden = Linear(config.hidden, config.hidden, activate=True)
@@ -81,11 +81,11 @@ class Looker(nn.Module):
             nn.init.zeros_(layer.weight)  # an untrained encoder changes nothing
 
     def forward(self, image: Tensor, drawn: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The comparison is computed in ``dtype``, the layers after it in float32; the trunk in its weights' own."""
+        """The comparison is computed in ``dtype``, the layers after it in float32; the backbone in its weights' own."""
         theirs, ours = self._seen(image), self._seen(drawn)
         x = [F.adaptive_avg_pool2d(pair, COLOURS) for pair in (image - drawn, drawn.expand_as(image))]
         for view, compare in zip(VIEWS, self.compare, strict=True):
-            a, b = theirs[view.tap], ours[view.tap]
+            a, b = theirs[view.layer], ours[view.layer]
             pair = torch.cat([a - b, b.expand_as(a)], dim=1).to(dtype)
             x.append(F.adaptive_avg_pool2d(compare(pair), view.side))  # [N, channels, side, side]
         h = self.hidden(self.gather(torch.cat([part.to(image.dtype).flatten(1) for part in x], dim=1)))
@@ -95,7 +95,7 @@ class Looker(nn.Module):
     def _seen(self, image: Tensor) -> list[Tensor]:
         """Taps of unit length as the distance compares them, but with values of about 1, as layers like them."""
         with torch.no_grad():
-            return [unit_length(tap) * tap.shape[1] ** 0.5 for tap in self.trunk(enlarge_small(image))]
+            return [unit_length(feature) * feature.shape[1] ** 0.5 for feature in self.backbone(enlarge_small(image))]
 
 
 class RefiningEncoder(Encoder):

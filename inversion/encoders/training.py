@@ -30,7 +30,7 @@ from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.images import from_uint8
 from stylegan.bounds import require_number, require_text, require_whole
 from stylegan.formats.checkpoint import network_id
-from stylegan.networks.backbone import load_trunk
+from stylegan.networks.backbone import load_backbone
 from stylegan.networks.generator import Generator
 from stylegan.training.augment import random_flip
 from stylegan.training.trainer import seeded
@@ -113,7 +113,7 @@ class EncoderTick:
         seconds: of training, over all sessions.
         seconds_per_kimg: speed of this tick.
         learning_rate: at its end.
-        lpips: perceptual distance of photos, under the embedded trunk.
+        lpips: perceptual distance of photos, under the embedded backbone.
         lpips_drawn: the same of drawn pictures.
         pixels: mean squared error of the pixels of photos.
         latents: squared error of the latents of drawn pictures, in variances of w.
@@ -150,15 +150,15 @@ class EncoderTrainer:
         self.network = network.to(device)
         self.images = images.to(device)
         self.dtype = getattr(torch, settings.precision)
-        self.trunk = load_trunk().to(device)
+        self.backbone = load_backbone().to(device)
         if self.dtype != torch.float32:
-            self.trunk = self.trunk.to(self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.backbone = self.backbone.to(self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with seeded(settings.seed, -1, device):
             self.encoder = new_encoder(settings, self.network).to(device)
         self.average = copy.deepcopy(self.encoder).eval().requires_grad_(False)
         taught = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(taught, betas=(0.9, 0.99), fused=True)
-        self.spread = self.network.w_spread()
+        self.spread = self.network.w_std()
         self.step = 0
         self.seconds = 0.0
 
@@ -212,11 +212,11 @@ class EncoderTrainer:
             earlier = int(torch.randint(settings.rounds, ()))
         seen = resized(image, self.encoder.resolution)
         with torch.no_grad():
-            features = self.trunk.normalised(image)
+            features = self.backbone.normalised(image)
             ws, drawn = self._looked(seen, earlier)
         ws = ws + self.encoder.change(seen, drawn, self.dtype)
         picture = self.network.synthesis(ws, dtype=self.dtype)
-        lpips = self.trunk.distance_to(features, picture)
+        lpips = self.backbone.distance_to(features, picture)
         pixels = (picture - image).square().mean(dim=(1, 2, 3))
         latents = (ws[: len(wanted)] - wanted).square().sum(dim=2).mean() / self.spread**2
         delta = delta_regularisation(ws).mean() * self.encoder.w_dim / self.spread**2
@@ -273,7 +273,7 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
     picture = resized(average, config.resolution)[0]
     encoder = RefiningEncoder(config, network.w_avg, picture, alignment=network.alignment, network=network_id(network))
     assert isinstance(encoder.model, Looker)
-    encoder.model.trunk.load_state_dict(load_trunk().state_dict())
+    encoder.model.backbone.load_state_dict(load_backbone().state_dict())
     if settings.start:
         other = load_encoder(settings.start)
         if not isinstance(other, RefiningEncoder) or other.config != config:
@@ -285,11 +285,11 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
 @torch.no_grad()
 def validate(encoder: RefiningEncoder, network: Generator, images: Tensor, rounds: int) -> dict[str, float]:
     """Mean perceptual distance and squared error of photos, uint8 [N, 3, R, R], after each look."""
-    trunk, result = load_trunk().to(images.device), {}
+    backbone, result = load_backbone().to(images.device), {}
     wanted = from_uint8(images)
     for count in range(1, rounds + 1):
         ws = start_from_encoder(encoder, wanted, network, rounds=count)
         drawn = network.synthesis(ws)
-        result[f"lpips {count}"] = round(float(trunk.distance(wanted, drawn).mean()), 4)
+        result[f"lpips {count}"] = round(float(backbone.distance(wanted, drawn).mean()), 4)
         result[f"pixels {count}"] = round(float((wanted - drawn).square().mean()), 5)
     return result

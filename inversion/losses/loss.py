@@ -39,7 +39,7 @@ class Target:
         images: [N, 3, R, R] in [-1, 1].
         perceptual: the distance to use.
         masks: [N, 1, R, R], 1 where the photo counts and 0 where it does not; None for everywhere.
-        dtype: of features: the trunk's here, and the generator's of whoever draws for this target. The photos'
+        dtype: of features: the backbone's here, and the generator's of whoever draws for this target. The photos'
             features have it too, so that a perfect picture is at distance 0.
     """
 
@@ -56,22 +56,24 @@ class Target:
         self.dtype = dtype
         with torch.no_grad():
             self.features = perceptual.features(images, dtype)
-            self.tap_weights = None if self.masks is None else [_shares(self.masks, tap) for tap in self.features]
+            self.layer_weights = (
+                None if self.masks is None else [_shares(self.masks, feature) for feature in self.features]
+            )
 
     def each(self) -> Iterator[Target]:
         """A target for each photo alone; nothing is computed again."""
         for index in range(len(self.images)):
             one = copy.copy(self)
             one.images = self.images[index : index + 1]
-            one.features = [tap[index : index + 1] for tap in self.features]
-            if self.masks is not None and self.tap_weights is not None:
+            one.features = [feature[index : index + 1] for feature in self.features]
+            if self.masks is not None and self.layer_weights is not None:
                 one.masks = self.masks[index : index + 1]
-                one.tap_weights = [weights[index : index + 1] for weights in self.tap_weights]
+                one.layer_weights = [weights[index : index + 1] for weights in self.layer_weights]
             yield one
 
     def perceptual_distance(self, drawn: Tensor) -> Tensor:
         """Perceptual distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
-        return self.perceptual.between(self.perceptual.features(drawn, self.dtype), self.features, self.tap_weights)
+        return self.perceptual.between(self.perceptual.features(drawn, self.dtype), self.features, self.layer_weights)
 
     def terms(self, drawn: Tensor, weights: LossWeights) -> Tensor:
         """Weighted distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
@@ -84,9 +86,9 @@ class Target:
         return total
 
 
-def _shares(masks: Tensor, tap: Tensor) -> Tensor:
-    """How much each place of a tap [N, C, h, w] counts, [N, h, w]: the mask there, with a mean of 1."""
-    small = F.adaptive_avg_pool2d(masks, (tap.shape[2], tap.shape[3]))[:, 0]
+def _shares(masks: Tensor, feature: Tensor) -> Tensor:
+    """How much each place of a feature [N, C, h, w] counts, [N, h, w]: the mask there, with a mean of 1."""
+    small = F.adaptive_avg_pool2d(masks, (feature.shape[2], feature.shape[3]))[:, 0]
     return small / small.mean(dim=(1, 2), keepdim=True).clamp(min=1e-6)
 
 

@@ -1,9 +1,9 @@
 """The perceptual distance (LPIPS, Zhang et al. 2018), with the target's features computed once.
 
 The networks are those of the ``lpips`` package. "vgg", "alex" and "squeeze" are the published distances: torchvision's
-trunks, fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The embedded
-trunk is our own, under uniform heads; its distances are not comparable with published LPIPS figures, so every result
-names its trunk. Nothing here ever downloads.
+backbones, fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The
+embedded backbone is our own, under uniform heads; its distances are not comparable with published LPIPS figures, so
+every result names its backbone. Nothing here ever downloads.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from relatent.core import cpu
 from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError
 from stylegan.formats.checkpoint import load_strictly
-from stylegan.networks.backbone import enlarge_small, load_trunk, sum_of_taps, unit_length
-from weights.embedded import trunk_path
+from stylegan.networks.backbone import enlarge_small, load_backbone, sum_over_layers, unit_length
+from weights.embedded import backbone_path
 from weights.fetching.fetch import locate
 from weights.reading.pickles import read_torch
 
-TRUNKS = ("embedded", "vgg", "alex", "squeeze")
+BACKBONES = ("embedded", "vgg", "alex", "squeeze")
 LARGEST = 256  # pixels; larger pictures are reduced, as the published projectors do
 
 
@@ -34,12 +34,12 @@ class PerceptualDistance(nn.Module):
 
     Args:
         model: an ``lpips.LPIPS``.
-        trunk: what reports call it, for example "faces-trunk".
+        backbone: what reports call it, for example "faces-trunk".
     """
 
-    def __init__(self, model: Any, trunk: str) -> None:
+    def __init__(self, model: Any, backbone: str) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.backbone = backbone
         self.scaling = model.scaling_layer
         self.net = model.net
         # sum(w (a - b)^2) = sum((sqrt(w) a - sqrt(w) b)^2): with the heads inside the features, a
@@ -49,23 +49,23 @@ class PerceptualDistance(nn.Module):
         )
 
     def features(self, image: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """image [N, 3, R, R] in [-1, 1] to the trunk's normalised, weighted features, one [N, C, h, w] a tap.
+        """image [N, 3, R, R] in [-1, 1] to the backbone's normalised, weighted features, one [N, C, h, w] a feature.
 
-        ``dtype`` is what the trunk computes in; its features come out in float32 whatever that is.
+        ``dtype`` is what the backbone computes in; its features come out in float32 whatever that is.
         """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, R, R].")
         scaled = self.scaling(fit_size(image))
         with torch.autocast(image.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            taps = self.net(scaled)
-        return [unit_length(tap) * root for tap, root in zip(taps, self.roots, strict=True)]
+            features = self.net(scaled)
+        return [unit_length(feature) * root for feature, root in zip(features, self.roots, strict=True)]
 
     def between(self, ours: list[Tensor], theirs: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
-        """Distance of two sets of features, [N]; a mean over positions, a sum over taps, no mean over photos.
+        """Distance of two sets of features, [N]; a mean over positions, a sum over layers, no mean over photos.
 
-        ``weights`` says how much each position of each tap counts, [N, h, w] with a mean of 1; None for all alike.
+        ``weights`` says how much each position of each layer counts, [N, h, w] with a mean of 1; None for all alike.
         """
-        return sum_of_taps([(a - b).square() for a, b in zip(ours, theirs, strict=True)], weights)
+        return sum_over_layers([(a - b).square() for a, b in zip(ours, theirs, strict=True)], weights)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance of two batches of pictures in [-1, 1], [N]."""
@@ -84,12 +84,12 @@ def load_perceptual(name: str = "embedded", device: torch.device | None = None) 
 
     Raises:
         UnknownNameError: none of "embedded", "vgg", "alex", "squeeze".
-        MissingWeightsError: a published trunk that has not been fetched; the message names the command.
-        WeightsError: a fetched trunk that is not what was published.
-        CheckpointError: a trunk's file without the trunk's weights.
+        MissingWeightsError: a published backbone that has not been fetched; the message names the command.
+        WeightsError: a fetched backbone that is not what was published.
+        CheckpointError: a backbone's file without the backbone's weights.
     """
-    if name not in TRUNKS:
-        raise UnknownNameError("LPIPS trunk", name, TRUNKS)
+    if name not in BACKBONES:
+        raise UnknownNameError("LPIPS backbone", name, BACKBONES)
     return _load(name, str(device or "cpu"))
 
 
@@ -102,12 +102,12 @@ def _load(name: str, device: str) -> PerceptualDistance:
 
 
 def _embedded() -> PerceptualDistance:
-    trunk = load_trunk()
+    backbone = load_backbone()
     model = _silent_lpips("squeeze", heads=False)
-    load_strictly(model.net, _in_slices(trunk.features.state_dict(), model.net), trunk_path())
+    load_strictly(model.net, _in_slices(backbone.features.state_dict(), model.net), backbone_path())
     for head in model.lins:
         nn.init.ones_(head.model[-1].weight)
-    return PerceptualDistance(model, trunk.name)
+    return PerceptualDistance(model, backbone.name)
 
 
 def _published(name: str) -> PerceptualDistance:
@@ -132,17 +132,17 @@ def _torchvision_features(path: Path) -> dict[str, Tensor]:
 def _in_slices(features: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     """Weights under torchvision's names, "3.weight", under those of lpips, "slice2.3.weight".
 
-    lpips cuts the trunk into slices and keeps the layers' numbers. Names it does not know stay as they are.
+    lpips cuts the backbone into slices and keeps the layers' numbers. Names it does not know stay as they are.
     """
     sliced = {name.split(".", 1)[1]: name for name in net.state_dict()}
     return {sliced.get(name, name): tensor for name, tensor in features.items()}
 
 
-def _silent_lpips(trunk: str, heads: bool) -> Any:
-    """An ``lpips.LPIPS`` on a random trunk: no download, no print, torchvision's deprecations hidden.
+def _silent_lpips(backbone: str, heads: bool) -> Any:
+    """An ``lpips.LPIPS`` on a random backbone: no download, no print, torchvision's deprecations hidden.
 
     Args:
-        trunk: "vgg", "alex" or "squeeze".
+        backbone: "vgg", "alex" or "squeeze".
         heads: take the published heads, a file inside the package; else random ones.
     """
     with warnings.catch_warnings():
@@ -150,4 +150,4 @@ def _silent_lpips(trunk: str, heads: bool) -> Any:
         warnings.filterwarnings("ignore", message="Arguments other than a weight enum", category=UserWarning)
         import lpips
 
-        return lpips.LPIPS(net=trunk, pnet_rand=True, pretrained=heads, verbose=False)
+        return lpips.LPIPS(net=backbone, pnet_rand=True, pretrained=heads, verbose=False)

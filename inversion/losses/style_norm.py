@@ -1,7 +1,7 @@
 """How long styles are: no picture shows it, and every edit feels it.
 
 A style is A w + b, and a demodulated convolution divides its length out again (Karras et al. 2020, eq. 3): twice the
-style draws the same picture. So no distance to a photo keeps the length of styles, and steps by curvature let it
+style draws the same picture. So no distance to a photo keeps the length of styles, and steps by preconditioner let it
 shrink. But an edit adds to w, and what that adds to a style counts for more the shorter the style is: such faces
 overshoot. A mapping network makes styles of nearly one length, whatever z, and on those directions are learnt.
 """
@@ -31,7 +31,7 @@ class StyleLengths:
         # |A w + b|^2 = w^T (A^T A) w + 2 (A^T b)^T w + b^T b: K small matrices, however many channels there are
         weights = [(affine.weight * affine.weight_gain, affine.bias * affine.lr_multiplier) for affine, _ in readers]
         self.squares = _stacked([a.t() @ a for a, _ in weights], (0, width, width), network.w_avg)  # [K, D, D]
-        self.slopes = _stacked([2 * a.t() @ b for a, b in weights], (0, width), network.w_avg)  # [K, D]
+        self.gradients = _stacked([2 * a.t() @ b for a, b in weights], (0, width), network.w_avg)  # [K, D]
         self.rests = _stacked([b @ b for _, b in weights], (0,), network.w_avg)  # [K]
         self.usual = self._squared(network.w_avg.expand(1, network.num_ws, -1))
 
@@ -47,7 +47,7 @@ class StyleLengths:
 
     def _squared(self, ws: Tensor) -> Tensor:
         w = ws[:, self.layers].transpose(0, 1)  # [K, N, D]
-        squared = ((w @ self.squares + self.slopes[:, None]) * w).sum(dim=2).t() + self.rests  # [N, K]
+        squared = ((w @ self.squares + self.gradients[:, None]) * w).sum(dim=2).t() + self.rests  # [N, K]
         return squared.clamp(min=SMALL)
 
 

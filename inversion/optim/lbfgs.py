@@ -1,4 +1,9 @@
-"""How latents and noise move at each step: Adam for all, or Adam for the noise and curvature for the latents."""
+"""How latents and noise maps move at each step: Adam for all, or preconditioned L-BFGS for the latents.
+
+The preconditioner (inversion/optim/preconditioner.py) is an average over a generator's latents. What the gradients of
+one photo's loss tell on the way corrects it: L-BFGS (Liu and Nocedal 1989), with the preconditioner in place of the
+multiple of the identity with which the two-loop recursion commonly begins. docs/preconditioned-inversion.md derives it.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inversion.optim.preconditioner import Curvature
-from inversion.presets import DescentSettings
+from inversion.optim.preconditioner import Preconditioner
+from inversion.presets import LbfgsSettings
 
-RISE = 1.05  # of a photo's loss from one step to the next that is too much
-CUT = 0.5  # of its steps then
-GROWTH = 1.2  # of steps that were cut, with each that goes well
-CERTAIN = 1e-3  # least curvature along a step, against the measured one, that is believed
+MAX_RISE = 1.05  # a photo's loss may rise by this factor in one step; beyond, the step is rejected
+SHRINK = 0.5  # of a photo's step size after a rejected step
+GROW = 1.2  # of a reduced step size after each accepted step
+MIN_CURVATURE = 1e-3  # along a step, relative to what the preconditioner predicts; below, the pair is not kept
 BETAS = (0.9, 0.999)
 
 
-class AdamDescent:
+class AdamSteps:
     """Adam on everything that is optimised.
 
     Args:
@@ -38,102 +43,118 @@ class AdamDescent:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where photos stand: w [N, L, w_dim], the slopes of their losses there, the first guess's step, the losses [N]."""
+class Iterate:
+    """Where the photos' latents are.
+
+    Attributes:
+        w: [N, L, w_dim].
+        gradient: of each photo's loss by ``w``.
+        preconditioned: the preconditioner applied to ``gradient``.
+        losses: [N].
+    """
 
     w: Tensor
-    slopes: Tensor
-    guess: Tensor
+    gradient: Tensor
+    preconditioned: Tensor
     losses: Tensor
 
 
-class CurvedDescent:
-    """Quasi-Newton steps for the latents, and Adam for the noise.
+class PreconditionedLbfgs:
+    """Preconditioned L-BFGS steps for the latents, and Adam for the noise maps.
 
-    The curvature is an average and no photo's own. What a photo's slopes tell on the way corrects it: L-BFGS (Liu and
-    Nocedal 1989), whose first guess, commonly a multiple of the identity, is the damped inverse of the average. When a
-    photo's loss has leapt up, it goes back to where it was, with shorter steps and what the leap has taught.
+    Each photo of the batch has a history and a step size of its own. A step after which a photo's loss has risen too
+    much is rejected: the photo returns to where it was with half the step size, and the rejected pair stays in its
+    history.
 
     Args:
         w: latents [N, L, w_dim], a leaf, changed in place.
         noise: the noise maps that are optimised; may be none.
-        learning_rate: of the noise, at its highest.
-        curvature: the network's.
+        learning_rate: of the noise maps, at its highest.
+        preconditioner: the network's.
         settings: of the steps.
     """
 
     def __init__(
-        self, w: Tensor, noise: list[Tensor], learning_rate: float, curvature: Curvature, settings: DescentSettings
+        self,
+        w: Tensor,
+        noise: list[Tensor],
+        learning_rate: float,
+        preconditioner: Preconditioner,
+        settings: LbfgsSettings,
     ) -> None:
-        self.w, self.curvature, self.settings = w, curvature, settings
-        self.noise = AdamDescent(noise, learning_rate) if noise else None
-        self.secants = Secants(settings.memory)
-        self.scale = torch.ones(len(w), device=w.device)
-        self.last: Place | None = None
+        self.w, self.preconditioner, self.settings = w, preconditioner, settings
+        self.noise = AdamSteps(noise, learning_rate) if noise else None
+        self.history = LbfgsHistory(settings.memory)
+        self.step_size = torch.ones(len(w), device=w.device)
+        self.last: Iterate | None = None
 
     @torch.no_grad()
     def step(self, share: float, losses: Tensor) -> None:
-        """One step by the tensors' gradients, which it clears; ``losses`` [N] are those of where it starts."""
+        """One step by the tensors' gradients, which it clears; ``losses`` [N] are those before the step."""
         assert self.w.grad is not None
-        here = Place(self.w.detach().clone(), self.w.grad, self._guess(self.w.grad), losses.detach())
+        here = Iterate(self.w.detach().clone(), self.w.grad, self._precondition(self.w.grad), losses.detach())
         if self.last is not None:
             last = self.last
-            self.secants.add(here.w - last.w, here.slopes - last.slopes, here.guess - last.guess)
-            here = self._not_worse(here, last)
+            self.history.add(here.w - last.w, here.gradient - last.gradient, here.preconditioned - last.preconditioned)
+            here = self._accepted(here, last)
         self.last = here
-        way = self.secants.newton(here.slopes, here.guess)
-        self.w.copy_(here.w - (self.scale * share)[:, None, None] * way)
+        direction = self.history.apply(here.gradient, here.preconditioned)
+        self.w.copy_(here.w - (self.step_size * share)[:, None, None] * direction)
         self.w.grad = None
         if self.noise:
             self.noise.step(share)
 
-    def _guess(self, slopes: Tensor) -> Tensor:
-        """The step that the average curvature alone would take; linear in slopes."""
-        return self.settings.step * self.curvature.newton(slopes, self.settings.damping)
+    def _precondition(self, gradient: Tensor) -> Tensor:
+        """The step that the preconditioner alone would take; linear in the gradient."""
+        return self.settings.step * self.preconditioner.apply(gradient, self.settings.damping)
 
-    def _not_worse(self, here: Place, last: Place) -> Place:
-        """Here, or for photos whose loss has leapt up, or is no number, where they were; steps are scaled likewise."""
-        well = here.losses <= last.losses * RISE
-        self.scale = torch.where(well, (self.scale * GROWTH).clamp(max=1.0), self.scale * CUT)
-        pairs = ((here.w, last.w), (here.slopes, last.slopes), (here.guess, last.guess))
-        w, slopes, guess = (torch.where(well[:, None, None], *pair) for pair in pairs)
-        return Place(w, slopes, guess, torch.where(well, here.losses, last.losses))
+    def _accepted(self, here: Iterate, last: Iterate) -> Iterate:
+        """``here``, or ``last`` for photos whose loss has risen too much or is not a number; adapts the step size."""
+        accepted = here.losses <= last.losses * MAX_RISE
+        self.step_size = torch.where(accepted, (self.step_size * GROW).clamp(max=1.0), self.step_size * SHRINK)
+        pairs = ((here.w, last.w), (here.gradient, last.gradient), (here.preconditioned, last.preconditioned))
+        w, gradient, preconditioned = (torch.where(accepted[:, None, None], *pair) for pair in pairs)
+        return Iterate(w, gradient, preconditioned, torch.where(accepted, here.losses, last.losses))
 
 
-class Secants:
-    """The last steps and how slopes changed along them, each photo's own (Nocedal and Wright 2006, algorithm 7.4).
+class LbfgsHistory:
+    """The last steps s and changes of the gradient y, each photo's own (Nocedal and Wright 2006, algorithm 7.4).
 
     Args:
-        count: how many steps are remembered; 0 for none.
+        memory: how many pairs are kept; 0 for none.
     """
 
-    def __init__(self, count: int) -> None:
-        self.pairs: deque[tuple[Tensor, Tensor, Tensor, Tensor]] = deque(maxlen=count)
+    def __init__(self, memory: int) -> None:
+        self.pairs: deque[tuple[Tensor, Tensor, Tensor, Tensor]] = deque(maxlen=memory)
 
-    def add(self, step: Tensor, change: Tensor, guess: Tensor) -> None:
-        """Remember a step and the change of slopes along it, [N, L, D]; ``guess`` is the first guess's step for it.
+    def add(self, s: Tensor, y: Tensor, preconditioned_y: Tensor) -> None:
+        """Keep a pair, all [N, L, D]; ``preconditioned_y`` is the preconditioner applied to ``y``.
 
-        A photo whose loss does not curve upwards there, as far as rounding lets one see, learns nothing from it.
+        For photos with too small a curvature s.y (negative, or lost in rounding) the pair is kept as zeros, which
+        leaves the recursion as it was without it.
         """
-        curve = _dot(step, change)
-        learnt = curve > CERTAIN * _dot(change, guess)
-        step, change, guess = (torch.where(learnt[:, None, None], part, 0.0) for part in (step, change, guess))
-        self.pairs.append((step, change, guess, 1 / torch.where(learnt, curve, 1.0)))
+        sy = _dot(s, y)
+        kept = sy > MIN_CURVATURE * _dot(y, preconditioned_y)
+        s, y, preconditioned_y = (torch.where(kept[:, None, None], part, 0.0) for part in (s, y, preconditioned_y))
+        self.pairs.append((s, y, preconditioned_y, 1 / torch.where(kept, sy, 1.0)))
 
-    def newton(self, slopes: Tensor, way: Tensor) -> Tensor:
-        """The inverse curvature times slopes [N, L, D], as the first guess and all that was learnt have it.
+    def apply(self, gradient: Tensor, preconditioned: Tensor) -> Tensor:
+        """The two-loop recursion: the approximate inverse Hessian times ``gradient`` [N, L, D].
 
-        ``way`` is the first guess's step for them. As it is linear, what it would be for slopes that the first of two
-        loops has changed follows from its steps for the changes, and the average curvature is not asked again.
+        ``preconditioned`` is the preconditioner applied to the gradient. The recursion needs the preconditioner of
+        the vector that its first loop leaves. As the preconditioner is linear, that follows from ``preconditioned``
+        and the stored ``preconditioned_y``, and the preconditioner is applied only once a step.
         """
-        shares = []
-        for step, change, guess, weight in reversed(self.pairs):
-            share = (weight * _dot(step, slopes))[:, None, None]
-            slopes, way = slopes - share * change, way - share * guess
-            shares.append(share)
-        for (step, change, _, weight), share in zip(self.pairs, reversed(shares), strict=True):
-            way = way + (share - (weight * _dot(change, way))[:, None, None]) * step
-        return way
+        alphas = []
+        for s, y, preconditioned_y, rho in reversed(self.pairs):
+            alpha = (rho * _dot(s, gradient))[:, None, None]
+            gradient, preconditioned = gradient - alpha * y, preconditioned - alpha * preconditioned_y
+            alphas.append(alpha)
+        direction = preconditioned
+        for (s, y, _, rho), alpha in zip(self.pairs, reversed(alphas), strict=True):
+            beta = (rho * _dot(y, direction))[:, None, None]
+            direction = direction + (alpha - beta) * s
+        return direction
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def tune(
         Cancelled: the callback returned False.
     """
     everyone = latents.ws(network.num_ws).detach()
-    spread = network.w_spread()
+    spread = network.w_std()
     results, losses = [], []
     for index, photo in enumerate(target.each()):
         pivot = Pivot(everyone[index : index + 1], [level[index : index + 1].detach() for level in latents.noise])

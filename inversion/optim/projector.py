@@ -15,8 +15,8 @@ from torch import Tensor
 
 from inversion.losses.loss import Target, delta_regularisation, noise_regularisation, renormalise
 from inversion.losses.style_norm import StyleLengths
-from inversion.optim.lbfgs import AdamDescent, CurvedDescent
-from inversion.optim.preconditioner import Curvature
+from inversion.optim.lbfgs import AdamSteps, PreconditionedLbfgs
+from inversion.optim.preconditioner import Preconditioner
 from inversion.presets import OptimiserSettings, TuningSettings
 from relatent.core.errors import Cancelled, CheckpointError, UsageError
 from stylegan.networks.generator import Generator
@@ -81,7 +81,7 @@ def optimise(
     *,
     seed: int,
     start: Tensor | None = None,
-    curvature: Curvature | None = None,
+    preconditioner: Preconditioner | None = None,
     progress: Progress | None = None,
 ) -> tuple[Latents, Tensor]:
     """Fit latents and noise to the target's photos.
@@ -92,7 +92,7 @@ def optimise(
         settings: how.
         seed: of the noise; every photo gets the same, so that its place in the batch does not matter.
         start: ws to start from, [N, L, w_dim]; None for ``w_avg``.
-        curvature: the network's, on its device; needed where ``settings.descent`` is given.
+        preconditioner: the network's, on its device; needed where ``settings.lbfgs`` is given.
         progress: sees each step; returning False cancels.
 
     Returns:
@@ -104,14 +104,14 @@ def optimise(
     """
     count = len(target.images)
     latents = _initial(network, settings, count, seed, start)
-    descent = _descent(latents, settings, curvature)
+    lbfgs = _lbfgs(latents, settings, preconditioner)
     lengths = StyleLengths(network) if settings.weights.styles else None
-    spread = network.w_spread() if settings.latent_noise else 0.0
+    spread = network.w_std() if settings.initial_noise_factor else 0.0
     jitter = _JitterSource(latents.w, seed)
     best = BestSoFar(latents)
     for index in range(settings.num_steps):
         share = index / settings.num_steps
-        strength = spread * settings.latent_noise * max(0.0, 1 - share / settings.latent_noise_ramp) ** 2
+        strength = spread * settings.initial_noise_factor * max(0.0, 1 - share / settings.noise_ramp_length) ** 2
         w = latents.w + jitter.draw() * strength if strength > 0 else latents.w
         drawn = network.synthesis(w.expand(-1, network.num_ws, -1), noise=latents.noise, dtype=target.dtype)
         losses = target.terms(drawn, settings.weights)
@@ -120,7 +120,7 @@ def optimise(
         if progress and progress(Step(index + 1, settings.num_steps, losses.detach(), drawn.detach())) is False:
             raise Cancelled(f"cancelled at step {index + 1} of {settings.num_steps}; nothing was written.")
         (losses + _regularisers(latents, settings, lengths, network.num_ws)).sum().backward()
-        descent.step(learning_rate_factor(share, settings), losses.detach())
+        lbfgs.step(learning_rate_factor(share, settings), losses.detach())
         if settings.optimise_noise:
             renormalise(latents.noise)
     latents, losses = _finish(network, target, settings, latents, best)
@@ -131,18 +131,20 @@ def optimise(
 
 def learning_rate_factor(share: float, settings: OptimiserSettings | TuningSettings) -> float:
     """The rate's schedule: up along a line, down along a cosine; ``share`` of the steps is behind."""
-    down = min(1.0, (1 - share) / settings.rampdown) if settings.rampdown else 1.0
-    up = min(1.0, share / settings.rampup) if settings.rampup else 1.0
+    down = min(1.0, (1 - share) / settings.lr_rampdown_length) if settings.lr_rampdown_length else 1.0
+    up = min(1.0, share / settings.lr_rampup_length) if settings.lr_rampup_length else 1.0
     return (0.5 - 0.5 * math.cos(down * math.pi)) * up
 
 
-def _descent(latents: Latents, settings: OptimiserSettings, curvature: Curvature | None) -> AdamDescent | CurvedDescent:
+def _lbfgs(
+    latents: Latents, settings: OptimiserSettings, preconditioner: Preconditioner | None
+) -> AdamSteps | PreconditionedLbfgs:
     noise = latents.noise if settings.optimise_noise else []
-    if settings.descent is None:
-        return AdamDescent([latents.w, *noise], settings.learning_rate)
-    if curvature is None or settings.space != "w+":
-        raise UsageError("these settings need the network's curvature, and W+. Use settings without a descent.")
-    return CurvedDescent(latents.w, noise, settings.learning_rate, curvature, settings.descent)
+    if settings.lbfgs is None:
+        return AdamSteps([latents.w, *noise], settings.learning_rate)
+    if preconditioner is None or settings.space != "w+":
+        raise UsageError("these settings need the network's preconditioner, and W+. Use settings without a lbfgs.")
+    return PreconditionedLbfgs(latents.w, noise, settings.learning_rate, preconditioner, settings.lbfgs)
 
 
 class _JitterSource:
@@ -181,7 +183,7 @@ def _regularisers(latents: Latents, settings: OptimiserSettings, lengths: StyleL
     if settings.space == "w+" and settings.weights.delta:
         total = total + settings.weights.delta * delta_regularisation(latents.w)
     if lengths is not None:
-        total = total + settings.weights.styles * lengths.strain(latents.ws(num_ws), settings.style_length)
+        total = total + settings.weights.styles * lengths.strain(latents.ws(num_ws), settings.style_norm)
     return total
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from relatent.core.errors import RelatentError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Truncation has one name in every command; NVIDIA's spelling and those of earlier versions work, too.
+TRUNCATION_FLAGS = ("--truncation-psi", "--trunc", "--psi", "--truncation")
 
 
 class RelatentCommand(click.Command):
@@ -28,6 +34,42 @@ class RelatentCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         with _one_line_errors():
             return super().invoke(ctx)
+
+
+def config_options(config: type[Any]) -> Callable[[F], F]:
+    """One option for each field of a frozen dataclass: name, default, choices and help text come from the field.
+
+    A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type`` and
+    ``aliases`` (older spellings of the flag); see :class:`inversion.config.InvertConfig`.
+    """
+
+    def decorate(command: F) -> F:
+        for one in reversed(dataclasses.fields(config)):
+            command = _field_option(one)(command)
+        return command
+
+    return decorate
+
+
+def _field_option(one: dataclasses.Field[Any]) -> Callable[[F], F]:
+    flag, about = "--" + one.name.replace("_", "-"), one.metadata
+    if isinstance(one.default, bool):
+        names = [f"{flag}/--no-{flag.removeprefix('--')}"]
+    else:
+        names = [flag, *about.get("aliases", ()), one.name]
+    kind: Any = about.get("type")
+    if "choices" in about:
+        kind = click.Choice(about["choices"])
+    elif "least" in about:
+        kind = click.IntRange(min=about["least"])
+    return click.option(
+        *names,
+        default=one.default,
+        type=kind,
+        metavar=about.get("metavar"),
+        show_default=one.default is not None,
+        help=about.get("help"),
+    )
 
 
 def fail(error: RelatentError) -> NoReturn:

@@ -2,10 +2,10 @@
 
 Wrap every handler with `handler`::
 
-    button.click(handler(work), [visit, ...], [...])
+    button.click(handler(work), [session, ...], [...])
 
-It renews the visit (any `Visit` among the arguments) and turns `RelatentError` into `gr.Error`; functions, generators
-and their async kinds are all welcome. `Cancelled` ends a handler quietly, with a short notice.
+It renews the session (any `Session` among the arguments) and turns `RelatentError` into `gr.Error`; functions,
+generators and their async kinds are all welcome. `Cancelled` ends a handler quietly, with a short notice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from relatent.core.errors import Cancelled, MissingPackageError, RelatentError
-from relatent.web.session import Visit
+from relatent.web.session import Session
 
 
 def require_gradio() -> Any:
@@ -34,7 +34,7 @@ def require_gradio() -> Any:
 
 
 def handler(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` with its errors shown to the visitor, and its visit kept alive."""
+    """``function`` with its errors shown to the visitor, and its session kept alive."""
     if inspect.isasyncgenfunction(function):
 
         @functools.wraps(function)
@@ -89,5 +89,5 @@ def shown_errors() -> Iterator[None]:
 
 def _touch(args: tuple[Any, ...]) -> None:
     for argument in args:
-        if isinstance(argument, Visit):
+        if isinstance(argument, Session):
             argument.touch()

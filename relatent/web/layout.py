@@ -34,44 +34,44 @@ LEAD = "Put a photo of a face into a generator's latent space, change it there, 
 
 def lay_out(studio: Studio) -> gr.Blocks:
     """All widgets and their wiring; nothing is served."""
-    minutes = studio.settings.visit_minutes
+    minutes = studio.settings.session_minutes
     with gr.Blocks(
         title=TITLE,
         analytics_enabled=False,
-        delete_cache=(60, int(minutes * 60) + 60),  # what Gradio itself has put on disk and no visit has deleted
+        delete_cache=(60, int(minutes * 60) + 60),  # what Gradio itself has put on disk and no session has deleted
     ) as blocks:
-        visit = gr.State(studio.visits.begin())  # copied, that is begun anew, for every visitor
+        session = gr.State(studio.sessions.begin())  # copied, that is begun anew, for every visitor
         gr.Markdown(f"# {TITLE}\n{LEAD}")
         with gr.Tabs() as tabs:
             with gr.Tab("Photo", id="photo"):
-                photo = photo_tab.build(studio, visit)
+                photo = photo_tab.build(studio, session)
             with gr.Tab("Edit", id="edit") as edit_view:
-                edit = edit_tab.build(studio, visit)
+                edit = edit_tab.build(studio, session)
             with gr.Tab("Mix", id="mix") as mix_view:
-                mix = mix_tab.build(studio, visit)
+                mix = mix_tab.build(studio, session)
             with gr.Tab("Batch", id="batch"):
-                batch_tab.build(studio, visit)
+                batch_tab.build(studio, session)
             with gr.Tab("Explore", id="explore") as explore_view:
-                explore = explore_tab.build(studio, visit)
+                explore = explore_tab.build(studio, session)
             with gr.Tab("About", id="about"):
                 about_tab.build(studio)
-        photo_tab.connect(photo, edit, tabs, visit)
-        edit_view.select(edit.show, [visit], edit.outputs, api_visibility="private", show_progress="hidden")
+        photo_tab.connect(photo, edit, tabs, session)
+        edit_view.select(edit.show, [session], edit.outputs, api_visibility="private", show_progress="hidden")
         mix_view.select(mix.show, mix.inputs, mix.outputs, api_visibility="private", show_progress="hidden")
         explore_view.select(
             explore.show, explore.inputs, explore.outputs, api_visibility="private", show_progress="hidden"
         )
-        api.add(studio, visit)
-        mix_api.add(studio, visit)
+        api.add(studio, session)
+        mix_api.add(studio, session)
 
         def arrive(own: Any, request: gr.Request) -> None:
-            studio.visits.arrive(own, str(request.session_hash))
+            studio.sessions.arrive(own, str(request.session_hash))
 
         def leave(request: gr.Request) -> None:
-            studio.visits.leave(str(request.session_hash))
+            studio.sessions.leave(str(request.session_hash))
 
-        blocks.load(arrive, [visit], None, api_visibility="private", queue=False, show_progress="hidden")
+        blocks.load(arrive, [session], None, api_visibility="private", queue=False, show_progress="hidden")
         blocks.unload(leave)
-    # Jobs wait in the studio's own line, which tells its length; Gradio's limits would only wait a second time.
+    # Jobs wait in the page's own queue, which tells its length; Gradio's limits would only wait a second time.
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks

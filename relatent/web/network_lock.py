@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Turns:
+class NetworkLock:
     """One lock with two kinds of waiting.
 
     Long work holds it for many steps and calls :meth:`pause` between them; whoever waits for a quick drawing at that

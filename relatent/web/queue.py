@@ -5,13 +5,13 @@ A job is a plain function of one argument, the `Report`. It calls that every ste
     def task(report: Report) -> Inversion:
         return invert_images(..., progress=lambda step: report(step.index, step.total, picture=lambda: draw(step)))[0]
 
-    job = studio.line.start(task, visit)          # BusyError: too many wait, or this visit has one at work
+    job = studio.queue.start(task, session)       # BusyError: too many wait, or this session has one at work
     async for news in follow(job):                # about twice a second, in a handler `async def`
         yield show(news)                          # news.ahead > 0: still waiting
-    inversion = job.result()                      # raises what the task raised; Cancelled after visit.cancel()
+    inversion = job.result()                      # raises what the task raised; Cancelled after session.cancel()
 
-The task runs in a thread that holds `studio.turns.long()`: it must not take a turn itself. Leaving the loop early
-(the browser went away) cancels the job.
+The task runs in a thread that holds `studio.network_lock.long()`: it must not take a turn itself. Leaving the loop
+early (the browser went away) cancels the job.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from relatent.core.errors import BusyError, Cancelled
-from relatent.web.network_lock import Turns
+from relatent.web.network_lock import NetworkLock
 
 T = TypeVar("T")
 PICTURE_SECONDS = 0.8  # a picture is asked for no more often
@@ -38,7 +38,7 @@ class Progress:
     """News of a job.
 
     Attributes:
-        ahead: jobs before it in the line; 0 once it is at work.
+        ahead: jobs before it in the queue; 0 once it is at work.
         done: steps that are done.
         total: steps in all; 0 until that is known.
         seconds_left: by the steps so far; None until it can be told.
@@ -74,10 +74,10 @@ Task = Callable[[Report], T]
 
 
 class Job(Generic[T]):
-    """One task in the line."""
+    """One task in the queue."""
 
-    def __init__(self, task: Task[T], line: Line) -> None:
-        self._task, self._line = task, line
+    def __init__(self, task: Task[T], queue: JobQueue) -> None:
+        self._task, self._queue = task, queue
         self._cancelled, self._finished = threading.Event(), threading.Event()
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -90,13 +90,13 @@ class Job(Generic[T]):
 
     def news(self) -> Progress:
         """How it stands."""
-        ahead = self._line.ahead(self)
+        ahead = self._queue.ahead(self)
         return Progress(ahead=ahead) if ahead else self._news
 
     def cancel(self) -> None:
         """Ask it to stop; a job that waits never begins."""
         self._cancelled.set()
-        self._line.wake()
+        self._queue.wake()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it has ended; whether it has."""
@@ -115,7 +115,7 @@ class Job(Generic[T]):
         return self._result  # type: ignore[return-value]
 
     def run(self) -> None:
-        """Carry the task out; called by the line, once, in the job's thread."""
+        """Carry the task out; called by the queue, once, in the job's thread."""
         self._started = time.monotonic()
         try:
             if self._cancelled.is_set():
@@ -141,7 +141,7 @@ class Job(Generic[T]):
         picture: Callable[[], np.ndarray] | None = None,
         details: Any = None,
     ) -> bool:
-        self._line.turns.pause()
+        self._queue.network_lock.pause()
         now = time.monotonic()
         shown = self._news.picture
         if done < self._news.done or text != self._news.text:
@@ -154,35 +154,35 @@ class Job(Generic[T]):
         return not self._cancelled.is_set()
 
 
-class Line:
+class JobQueue:
     """The jobs that wait for the network, first come, first served.
 
     Args:
-        most: jobs in the line, the one at work included.
-        turns: the network's.
+        most: jobs in the queue, the one at work included.
+        network_lock: the network's.
     """
 
-    def __init__(self, most: int, turns: Turns) -> None:
-        self.most, self.turns = most, turns
+    def __init__(self, most: int, network_lock: NetworkLock) -> None:
+        self.most, self.network_lock = most, network_lock
         self._jobs: list[Job[Any]] = []
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def start(self, task: Task[T], visit: Owner | None = None) -> Job[T]:
-        """Put a task at the end of the line and begin it when its turn comes.
+    def start(self, task: Task[T], session: Owner | None = None) -> Job[T]:
+        """Put a task at the end of the queue and begin it when its turn comes.
 
         Args:
             task: the work.
-            visit: whose it is; the visit can then cancel it.
+            session: whose it is; the session can then cancel it.
 
         Raises:
-            BusyError: the line is full, or that visit has a job in it already.
+            BusyError: the queue is full, or that session has a job in it already.
         """
         job = Job(task, self)
         with self._changed:
-            if visit is not None and visit.job is not None and not visit.job.finished:
+            if session is not None and session.job is not None and not session.job.finished:
                 raise BusyError("your last request is still at work. Wait for it, or cancel it first.")
             if len(self._jobs) >= self.most:
                 raise BusyError(
@@ -190,8 +190,8 @@ class Line:
                     "Try again in a minute."
                 )
             self._jobs.append(job)
-            if visit is not None:
-                visit.job = job
+            if session is not None:
+                session.job = job
         threading.Thread(target=self._carry_out, args=(job,), name="relatent-job", daemon=True).start()
         return job
 
@@ -212,7 +212,7 @@ class Line:
             if job.given_up:
                 job.run()  # raises its Cancelled, without a turn
             else:
-                with self.turns.long():
+                with self.network_lock.long():
                     job.run()
         finally:
             with self._changed:
@@ -222,7 +222,7 @@ class Line:
 
 
 class Owner(Protocol):
-    """Whoever has at most one job: a visit."""
+    """Whoever has at most one job: a session."""
 
     job: Job[Any] | None
 

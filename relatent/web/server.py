@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from relatent.core import cpu
+from relatent.web import file_chooser
 from relatent.web.errors import require_gradio
 from relatent.web.settings import Settings
 from relatent.web.studio import Studio
@@ -69,12 +70,13 @@ class Page:
             mcp_server=False,
             theme=theme(),
             css=CSS,
+            head=file_chooser.head(),
         )
         return str(address)
 
     def close(self) -> None:
-        """Stop serving and delete every file of every visit."""
-        self.studio.visits.end_all()
+        """Stop serving and delete every file of every session."""
+        self.studio.sessions.end_all()
         if self.blocks.is_running:
             self.blocks.close(verbose=False)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -93,7 +95,7 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
     """
     settings = settings or Settings()
     folder = Path(tempfile.mkdtemp(prefix="relatent-page-"))  # private: 0700
-    # Gradio asks its environment where uploads go and whether it may tell its makers of the visit.
+    # Gradio asks its environment where uploads go and whether it may tell its makers of the session.
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
@@ -102,7 +104,7 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
 
         share = cpu.respect_quota()  # now, so that no inversion does it later and undoes --threads
         torch.set_num_threads(settings.threads or max(1, share // 2))
-        studio = Studio.open(settings, folder / "visits", network)
+        studio = Studio.open(settings, folder / "sessions", network)
         return Page(lay_out(studio), studio, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""What is remembered of one visitor: latents, a few numbers and a folder of files, all gone after the visit.
+"""What is remembered of one visitor: latents, a few numbers and a folder of files, all gone after the session.
 
-Every handler gets its visitor's `Visit` as the value of one `gr.State` and nobody else's. Keep in it what is small;
-pictures go to files made by `visit.new_file`, whose names cannot be guessed. Nothing of a visit is ever global.
+Every handler gets its visitor's `Session` as the value of one `gr.State` and nobody else's. Keep in it what is small;
+pictures go to files made by `session.new_file`, whose names cannot be guessed. Nothing of a session is ever global.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from relatent.web.queue import Job
 
 @dataclass(frozen=True)
 class Kept:
-    """One inverted face of this visit.
+    """One inverted face of this session.
 
     Attributes:
-        key: how the page calls it; no other visit has the same.
+        key: how the page calls it; no other session has the same.
         label: what people read: the photo's name, and the face's number where it has several.
         stem: what files are called.
         inversion: the face.
         aligned: uint8 [R, R, 3], what was inverted.
-        photo: the photo's file in the visit's folder; None if there is none.
+        photo: the photo's file in the session's folder; None if there is none.
         factor: how large the photo is on the screen, as a share of its size.
         preset: how it was inverted; empty for a latent that was uploaded.
         facts: measures and seconds, for whoever wants them.
@@ -53,7 +53,7 @@ class Kept:
     drawn: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-class Visit:
+class Session:
     """One visitor's memory. Empty at first; after its end it is empty again and can be used anew.
 
     Attributes:
@@ -63,8 +63,8 @@ class Visit:
         job: the work it has asked for last.
     """
 
-    def __init__(self, visits: Visits) -> None:
-        self._visits = visits
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self.kept: dict[str, Kept] = {}
         self.current = ""
         self.memory: dict[str, Any] = {}
@@ -74,14 +74,14 @@ class Visit:
         self.used = time.monotonic()
         self.left: float | None = None
 
-    def __deepcopy__(self, _: dict[int, Any]) -> Visit:
-        """A new, empty visit: `gr.State` copies its first value for every visitor."""
-        return self._visits.begin()
+    def __deepcopy__(self, _: dict[int, Any]) -> Session:
+        """A new, empty session: `gr.State` copies its first value for every visitor."""
+        return self._sessions.begin()
 
     def touch(self) -> None:
         """It is in use; called by every handler (see relatent.web.errors.handler)."""
         self.used, self.left = time.monotonic(), None
-        self._visits.remember(self)
+        self._sessions.remember(self)
 
     def new_file(self, name: str) -> Path:
         """A path for a new file called ``name`` in a new folder of an unguessable name."""
@@ -93,13 +93,13 @@ class Visit:
     def folder(self) -> Path:
         """Where its files lie; made on first use."""
         if self._folder is None:
-            self._folder = self._visits.folder / secrets.token_urlsafe(24)
+            self._folder = self._sessions.folder / secrets.token_urlsafe(24)
             self._folder.mkdir(parents=True, mode=0o700)
-        self._visits.remember(self)
+        self._sessions.remember(self)
         return self._folder
 
     def take_upload(self, path: Path) -> Path:
-        """Copy an uploaded file into the visit's folder; where it arrived it is deleted with the visit.
+        """Copy an uploaded file into the session's folder; where it arrived it is deleted with the session.
 
         Not at once: another visitor may just have sent the same file, which arrives under the same name.
         """
@@ -107,7 +107,7 @@ class Visit:
             return path
         copy = self.new_file(path.name)
         shutil.copyfile(path, copy)
-        if path.is_relative_to(self._visits.folder):
+        if path.is_relative_to(self._sessions.folder):
             self._uploads.add(path)
         return copy
 
@@ -129,7 +129,7 @@ class Visit:
         one = Kept(key=secrets.token_hex(8), label=unique, stem=stem, inversion=inversion, aligned=aligned, **more)
         self.kept[one.key] = one
         self.current = one.key
-        while len(self.kept) > self._visits.most_kept:
+        while len(self.kept) > self._sessions.most_kept:
             del self.kept[next(iter(self.kept))]
         return one
 
@@ -137,19 +137,19 @@ class Visit:
         """The face called ``key``, by default the current one.
 
         Raises:
-            UsageError: there is none, because none was inverted or the visit has ended.
+            UsageError: there is none, because none was inverted or the session has ended.
         """
         one = self.kept.get(key or self.current)
         if one is None:
-            minutes = self._visits.minutes
+            minutes = self._sessions.minutes
             raise UsageError(
-                "there is no inverted face yet, or the visit has ended: what is not used for "
+                "there is no inverted face yet, or the session has ended: what is not used for "
                 f"{minutes:g} minutes is deleted. Choose a photo and invert it first."
             )
         return one
 
     def cancel(self) -> None:
-        """Stop the work that this visit has asked for."""
+        """Stop the work that this session has asked for."""
         if self.job is not None:
             self.job.cancel()
 
@@ -170,74 +170,74 @@ class Visit:
         self._uploads = set()
 
 
-class Visits:
-    """All visits of a running page, and when each of them ends.
+class Sessions:
+    """All sessions of a running page, and when each of them ends.
 
     Args:
-        folder: where visits keep their files.
-        minutes: after which an unused visit ends.
-        leave_seconds: after which a visit whose tab was closed ends.
+        folder: where sessions keep their files.
+        minutes: after which an unused session ends.
+        leave_seconds: after which a session whose tab was closed ends.
         most_kept: inversions remembered of each.
     """
 
     def __init__(self, folder: Path, minutes: float, leave_seconds: float, most_kept: int) -> None:
         self.folder, self.minutes, self.leave_seconds, self.most_kept = folder, minutes, leave_seconds, most_kept
-        self._open: set[Visit] = set()
-        self._of_session: dict[str, Visit] = {}
+        self._open: set[Session] = set()
+        self._of_hash: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._sweeper: threading.Thread | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def begin(self) -> Visit:
-        """A new visit; it counts once it is used."""
-        return Visit(self)
+    def begin(self) -> Session:
+        """A new session; it counts once it is used."""
+        return Session(self)
 
-    def remember(self, visit: Visit) -> None:
-        """From now on this visit is ended when its time is up."""
+    def remember(self, session: Session) -> None:
+        """From now on this session is ended when its time is up."""
         with self._lock:
-            self._open.add(visit)
+            self._open.add(session)
             if self._sweeper is None:
-                self._sweeper = threading.Thread(target=self._sweep_for_ever, name="relatent-visits", daemon=True)
+                self._sweeper = threading.Thread(target=self._sweep_for_ever, name="relatent-sessions", daemon=True)
                 self._sweeper.start()
 
-    def arrive(self, visit: Visit, session: str) -> None:
-        """The browser tab of that session shows this visit."""
-        visit.touch()
+    def arrive(self, session: Session, session_hash: str) -> None:
+        """The browser tab of that session shows this session."""
+        session.touch()
         with self._lock:
-            self._of_session[session] = visit
+            self._of_hash[session_hash] = session
 
-    def leave(self, session: str) -> None:
+    def leave(self, session_hash: str) -> None:
         """The browser tab of that session was closed."""
         with self._lock:
-            visit = self._of_session.pop(session, None)
-        if visit is not None:
-            visit.leave()
+            session = self._of_hash.pop(session_hash, None)
+        if session is not None:
+            session.leave()
 
     def sweep(self, now: float | None = None) -> int:
-        """End every visit whose time is up; how many there were. ``now`` is in seconds, as time.monotonic."""
+        """End every session whose time is up; how many there were. ``now`` is in seconds, as time.monotonic."""
         now = time.monotonic() if now is None else now
         with self._lock:
-            over = {visit for visit in self._open if self._is_over(visit, now)}
+            over = {session for session in self._open if self._is_over(session, now)}
             self._open -= over
-            self._of_session = {key: visit for key, visit in self._of_session.items() if visit not in over}
-        for visit in over:
-            visit.end()
+            self._of_hash = {key: session for key, session in self._of_hash.items() if session not in over}
+        for session in over:
+            session.end()
         return len(over)
 
     def end_all(self) -> None:
-        """End every visit, for example because the page is closed."""
+        """End every session, for example because the page is closed."""
         with self._lock:
-            everyone, self._open, self._of_session = self._open, set(), {}
-        for visit in everyone:
-            visit.end()
+            everyone, self._open, self._of_hash = self._open, set(), {}
+        for session in everyone:
+            session.end()
 
-    def _is_over(self, visit: Visit, now: float) -> bool:
-        if visit.job is not None and not visit.job.finished:
+    def _is_over(self, session: Session, now: float) -> bool:
+        if session.job is not None and not session.job.finished:
             return False
-        gone = visit.left is not None and now - visit.left > self.leave_seconds
-        return gone or now - visit.used > self.minutes * 60
+        gone = session.left is not None and now - session.left > self.leave_seconds
+        return gone or now - session.used > self.minutes * 60
 
     def _sweep_for_ever(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""What whoever runs the page decides: the network, the limits, how long a visit is remembered."""
+"""What whoever runs the page decides: the network, the limits, how long a session is remembered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Settings:
         threads: that one drawing may use; None for half of the processor's cores, so that a quick drawing of one
             visitor has a core beside the long work of another.
         max_queue: how many jobs may wait or run at once; one more is refused.
-        visit_minutes: a visit that nobody has used for so long is forgotten, its files deleted.
+        session_minutes: a session that nobody has used for so long is forgotten, its files deleted.
         leave_seconds: the same after its tab was closed; a telephone that looks away comes back within this.
         limits: of uploads.
     """
@@ -31,12 +31,12 @@ class Settings:
     folders: tuple[Path, ...] = ()
     threads: int | None = None
     max_queue: int = 16
-    visit_minutes: float = 60.0
+    session_minutes: float = 60.0
     leave_seconds: float = 120.0
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.max_queue < 1:
             raise UsageError(f"max_queue is {self.max_queue}; expected at least 1, the job at work.")
-        if self.visit_minutes <= 0 or self.leave_seconds < 0:
-            raise UsageError(f"a visit of {self.visit_minutes} minutes cannot be meant; expected more than 0.")
+        if self.session_minutes <= 0 or self.leave_seconds < 0:
+            raise UsageError(f"a session of {self.session_minutes} minutes cannot be meant; expected more than 0.")

@@ -1,13 +1,13 @@
-"""What all visitors of a page share: the network with everything that belongs to it, and the line before it.
+"""What all visitors of a page share: the network with everything that belongs to it, and the queue before it.
 
 Tabs find here what they work with::
 
     studio.network                     the generator; frozen, in evaluation mode
     studio.directions                  its directions by name
     studio.settings.limits             what an upload may be (relatent/web/uploads.py)
-    studio.turns.quick()               hold it around every short use of the network in a handler
-    studio.line.start(task, visit)     everything longer (relatent/web/queue.py); its task must not take a turn itself
-    studio.draw(inversion)             one picture, uint8 [R, R, 3], in a quick turn
+    studio.network_lock.quick()        hold it around every short use of the network in a handler
+    studio.queue.start(task, session)  everything longer (relatent/web/queue.py)
+    studio.draw(inversion)             one picture, uint8 [R, R, 3]
 
 Nothing in it belongs to one visitor.
 """
@@ -27,9 +27,9 @@ from inversion.presets import PRESETS
 from inversion.stages import encoder_for
 from relatent.core.errors import RelatentError
 from relatent.core.images import to_pixels
-from relatent.web.network_lock import Turns
-from relatent.web.queue import Line
-from relatent.web.session import Visits
+from relatent.web.network_lock import NetworkLock
+from relatent.web.queue import JobQueue
+from relatent.web.session import Sessions
 from relatent.web.settings import Settings
 from stylegan import Generator
 from stylegan.formats.loading import is_published
@@ -45,18 +45,18 @@ class Studio:
         network: the generator.
         directions: the network's directions by name, those that ship and those of ``settings.folders``.
         presets: the presets that work with this network.
-        turns: who may use the network now.
-        line: the jobs that wait for it.
-        visits: everyone's.
+        network_lock: who may use the network now.
+        queue: the jobs that wait for it.
+        sessions: everyone's.
     """
 
     settings: Settings
     network: Generator
     directions: dict[str, Direction]
     presets: tuple[str, ...]
-    turns: Turns
-    line: Line
-    visits: Visits
+    network_lock: NetworkLock
+    queue: JobQueue
+    sessions: Sessions
 
     @classmethod
     def open(cls, settings: Settings, folder: Path, network: Generator | None = None) -> Studio:
@@ -64,7 +64,7 @@ class Studio:
 
         Args:
             settings: see :class:`Settings`.
-            folder: where visits keep their files.
+            folder: where sessions keep their files.
             network: a generator that is at hand; None loads the one of ``settings``.
 
         Raises:
@@ -73,21 +73,21 @@ class Studio:
         generator = open_network(settings.network if network is None else network, settings.device)
         generator.file = public_name(generator.file)
         load_perceptual("embedded", generator.w_avg.device)
-        generator.w_spread()
-        turns = Turns()
+        generator.w_std()
+        network_lock = NetworkLock()
         return cls(
             settings=settings,
             network=generator,
             directions=_directions(generator, settings.folders),
             presets=_presets(generator),
-            turns=turns,
-            line=Line(settings.max_queue, turns),
-            visits=Visits(folder, settings.visit_minutes, settings.leave_seconds, settings.limits.kept),
+            network_lock=network_lock,
+            queue=JobQueue(settings.max_queue, network_lock),
+            sessions=Sessions(folder, settings.session_minutes, settings.leave_seconds, settings.limits.kept),
         )
 
     def draw(self, inversion: Inversion) -> np.ndarray:
         """The picture of a latent, uint8 [R, R, 3]."""
-        with self.turns.quick():
+        with self.network_lock.quick():
             return to_pixels(inversion.tensor(self.network))[0]
 
 

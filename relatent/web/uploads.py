@@ -25,7 +25,7 @@ class Limits:
         upload_bytes: of one file.
         pixels: of one photo; a larger one is not decoded.
         photos: in one batch.
-        kept: inversions remembered of one visit; the oldest goes first.
+        kept: inversions remembered of one session; the oldest goes first.
         zip_members: entries of an archive.
         zip_bytes: of an archive's contents together, once unpacked.
         zip_ratio: how many times larger an archive's photos may be than it is itself; photos hardly shrink, bombs do.

@@ -1,11 +1,11 @@
-"""The perceptual trunk: SqueezeNet 1.1's features in plain PyTorch, and the distance they give.
+"""The perceptual backbone: SqueezeNet 1.1's features in plain PyTorch, and the distance they give.
 
 The layers carry torchvision's names ("features.N. ..."), so any SqueezeNet 1.1 feature file in the safetensors
 format loads, and the file fits `lpips.LPIPS(net="squeeze", pnet_rand=True)` slice by slice.
 
 The distance is LPIPS (Zhang et al. 2018, equation 1) with uniform heads: features are scaled to unit length
 along the channels, and the squared differences are summed over channels with weight 1, averaged over space
-and summed over the seven taps. It equals `lpips.LPIPS(..., lpips=False)` on the same weights. Every tap counts
+and summed over the seven layers. It equals `lpips.LPIPS(..., lpips=False)` on the same weights. Every layer counts
 the same whatever its width: at most 2, since features are not negative, hence 14 in total.
 """
 
@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from relatent.core.errors import CheckpointError, ShapeError
 from stylegan.formats.checkpoint import load_strictly, read_safetensors
-from weights.embedded import trunk_path
+from weights.embedded import backbone_path
 
 FORMAT = "relatent-trunk-1"
-MIN_SIDE = 64  # pixels; smaller pictures are enlarged, or the deepest taps would see next to nothing
-WIDTHS = (64, 128, 256, 384, 384, 512, 512)  # channels of the seven taps
-TAPS = (1, 4, 7, 9, 10, 11, 12)  # the layers whose output is a tap, where lpips slices SqueezeNet
+MIN_SIDE = 64  # pixels; smaller pictures are enlarged, or the deepest layers would see next to nothing
+WIDTHS = (64, 128, 256, 384, 384, 512, 512)  # channels of the seven layers
+LAYERS = (1, 4, 7, 9, 10, 11, 12)  # the layers whose output is compared, where lpips slices SqueezeNet
 EPSILON = 1e-10  # added to a feature vector's length, as lpips does
 # ImageNet's mean and deviation as lpips writes them, for pictures in [-1, 1].
 SHIFT = (-0.030, -0.088, -0.188)
@@ -46,11 +46,11 @@ class Fire(nn.Module):
         return F.relu(torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1))
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """Features of a picture at seven depths.
 
-    Computes in the dtype and memory format of its own weights, whatever the picture's: `trunk.bfloat16()` and
-    `trunk.to(memory_format=torch.channels_last)` are all it takes. Distances are float32 or better in any case.
+    Computes in the dtype and memory format of its own weights, whatever the picture's: `backbone.bfloat16()` and
+    `backbone.to(memory_format=torch.channels_last)` are all it takes. Distances are float32 or better in any case.
 
     Args:
         name: what reports call the distance it gives.
@@ -59,7 +59,7 @@ class Trunk(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, name: str = "trunk") -> None:
+    def __init__(self, name: str = "backbone") -> None:
         super().__init__()
         self.name = name
         self.features = nn.Sequential(
@@ -82,23 +82,23 @@ class Trunk(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Pictures [N, 3, H, W] in [-1, 1] to seven taps [N, WIDTHS[k], h, w], as they are, in the trunk's dtype."""
-        taps = [self.segment(0, image)]
-        for index in range(1, len(TAPS)):
-            taps.append(self.segment(index, taps[-1]))
-        return taps
+        """Pictures [N, 3, H, W] in [-1, 1] to the features of seven layers, [N, WIDTHS[k], h, w], not normalised."""
+        features = [self.segment(0, image)]
+        for index in range(1, len(LAYERS)):
+            features.append(self.segment(index, features[-1]))
+        return features
 
     def segment(self, index: int, x: Tensor) -> Tensor:
-        """The layers up to tap ``index`` from the tap before it; from the picture for the first."""
+        """The layers up to feature ``index`` from the feature before it; from the picture for the first."""
         if index == 0:
             x = (x.to(self.shift.dtype) - self.shift) / self.scale
-        first = TAPS[index - 1] + 1 if index else 0
-        for layer in self.features[first : TAPS[index] + 1]:
+        first = LAYERS[index - 1] + 1 if index else 0
+        for layer in self.features[first : LAYERS[index] + 1]:
             x = layer(x)
         return x
 
     def normalised(self, image: Tensor) -> list[Tensor]:
-        """The seven taps scaled to unit length along the channels: what is worth keeping of a target.
+        """The seven layers scaled to unit length along the channels: what is worth keeping of a target.
 
         Args:
             image: [N, 3, H, W] in [-1, 1]; enlarged first by :func:`enlarge_small`.
@@ -108,7 +108,7 @@ class Trunk(nn.Module):
         """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, H, W].")
-        return [unit_length(tap) for tap in self(enlarge_small(image))]
+        return [unit_length(feature) for feature in self(enlarge_small(image))]
 
     def distance_to(self, target: list[Tensor], image: Tensor) -> Tensor:
         """Distance of each picture from its target, [N], differentiable in ``image``.
@@ -120,14 +120,14 @@ class Trunk(nn.Module):
         Raises:
             ShapeError: the target's features are not those of such pictures.
         """
-        taps = self.normalised(image)
-        for theirs, ours in zip(target, taps, strict=True):
+        features = self.normalised(image)
+        for theirs, ours in zip(target, features, strict=True):
             if theirs.shape[1:] != ours.shape[1:] or len(theirs) not in (1, len(ours)):
                 raise ShapeError(
                     f"the target's features are {list(theirs.shape)} and the image's are {list(ours.shape)}; "
                     "expected pictures of one size, and one target for each or for all."
                 )
-        return sum_of_taps([(a - b).square() for a, b in zip(target, taps, strict=True)])
+        return sum_over_layers([(a - b).square() for a, b in zip(target, features, strict=True)])
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         """Distance of each pair of pictures, [N]; both [N, 3, H, W] in [-1, 1], same size."""
@@ -147,13 +147,13 @@ def enlarge_small(image: Tensor) -> Tensor:
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False)
 
 
-def unit_length(tap: Tensor) -> Tensor:
+def unit_length(feature: Tensor) -> Tensor:
     """[N, C, H, W] divided by its length along C, in float32 or better; zero vectors stay zero."""
-    tap = tap if tap.dtype == torch.float64 else tap.float()
-    return tap / (torch.linalg.vector_norm(tap, dim=1, keepdim=True) + EPSILON)
+    feature = feature if feature.dtype == torch.float64 else feature.float()
+    return feature / (torch.linalg.vector_norm(feature, dim=1, keepdim=True) + EPSILON)
 
 
-def sum_of_taps(squares: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
+def sum_over_layers(squares: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
     """Squared differences, seven times [N, C, h, w], to one value a picture, [N]: the uniform heads.
 
     ``weights``, seven times [N, h, w], says how much each place counts; None for all alike.
@@ -164,28 +164,28 @@ def sum_of_taps(squares: list[Tensor], weights: list[Tensor] | None = None) -> T
     return torch.stack([values.mean(dim=(1, 2)) for values in maps]).sum(dim=0)
 
 
-def load_trunk(path: Path | None = None) -> Trunk:
-    """Read a trunk: float32, on the CPU, frozen, in evaluation mode.
+def load_backbone(path: Path | None = None) -> Backbone:
+    """Read a backbone: float32, on the CPU, frozen, in evaluation mode.
 
     Args:
-        path: a safetensors file with SqueezeNet 1.1's features; the embedded trunk by default.
+        path: a safetensors file with SqueezeNet 1.1's features; the embedded backbone by default.
 
     Raises:
         CheckpointError: missing, damaged, of another kind, or holding values that are not finite.
     """
-    path = path or trunk_path()
+    path = path or backbone_path()
     tensors, metadata = read_safetensors(path)
     if metadata.get("format", FORMAT) != FORMAT:  # files of other makers name no format; their weights are checked
         raise CheckpointError(
-            f"{path} says format {metadata['format']!r}; expected a perceptual trunk, {FORMAT!r}, "
+            f"{path} says format {metadata['format']!r}; expected a perceptual backbone, {FORMAT!r}, "
             "or a file of SqueezeNet 1.1's features."
         )
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise CheckpointError(f"{path} holds {name!r} as {tensor.dtype}; expected floating-point weights.")
-    trunk = Trunk(metadata.get("name") or path.stem)
-    load_strictly(trunk, tensors, path)
-    return trunk.eval().requires_grad_(False)
+    backbone = Backbone(metadata.get("name") or path.stem)
+    load_strictly(backbone, tensors, path)
+    return backbone.eval().requires_grad_(False)
 
 
 def _pool() -> nn.MaxPool2d:

@@ -81,7 +81,7 @@ class Generator(nn.Module):
     """
 
     _network_id: str = ""  # see checkpoint.network_id, which fills it on first use
-    _w_spread: float = 0.0  # see w_spread
+    _w_std: float = 0.0  # see w_std
 
     def __init__(
         self,
@@ -153,15 +153,15 @@ class Generator(nn.Module):
         return self.mapping.map(z, c)
 
     @torch.no_grad()
-    def w_spread(self) -> float:
+    def w_std(self) -> float:
         """Standard deviation of w around its centre: the root of the mean squared distance, of 10,000 random z.
 
         Computed on first use and kept: it belongs to a network whose training is over.
         """
-        if not self._w_spread:
+        if not self._w_std:
             w = self.sample_w(W_AVG_SAMPLES, seed=123)
-            self._w_spread = float((w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt())
-        return self._w_spread
+            self._w_std = float((w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt())
+        return self._w_std
 
     @torch.no_grad()
     def recompute_w_avg(self, samples: int = W_AVG_SAMPLES, seed: int = 123) -> None:

@@ -122,7 +122,7 @@ def instance_norm(x: Tensor) -> Tensor:
 
 
 def leaky_relu(x: Tensor, clamp: float | None = None, *, inplace: bool = False) -> Tensor:
-    """Leaky ReLU with slope 0.2, then an optional clamp to [-clamp, clamp].
+    """Leaky ReLU with gradient 0.2, then an optional clamp to [-clamp, clamp].
 
     The published gain of sqrt 2 is not applied here: a positive factor passes through a leaky ReLU,
     so callers fold it into the weights or coefficients that come before, and save a pass over ``x``.

@@ -106,7 +106,7 @@ def _balance(log: Log) -> str:
         )
     if max(real, fake) < 0.55:
         return f"{shares}, little better than by chance: it is too weak. Lower --gamma or --augment, or widen it."
-    return f"{shares}: a balanced game."
+    return f"{shares}: the two networks are balanced."
 
 
 def _variety(log: Log) -> str:

@@ -43,7 +43,7 @@ def grown_settings(settings: TrainingSettings, fade_kimg: float, origin: str) ->
         settings,
         generator=dataclasses.replace(settings.generator, resolution=side),
         discriminator=dataclasses.replace(settings.discriminator, resolution=side),
-        rules=dataclasses.replace(settings.rules, r1_gamma=settings.rules.r1_gamma * 4),
+        loss_weights=dataclasses.replace(settings.loss_weights, r1_gamma=settings.loss_weights.r1_gamma * 4),
         growth=Growth(fade_kimg, origin),
     )
 

@@ -1,4 +1,4 @@
-"""The adversarial game: non-saturating logistic loss with lazy R1 (Karras et al. 2020, appendix B)."""
+"""The GAN's losses: non-saturating logistic loss with lazy R1 (Karras et al. 2020, appendix B)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stylegan.networks.generator import Generator
 
 
 @dataclass(frozen=True)
-class GameRules:
-    """The weights of the game.
+class GanLossWeights:
+    """Weights of the losses and of their regularisers.
 
     Attributes:
         r1_gamma: weight of the R1 penalty; see :func:`usual_r1_gamma`.

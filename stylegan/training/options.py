@@ -12,7 +12,7 @@ from stylegan.networks.discriminator import DiscriminatorConfig
 from stylegan.networks.generator import GeneratorConfig
 from stylegan.networks.synthesis import StyleMethod
 from stylegan.training.dataset import ImageDataset
-from stylegan.training.loss import GameRules, usual_r1_gamma
+from stylegan.training.loss import GanLossWeights, usual_r1_gamma
 from stylegan.training.settings import TrainingSettings
 
 
@@ -69,7 +69,7 @@ def settings_from_options(
         discriminator=DiscriminatorConfig(
             resolution=side, c_dim=c_dim, channel_base=channel_base, channel_max=channel_max, conv_clamp=conv_clamp
         ),
-        rules=GameRules(
+        loss_weights=GanLossWeights(
             r1_gamma=usual_r1_gamma(side, batch) if gamma is None else gamma,
             mixing_probability=mixing_prob,
             path_length_weight=path_length,
@@ -99,7 +99,7 @@ def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingS
     renamed = {"augment": "augment_strength", "lr": "learning_rate", "ema_kimg": "ema_kimg", "precision": "precision"}
     changes = {renamed[name]: value for name, value in typed.items() if name in renamed}
     if "gamma" in typed:
-        changes["rules"] = dataclasses.replace(settings.rules, r1_gamma=typed["gamma"])
+        changes["loss_weights"] = dataclasses.replace(settings.loss_weights, r1_gamma=typed["gamma"])
     settings = dataclasses.replace(settings, **changes)
     return settings.with_data(typed["data"], typed.get("data_folder")) if "data" in typed else settings
 

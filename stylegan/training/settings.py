@@ -13,7 +13,7 @@ from relatent.core.errors import CheckpointError, UsageError
 from stylegan.bounds import check_alignment, require_number, require_text, require_whole, shown
 from stylegan.networks.discriminator import DiscriminatorConfig
 from stylegan.networks.generator import GeneratorConfig
-from stylegan.training.loss import GameRules
+from stylegan.training.loss import GanLossWeights
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 MAX_BATCH = 65536
@@ -50,7 +50,7 @@ class TrainingSettings:
         name: the network's name in its file.
         generator: sizes of the generator.
         discriminator: sizes of the discriminator.
-        rules: weights of the game.
+        loss_weights: weights of losses and regularisers.
         batch: pictures a step.
         learning_rate: of both networks' Adam (beta1 0, beta2 0.99).
         ema_kimg: half-life of the weights' moving average, in thousands of pictures.
@@ -72,7 +72,7 @@ class TrainingSettings:
     name: str
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
-    rules: GameRules
+    loss_weights: GanLossWeights
     batch: int = 16
     learning_rate: float = 0.0025
     ema_kimg: float = 10.0
@@ -126,12 +126,14 @@ class TrainingSettings:
         parts: dict[str, Any] = {
             "generator": GeneratorConfig,
             "discriminator": DiscriminatorConfig,
-            "rules": GameRules,
+            "loss_weights": GanLossWeights,
             "alignment": Alignment,
             "growth": Growth,
         }
         try:
             values = json.loads(text)
+            if "rules" in values:  # the name of an earlier version
+                values["loss_weights"] = values.pop("rules")
             for name, kind in parts.items():
                 if name != "growth" or values.get(name) is not None:
                     values[name] = kind(**values[name])

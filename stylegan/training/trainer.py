@@ -23,7 +23,7 @@ from relatent.core.device import synchronize
 from relatent.core.images import from_uint8
 from stylegan.networks.discriminator import Discriminator
 from stylegan.networks.generator import Generator
-from stylegan.training import loss as game
+from stylegan.training import loss as gan_loss
 from stylegan.training.ada import AugmentationStrength, ada_augment
 from stylegan.training.augment import diff_augment, random_flip
 from stylegan.training.growth import set_fade
@@ -51,7 +51,7 @@ class Tick:
         pairwise_fake: the same of generated pictures; far smaller is collapse.
         augment: probability of adaptive augmentation at the end of the tick.
         path_length: running mean of how far pictures move for a step in w; 0 without that regularisation.
-        memory_mb: peak memory, of the device or else of the process.
+        memory_mb: peak memory, of the device or else of the process; 0 on a CPU under Windows, which does not tell.
         distance: of the averaged generator's pictures to pictures kept back; None where it was not measured.
     """
 
@@ -97,10 +97,10 @@ class Trainer:
         self.generator = generator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         # A penalty acts on one step in its interval; the published correction keeps Adam's pace (appendix B).
-        rules = settings.rules
-        interval_g = rules.path_length_interval if rules.path_length_weight else None
+        loss_weights = settings.loss_weights
+        interval_g = loss_weights.path_length_interval if loss_weights.path_length_weight else None
         self.optimizer_g = _adam(self.generator, settings.learning_rate, interval_g)
-        self.optimizer_d = _adam(self.discriminator, settings.learning_rate, rules.r1_interval)
+        self.optimizer_d = _adam(self.discriminator, settings.learning_rate, loss_weights.r1_interval)
         self.strength = AugmentationStrength()
         self.path_mean = torch.zeros([], device=device)
         self._last_pairs = (0.0, 0.0)
@@ -136,7 +136,7 @@ class Trainer:
         with seeded(settings.seed, self.step, self.device):
             real, c = self._real_batch()
             z = torch.randn(settings.batch, settings.generator.z_dim, device=self.device)
-            ws = game.mixed_ws(self.generator, z, c, settings.rules.mixing_probability)
+            ws = gan_loss.mixed_ws(self.generator, z, c, settings.loss_weights.mixing_probability)
             fake = self._synthesise(ws, "random", dtype=self.dtype)
             self._step_discriminator(real, fake.detach(), c)
             self._step_generator(fake, z, c)
@@ -152,17 +152,17 @@ class Trainer:
             set_fade(networks, self.settings.growth.weight(self.images_seen))
 
     def _step_discriminator(self, real: Tensor, fake: Tensor, c: Tensor | None) -> None:
-        rules = self.settings.rules
+        loss_weights = self.settings.loss_weights
         self.discriminator.requires_grad_(True)
-        penalise = rules.r1_gamma > 0 and self.step % rules.r1_interval == 0
+        penalise = loss_weights.r1_gamma > 0 and self.step % loss_weights.r1_interval == 0
         real = real.requires_grad_(penalise)
         real_logits = self._logits(real, c, exact=penalise)
         fake_logits = self._logits(fake, c)
-        losses = game.discriminator_loss(real_logits, fake_logits)
+        losses = gan_loss.discriminator_loss(real_logits, fake_logits)
         total = losses.mean()
         if penalise:
-            penalty = game.r1_penalty(real_logits, real).mean()
-            total = total + penalty * (rules.r1_gamma / 2 * rules.r1_interval)
+            penalty = gan_loss.r1_penalty(real_logits, real).mean()
+            total = total + penalty * (loss_weights.r1_gamma / 2 * loss_weights.r1_interval)
             self._totals[2] += penalty.detach()
             self._totals[5] += 1
         self.optimizer_d.zero_grad(set_to_none=True)
@@ -176,14 +176,14 @@ class Trainer:
         self._totals[4] += (fake_logits.detach() < 0).double().mean()
 
     def _step_generator(self, fake: Tensor, z: Tensor, c: Tensor | None) -> None:
-        rules = self.settings.rules
+        loss_weights = self.settings.loss_weights
         self.discriminator.requires_grad_(False)
-        losses = game.generator_loss(self._logits(fake, c))
+        losses = gan_loss.generator_loss(self._logits(fake, c))
         self.optimizer_g.zero_grad(set_to_none=True)
         losses.mean().backward()
-        if rules.path_length_weight and self.step % rules.path_length_interval == 0:
+        if loss_weights.path_length_weight and self.step % loss_weights.path_length_interval == 0:
             penalty = self._path_length_penalty(z, c)
-            (penalty * (rules.path_length_weight * rules.path_length_interval)).backward()
+            (penalty * (loss_weights.path_length_weight * loss_weights.path_length_interval)).backward()
         self.optimizer_g.step()
         self._totals[0] += losses.detach().mean()
 
@@ -192,7 +192,7 @@ class Trainer:
         half = slice(max(1, len(z) // 2))
         ws = self.generator.mapping(z[half], None if c is None else c[half])
         # Twice differentiated, so in full precision and not compiled.
-        lengths = game.path_lengths(self.generator.synthesis(ws, "random"), ws)
+        lengths = gan_loss.path_lengths(self.generator.synthesis(ws, "random"), ws)
         self.path_mean = self.path_mean.lerp(lengths.detach().mean(), PATH_MEAN_WEIGHT)
         return (lengths - self.path_mean).square().mean()
 
@@ -282,9 +282,12 @@ def _adam(network: nn.Module, learning_rate: float, interval: int | None) -> tor
 
 
 def _peak_memory(device: torch.device) -> float:
+    """In MiB; 0 where the system does not tell (Windows, for the CPU)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource  # Unix only, and nothing else in the file is
-
+    try:
+        import resource  # Unix only
+    except ImportError:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

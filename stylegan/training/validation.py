@@ -9,7 +9,7 @@ from torch import Tensor
 
 from relatent.core.errors import DatasetError
 from relatent.core.images import from_uint8
-from stylegan.networks.backbone import Trunk, enlarge_small, load_trunk
+from stylegan.networks.backbone import Backbone, enlarge_small, load_backbone
 from stylegan.networks.generator import Generator
 from stylegan.training.metrics import frechet_distance
 
@@ -23,7 +23,7 @@ Bar = Callable[[Iterable[Tensor]], Iterable[Tensor]]
 class Validation:
     """Pictures kept back from training, and the distance of a generator's pictures to them.
 
-    The distance is Frechet's (Heusel et al. 2017, eq. 6) in the embedded trunk's last features, averaged over
+    The distance is Frechet's (Heusel et al. 2017, eq. 6) in the embedded backbone's last features, averaged over
     space: it ranks the snapshots of one run and is comparable with no published figure.
 
     Args:
@@ -39,13 +39,13 @@ class Validation:
         if len(images) < 2:
             raise DatasetError(f"{len(images)} picture is too few to validate with; expected two or more.")
         self.device, self.samples = device, samples or SAMPLES
-        self.trunk = load_trunk().to(device)
-        self.features = deep_features(self.trunk, from_uint8(images), device)
+        self.backbone = load_backbone().to(device)
+        self.features = deep_features(self.backbone, from_uint8(images), device)
 
     def distance(self, generator: Generator) -> float:
         """Distance of ``samples`` pictures of a generator; the same latents each time."""
         images = draw_samples(generator, self.samples)
-        return frechet_distance(deep_features(self.trunk, images, self.device), self.features)
+        return frechet_distance(deep_features(self.backbone, images, self.device), self.features)
 
 
 @torch.no_grad()
@@ -64,9 +64,9 @@ def draw_samples(generator: Generator, count: int, psi: float = 1.0, seed: int =
 
 
 @torch.no_grad()
-def deep_features(trunk: Trunk, images: Tensor, device: torch.device | None = None, bar: Bar = iter) -> Tensor:
-    """The trunk's last tap averaged over space: images [N, 3, R, R] in [-1, 1] to [N, 512] on the CPU."""
+def deep_features(backbone: Backbone, images: Tensor, device: torch.device | None = None, bar: Bar = iter) -> Tensor:
+    """The backbone's last layer averaged over space: images [N, 3, R, R] in [-1, 1] to [N, 512] on the CPU."""
     where = device or torch.device("cpu")
     return torch.cat(
-        [trunk(enlarge_small(chunk.to(where)))[-1].mean(dim=(2, 3)).cpu() for chunk in bar(images.split(CHUNK))]
+        [backbone(enlarge_small(chunk.to(where)))[-1].mean(dim=(2, 3)).cpu() for chunk in bar(images.split(CHUNK))]
     )

@@ -15,6 +15,9 @@ from benchmarks.quality_table import COLUMNS, against, summaries, table
 from editing.directions.direction import Direction
 from stylegan import load, network_id
 
+pytestmark = pytest.mark.slow  # runs a benchmark at a tiny size
+
+
 LABELS = """file,age,gender,race
 val/0.png,20-29,Male,White
 val/1.png,20-29,Male,White

@@ -16,6 +16,8 @@ from inversion import presets as settings
 from inversion.presets import BALANCED, PAPER, Plan
 from stylegan.networks.mapping import MappingNetwork
 
+pytestmark = pytest.mark.slow  # runs a benchmark at a tiny size
+
 
 @pytest.fixture
 def bench(tiny_generator, tmp_path, monkeypatch):

@@ -12,6 +12,9 @@ from inversion import presets as settings
 from inversion.presets import PRESETS
 from relatent.core.errors import UsageError
 
+pytestmark = pytest.mark.slow  # runs a benchmark at a tiny size
+
+
 BALANCED = PRESETS["balanced"]
 
 

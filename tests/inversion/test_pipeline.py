@@ -3,10 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from inversion import Inversion, invert, invert_images
+from inversion import Inversion, InvertConfig, invert, invert_images, invert_photo, pipeline
 from inversion.pipeline import open_network
 from inversion.project import demo_photo
-from relatent.core.errors import Cancelled, FaceNotFoundError, ShapeError, UsageError
+from relatent.core.errors import Cancelled, FaceNotFoundError, ShapeError, UnreadablePhotoError, UsageError
 from relatent.core.images import read_photo
 from stylegan import load, network_id
 
@@ -80,3 +80,60 @@ def test_precision_is_a_switch(tiny_file, few_steps):
         invert_images(images, network, precision="tf32", device="cpu")
     with pytest.raises(UsageError, match="unknown precision"):
         invert_images(images, network, precision="half")
+
+
+def test_a_generator_that_is_passed_in_stays_as_it_was(tiny_file, few_steps):
+    network = load(tiny_file).train().requires_grad_(True)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    strides = [layer.weight.stride() for layer in network.synthesis.layers]
+    invert(demo_photo(), network=network, preset="best")
+    assert network.training
+    assert all(one.requires_grad and one.grad is None for one in network.parameters())
+    assert [layer.weight.stride() for layer in network.synthesis.layers] == strides
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_one_bad_photo_does_not_stop_the_others(tiny_file, few_steps, tmp_path):
+    for name in "abcdef":
+        Image.open(demo_photo()).save(tmp_path / f"{name}.png")
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"left out: .*c\.png"):
+        found = invert(tmp_path, network=str(tiny_file))
+    assert [one.photo for one in found] == ["a.png", "b.png", "d.png", "e.png", "f.png"]
+    with pytest.raises(UnreadablePhotoError), pytest.warns(UserWarning, match="left out"):
+        invert([tmp_path / "c.png"], network=str(tiny_file))
+    assert invert([], network=str(tiny_file)) == []
+
+
+def test_many_photos_are_read_one_batch_at_a_time(tiny_file, few_steps, monkeypatch):
+    """Constant memory: no photo is read before the batch ahead of it is done."""
+    events = []
+    original = pipeline.open_photo
+    monkeypatch.setattr(pipeline, "open_photo", lambda photo: events.append("read") or original(photo))
+    run = pipeline.Pipeline.invert
+
+    def invert_batch(self, faces, progress=None):
+        events.append(len(faces))
+        return run(self, faces, progress)
+
+    monkeypatch.setattr(pipeline.Pipeline, "invert", invert_batch)
+    assert len(invert([demo_photo()] * 6, network=str(tiny_file))) == 6
+    assert events == ["read"] * 4 + [4] + ["read"] * 2 + [2]
+
+
+def test_every_wanted_face(tiny_file, few_steps):
+    pixels = read_photo(demo_photo()).pixels
+    two = np.concatenate([pixels, pixels[:, ::-1]], axis=1)
+    found = invert_photo(two, load(tiny_file), InvertConfig(face="all"))
+    assert len(found) == 2
+    assert len(invert(two, network=str(tiny_file), face="all")) == 2
+    assert not np.allclose(found[0].face_to_photo, found[1].face_to_photo)
+
+
+def test_measures_come_with_the_inversion(tiny_file, few_steps, tmp_path):
+    (found,) = invert_photo(demo_photo(), str(tiny_file))
+    assert {"lpips", "psnr", "ms_ssim"} <= found.metrics.keys()
+    assert 0 < found.metrics["psnr"] < 60
+    found.save(tmp_path / "a.safetensors")
+    assert Inversion.load(tmp_path / "a.safetensors").metrics == found.metrics

@@ -2,7 +2,8 @@
 
 A pickle is a program. Python's own machine runs it, and the program may import and call what it likes. This one knows
 the instructions that real networks use and no others; a name is looked up in a table
-(:mod:`weights.reading.plain_data`), a call is a call of that table's function, and every instruction is paid for from a budget.
+(:mod:`weights.reading.plain_data`), a call is a call of that table's function, and every instruction is paid for from a
+budget.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
 from relatent.web.actions.edit import Change, named
 from relatent.web.actions.results import changed, in_photo
-from relatent.web.session import Kept, Visit
+from relatent.web.session import Kept, Session
 from relatent.web.studio import Studio, public_name
 from weights.embedded import DEFAULT_NETWORK
 
@@ -26,12 +26,12 @@ KINDS = {
 }
 
 
-def write_download(studio: Studio, visit: Visit, one: Kept, kind: str, blend: Blend = DEFAULT_BLEND) -> Path:
-    """A file of this visit with the face as it is now.
+def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend: Blend = DEFAULT_BLEND) -> Path:
+    """A file of this session with the face as it is now.
 
     Args:
         studio: the network.
-        visit: whose folder it goes to.
+        session: whose folder it goes to.
         one: the face.
         kind: a key of :data:`KINDS`.
         blend: how the face goes back into the photo.
@@ -45,33 +45,33 @@ def write_download(studio: Studio, visit: Visit, one: Kept, kind: str, blend: Bl
     edited = changed(studio, one)
     name = f"{one.stem}-edited" if edited.edits else one.stem
     if kind == "latent":
-        path = visit.new_file(f"{name}.npz")
+        path = session.new_file(f"{name}.npz")
         write_bytes(path, latent_bytes(edited.ws.numpy()))
     elif kind == "inversion":
-        path = visit.new_file(f"{name}.safetensors")
+        path = session.new_file(f"{name}.safetensors")
         edited.save(path)
     elif kind == "direction":
-        path = _write_random_direction(studio, visit, one.history.now)
+        path = _write_random_direction(studio, session, one.history.now)
     elif kind == "face-png":
-        path = visit.new_file(f"{name}-face.png")
-        with studio.turns.quick():
+        path = session.new_file(f"{name}-face.png")
+        with studio.network_lock.quick():
             picture = edited.image(studio.network)
         write_bytes(path, picture.encoded())
     else:
         whole = in_photo(studio, one, edited, blend)
         if whole is None:
             raise UsageError("this latent has no photo to go back into. Download the face, or invert a photo first.")
-        path = visit.new_file(f"{name}.{'jpg' if kind == 'photo-jpeg' else 'png'}")
+        path = session.new_file(f"{name}.{'jpg' if kind == 'photo-jpeg' else 'png'}")
         write_bytes(path, whole.encoded("JPEG" if kind == "photo-jpeg" else "PNG"))
     return path
 
 
-def _write_random_direction(studio: Studio, visit: Visit, change: Change) -> Path:
+def _write_random_direction(studio: Studio, session: Session, change: Change) -> Path:
     """The random direction of a change, which the command line needs as a file."""
     name = next((name for name in change.strengths if name not in studio.directions), None)
     if name is None:
         raise UsageError("no random direction is in use. Press Random direction, or move its slider, first.")
-    path = visit.new_file(f"{name}.safetensors")
+    path = session.new_file(f"{name}.safetensors")
     named(name, studio.network, studio.directions).save(path)
     return path
 

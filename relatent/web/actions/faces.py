@@ -18,10 +18,10 @@ CHOSEN, OTHER, INK = (255, 196, 0), (235, 235, 235), (20, 20, 20)
 
 @dataclass(frozen=True)
 class Found:
-    """A photo of this visit and the faces in it.
+    """A photo of this session and the faces in it.
 
     Attributes:
-        path: its file in the visit's folder.
+        path: its file in the session's folder.
         name: what the visitor calls it.
         faces: largest first; empty if it was taken as it is.
         chosen: number of the chosen face, counted from 1.

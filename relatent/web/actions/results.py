@@ -17,7 +17,7 @@ from relatent.web.pictures import for_screen
 from relatent.web.session import Kept
 from relatent.web.studio import Studio
 
-SCREEN_FILE = "screen.jpg"  # beside the photo, in the visit's folder
+SCREEN_FILE = "screen.jpg"  # beside the photo, in the session's folder
 SCREEN_QUALITY = 95
 LARGEST_REMEMBERED = 256  # px; what larger networks draw is too much to remember of every face
 
@@ -63,7 +63,7 @@ def _before(studio: Studio, one: Kept) -> np.ndarray:
 
 
 def _levels(studio: Studio, inversion: Inversion) -> np.ndarray:
-    with studio.turns.quick():
+    with studio.network_lock.quick():
         return to_levels(inversion.tensor(studio.network))[0].numpy()
 
 
@@ -72,7 +72,7 @@ def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = DEFAUL
     if one.photo is None or edited.face_to_photo is None:
         return None
     photo = read_photo(one.photo, one.stem)
-    with studio.turns.quick():
+    with studio.network_lock.quick():
         return paste_back(edited, photo, blend=blend, network=studio.network)
 
 
@@ -86,7 +86,7 @@ def sweep(studio: Studio, one: Kept, name: str, strengths: Sequence[float]) -> M
     cells = []
     for strength in strengths:
         moved_along = base.replace(ws=direction.apply(base.ws, strength))
-        with studio.turns.quick():
+        with studio.network_lock.quick():
             cells.append(to_pixels(moved_along.tensor(studio.network))[0])
     ranges = f"{direction.name} {strengths[0]:g} to {strengths[-1]:g}"
     return MarkedImage(np.concatenate(cells, axis=1), f"{software_tag(base.network, base.edits)}; sweep {ranges}")

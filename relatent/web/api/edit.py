@@ -1,6 +1,6 @@
 """The page for programs: `/invert` and `/edit` by name. Nothing is remembered between two calls.
 
-What they give back are files of the caller's own visit; fetch them before it ends. docs/page.md shows the calls.
+What they give back are files of the caller's own session; fetch them before it ends. docs/page.md shows the calls.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ import numpy as np
 
 from editing.layers import layer_numbers
 from editing.pasting import BLENDS, DEFAULT_BLEND
-from inversion import Inversion
+from inversion import Inversion, InvertConfig
 from inversion.batch.report import latent_bytes
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
 from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
 from relatent.web.actions.edit import Change
 from relatent.web.actions.faces import Found
-from relatent.web.actions.invert import Choices, inverting
+from relatent.web.actions.invert import inverting
 from relatent.web.actions.latent_files import open_latent
 from relatent.web.actions.results import in_photo
 from relatent.web.errors import handler
 from relatent.web.queue import follow
-from relatent.web.session import Kept, Visit
+from relatent.web.session import Kept, Session
 from relatent.web.studio import Studio
 from relatent.web.uploads import check_upload, read_upload
 
 
-def add(studio: Studio, visit: gr.State) -> None:
+def add(studio: Studio, session: gr.State) -> None:
     """The endpoints, inside a Blocks context; their widgets are never seen."""
     with gr.Column(visible=False):
-        _add_invert(studio, visit)
-        _add_edit(studio, visit)
+        _add_invert(studio, session)
+        _add_edit(studio, session)
 
 
-def _add_invert(studio: Studio, visit: gr.State) -> None:
+def _add_invert(studio: Studio, session: gr.State) -> None:
     inputs = [
         gr.File(label="photo"),
         gr.Dropdown(list(studio.presets), value=DEFAULT_PRESET, label="preset"),
@@ -51,13 +51,13 @@ def _add_invert(studio: Studio, visit: gr.State) -> None:
     ]
     outputs = [gr.File(label="face"), gr.File(label="inversion"), gr.File(label="latent"), gr.JSON(label="facts")]
     gr.Button("invert").click(
-        _invert(studio), [visit, *inputs], outputs, api_name="invert", concurrency_limit=None,
+        _invert(studio), [session, *inputs], outputs, api_name="invert", concurrency_limit=None,
         api_description="A photo's face into the latent space. num_steps 0 is the preset's own; faces count from 1, "
         "largest first. Gives the drawn face (PNG), inversion.safetensors, projected_w.npz and the measures.",
     )  # fmt: skip
 
 
-def _add_edit(studio: Studio, visit: gr.State) -> None:
+def _add_edit(studio: Studio, session: gr.State) -> None:
     inputs = [
         gr.File(label="inversion"),
         gr.JSON({"smile": 2}, label="strengths"),
@@ -68,7 +68,7 @@ def _add_edit(studio: Studio, visit: gr.State) -> None:
     ]
     outputs = [gr.File(label=name) for name in ("face", "pasted", "inversion", "latent")]
     gr.Button("edit").click(
-        _edit(studio), [visit, *inputs], outputs, api_name="edit", concurrency_limit=None,
+        _edit(studio), [session, *inputs], outputs, api_name="edit", concurrency_limit=None,
         api_description="An inversion moved along directions, {name: strength}. With the photo, also the whole photo "
         "with the edited face. Gives the face (PNG), the photo (PNG) or None, inversion.safetensors and the latent.",
     )  # fmt: skip
@@ -77,22 +77,22 @@ def _add_edit(studio: Studio, visit: gr.State) -> None:
 def _invert(studio: Studio) -> Any:
     @handler
     async def invert(
-        visit: Visit, photo: str | None, preset: str, face: float, num_steps: float, seed: float, align: bool
+        session: Session, photo: str | None, preset: str, face: float, num_steps: float, seed: float, align: bool
     ) -> AsyncIterator[Any]:
         if not photo:
             raise UsageError("no photo came; expected a picture file as the first argument.")
         if int(face) < 1:
             raise UsageError(f"face is {face:g}; expected a number from 1, largest first.")
-        path = visit.take_upload(Path(photo))
+        path = session.take_upload(Path(photo))
         source = read_upload(path, studio.settings.limits)
-        choices = Choices(preset, num_steps=int(num_steps) or None, seed=int(seed), align=align)
+        config = InvertConfig(preset, None, int(num_steps) or None, int(seed), align=align, face=int(face))
         found = Found(path, path.name, (), int(face))
-        job = studio.line.start(inverting(studio, source, found, choices), visit)
+        job = studio.queue.start(inverting(studio, source, found, config), session)
         async for news in follow(job, 1.0):
             yield None, None, None, {"ahead": news.ahead, "step": news.done, "of": news.total}
         done = job.result()
         one = Kept("", path.name, path.stem, done.inversion, done.aligned)
-        face_file, _, inversion, latent = written(studio, visit, one, done.inversion, None)
+        face_file, _, inversion, latent = written(studio, session, one, done.inversion, None)
         yield face_file, inversion, latent, done.facts
 
     return invert
@@ -101,7 +101,7 @@ def _invert(studio: Studio) -> Any:
 def _edit(studio: Studio) -> Any:
     @handler
     def edit(
-        visit: Visit,
+        session: Session,
         inversion: str | None,
         strengths: Any,
         photo: str | None,
@@ -112,7 +112,7 @@ def _edit(studio: Studio) -> Any:
         if not inversion:
             raise UsageError("no inversion came; expected a file that /invert or inversion.project has written.")
         source = Path(inversion)
-        with studio.turns.quick():
+        with studio.network_lock.quick():
             face = open_latent(check_upload(source, studio.settings.limits), studio.network)
         change = Change(checked_strengths(strengths), None, float(truncation))
         numbers = layer_numbers(layers, studio.network.num_ws) if layers else None
@@ -120,10 +120,10 @@ def _edit(studio: Studio) -> Any:
         one = Kept("", source.name, source.stem, face, np.zeros((1, 1, 3), np.uint8))
         pasted = None
         if photo:
-            path = visit.take_upload(Path(photo))
+            path = session.take_upload(Path(photo))
             read_upload(path, studio.settings.limits)  # whether it may be read at all
             pasted = in_photo(studio, dataclasses.replace(one, photo=path), edited, blend)
-        return written(studio, visit, one, edited, pasted)
+        return written(studio, session, one, edited, pasted)
 
     return edit
 
@@ -144,11 +144,11 @@ def checked_strengths(strengths: object) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-def written(studio: Studio, visit: Visit, one: Kept, edited: Inversion, pasted: Any) -> tuple[str | None, ...]:
-    """Paths of the face, the photo, the inversion and the latent, in the visit's folder."""
-    face, whole = visit.new_file(f"{one.stem}-face.png"), visit.new_file(f"{one.stem}.png")
-    inversion, latent = visit.new_file("inversion.safetensors"), visit.new_file("projected_w.npz")
-    with studio.turns.quick():
+def written(studio: Studio, session: Session, one: Kept, edited: Inversion, pasted: Any) -> tuple[str | None, ...]:
+    """Paths of the face, the photo, the inversion and the latent, in the session's folder."""
+    face, whole = session.new_file(f"{one.stem}-face.png"), session.new_file(f"{one.stem}.png")
+    inversion, latent = session.new_file("inversion.safetensors"), session.new_file("projected_w.npz")
+    with studio.network_lock.quick():
         picture = edited.image(studio.network)
     write_bytes(face, picture.encoded())
     edited.save(inversion)

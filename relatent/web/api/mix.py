@@ -15,12 +15,12 @@ from relatent.web.actions.latent_files import open_latent
 from relatent.web.actions.results import in_photo
 from relatent.web.api.edit import written
 from relatent.web.errors import handler
-from relatent.web.session import Kept, Visit
+from relatent.web.session import Kept, Session
 from relatent.web.studio import Studio
 from relatent.web.uploads import check_count, check_upload, read_upload
 
 
-def add(studio: Studio, visit: gr.State) -> None:
+def add(studio: Studio, session: gr.State) -> None:
     """The endpoint, inside a Blocks context; its widgets are never seen."""
     with gr.Column(visible=False):
         inputs = [
@@ -31,7 +31,7 @@ def add(studio: Studio, visit: gr.State) -> None:
         ]
         outputs = [gr.File(label=name) for name in ("face", "pasted", "inversion", "latent")]
         gr.Button("mix").click(
-            _mix(studio), [visit, *inputs], outputs, api_name="mix", concurrency_limit=None,
+            _mix(studio), [session, *inputs], outputs, api_name="mix", concurrency_limit=None,
             api_description="The first face with the styles of the others. faces: inversion.safetensors or .npz files; "
             "layers: a list of coarse, middle, fine, all or numbers such as 0-3,7, one for all or one for each further "
             "face; strength: a list of numbers from 0 to 1, likewise. With the first face's photo, also the whole "
@@ -41,22 +41,22 @@ def add(studio: Studio, visit: gr.State) -> None:
 
 def _mix(studio: Studio) -> Any:
     @handler
-    def mix_faces(visit: Visit, faces: list[str] | None, layers: Any, strength: Any, photo: str | None) -> Any:
+    def mix_faces(session: Session, faces: list[str] | None, layers: Any, strength: Any, photo: str | None) -> Any:
         limits = studio.settings.limits
         paths = [check_upload(Path(face), limits) for face in faces or []]
         if len(paths) < 2:
             raise UsageError(f"{len(paths)} faces came; expected the one to change and at least one to mix in.")
         check_count(paths, limits)
-        with studio.turns.quick():
+        with studio.network_lock.quick():
             first, *others = [open_latent(path, studio.network) for path in paths]
         mixed = mix(first, others, one_each(layers, len(others), str), one_each(strength, len(others), float, int))
         one = Kept("", paths[0].name, f"{paths[0].stem}-mixed", first, np.zeros((1, 1, 3), np.uint8))
         pasted = None
         if photo:
-            path = visit.take_upload(Path(photo))
+            path = session.take_upload(Path(photo))
             read_upload(path, limits)  # whether it may be read at all
             pasted = in_photo(studio, dataclasses.replace(one, photo=path), mixed)
-        return written(studio, visit, one, mixed, pasted)
+        return written(studio, session, one, mixed, pasted)
 
     return mix_faces
 

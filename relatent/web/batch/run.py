@@ -15,13 +15,12 @@ from editing.batch.edit import EditOptions, edit_all
 from editing.directions.direction import find_direction
 from editing.pasting import DEFAULT_BLEND, Blend
 from editing.results import find_saved
+from inversion.batch import run as inversions
 from inversion.batch.report import REPORT_FILE, read_report
-from inversion.batch.run import Outcome, project_photos
-from inversion.config import ProjectOptions
+from inversion.config import InvertConfig, Which
 from inversion.optim.projector import Step
-from inversion.pipeline import Which
+from inversion.pipeline import Pipeline
 from inversion.presets import DEFAULT_PRESET
-from inversion.stages import encoder_for
 from relatent.core.errors import Cancelled, PhotoError, RelatentError
 from relatent.core.files import write_bytes
 from relatent.core.images import MAX_PIXELS, read_photo, square
@@ -53,15 +52,10 @@ class BatchOptions:
     folders: tuple[Path, ...] = ()
     max_pixels: int = MAX_PIXELS
 
-    def of_inversion(self) -> ProjectOptions:
-        """The same as the projecting command takes it."""
-        return ProjectOptions(
-            preset=self.preset,
-            num_steps=self.num_steps,
-            face=self.face,
-            batch_size=1,
-            max_pixels=self.max_pixels,
-        )
+    @property
+    def config(self) -> InvertConfig:
+        """How each photo is inverted."""
+        return InvertConfig(preset=self.preset, num_steps=self.num_steps, face=self.face)
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,7 @@ class Batch:
     ) -> None:
         self.photos, self.outdir, self.network = list(photos), outdir, network
         self.options = options or BatchOptions()
-        encoder_for(network, self.options.of_inversion().plan(network), None)
+        Pipeline(network, self.options.config)  # raises for what cannot be meant
         for name in self.options.strengths:
             find_direction(name, network, self.options.folders)
         self.of_photo = [[_row(number, photo)] for number, photo in enumerate(self.photos, start=1)]
@@ -162,8 +156,12 @@ class Batch:
         if not show(working):
             raise Cancelled("the batch was cancelled; what was done before is kept.")
         try:
-            options = self.options.of_inversion()
-            found = list(project_photos([photo], self.outdir, self.network, options, on_step=on_step))
+            options = inversions.BatchOptions(batch_size=1, max_pixels=self.options.max_pixels)
+            found = list(
+                inversions.project_photos(
+                    [photo], self.outdir, self.network, self.options.config, options, on_step=on_step
+                )
+            )
             reasons = self._edit(photo, [one.folder for one in found if one.folder is not None])
             self.of_photo[index] = [self._result(photo, one, reasons) for one in found]
         except Cancelled:
@@ -188,7 +186,7 @@ class Batch:
         edited = zip(folders, edit_all(saved, None, options), strict=True)
         return {folder: str(one.error) for folder, one in edited if one.error is not None}
 
-    def _result(self, photo: Path, outcome: Outcome, reasons: dict[Path, str]) -> Row:
+    def _result(self, photo: Path, outcome: inversions.Outcome, reasons: dict[Path, str]) -> Row:
         reason = outcome.message if outcome.status == "failed" else reasons.get(outcome.folder or Path(), "")
         row = Row(photo.name, FAILED if reason else DONE, reason=_said(reason, photo))
         if outcome.folder is None:

@@ -10,11 +10,11 @@ from relatent.web.studio import Studio
 
 def build(studio: Studio) -> None:
     """All widgets of the tab; there is nothing to wire."""
-    minutes = studio.settings.visit_minutes
+    minutes = studio.settings.session_minutes
     gr.Markdown(responsible_use(), elem_id="about-use")
     gr.Markdown(
         "### Your photos here\n\n"
-        "What you upload stays on the machine that runs this page and is seen by nobody else who visits it. It is "
+        "What you upload stays on the machine that runs this page and is seen by nobody else who sessions it. It is "
         f"deleted when you close the page, or after {minutes:g} minutes without use. Nothing is kept in your browser.",
         elem_id="about-photos",
     )

@@ -14,19 +14,21 @@ import gradio as gr
 from editing.pasting import BLENDS
 from inversion.presets import DEFAULT_PRESET
 from relatent.core.errors import BusyError, Cancelled, PhotoError, RelatentError
+from relatent.core.wording import listed
 from relatent.web.batch.run import DONE, FAILED, Batch, BatchOptions, Row
 from relatent.web.batch.table import CSV_HEADER, csv_rows, summary, table
 from relatent.web.batch.zip_file import Unpacked, unpack_photos, write_results
 from relatent.web.errors import handler
 from relatent.web.queue import Job, follow
-from relatent.web.session import Visit
+from relatent.web.session import Session
 from relatent.web.studio import Studio
 from relatent.web.tabs.direction_slider import direction_slider
 from relatent.web.tabs.photo import PRESET_TEXTS, status_html, status_text
 from relatent.web.uploads import Limits, check_count, check_upload
 
-MEMORY = "batch"  # where a visit notes that its batch is to stop between two photos
-RETRY_SECONDS = 1.0  # until a full line is asked again
+MEMORY = "batch"  # where a session notes that its batch is to stop between two photos
+MOST_NAMED = 10  # other files in a zip that the status names
+RETRY_SECONDS = 1.0  # until a full queue is asked again
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -44,7 +46,7 @@ class _Widgets:
         return [self.start, self.cancel, self.status, self.rows, self.results]
 
 
-def build(studio: Studio, visit: gr.State) -> None:
+def build(studio: Studio, session: gr.State) -> None:
     """All widgets of the tab, wired."""
     limits = studio.settings.limits
     gr.Markdown(
@@ -82,10 +84,10 @@ def build(studio: Studio, visit: gr.State) -> None:
         gr.DownloadButton("Download all results (.zip)", visible=False, variant="primary", elem_id="batch-results"),
     )
     start.click(
-        _running(studio, widgets, list(edits)), [visit, files, preset, faces, steps, blend, *edits.values()],
+        _running(studio, widgets, list(edits)), [session, files, preset, faces, steps, blend, *edits.values()],
         widgets.all(), trigger_mode="once", concurrency_limit=None, **QUIET,
     )  # fmt: skip
-    cancel.click(_cancel, [visit], None, queue=False, **QUIET)
+    cancel.click(_cancel, [session], None, queue=False, **QUIET)
 
 
 def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
@@ -96,7 +98,7 @@ def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
         PhotoError: a zip that cannot be read.
     """
     photos: list[Path | PhotoError] = []
-    passed_over = 0
+    passed_over: list[str] = []
     for number, path in enumerate(uploads, start=1):
         check_upload(path, limits)
         if path.suffix.lower() != ".zip":
@@ -106,12 +108,12 @@ def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
         photos += found.photos
         passed_over += found.passed_over
     check_count(photos, limits)
-    return Unpacked(tuple(photos), passed_over)
+    return Unpacked(tuple(photos), tuple(passed_over))
 
 
-def _cancel(visit: Visit) -> None:
-    visit.memory[MEMORY] = "cancelled"
-    visit.cancel()
+def _cancel(session: Session) -> None:
+    session.memory[MEMORY] = "cancelled"
+    session.cancel()
 
 
 def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
@@ -119,12 +121,18 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
 
     @handler
     async def run(
-        visit: Visit, uploads: list[str] | None, preset: str, faces: str, steps: float, blend: str, *strengths: float
+        session: Session,
+        uploads: list[str] | None,
+        preset: str,
+        faces: str,
+        steps: float,
+        blend: str,
+        *strengths: float,
     ) -> AsyncIterator[dict[Any, Any]]:
-        visit.memory.pop(MEMORY, None)
-        folder = visit.new_file("batch")
+        session.memory.pop(MEMORY, None)
+        folder = session.new_file("batch")
         try:
-            own = [visit.take_upload(Path(path)) for path in uploads or []]
+            own = [session.take_upload(Path(path)) for path in uploads or []]
             found = await asyncio.to_thread(gather, own, folder, studio.settings.limits)
             options = BatchOptions(
                 preset=preset,
@@ -140,13 +148,12 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
                 to.start: gr.update(visible=False), to.cancel: gr.update(visible=True), to.rows: table(batch.rows()),
                 to.results: gr.update(visible=False, value=None),
             }  # fmt: skip
-            async for update in _worked_off(studio, visit, batch, to):
+            async for update in _worked_off(studio, session, batch, to):
                 yield update
-            results = await asyncio.to_thread(_packed, visit, batch.rows())
-            others = f" {found.passed_over} other files in the zip were passed over." if found.passed_over else ""
+            results = await asyncio.to_thread(_packed, session, batch.rows())
             yield {
                 **idle,
-                to.status: status_text(f"{summary(batch.rows())}.{others}".capitalize()),
+                to.status: status_text(f"{summary(batch.rows()).capitalize()}.{_others(found.passed_over)}"),
                 to.rows: table(batch.rows()),
                 to.results: gr.update(visible=results is not None, value=None if results is None else str(results)),
             }
@@ -159,14 +166,14 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
     return run
 
 
-async def _worked_off(studio: Studio, visit: Visit, batch: Batch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
-    """One job of the line for each photo, so that other visitors have their turns between two."""
+async def _worked_off(studio: Studio, session: Session, batch: Batch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
+    """One job of the queue for each photo, so that other visitors' jobs come between two."""
     for index in range(len(batch.photos)):
-        visit.touch()
+        session.touch()
         try:
-            async for job in _in_line(studio, visit, batch, index):
+            async for job in _in_line(studio, session, batch, index):
                 if job is None:
-                    yield {to.status: status_text("Waiting for a place in the line …")}
+                    yield {to.status: status_text("Waiting for a place in the queue …")}
                     continue
                 async for news in follow(job):
                     name = batch.of_photo[index][0].name
@@ -180,8 +187,8 @@ async def _worked_off(studio: Studio, visit: Visit, batch: Batch, to: _Widgets) 
         yield {to.rows: table(batch.rows())}
 
 
-async def _in_line(studio: Studio, visit: Visit, batch: Batch, index: int) -> AsyncIterator[Job[None] | None]:
-    """The job of one photo, after a None for every second that the line is full; the first photo waits for nothing."""
+async def _in_line(studio: Studio, session: Session, batch: Batch, index: int) -> AsyncIterator[Job[None] | None]:
+    """The job of one photo, after a None for every second that the queue is full; the first photo waits for nothing."""
 
     def task(report: Any) -> None:
         def watch(_: tuple[Row, ...]) -> object:
@@ -191,10 +198,10 @@ async def _in_line(studio: Studio, visit: Visit, batch: Batch, index: int) -> As
         batch.take(index, watch)
 
     while True:
-        if visit.memory.get(MEMORY) == "cancelled":
+        if session.memory.get(MEMORY) == "cancelled":
             raise Cancelled("the batch was cancelled; what was done before is kept.")
         try:
-            job = studio.line.start(task, visit)
+            job = studio.queue.start(task, session)
         except BusyError:
             if index == 0:
                 raise
@@ -205,11 +212,19 @@ async def _in_line(studio: Studio, visit: Visit, batch: Batch, index: int) -> As
         return
 
 
-def _packed(visit: Visit, rows: tuple[Row, ...]) -> Path | None:
+def _others(names: tuple[str, ...]) -> str:
+    """What is said of the files in a zip that are no pictures."""
+    if not names:
+        return ""
+    what = "1 other file in the zip was" if len(names) == 1 else f"{len(names)} other files in the zip were"
+    return f" {what} passed over: {listed(names, MOST_NAMED)}."
+
+
+def _packed(session: Session, rows: tuple[Row, ...]) -> Path | None:
     """The zip of everything that was written; None if nothing was."""
     folders = {row.folder.name: row.folder for row in rows if row.state in (DONE, FAILED) and row.folder is not None}
     if not folders:
         return None
-    path = visit.new_file("relatent-results.zip")
+    path = session.new_file("relatent-results.zip")
     write_results(folders, path, csv_rows(rows), CSV_HEADER)
     return path

@@ -25,5 +25,5 @@ def readable(name: str) -> str:
 
 def _meaning(direction: Direction) -> str | None:
     """What more of it means, in a few words; None where nobody wrote it down."""
-    fact = direction.facts.get("meaning") or direction.facts.get("description")
+    fact = direction.facts.get("up")
     return str(fact) if fact else None

@@ -1,4 +1,4 @@
-"""Buttons that download a face which is not in the visit's gallery: a mix, or a face of the Explore tab."""
+"""Buttons that download a face which is not in the session's gallery: a mix, or a face of the Explore tab."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gradio as gr
 
 from relatent.web.actions.download import KINDS, write_download
 from relatent.web.errors import handler
-from relatent.web.session import Kept, Visit
+from relatent.web.session import Kept, Session
 from relatent.web.studio import Studio
 
 
@@ -22,14 +22,14 @@ def buttons(
         studio: the network.
         name: beginning of the buttons' ids in the page.
         kinds: keys of :data:`relatent.web.actions.download.KINDS`.
-        inputs: what ``face`` is called with; the visit comes first.
+        inputs: what ``face`` is called with; the session comes first.
         face: the face that the controls say.
     """
 
     def saving(kind: str) -> Any:
         @handler
-        def save(visit: Visit, *values: Any) -> str:
-            return str(write_download(studio, visit, face(visit, *values), kind))
+        def save(session: Session, *values: Any) -> str:
+            return str(write_download(studio, session, face(session, *values), kind))
 
         return save
 

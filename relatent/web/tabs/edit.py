@@ -17,7 +17,7 @@ from relatent.web.actions.edit import Change
 from relatent.web.actions.results import shown, sweep
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, smooth
-from relatent.web.session import Kept, Visit
+from relatent.web.session import Kept, Session
 from relatent.web.studio import Studio
 from relatent.web.tabs.direction_slider import REACH, direction_slider, readable
 
@@ -66,8 +66,8 @@ class EditTab:
     """What other tabs are wired to.
 
     Attributes:
-        show: handler of (visit) for ``outputs``: the visit's current face.
-        set_to: makes a handler of (visit) for ``outputs`` that sets one direction.
+        show: handler of (session) for ``outputs``: the session's current face.
+        set_to: makes a handler of (session) for ``outputs`` that sets one direction.
         outputs: every widget that shows the face.
     """
 
@@ -76,7 +76,7 @@ class EditTab:
     outputs: list[Any]
 
 
-def build(studio: Studio, visit: gr.State) -> EditTab:
+def build(studio: Studio, session: gr.State) -> EditTab:
     """All widgets of the tab, wired."""
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
@@ -98,19 +98,19 @@ def build(studio: Studio, visit: gr.State) -> EditTab:
             with gr.Accordion("The same by command line and in Python", open=False):
                 shell = gr.Code(language="shell", label="Command line", interactive=False, elem_id="shell")
                 python = gr.Code(language="python", label="Python", interactive=False, elem_id="python")
-            _sweep_widgets(studio, visit)
+            _sweep_widgets(studio, session)
     tab = _Handlers(studio, controls)
     outputs = [controls.faces, *controls.values, picture, shell, python]
     moves = [one.input for one in controls.values] + [one.release for one in controls.sliders.values()]
     gr.on(
-        moves, tab.live, [visit, *controls.values], [picture], trigger_mode="always_last", queue=False, **PRIVATE
-    ).then(tab.lines, [visit], [shell, python], queue=False, **PRIVATE)  # the picture does not wait for these
-    controls.faces.input(tab.choose, [visit, controls.faces], outputs, **PRIVATE)
-    undo.click(tab.undo, [visit], outputs, queue=False, **PRIVATE)
-    reset.click(tab.reset, [visit], outputs, queue=False, **PRIVATE)
-    dice.click(tab.roll, [visit], outputs, queue=False, **PRIVATE)
+        moves, tab.live, [session, *controls.values], [picture], trigger_mode="always_last", queue=False, **PRIVATE
+    ).then(tab.lines, [session], [shell, python], queue=False, **PRIVATE)  # the picture does not wait for these
+    controls.faces.input(tab.choose, [session, controls.faces], outputs, **PRIVATE)
+    undo.click(tab.undo, [session], outputs, queue=False, **PRIVATE)
+    reset.click(tab.reset, [session], outputs, queue=False, **PRIVATE)
+    dice.click(tab.roll, [session], outputs, queue=False, **PRIVATE)
     for kind, button in buttons.items():
-        button.click(_saving(studio, kind), [visit, controls.blend], [saved], **PRIVATE).success(
+        button.click(_saving(studio, kind), [session, controls.blend], [saved], **PRIVATE).success(
             None, None, None, js="() => document.querySelector('#relatent-saved').click()", **PRIVATE
         )
     return EditTab(tab.show, tab.setting, outputs)
@@ -149,7 +149,7 @@ def _advanced(studio: Studio, controls: Controls) -> None:
         )
 
 
-def _sweep_widgets(studio: Studio, visit: gr.State) -> None:
+def _sweep_widgets(studio: Studio, session: gr.State) -> None:
     with gr.Accordion("A strip of strengths", open=False):
         names = [(readable(name), name) for name in studio.directions] or [("Random direction 1", "random_1")]
         with gr.Row():
@@ -160,18 +160,18 @@ def _sweep_widgets(studio: Studio, visit: gr.State) -> None:
         strip = gr.HTML(elem_id="sweep-strip")
 
     @handler
-    def drawn(own: Visit, direction: str, far: float, number: float) -> str:
+    def drawn(own: Session, direction: str, far: float, number: float) -> str:
         strengths = np.linspace(-far, far, int(number)).tolist()
         picture = np.asarray(sweep(studio, own.chosen(), direction, strengths))
         return figures(figure(smooth(picture, 160), f"{readable(direction)} from {-far:g} to {far:g}", "strip"))
 
-    draw.click(drawn, [visit, name, reach, pictures], [strip], **PRIVATE)
+    draw.click(drawn, [session, name, reach, pictures], [strip], **PRIVATE)
 
 
 def _saving(studio: Studio, kind: str) -> Any:
     @handler
-    def save(visit: Visit, blend: Any) -> str:
-        return str(write_download(studio, visit, visit.chosen(), kind, blend))
+    def save(session: Session, blend: Any) -> str:
+        return str(write_download(studio, session, session.chosen(), kind, blend))
 
     return save
 
@@ -199,52 +199,56 @@ class _Handlers:
         self.roll = handler(self._roll)
 
     def setting(self, name: str, strength: float) -> Callable[..., Any]:
-        def set_to(visit: Visit) -> list[Any]:
-            one = visit.chosen()
+        def set_to(session: Session) -> list[Any]:
+            one = session.chosen()
             one.history.add(Change({name: strength}))
-            return self._everything(visit, one)
+            return self._everything(session, one)
 
         return handler(set_to)
 
-    def _show(self, visit: Visit) -> list[Any]:
-        if not visit.kept:
-            return [gr.update(visible=False), *self._controls(Change(), 1), *self._pictures(None)]
-        return self._everything(visit, visit.chosen())
+    def _show(self, session: Session) -> list[Any]:
+        if not session.kept:
+            return [
+                gr.update(visible=False),
+                *self._controls(Change(), session.memory.get("blend", DEFAULT_BLEND)),
+                *self._pictures(None),
+            ]
+        return self._everything(session, session.chosen())
 
-    def _choose(self, visit: Visit, key: str) -> list[Any]:
-        visit.current = visit.chosen(key).key
-        return self._show(visit)
+    def _choose(self, session: Session, key: str) -> list[Any]:
+        session.current = session.chosen(key).key
+        return self._show(session)
 
-    def _live(self, visit: Visit, *values: Any) -> str:
-        one = visit.chosen()
+    def _live(self, session: Session, *values: Any) -> str:
+        one = session.chosen()
         change = self._change(values)
         one.history.add(change, _moved_control(one.history.now, change))
-        visit.memory["blend"] = values[-1]
+        session.memory["blend"] = values[-1]
         return self._pictures(one, values[-1])[0]
 
-    def _lines(self, visit: Visit) -> list[str]:
-        return self._lines_of(visit.chosen(), visit.memory.get("blend", DEFAULT_BLEND))
+    def _lines(self, session: Session) -> list[str]:
+        return self._lines_of(session.chosen(), session.memory.get("blend", DEFAULT_BLEND))
 
-    def _undo(self, visit: Visit) -> list[Any]:
-        one = visit.chosen()
+    def _undo(self, session: Session) -> list[Any]:
+        one = session.chosen()
         if not one.history.can_undo:
             raise UsageError("there is nothing to undo: the face is as it was inverted.")
         one.history.undo()
-        return self._everything(visit, one)
+        return self._everything(session, one)
 
-    def _reset(self, visit: Visit) -> list[Any]:
-        one = visit.chosen()
+    def _reset(self, session: Session) -> list[Any]:
+        one = session.chosen()
         one.history.add(Change())
-        return self._everything(visit, one)
+        return self._everything(session, one)
 
-    def _roll(self, visit: Visit) -> list[Any]:
-        one = visit.chosen()
+    def _roll(self, session: Session) -> list[Any]:
+        one = session.chosen()
         now = one.history.now
         used = next((int(name.rpartition("_")[2]) for name in now.strengths if name not in self.names), 0)
         seed = int(np.random.default_rng().integers(1, 100_000)) if used == 0 else used + 1
         kept = {name: value for name, value in now.strengths.items() if name in self.names}
         one.history.add(Change({**kept, f"random_{seed}": 0.5}, now.layers, now.truncation))
-        return self._everything(visit, one)
+        return self._everything(session, one)
 
     def _change(self, values: tuple[Any, ...]) -> Change:
         strengths = dict(zip(self.names, values[: len(self.names)], strict=True))
@@ -255,10 +259,10 @@ class _Handlers:
         everything = (int(first), int(last)) == (0, self.studio.network.num_ws - 1)
         return Change(strengths, None if everything else (int(first), int(last)), float(truncation))
 
-    def _everything(self, visit: Visit, one: Kept) -> list[Any]:
-        labels = [(kept.label, key) for key, kept in visit.kept.items()]
+    def _everything(self, session: Session, one: Kept) -> list[Any]:
+        labels = [(kept.label, key) for key, kept in session.kept.items()]
         faces = gr.update(choices=labels, value=one.key, visible=len(labels) > 1)
-        blend = visit.memory.get("blend", DEFAULT_BLEND)
+        blend = session.memory.get("blend", DEFAULT_BLEND)
         return [faces, *self._controls(one.history.now, blend), *self._pictures(one, blend)]
 
     def _controls(self, change: Change, blend: Any) -> list[Any]:

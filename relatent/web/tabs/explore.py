@@ -16,7 +16,7 @@ from relatent.core.errors import UsageError
 from relatent.web.actions.explore import KINDS, Components, draw_seeds, explored
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, smooth
-from relatent.web.session import Visit
+from relatent.web.session import Session
 from relatent.web.studio import Studio
 
 SHEET = 12  # faces of a sheet
@@ -41,7 +41,7 @@ class ExploreTab:
     outputs: list[Any]
 
 
-def build(studio: Studio, visit: gr.State) -> ExploreTab:
+def build(studio: Studio, session: gr.State) -> ExploreTab:
     """All widgets of the tab, wired."""
     components = Components(studio.network)
     gr.Markdown(
@@ -74,14 +74,14 @@ def build(studio: Studio, visit: gr.State) -> ExploreTab:
         )  # fmt: skip
 
     controls: list[Any] = [seed, psi, layers, *sliders]
-    face = [visit, *controls]
+    face = [session, *controls]
     show = _drawing(studio, components)
     for control in controls:
         control.input(show, face, [picture], trigger_mode="always_last", **QUIET)
     another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, [picture], **QUIET)
     reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, [picture], **QUIET)
     keep.click(_keeping(studio, components), face, [kept], **QUIET)
-    many.click(_many(studio), [visit, first, psi], [sheet], api_visibility="private")
+    many.click(_many(studio), [session, first, psi], [sheet], api_visibility="private")
     sheet.select(_picked, [first], [seed], **QUIET).then(show, face, [picture], **QUIET)
     return ExploreTab(show, face, [picture])
 
@@ -119,7 +119,7 @@ def _face(
     for number, kind in enumerate(KINDS):
         own = strengths[number * count : (number + 1) * count]
         if any(own):
-            with studio.turns.quick():
+            with studio.network_lock.quick():
                 found = components.find(kind, layers)
             moves += list(zip(found, own, strict=True))
     return explored(studio.network, int(seed or 0), psi, moves)
@@ -127,7 +127,7 @@ def _face(
 
 def _drawing(studio: Studio, components: Components) -> Any:
     @handler
-    def draw(_: Visit, seed: float | None, psi: float, layers: str, *strengths: float) -> str:
+    def draw(_: Session, seed: float | None, psi: float, layers: str, *strengths: float) -> str:
         pixels = studio.draw(_face(studio, components, seed, psi, layers, strengths))
         return figures(figure(smooth(pixels), f"seed {int(seed or 0)}"))
 
@@ -136,10 +136,10 @@ def _drawing(studio: Studio, components: Components) -> Any:
 
 def _keeping(studio: Studio, components: Components) -> Any:
     @handler
-    def keep(visit: Visit, seed: float | None, psi: float, layers: str, *strengths: float) -> str:
+    def keep(session: Session, seed: float | None, psi: float, layers: str, *strengths: float) -> str:
         face = _face(studio, components, seed, psi, layers, strengths)
         number = int(seed or 0)
-        one = visit.keep(face, studio.draw(face), f"seed{number:04}", label=f"seed {number}")
+        one = session.keep(face, studio.draw(face), f"seed{number:04}", label=f"seed {number}")
         return f"Kept as **{one.label}**: it is on the Edit and Mix tabs now."
 
     return keep
@@ -147,13 +147,13 @@ def _keeping(studio: Studio, components: Components) -> Any:
 
 def _many(studio: Studio) -> Any:
     @handler
-    def draw(visit: Visit, first: float | None, psi: float) -> list[tuple[str, str]]:
+    def draw(session: Session, first: float | None, psi: float) -> list[tuple[str, str]]:
         seeds = range(int(first or 0), int(first or 0) + SHEET)
-        with studio.turns.quick():
+        with studio.network_lock.quick():
             pictures = draw_seeds(studio.network, seeds, psi)
         shown = []
         for seed, pixels in zip(seeds, pictures, strict=True):
-            path = visit.new_file(f"seed{seed:04}.png")
+            path = session.new_file(f"seed{seed:04}.png")
             Image.fromarray(pixels).save(path)
             shown.append((str(path), f"seed {seed}"))
         return shown

@@ -21,7 +21,7 @@ from relatent.web.actions.results import changed, shown
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.queue import Report, follow
-from relatent.web.session import Kept, Visit
+from relatent.web.session import Kept, Session
 from relatent.web.studio import Studio
 from relatent.web.tabs import download_buttons as take_home
 from relatent.web.tabs.photo import status_html, status_text
@@ -43,7 +43,7 @@ class MixTab:
     """What the frame is wired to.
 
     Attributes:
-        show: brings the visit's faces into the tab.
+        show: brings the session's faces into the tab.
         inputs: of ``show``.
         outputs: of ``show``.
     """
@@ -53,10 +53,10 @@ class MixTab:
     outputs: list[Any]
 
 
-def build(studio: Studio, visit: gr.State) -> MixTab:
+def build(studio: Studio, session: gr.State) -> MixTab:
     """All widgets of the tab, wired."""
 
-    def mixed_face(own: Visit, base: str, *controls: Any) -> Kept:
+    def mixed_face(own: Session, base: str, *controls: Any) -> Kept:
         return _mixed(studio, own, base, controls)
 
     gr.Markdown("One face takes over the pose and shape, the features, or the colours of another.")
@@ -72,7 +72,7 @@ def build(studio: Studio, visit: gr.State) -> MixTab:
                 sources += _source(studio, "Whose styles come in on top", "mix-second", ("fine",))
         with gr.Column(scale=6, min_width=300, elem_classes="relatent-result"):
             picture = gr.HTML(HINT, elem_id="mix-picture", elem_classes="relatent-live")
-            controls = [visit, base, *sources]
+            controls = [session, base, *sources]
             with gr.Accordion("Take it home", open=True):
                 take_home.buttons(studio, "mix", FILES, controls, mixed_face)
                 keep = gr.Button("Keep the mixed face, to edit it further", size="sm", elem_id="mix-keep")
@@ -80,15 +80,15 @@ def build(studio: Studio, visit: gr.State) -> MixTab:
     chosen = gr.Dropdown(
         [], value=[], multiselect=True, label="Faces of the grid and of the morph, in this order", elem_id="mix-chosen"
     )
-    _grid_widgets(studio, visit, chosen, sources)
-    _morph_widgets(studio, visit, chosen)
+    _grid_widgets(studio, session, chosen, sources)
+    _morph_widgets(studio, session, chosen)
 
     draw, show = _drawing(studio), _showing(studio)
     outputs = [gallery, base, sources[0], sources[3], chosen, picture]
-    inputs = [visit, chosen, base, *sources]
+    inputs = [session, chosen, base, *sources]
     moves = [one.input for one in [base, *sources]]
     gr.on(moves, draw, controls, [picture], trigger_mode="always_last", queue=False, **QUIET)
-    add.upload(_adding(studio), [visit, add], None, api_visibility="private").then(show, inputs, outputs, **QUIET)
+    add.upload(_adding(studio), [session, add], None, api_visibility="private").then(show, inputs, outputs, **QUIET)
     keep.click(_keeping(studio), controls, [kept], **QUIET).success(show, inputs, outputs, **QUIET)
     return MixTab(show, inputs, outputs)
 
@@ -111,26 +111,26 @@ def _has(studio: Studio, layers: str) -> bool:
         return False
 
 
-def _grid_widgets(studio: Studio, visit: gr.State, chosen: gr.Dropdown, sources: Sequence[Any]) -> None:
+def _grid_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown, sources: Sequence[Any]) -> None:
     with gr.Accordion("Grid: every face with every other's styles", open=False):
         draw = gr.Button(f"Draw the grid (up to {LARGEST_GRID} faces)", size="sm", elem_id="mix-grid")
         grid = gr.HTML(elem_id="mix-grid-picture")
         file = gr.DownloadButton("Download the grid, PNG", size="sm", visible=False, elem_id="mix-grid-file")
 
     @handler
-    def drawn(own: Visit, keys: list[str], switches: list[str], strength: float) -> tuple[str, Any]:
+    def drawn(own: Session, keys: list[str], switches: list[str], strength: float) -> tuple[str, Any]:
         faces = [_now(studio, own, key) for key in keys or []]
-        with studio.turns.quick():
+        with studio.network_lock.quick():
             picture = grid_picture(faces, studio.network, switches, strength)
         path = own.new_file("grid.png")
         picture.save(path)
         text = f"{', '.join(switches)} styles of the top row's faces, in the faces of the left column"
         return figures(figure(np.asarray(picture), text, "photo")), gr.update(value=str(path), visible=True)
 
-    draw.click(drawn, [visit, chosen, sources[1], sources[2]], [grid, file], **QUIET)
+    draw.click(drawn, [session, chosen, sources[1], sources[2]], [grid, file], **QUIET)
 
 
-def _morph_widgets(studio: Studio, visit: gr.State, chosen: gr.Dropdown) -> None:
+def _morph_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown) -> None:
     with gr.Accordion("Morph: a video from face to face", open=False):
         with gr.Row():
             frames = gr.Slider(12, MOST_FRAMES, 60, step=12, label="Frames", min_width=140, elem_id="morph-frames")
@@ -149,14 +149,14 @@ def _morph_widgets(studio: Studio, visit: gr.State, chosen: gr.Dropdown) -> None
         file = gr.DownloadButton("Download the morph", size="sm", visible=False, elem_id="morph-file")
     outputs = [start, cancel, status, video, moving, file]
     start.click(
-        _morphing(studio, outputs), [visit, chosen, frames, fps, kind, loop], outputs, trigger_mode="once",
+        _morphing(studio, outputs), [session, chosen, frames, fps, kind, loop], outputs, trigger_mode="once",
         concurrency_limit=None, **QUIET,
     )  # fmt: skip
-    cancel.click(_cancel, [visit], None, queue=False, **QUIET)
+    cancel.click(_cancel, [session], None, queue=False, **QUIET)
 
 
-def _cancel(visit: Visit) -> None:
-    visit.cancel()
+def _cancel(session: Session) -> None:
+    session.cancel()
 
 
 def _morphing(studio: Studio, outputs: list[Any]) -> Any:
@@ -165,10 +165,10 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
 
     @handler
     async def run(
-        visit: Visit, keys: list[str], frames: float, fps: float, kind: str, loop: bool
+        session: Session, keys: list[str], frames: float, fps: float, kind: str, loop: bool
     ) -> AsyncIterator[dict[Any, Any]]:
-        faces = [_now(studio, visit, key) for key in keys or []]
-        path = visit.new_file(f"morph.{kind}")
+        faces = [_now(studio, session, key) for key in keys or []]
+        path = session.new_file(f"morph.{kind}")
 
         def task(report: Report) -> None:
             def progress(done: int, total: int) -> bool:
@@ -178,7 +178,7 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
                 faces, path, studio.network, frames=int(frames), fps=fps, loop=loop, progress=progress
             )  # fmt: skip
 
-        job = studio.line.start(task, visit)
+        job = studio.queue.start(task, session)
         yield {start: gr.update(visible=False), cancel: gr.update(visible=True)}
         try:
             async for news in follow(job):
@@ -201,41 +201,41 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
     return run
 
 
-def _now(studio: Studio, visit: Visit, key: str | None) -> Inversion:
-    """A face of this visit with what was done to it in the Edit tab."""
-    return changed(studio, visit.chosen(key))
+def _now(studio: Studio, session: Session, key: str | None) -> Inversion:
+    """A face of this session with what was done to it in the Edit tab."""
+    return changed(studio, session.chosen(key))
 
 
-def _mixed(studio: Studio, visit: Visit, base: str, controls: Sequence[Any]) -> Kept:
+def _mixed(studio: Studio, session: Session, base: str, controls: Sequence[Any]) -> Kept:
     """What the controls say, in triples of a face's key, its switches and its strength.
 
     Returns:
         The mixed face as one of the gallery's, without being in it.
     """
     sources = [
-        Source(_now(studio, visit, key), tuple(one for one in SWITCHES if one in switches), strength)
+        Source(_now(studio, session, key), tuple(one for one in SWITCHES if one in switches), strength)
         for key, switches, strength in zip(controls[::3], controls[1::3], controls[2::3], strict=True)
         if key
     ]
-    one = visit.chosen(base or None)
+    one = session.chosen(base or None)
     inversion = mixed(changed(studio, one), sources)
     return dataclasses.replace(one, key="", stem=f"{one.stem}-mixed", inversion=inversion, history=History())
 
 
 def _drawing(studio: Studio) -> Any:
     @handler
-    def draw(visit: Visit, base: str, *controls: Any) -> str:
-        return _picture(studio, visit, base, controls)
+    def draw(session: Session, base: str, *controls: Any) -> str:
+        return _picture(studio, session, base, controls)
 
     return draw
 
 
-def _picture(studio: Studio, visit: Visit, base: str, controls: Sequence[Any]) -> str:
+def _picture(studio: Studio, session: Session, base: str, controls: Sequence[Any]) -> str:
     """The mixed face, and the photo with it; what is missing, in words, where there is nothing to mix yet."""
     others = [key for key, switches in zip(controls[::3], controls[1::3], strict=True) if key and switches]
     if not base or not others:
-        return HINT if len(visit.kept) < 2 else _say("Choose a face whose styles come in, and which of them.")
-    face, whole = shown(studio, _mixed(studio, visit, base, controls))
+        return HINT if len(session.kept) < 2 else _say("Choose a face whose styles come in, and which of them.")
+    face, whole = shown(studio, _mixed(studio, session, base, controls))
     photo = "" if whole is None else figure(whole, "the whole photo", "photo")
     return figures(photo, figure(smooth(face), "the mixed face"))
 
@@ -246,24 +246,24 @@ def _say(text: str) -> str:
 
 def _showing(studio: Studio) -> Any:
     @handler
-    def show(visit: Visit, chosen: list[str], base: str, *controls: Any) -> list[Any]:
-        """The visit's faces in every choice; what was chosen stays, else the newest two are mixed."""
-        keys = list(visit.kept)
-        named = [(one.label, key) for key, one in visit.kept.items()]
-        base = base if base in visit.kept else (keys[-1] if keys else "")
+    def show(session: Session, chosen: list[str], base: str, *controls: Any) -> list[Any]:
+        """The session's faces in every choice; what was chosen stays, else the newest two are mixed."""
+        keys = list(session.kept)
+        named = [(one.label, key) for key, one in session.kept.items()]
+        base = base if base in session.kept else (keys[-1] if keys else "")
         others = [key for key in keys if key != base]
-        first = controls[0] if controls[0] in visit.kept else (others[-1] if others else "")
-        second = controls[3] if controls[3] in visit.kept else ""
-        chosen = [key for key in chosen or [] if key in visit.kept]
+        first = controls[0] if controls[0] in session.kept else (others[-1] if others else "")
+        second = controls[3] if controls[3] in session.kept else ""
+        chosen = [key for key in chosen or [] if key in session.kept]
         chosen += [key for key in keys if key not in chosen] if len(chosen) < 2 else []
-        strip = [figure(smooth(one.aligned, 128), one.label, "small") for one in visit.kept.values()]
+        strip = [figure(smooth(one.aligned, 128), one.label, "small") for one in session.kept.values()]
         return [
             figures(*strip) if strip else HINT,
             gr.update(choices=[NOBODY, *named], value=base),
             gr.update(choices=[NOBODY, *named], value=first),
             gr.update(choices=[NOBODY, *named], value=second),
             gr.update(choices=named, value=chosen[:LARGEST_GRID]),
-            _picture(studio, visit, base, [first, *controls[1:3], second, *controls[4:]]),
+            _picture(studio, session, base, [first, *controls[1:3], second, *controls[4:]]),
         ]
 
     return show
@@ -271,10 +271,10 @@ def _showing(studio: Studio) -> Any:
 
 def _keeping(studio: Studio) -> Any:
     @handler
-    def keep(visit: Visit, base: str, *controls: Any) -> str:
-        one = _mixed(studio, visit, base, controls)
+    def keep(session: Session, base: str, *controls: Any) -> str:
+        one = _mixed(studio, session, base, controls)
         more = {"photo": one.photo, "factor": one.factor, "label": f"{one.label}, mixed"}
-        kept = visit.keep(one.inversion, one.aligned, one.stem, **more)
+        kept = session.keep(one.inversion, one.aligned, one.stem, **more)
         return f"Kept as **{kept.label}**: it is on the Edit tab now."
 
     return keep
@@ -282,15 +282,15 @@ def _keeping(studio: Studio) -> Any:
 
 def _adding(studio: Studio) -> Any:
     @handler
-    def add(visit: Visit, uploads: list[str] | None) -> None:
+    def add(session: Session, uploads: list[str] | None) -> None:
         """Every latent that can be read joins the gallery; the others' reasons are told."""
         reasons = []
         for upload in uploads or []:
             try:
-                path = visit.take_upload(check_upload(Path(upload), studio.settings.limits))
-                with studio.turns.quick():
+                path = session.take_upload(check_upload(Path(upload), studio.settings.limits))
+                with studio.network_lock.quick():
                     face = open_latent(path, studio.network)
-                visit.keep(face, studio.draw(face), path.stem, label=path.name)
+                session.keep(face, studio.draw(face), path.stem, label=path.name)
             except RelatentError as error:
                 reasons.append(error)
         for reason in reasons[:-1]:

@@ -11,22 +11,23 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from inversion.losses.perceptual import TRUNKS
+from inversion import InvertConfig
+from inversion.losses.perceptual import BACKBONES
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, RelatentError, UsageError
 from relatent.web.actions.faces import Found, face_at, faces_of, outlined
-from relatent.web.actions.invert import Choices, Inverted, inverting
+from relatent.web.actions.invert import Inverted, inverting
 from relatent.web.actions.results import write_screen_copy
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, for_screen, smooth
 from relatent.web.queue import Progress, follow
-from relatent.web.session import Visit
+from relatent.web.session import Session
 from relatent.web.studio import Studio
 from relatent.web.tabs.edit import EditTab
 from relatent.web.uploads import read_upload
 
-MEMORY = "photo"  # where a visit keeps its Found
+MEMORY = "photo"  # where a session keeps its Found
 PRESET_TEXTS = {
     "fast": "Fast: a rough likeness at once",
     "balanced": "Balanced: a good likeness",
@@ -51,7 +52,7 @@ class PhotoTab:
     quick: dict[gr.Button, tuple[str, float]]
 
 
-def build(studio: Studio, visit: gr.State) -> PhotoTab:
+def build(studio: Studio, session: gr.State) -> PhotoTab:
     """All widgets of the tab, wired but for what leads to other tabs."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -93,33 +94,33 @@ def build(studio: Studio, visit: gr.State) -> PhotoTab:
 
     look = _looking(studio, photo, face, note)
     found_outputs = [photo, face, note]
-    photo.input(look, [visit, photo], found_outputs, api_visibility="private").failure(
+    photo.input(look, [session, photo], found_outputs, api_visibility="private").failure(
         lambda: (None, gr.update(visible=False), ""), None, found_outputs, api_visibility="private"
     )
-    example.click(_example(look), [visit], found_outputs, api_visibility="private")
-    face.input(_choosing(studio), [visit, face], [photo], api_visibility="private", show_progress="hidden")
-    photo.select(_clicking(studio), [visit], [photo, face], api_visibility="private", show_progress="hidden")
+    example.click(_example(look), [session], found_outputs, api_visibility="private")
+    face.input(_choosing(studio), [session, face], [photo], api_visibility="private", show_progress="hidden")
+    photo.select(_clicking(studio), [session], [photo, face], api_visibility="private", show_progress="hidden")
     outputs = [invert, cancel, status, drawing, result, strip, compare, facts]
     run = _inverting(studio, dict(zip(NAMES, outputs, strict=True)))
     inverted = invert.click(
-        run, [visit, preset, *advanced], outputs, api_visibility="private", show_progress="hidden",
+        run, [session, preset, *advanced], outputs, api_visibility="private", show_progress="hidden",
         concurrency_limit=None, trigger_mode="once",
     )  # fmt: skip
-    cancel.click(_cancel, [visit], None, api_visibility="private", queue=False, show_progress="hidden")
+    cancel.click(_cancel, [session], None, api_visibility="private", queue=False, show_progress="hidden")
     return PhotoTab(inverted, to_edit, buttons)
 
 
-def connect(photo: PhotoTab, edit: EditTab, tabs: gr.Tabs, visit: gr.State) -> None:
+def connect(photo: PhotoTab, edit: EditTab, tabs: gr.Tabs, session: gr.State) -> None:
     """What leads from a finished inversion to the Edit tab."""
 
     def go() -> Any:
         return gr.Tabs(selected="edit")
 
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    photo.inverted.success(edit.show, [visit], edit.outputs, **options)
-    photo.to_edit.click(go, None, tabs, **options).then(edit.show, [visit], edit.outputs, **options)
+    photo.inverted.success(edit.show, [session], edit.outputs, **options)
+    photo.to_edit.click(go, None, tabs, **options).then(edit.show, [session], edit.outputs, **options)
     for button, (name, strength) in photo.quick.items():
-        button.click(go, None, tabs, **options).then(edit.set_to(name, strength), [visit], edit.outputs, **options)
+        button.click(go, None, tabs, **options).then(edit.set_to(name, strength), [session], edit.outputs, **options)
 
 
 NAMES = ("invert", "cancel", "status", "drawing", "result", "strip", "compare", "facts")
@@ -131,14 +132,25 @@ def _advanced() -> list[Any]:
         gr.Number(0, label="Steps of the optimiser (0: the preset's own)", precision=0, minimum=0, maximum=5000),
         gr.Dropdown([("The preset's own", ""), "w", "w+"], value="", label="Space: one latent for all layers, or each"),
         gr.Number(DEFAULT_SEED, label="Seed of the noise", precision=0, minimum=0),
-        gr.Dropdown(list(TRUNKS), value="embedded", label="LPIPS trunk: whose features the loss compares"),
+        gr.Dropdown(list(BACKBONES), value="embedded", label="LPIPS backbone: whose features the loss compares"),
         gr.Checkbox(False, label="Only the face counts, not what surrounds it"),
         gr.Checkbox(True, label="Find and align the face (off: take the centre square)"),
     ]
 
 
-def _choices(preset: str, steps: float, space: str, seed: float, lpips: str, masked: bool, align: bool) -> Choices:
-    return Choices(preset, int(steps or 0) or None, space or None, int(seed or 0), lpips, masked, align)
+def _choices(
+    preset: str, steps: float, space: str, seed: float, lpips: str, masked: bool, align: bool
+) -> dict[str, Any]:
+    """The fields of InvertConfig as the widgets have them; 0 steps and no space are the preset's own."""
+    return {
+        "preset": preset,
+        "num_steps": int(steps or 0) or None,
+        "space": space or None,
+        "seed": int(seed or 0),
+        "lpips": lpips,
+        "mask": "auto" if masked else None,
+        "align": align,
+    }
 
 
 def _as_uploaded(payload: Any) -> str | None:
@@ -148,23 +160,23 @@ def _as_uploaded(payload: Any) -> str | None:
 
 def _looking(studio: Studio, photo: gr.Image, face: gr.Radio, note: gr.Markdown) -> Any:
     @handler
-    def look(visit: Visit, path: str | None) -> dict[Any, Any]:
+    def look(session: Session, path: str | None) -> dict[Any, Any]:
         if not path:
-            visit.memory.pop(MEMORY, None)
+            session.memory.pop(MEMORY, None)
             return {photo: None, face: gr.update(choices=[], visible=False), note: ""}
-        own = visit.take_upload(Path(path))
+        own = session.take_upload(Path(path))
         source = read_upload(own, studio.settings.limits)
-        visit.memory[MEMORY] = Found(own, own.name)  # a photo without a face can still be taken as it is
+        session.memory[MEMORY] = Found(own, own.name)  # a photo without a face can still be taken as it is
         write_screen_copy(source, own)
         faces = faces_of(source)
-        visit.memory[MEMORY] = found = Found(own, own.name, faces)
+        session.memory[MEMORY] = found = Found(own, own.name, faces)
         several = len(faces) > 1
         names = [
             (f"Face {number}" + (" (largest)" if number == 1 else ""), number) for number in range(1, len(faces) + 1)
         ]
         text = f"{len(faces)} faces found. Choose one, or click on it." if several else "One face found."
         return {
-            photo: _outlined(visit, found, source.pixels),
+            photo: _outlined(session, found, source.pixels),
             face: gr.update(choices=names, value=1, visible=several),
             note: f"{text} {source.note}".strip(),
         }
@@ -173,64 +185,64 @@ def _looking(studio: Studio, photo: gr.Image, face: gr.Radio, note: gr.Markdown)
 
 
 def _example(look: Any) -> Any:
-    def take(visit: Visit) -> Any:
+    def take(session: Session) -> Any:
         path = demo_photo()
-        return look(visit, str(path))
+        return look(session, str(path))
 
     return handler(take)
 
 
-def _outlined(visit: Visit, found: Found, pixels: Any) -> str:
-    """A file of this visit: the photo with its faces outlined."""
-    path = visit.new_file("outlined.jpg")
+def _outlined(session: Session, found: Found, pixels: Any) -> str:
+    """A file of this session: the photo with its faces outlined."""
+    path = session.new_file("outlined.jpg")
     Image.fromarray(outlined(pixels, found.faces, found.chosen)).save(path, quality=92)
     return str(path)
 
 
 def _choosing(studio: Studio) -> Any:
     @handler
-    def choose(visit: Visit, number: int | None) -> Any:
-        return _with_chosen(studio, visit, number)
+    def choose(session: Session, number: int | None) -> Any:
+        return _with_chosen(studio, session, number)
 
     return choose
 
 
 def _clicking(studio: Studio) -> Any:
     @handler
-    def click(visit: Visit, event: gr.SelectData) -> Any:
-        found = visit.memory.get(MEMORY)
+    def click(session: Session, event: gr.SelectData) -> Any:
+        found = session.memory.get(MEMORY)
         if found is None or len(found.faces) < 2:
             return gr.skip(), gr.skip()
         pixels = read_upload(found.path, studio.settings.limits).pixels
         number = face_at(tuple(event.index), pixels, found.faces)
-        return (gr.skip(), gr.skip()) if number is None else (_with_chosen(studio, visit, number), number)
+        return (gr.skip(), gr.skip()) if number is None else (_with_chosen(studio, session, number), number)
 
     return click
 
 
-def _with_chosen(studio: Studio, visit: Visit, number: int | None) -> Any:
-    found = visit.memory.get(MEMORY)
+def _with_chosen(studio: Studio, session: Session, number: int | None) -> Any:
+    found = session.memory.get(MEMORY)
     if found is None or not number:
         return gr.skip()
-    visit.memory[MEMORY] = found = Found(found.path, found.name, found.faces, number)
-    return _outlined(visit, found, read_upload(found.path, studio.settings.limits).pixels)
+    session.memory[MEMORY] = found = Found(found.path, found.name, found.faces, number)
+    return _outlined(session, found, read_upload(found.path, studio.settings.limits).pixels)
 
 
-def _cancel(visit: Visit) -> None:
-    visit.cancel()
+def _cancel(session: Session) -> None:
+    session.cancel()
 
 
 def _inverting(studio: Studio, to: dict[str, Any]) -> Any:
     idle = {to["invert"]: gr.update(visible=True), to["cancel"]: gr.update(visible=False), to["drawing"]: ""}
 
     @handler
-    async def run(visit: Visit, preset: str, *advanced: Any) -> AsyncIterator[dict[Any, Any]]:
-        found = visit.memory.get(MEMORY)
+    async def run(session: Session, preset: str, *advanced: Any) -> AsyncIterator[dict[Any, Any]]:
+        found = session.memory.get(MEMORY)
         if found is None:
             raise UsageError("there is no photo yet. Choose one first, or use the example.")
-        choices = _choices(preset, *advanced)
+        config = InvertConfig(**_choices(preset, *advanced), face=found.chosen)
         photo = read_upload(found.path, studio.settings.limits, found.name)
-        job = studio.line.start(inverting(studio, photo, found, choices), visit)
+        job = studio.queue.start(inverting(studio, photo, found, config), session)
         yield {to["invert"]: gr.update(visible=False), to["cancel"]: gr.update(visible=True), to["status"]: "Starting"}
         try:
             async for news in follow(job):
@@ -243,28 +255,28 @@ def _inverting(studio: Studio, to: dict[str, Any]) -> Any:
         except RelatentError:
             yield {**idle, to["status"]: ""}
             raise
-        yield {**idle, **_shown(visit, found, photo, choices, inverted, to)}
+        yield {**idle, **_shown(session, found, photo, config, inverted, to)}
 
     return run
 
 
 def _shown(
-    visit: Visit, found: Found, photo: Any, choices: Choices, inverted: Inverted, to: dict[str, Any]
+    session: Session, found: Found, photo: Any, config: InvertConfig, inverted: Inverted, to: dict[str, Any]
 ) -> dict[Any, Any]:
     """Keeps the inverted face, and shows it."""
     stem = Path(found.name).stem
     several = len(found.faces) > 1
-    visit.keep(
+    session.keep(
         inverted.inversion,
         inverted.aligned,
         f"{stem}-face{found.chosen}" if several and found.chosen > 1 else stem,
         label=f"{found.name}, face {found.chosen}" if several else found.name,
         photo=found.path,
         factor=for_screen(photo.pixels)[1],
-        preset=choices.preset,
-        facts={**inverted.facts, "face": found.chosen, "num_steps": choices.num_steps, "space": choices.space},
+        preset=config.preset,
+        facts={**inverted.facts, "face": found.chosen, "num_steps": config.num_steps, "space": config.space},
     )
-    before, after = visit.new_file("photo-face.png"), visit.new_file("inverted-face.png")
+    before, after = session.new_file("photo-face.png"), session.new_file("inverted-face.png")
     Image.fromarray(smooth(inverted.aligned)).save(before)
     Image.fromarray(smooth(inverted.drawn)).save(after)
     strip = figures(

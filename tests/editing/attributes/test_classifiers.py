@@ -13,10 +13,10 @@ from editing.attributes import registry as attributes
 from editing.attributes.classifiers import (
     NUM_FEATURES,
     SIDE,
+    BackboneFeatures,
     Classifier,
-    TrunkFeatures,
+    backbone_features,
     train_classifier,
-    trunk_features,
 )
 from editing.attributes.labelled import from_folders, from_table
 from editing.attributes.registry import find_attributes, imported_score, known_attributes
@@ -48,7 +48,7 @@ def write(folder, level, count, seed=0):
 def two_kinds():
     """Features and labels of pictures with a light or a dark disc."""
     crops = [picture(60 if index % 2 else -60, index) for index in range(80)]
-    return trunk_features(crops), np.arange(80) % 2
+    return backbone_features(crops), np.arange(80) % 2
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def trained(two_kinds):
 def test_two_kinds_are_told_apart(trained):
     assert trained.facts["held_out_accuracy"] >= 0.9
     assert trained.facts["pictures"] == 64
-    scores = trained.score(trunk_features([picture(60, 900), picture(-60, 901)]))
+    scores = trained.score(backbone_features([picture(60, 900), picture(-60, 901)]))
     assert scores[1] < 0 < scores[0]
 
 
 def test_numbers_are_predicted_in_their_own_unit():
     levels = np.linspace(-60, 60, 80)
     crops = [picture(level, index) for index, level in enumerate(levels)]
-    found = train_classifier("level", "lighter", trunk_features(crops), levels, CROP)
+    found = train_classifier("level", "lighter", backbone_features(crops), levels, CROP)
     assert found.facts["held_out_correlation"] > 0.9
     assert found.facts["held_out_mean_error"] < 15
 
@@ -83,7 +83,7 @@ def test_a_classifier_survives_its_file(trained, tmp_path):
     ("change", "message"),
     [
         ({"format": "other"}, "not a classifier"),
-        ({"trunk": "0" * 12}, "another perceptual trunk"),
+        ({"backbone": "0" * 12}, "another perceptual backbone"),
         ({"facts": "[1]"}, "damaged"),
         ({"bias": "much"}, "damaged"),
         ({"alignment": '{"scale": 0}'}, "Alignment"),
@@ -110,21 +110,21 @@ def test_a_weight_of_another_length_is_refused(tmp_path):
 def test_the_known_crop_is_cut_out_of_a_wider_one():
     """Half the side of FFHQ's crop, an eighth further down: rows 48 to 111 and columns 32 to 95 of 128."""
     wide = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), np.uint8)
-    found = TrunkFeatures(Alignment(), Alignment(0.5, 0.125))(wide)
-    assert np.allclose(found, trunk_features([wide[0, 48:112, 32:96]]), atol=1e-4)
-    same = TrunkFeatures(CROP, CROP)(wide[:, :SIDE, :SIDE])
-    assert np.allclose(same, trunk_features([wide[0, :SIDE, :SIDE]]), atol=1e-4)
+    found = BackboneFeatures(Alignment(), Alignment(0.5, 0.125))(wide)
+    assert np.allclose(found, backbone_features([wide[0, 48:112, 32:96]]), atol=1e-4)
+    same = BackboneFeatures(CROP, CROP)(wide[:, :SIDE, :SIDE])
+    assert np.allclose(same, backbone_features([wide[0, :SIDE, :SIDE]]), atol=1e-4)
 
 
 def test_a_tighter_crop_cannot_be_read():
     with pytest.raises(UsageError, match="own crop"):
-        TrunkFeatures(Alignment(0.4, 0.08), CROP)
+        BackboneFeatures(Alignment(0.4, 0.08), CROP)
 
 
 def test_features_are_made_once_a_batch(monkeypatch):
     asked = []
-    monkeypatch.setattr(classifiers, "trunk_features", lambda crops: asked.append(len(crops)) or np.zeros((2, 1)))
-    features, batch = TrunkFeatures(CROP, CROP), np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    monkeypatch.setattr(classifiers, "backbone_features", lambda crops: asked.append(len(crops)) or np.zeros((2, 1)))
+    features, batch = BackboneFeatures(CROP, CROP), np.zeros((2, SIDE, SIDE, 3), np.uint8)
     features(batch), features(batch)
     assert asked == [2]
 
@@ -136,7 +136,7 @@ def test_too_few_pictures_and_other_shapes_are_refused(two_kinds):
     with pytest.raises(DatasetError, match="1 different values"):
         train_classifier("one", "", features, labels * 0, CROP)
     with pytest.raises(ShapeError):
-        trunk_features([np.zeros((32, 32, 3), np.uint8)])
+        backbone_features([np.zeros((32, 32, 3), np.uint8)])
 
 
 def test_two_folders_with_and_without(tmp_path):

@@ -221,3 +221,15 @@ def test_truncation_goes_towards_the_average_face_before_the_edits(home, network
     smile = Direction.load(home / "directions" / "smile.safetensors")
     wanted = network.w_avg + 0.5 * (before.ws - network.w_avg) + 2 * smile.vector
     torch.testing.assert_close(after.ws, wanted)
+
+
+def test_pastes_with_the_network_that_was_named(home, monkeypatch):
+    """A network that has moved is named with --network; pasting must not look where it was."""
+    (home / "tiny.safetensors").rename(home / "moved.safetensors")
+    read = []
+    original = Inversion.open_network
+    monkeypatch.setattr(Inversion, "open_network", lambda self: read.append(self) or original(self))
+    result = run("out/me", "out/me-face2", "--set", "smile=2", "--network", "moved.safetensors", "--photo", "photos")
+    assert result.exit_code == 0, result.output
+    assert (home / "out" / "me" / "pasted.png").exists()
+    assert read == []

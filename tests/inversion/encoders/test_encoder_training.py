@@ -17,7 +17,7 @@ from inversion.losses.perceptual import load_perceptual
 from inversion.training_loop import state_path
 from relatent.core.errors import CheckpointError, UsageError
 from stylegan import load, network_id
-from stylegan.networks.backbone import load_trunk
+from stylegan.networks.backbone import load_backbone
 from stylegan.training.run import Schedule
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def trainer(network, photos, kimg=1.0, **changes):
 def test_its_loss_is_that_of_the_lpips_package():
     first, second = (torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(k)) * 2 - 1 for k in (0, 1))
     with torch.no_grad():
-        torch.testing.assert_close(load_trunk().distance(first, second), load_perceptual()(first, second))
+        torch.testing.assert_close(load_backbone().distance(first, second), load_perceptual()(first, second))
 
 
 @pytest.mark.slow

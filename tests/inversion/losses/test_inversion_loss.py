@@ -95,7 +95,7 @@ def test_bfloat16_is_close_and_knows_equality(perceptual):
     exact = Target(photo, perceptual)
     target = Target(photo, perceptual, dtype=torch.bfloat16)
     assert not torch.equal(target.features[0], exact.features[0])
-    assert {tap.dtype for tap in target.features} == {torch.float32}
+    assert {feature.dtype for feature in target.features} == {torch.float32}
     distance = target.perceptual_distance(drawn)
     assert distance.dtype == torch.float32
     torch.testing.assert_close(distance, exact.perceptual_distance(drawn), rtol=0.03, atol=0)

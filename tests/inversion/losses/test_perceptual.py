@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from inversion.batch.run import project_photos
-from inversion.config import ProjectOptions
+from inversion.config import InvertConfig
 from inversion.losses import perceptual as module
 from inversion.losses.perceptual import _silent_lpips, load_perceptual
 from inversion.project import demo_photo, main
@@ -44,7 +44,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def put(monkeypatch):
-    """Puts a file with these weights where the fetched trunk would be, whatever hash is published."""
+    """Puts a file with these weights where the fetched backbone would be, whatever hash is published."""
     known = {name: dataclasses.replace(entry, sha256=None) for name, entry in manifest.entries().items()}
     monkeypatch.setattr(manifest, "entries", lambda: known)
 
@@ -87,7 +87,7 @@ def test_equals_the_lpips_package(put, name):
     features = random_features(name)
     put(name, as_published(features))
     ours = load_perceptual(name)
-    assert ours.trunk == name
+    assert ours.backbone == name
     assert not any(p.requires_grad for p in ours.parameters())
 
     theirs = _silent_lpips(name, heads=True)
@@ -101,7 +101,7 @@ def test_equals_the_lpips_package(put, name):
 
 def test_the_older_layout_of_torch_save(put):
     put("squeeze", as_published(random_features("squeeze")), _use_new_zipfile_serialization=False)
-    assert load_perceptual("squeeze").trunk == "squeeze"
+    assert load_perceptual("squeeze").backbone == "squeeze"
 
 
 @pytest.mark.parametrize("size", [16, 300])
@@ -154,8 +154,8 @@ def test_the_command_says_so_before_any_work(tmp_path):
 @pytest.mark.usefixtures("few_steps")
 def test_reports_name_the_trunk(put, tiny_file, tmp_path):
     put("squeeze", as_published(random_features("squeeze")))
-    options = ProjectOptions(lpips="squeeze", align=False)
-    (outcome,) = project_photos([demo_photo()], tmp_path / "out", tiny_file, options)
+    config = InvertConfig(lpips="squeeze", align=False)
+    (outcome,) = project_photos([demo_photo()], tmp_path / "out", tiny_file, config)
     assert outcome.status == "done"
     report = json.loads((tmp_path / "out" / "astronaut" / "report.json").read_text())
     assert report["lpips_trunk"] == "squeeze"
@@ -163,4 +163,4 @@ def test_reports_name_the_trunk(put, tiny_file, tmp_path):
 
 
 def test_the_embedded_trunk_needs_no_network():
-    assert load_perceptual().trunk == "faces-trunk"
+    assert load_perceptual().backbone == "faces-trunk"

@@ -89,7 +89,7 @@ def test_an_optimisation_keeps_to_the_wanted_length(space):
     lengths, found = StyleLengths(network), []
     for weight in (0.0, 3.0):
         settings = dataclasses.replace(
-            BALANCED, space=space, num_steps=60, weights=LossWeights(styles=weight), style_length=1.5
+            BALANCED, space=space, num_steps=60, weights=LossWeights(styles=weight), style_norm=1.5
         )
         latents, _ = optimise(network, Target(photos, load_perceptual()), settings, seed=0)
         found.append(lengths.strain(latents.ws(network.num_ws), 1.5))

@@ -59,7 +59,7 @@ def test_photos_do_not_see_each_other(tiny_generator, photos, target, pivots):
     together, _ = tune(tiny_generator, target, pivots, SHORT, seed=0)
     second = Latents(pivots.w[1:], [level[1:] for level in pivots.noise])
     alone, _ = tune(tiny_generator, Target(photos[1:], load_perceptual()), second, SHORT, seed=0)
-    # All factors as one: Adam steps as far where a slope is next to nothing, and rounding alone decides which way.
+    # All factors as one: Adam steps as far where a gradient is next to nothing, and rounding alone decides which way.
     found, expected, other = (
         torch.cat([factor.flatten().float() for pair in tuned.values() for factor in pair])
         for tuned in (together[1], alone[0], together[0])

@@ -61,7 +61,7 @@ def test_a_photo_does_not_depend_on_its_company(tiny_generator, photos):
 
 def test_the_best_step_is_kept(tiny_generator, photos):
     seen = []
-    wild = dataclasses.replace(SHORT, learning_rate=3.0, rampdown=0.0, latent_noise=0.0)
+    wild = dataclasses.replace(SHORT, learning_rate=3.0, lr_rampdown_length=0.0, initial_noise_factor=0.0)
     _, losses = optimise(tiny_generator, target(photos), wild, seed=0, progress=lambda s: seen.append(s.losses))
     assert (losses <= torch.stack(seen).amin(dim=0) + 1e-6).all()
     last = dataclasses.replace(wild, keep_best=False)

@@ -12,30 +12,30 @@ import torch
 def studio(tiny_generator, tmp_path):
     from editing import Direction
     from relatent.web import Settings
-    from relatent.web.network_lock import Turns
-    from relatent.web.queue import Line
-    from relatent.web.session import Visits
+    from relatent.web.network_lock import NetworkLock
+    from relatent.web.queue import JobQueue
+    from relatent.web.session import Sessions
     from relatent.web.studio import Studio
     from stylegan import network_id
 
-    settings = Settings(visit_minutes=5, leave_seconds=10)
+    settings = Settings(session_minutes=5, leave_seconds=10)
     vector = torch.linspace(-1, 1, tiny_generator.w_dim)
     smile = Direction(vector=vector, name="smile", network=network_id(tiny_generator), source="planted")
-    turns = Turns()
+    turns = NetworkLock()
     return Studio(
         settings=settings,
         network=tiny_generator,
         directions={"smile": smile},
         presets=("balanced", "best", "paper"),
         turns=turns,
-        line=Line(3, turns),
-        visits=Visits(tmp_path / "visits", settings.visit_minutes, settings.leave_seconds, most_kept=2),
+        line=JobQueue(3, turns),
+        sessions=Sessions(tmp_path / "sessions", settings.session_minutes, settings.leave_seconds, most_kept=2),
     )
 
 
 @pytest.fixture
 def face(studio):
-    """A function that keeps a random face in a photo of 120 x 100 px for a new visit, and gives both."""
+    """A function that keeps a random face in a photo of 120 x 100 px for a new session, and gives both."""
     import numpy as np
     from PIL import Image
 
@@ -45,8 +45,8 @@ def face(studio):
     from relatent.web.pictures import for_screen
 
     def make(**more):
-        visit = studio.visits.begin()
-        path = visit.new_file("me.png")
+        session = studio.sessions.begin()
+        path = session.new_file("me.png")
         pixels = np.random.default_rng(0).integers(60, 200, (100, 120, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
         write_screen_copy(Photo(pixels, "me.png"), path)
@@ -54,7 +54,7 @@ def face(studio):
         inversion = seed_inversion(studio.network, 1).replace(face_to_photo=matrix, photo="me.png")
         aligned = np.zeros((32, 32, 3), np.uint8)
         options = {"photo": path, "preset": "balanced", "factor": for_screen(pixels)[1], **more}
-        return visit, visit.keep(inversion, aligned, "me", **options)
+        return session, session.keep(inversion, aligned, "me", **options)
 
     return make
 
@@ -75,7 +75,7 @@ def built(tiny_generator):
 
 @pytest.fixture(scope="session")
 def whole_page():
-    """The page with the embedded network, built once and not served; every test begins a visit of its own."""
+    """The page with the embedded network, built once and not served; every test begins a session of its own."""
     pytest.importorskip("gradio")
     from relatent.web import build_page
 
@@ -94,8 +94,8 @@ def page(whole_page):
 
 
 @pytest.fixture
-def visit(page):
-    """A visit to it, ended afterwards."""
-    one = page.studio.visits.begin()
+def session(page):
+    """A session to it, ended afterwards."""
+    one = page.studio.sessions.begin()
     yield one
     one.end()

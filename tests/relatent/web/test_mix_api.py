@@ -13,10 +13,10 @@ gr = pytest.importorskip("gradio")
 
 
 @pytest.fixture
-def call(whole_page, visit):
+def call(whole_page, session):
     (found,) = [one for one in whole_page.blocks.fns.values() if one.api_name == "mix"]
     assert found.api_visibility == "public"
-    return lambda *values: found.fn(visit, *values)
+    return lambda *values: found.fn(session, *values)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def faces(whole_page, tmp_path):
     return [str(tmp_path / f"face{number}.safetensors") for number in range(3)], found
 
 
-def test_mixes_as_the_function_does(call, faces, visit, whole_page):
+def test_mixes_as_the_function_does(call, faces, session, whole_page):
     paths, (first, second, third) = faces
     face, photo, inversion, latent = call(paths, ["coarse", "7-9"], [1.0, 0.5], None)
     expected = mix(first, [second, third], ["coarse", "7-9"], [1.0, 0.5])
@@ -38,7 +38,7 @@ def test_mixes_as_the_function_does(call, faces, visit, whole_page):
         np.testing.assert_array_equal(opened["w"], expected.ws.numpy())
     with Image.open(face) as opened:
         np.testing.assert_array_equal(np.array(opened), np.array(expected.image(whole_page.studio.network)))
-    assert str(visit.folder) in face
+    assert str(session.folder) in face
 
 
 def test_the_photo_comes_back_with_the_face_in_it(call, faces, whole_page, tmp_path):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
-from relatent.web.network_lock import Turns
+from relatent.web.network_lock import NetworkLock
 
 
 def test_only_one_at_a_time():
-    turns, inside, most = Turns(), [], []
+    network_lock, inside, most = NetworkLock(), [], []
 
     def use():
-        with turns.quick():
+        with network_lock.quick():
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.002)
@@ -27,42 +27,42 @@ def test_only_one_at_a_time():
 
 
 def test_quick_drawings_pass_between_steps():
-    turns, order = Turns(), []
+    network_lock, order = NetworkLock(), []
     started = threading.Event()
 
     def draw():
         started.set()
-        with turns.quick():
+        with network_lock.quick():
             order.append("quick")
 
-    with turns.long():
+    with network_lock.long():
         thread = threading.Thread(target=draw)
         thread.start()
         started.wait(5)
-        while not turns._waiting:
+        while not network_lock._waiting:
             time.sleep(0.001)
         order.append("step 1")
-        turns.pause()
+        network_lock.pause()
         order.append("step 2")
     thread.join(5)
     assert order == ["step 1", "quick", "step 2"]
 
 
 def test_a_pause_waits_only_for_those_who_wait_already():
-    turns, stop = Turns(), threading.Event()
+    network_lock, stop = NetworkLock(), threading.Event()
 
     def draw_for_ever():
         while not stop.is_set():
-            with turns.quick():
+            with network_lock.quick():
                 pass
 
     threads = [threading.Thread(target=draw_for_ever) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
-        with turns.long():
+        with network_lock.long():
             for _ in range(20):
-                turns.pause()
+                network_lock.pause()
     finally:
         stop.set()
         for thread in threads:
@@ -71,9 +71,9 @@ def test_a_pause_waits_only_for_those_who_wait_already():
 
 
 def test_pausing_costs_nothing_when_nobody_waits():
-    turns = Turns()
-    with turns.long():
+    network_lock = NetworkLock()
+    with network_lock.long():
         started = time.perf_counter()
         for _ in range(1000):
-            turns.pause()
+            network_lock.pause()
         assert time.perf_counter() - started < 1

@@ -13,17 +13,17 @@ gradio = pytest.importorskip("gradio")
 
 
 def failing(error):
-    def plain(visit=None):
+    def plain(session=None):
         raise error
 
-    def stream(visit=None):
+    def stream(session=None):
         yield 1
         raise error
 
-    async def coroutine(visit=None):
+    async def coroutine(session=None):
         raise error
 
-    async def async_stream(visit=None):
+    async def async_stream(session=None):
         yield 1
         raise error
 
@@ -64,8 +64,8 @@ def test_cancelling_is_no_failure_of_the_visitor():
 
 
 def test_every_handler_keeps_its_visit_alive(studio):
-    visit = studio.visits.begin()
-    visit.used = 0.0
-    handler(lambda own: None)(visit)
-    assert visit.used > 0
-    assert len(studio.visits) == 1
+    session = studio.sessions.begin()
+    session.used = 0.0
+    handler(lambda own: None)(session)
+    assert session.used > 0
+    assert len(studio.sessions) == 1

@@ -1,4 +1,4 @@
-"""The line before the network: order, news, limits, and an end at once when asked."""
+"""The queue before the network: order, news, limits, and an end at once when asked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from relatent.core.errors import BusyError, Cancelled, UsageError
-from relatent.web.network_lock import Turns
-from relatent.web.queue import Line, follow
+from relatent.web.network_lock import NetworkLock
+from relatent.web.queue import JobQueue, follow
 
 
 class Owner:
@@ -28,7 +28,7 @@ def held(event):
 
 
 def test_jobs_run_in_order_and_give_their_results():
-    line, order = Line(9, Turns()), []
+    queue, order = JobQueue(9, NetworkLock()), []
 
     def numbered(number):
         def task(report):
@@ -37,43 +37,43 @@ def test_jobs_run_in_order_and_give_their_results():
 
         return task
 
-    jobs = [line.start(numbered(number)) for number in range(5)]
+    jobs = [queue.start(numbered(number)) for number in range(5)]
     assert [job.result() for job in jobs] == [0, 10, 20, 30, 40]
     assert order == [0, 1, 2, 3, 4]
-    assert len(line) == 0
+    assert len(queue) == 0
 
 
 def test_a_job_knows_how_many_come_before_it():
-    line, event = Line(9, Turns()), threading.Event()
-    first, second, third = (line.start(held(event)) for _ in range(3))
+    queue, event = JobQueue(9, NetworkLock()), threading.Event()
+    first, second, third = (queue.start(held(event)) for _ in range(3))
     assert [job.news().ahead for job in (first, second, third)] == [0, 1, 2]
     event.set()
     assert third.result() == "done"
 
 
 def test_a_full_line_refuses_and_says_how_much_it_takes():
-    line, event = Line(2, Turns()), threading.Event()
-    jobs = [line.start(held(event)) for _ in range(2)]
+    queue, event = JobQueue(2, NetworkLock()), threading.Event()
+    jobs = [queue.start(held(event)) for _ in range(2)]
     with pytest.raises(BusyError, match="2 requests are waiting already, and this page takes at most 2"):
-        line.start(held(event))
+        queue.start(held(event))
     event.set()
     assert [job.result() for job in jobs] == ["done", "done"]
-    assert line.start(held(event)).result() == "done"
+    assert queue.start(held(event)).result() == "done"
 
 
 def test_a_visitor_has_one_job_at_a_time():
-    line, event, owner = Line(9, Turns()), threading.Event(), Owner()
-    job = line.start(held(event), owner)
+    queue, event, owner = JobQueue(9, NetworkLock()), threading.Event(), Owner()
+    job = queue.start(held(event), owner)
     with pytest.raises(BusyError, match="still at work"):
-        line.start(held(event), owner)
+        queue.start(held(event), owner)
     event.set()
     job.result()
-    assert line.start(held(event), owner).result() == "done"
+    assert queue.start(held(event), owner).result() == "done"
 
 
 def test_cancelling_stops_what_runs_and_what_waits():
-    line, never = Line(9, Turns()), threading.Event()
-    running, waiting = line.start(held(never)), line.start(held(never))
+    queue, never = JobQueue(9, NetworkLock()), threading.Event()
+    running, waiting = queue.start(held(never)), queue.start(held(never))
     waiting.cancel()
     assert waiting.wait(5)
     assert not running.finished
@@ -82,22 +82,22 @@ def test_cancelling_stops_what_runs_and_what_waits():
     for job in (running, waiting):
         with pytest.raises(Cancelled):
             job.result()
-    assert len(line) == 0
+    assert len(queue) == 0
 
 
 def test_an_error_reaches_whoever_asked_and_frees_the_line():
-    line = Line(1, Turns())
+    queue = JobQueue(1, NetworkLock())
 
     def broken(report):
         raise UsageError("no")
 
     with pytest.raises(UsageError, match="no"):
-        line.start(broken).result()
-    assert line.start(lambda report: 1).result() == 1
+        queue.start(broken).result()
+    assert queue.start(lambda report: 1).result() == 1
 
 
 def test_news_have_steps_time_and_pictures():
-    line, go = Line(1, Turns()), threading.Event()
+    queue, go = JobQueue(1, NetworkLock()), threading.Event()
     picture = np.zeros((2, 2, 3), np.uint8)
 
     def task(report):
@@ -105,7 +105,7 @@ def test_news_have_steps_time_and_pictures():
         report(1, 4, "drawing", picture=lambda: pytest.fail("a second picture within a moment"))
         go.wait(5)
 
-    job = line.start(task)
+    job = queue.start(task)
     while job.news().done < 1:
         pass
     news = job.news()
@@ -117,7 +117,7 @@ def test_news_have_steps_time_and_pictures():
 
 
 def test_following_ends_with_the_job():
-    line = Line(1, Turns())
+    queue = JobQueue(1, NetworkLock())
 
     def task(report):
         for step in range(1, 4):
@@ -125,7 +125,7 @@ def test_following_ends_with_the_job():
         return "done"
 
     async def watch():
-        job = line.start(task)
+        job = queue.start(task)
         return [news.done async for news in follow(job, 0.01)], job.result()
 
     steps, result = asyncio.run(watch())
@@ -134,10 +134,10 @@ def test_following_ends_with_the_job():
 
 
 def test_whoever_stops_following_cancels():
-    line, never = Line(1, Turns()), threading.Event()
+    queue, never = JobQueue(1, NetworkLock()), threading.Event()
 
     async def watch():
-        job = line.start(held(never))
+        job = queue.start(held(never))
         news = follow(job, 0.01)
         await anext(news)
         await news.aclose()

@@ -30,11 +30,11 @@ def test_no_visitor_learns_where_the_network_lies(tiny_generator, tmp_path):
     path = tmp_path / "private" / "mine.safetensors"
     tiny_generator.alignment = Alignment(0.62, 0.08)
     save_generator(tiny_generator, path)
-    studio = Studio.open(Settings(network=str(path), device="cpu"), tmp_path / "visits")
+    studio = Studio.open(Settings(network=str(path), device="cpu"), tmp_path / "sessions")
     inversion = seed_inversion(studio.network, 1)
     assert "private" not in inversion.network_file
-    visit = studio.visits.begin()
-    kept = visit.keep(inversion, None, "me", photo=visit.new_file("me.png"), preset="balanced")
+    session = studio.sessions.begin()
+    kept = session.keep(inversion, None, "me", photo=session.new_file("me.png"), preset="balanced")
     lines = command_lines(studio, kept) + python_lines(studio, kept)
     assert "mine.safetensors" in lines
     assert "private" not in lines

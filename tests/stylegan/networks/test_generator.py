@@ -179,4 +179,4 @@ class TestTruncation:
 def test_w_spread_by_hand(tiny_generator):
     w = tiny_generator.sample_w(10_000, 123)
     expected = ((w - w.mean(0)) ** 2).sum(1).mean() ** 0.5
-    assert tiny_generator.w_spread() == pytest.approx(expected.item(), rel=1e-5)
+    assert tiny_generator.w_std() == pytest.approx(expected.item(), rel=1e-5)

@@ -68,7 +68,7 @@ class TestStart:
         torch.testing.assert_close(grown.discriminator(doubled), small.discriminator(pictures))
 
     def test_r1_follows_its_rule(self, small, grow):
-        assert grow().settings.rules.r1_gamma == pytest.approx(4 * small.settings.rules.r1_gamma)
+        assert grow().settings.loss_weights.r1_gamma == pytest.approx(4 * small.settings.loss_weights.r1_gamma)
 
 
 class TestFading:

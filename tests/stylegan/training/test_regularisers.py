@@ -5,7 +5,7 @@ import torch
 
 from stylegan.networks.discriminator import DiscriminatorConfig
 from stylegan.networks.generator import GeneratorConfig
-from stylegan.training.loss import GameRules, path_lengths
+from stylegan.training.loss import GanLossWeights, path_lengths
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.state import load_state, save_state
 from stylegan.training.trainer import Trainer
@@ -14,14 +14,14 @@ SIZES = {"resolution": 8, "channel_base": 64, "channel_max": 8}
 
 
 def trainer(**changes):
-    rules = GameRules(r1_gamma=0.1, **changes.pop("rules", {}))
+    loss_weights = GanLossWeights(r1_gamma=0.1, **changes.pop("loss_weights", {}))
     settings = TrainingSettings(
         data="none",
         data_folder=None,
         name="tiny",
         generator=GeneratorConfig(z_dim=4, w_dim=6, mapping_layers=1, **SIZES),
         discriminator=DiscriminatorConfig(**SIZES),
-        rules=rules,
+        loss_weights=loss_weights,
         batch=4,
         **changes,
     )
@@ -41,7 +41,7 @@ def test_path_lengths_by_hand():
 
 
 def test_path_length_moves_its_mean_and_leaves_it_alone_without_weight():
-    run = trainer(rules={"path_length_weight": 2.0, "path_length_interval": 2})
+    run = trainer(loss_weights={"path_length_weight": 2.0, "path_length_interval": 2})
     run.train_step()
     first = float(run.path_mean)
     assert first > 0
@@ -55,7 +55,7 @@ def test_path_length_moves_its_mean_and_leaves_it_alone_without_weight():
 
 
 def test_path_length_changes_the_generator():
-    plain, regular = trainer(), trainer(rules={"path_length_weight": 2.0})
+    plain, regular = trainer(), trainer(loss_weights={"path_length_weight": 2.0})
     plain.train_step()
     regular.train_step()
     assert any(
@@ -73,7 +73,7 @@ def test_adaptive_strength_rises_against_a_sure_discriminator():
 
 def test_resuming_goes_on_exactly(tmp_path):
     def make():
-        return trainer(ada=True, rules={"path_length_weight": 2.0, "path_length_interval": 2})
+        return trainer(ada=True, loss_weights={"path_length_weight": 2.0, "path_length_interval": 2})
 
     unbroken, first = make(), make()
     unbroken.strength.p = first.strength.p = 0.5

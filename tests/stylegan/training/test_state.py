@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -221,9 +222,17 @@ class TestSettings:
             ("generator", "mapping_layers", 10**9),
             ("generator", "invented", 1),
             ("discriminator", "channel_max", 2**40),
-            ("rules", "r1_gamma", "much"),
+            ("loss_weights", "r1_gamma", "much"),
             ("alignment", "scale", "wide"),
         ):
             text = json.dumps({**good, part: {**good[part], field: value}})
             with pytest.raises(CheckpointError, match="does not hold the settings"):
                 TrainingSettings.from_json(text, tmp_path)
+
+
+def test_settings_of_an_earlier_version_load(tiny_settings):
+    """The weights of the losses were once called rules."""
+    settings = tiny_settings()
+    text = json.loads(settings.to_json())
+    text["rules"] = text.pop("loss_weights")
+    assert TrainingSettings.from_json(json.dumps(text), Path("state")) == settings

@@ -85,7 +85,7 @@ class TestWhatItWrites:
             assert (samples.size, samples.mode) == ((12 * 8, 8 * 8), "RGB")
         settings = json.loads((out / "settings.json").read_text())
         assert settings == json.loads(read_settings(out / "training-state.safetensors").to_json())
-        assert (settings["batch"], settings["rules"]["r1_gamma"]) == (4, 0.0002 * 64 / 4)
+        assert (settings["batch"], settings["loss_weights"]["r1_gamma"]) == (4, 0.0002 * 64 / 4)
 
     def test_network(self, picture_folder, tmp_path):
         args = shlex.split("--name new --alignment 0.62 0.08 --licence 'CC BY' --attribution Somebody --kimg 0.012")
@@ -230,7 +230,7 @@ class TestResume:
         result = CliRunner().invoke(main, ["train", "--outdir", str(unbroken / "unbroken"), *args, "--dry-run"])
         now = json.loads(result.output)
         changes = {"augment_strength": 0.05, "learning_rate": 0.001, "precision": "bfloat16"}
-        changes |= {"rules": {**before["rules"], "r1_gamma": 3}}
+        changes |= {"loss_weights": {**before["loss_weights"], "r1_gamma": 3}}
         assert now == {**before, **changes}
 
     def test_of_a_finished_run_writes_its_results_again(self, unbroken, tmp_path):

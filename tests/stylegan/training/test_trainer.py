@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 
 import pytest
 import reference
 import torch
 
-from stylegan.training import loss as game
+from stylegan.training import loss as gan_loss
 from stylegan.training.trainer import Trainer, seeded
 
 CPU = torch.device("cpu")
@@ -22,21 +23,21 @@ def parameters(trainer, network):
 class TestSteps:
     def test_r1_acts_on_every_16th_step_only(self, tiny_trainer, monkeypatch):
         trainer, at = tiny_trainer(r1_interval=16), []
-        original = game.r1_penalty
-        monkeypatch.setattr(game, "r1_penalty", lambda *args: at.append(trainer.step) or original(*args))
+        original = gan_loss.r1_penalty
+        monkeypatch.setattr(gan_loss, "r1_penalty", lambda *args: at.append(trainer.step) or original(*args))
         trainer.run_tick(33 * 4)
         assert at == [0, 16, 32]
 
     def test_r1_is_off_with_gamma_0(self, tiny_trainer, tiny_settings, monkeypatch):
-        rules = dataclasses.replace(tiny_settings().rules, r1_gamma=0)
-        monkeypatch.setattr(game, "r1_penalty", None)
-        assert tiny_trainer(rules=rules).run_tick(8).r1 == 0
+        loss_weights = dataclasses.replace(tiny_settings().loss_weights, r1_gamma=0)
+        monkeypatch.setattr(gan_loss, "r1_penalty", None)
+        assert tiny_trainer(loss_weights=loss_weights).run_tick(8).r1 == 0
 
     def test_r1_counts_for_the_steps_it_stands_for(self, tiny_trainer, monkeypatch):
         """With a penalty that only shifts the loss, its weight can be read from the gradient of a stand-in."""
         trainer = tiny_trainer(r1_interval=16)
         stand_in = torch.tensor(3.0, requires_grad=True)
-        monkeypatch.setattr(game, "r1_penalty", lambda *_: stand_in.expand(4))
+        monkeypatch.setattr(gan_loss, "r1_penalty", lambda *_: stand_in.expand(4))
         trainer.train_step()
         assert stand_in.grad.item() == pytest.approx(0.01 / 2 * 16)
 
@@ -254,3 +255,9 @@ def test_an_epochs_order_is_made_once(tiny_trainer, monkeypatch):
         trainer.step = step
         trainer._real_batch()
     assert len(made) == 2
+
+
+def test_trains_where_the_system_does_not_tell_its_memory(tiny_trainer, monkeypatch):
+    """Windows has no module ``resource``."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert tiny_trainer().run_tick(4).memory_mb == 0

@@ -38,12 +38,12 @@ def test_samples_are_clamped_and_follow_psi(tiny_generator):
 
 
 def test_features_do_not_depend_on_chunks():
-    from stylegan.networks.backbone import enlarge_small, load_trunk
+    from stylegan.networks.backbone import enlarge_small, load_backbone
 
     images = torch.rand(60, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    trunk = load_trunk()
-    whole = trunk(enlarge_small(images))[-1].mean(dim=(2, 3))
-    torch.testing.assert_close(deep_features(trunk, images), whole, rtol=1e-4, atol=1e-4)
+    backbone = load_backbone()
+    whole = backbone(enlarge_small(images))[-1].mean(dim=(2, 3))
+    torch.testing.assert_close(deep_features(backbone, images), whole, rtol=1e-4, atol=1e-4)
 
 
 def test_one_picture_is_too_few():

@@ -35,18 +35,18 @@ def test_the_screen_shows_what_paste_back_does(studio, face, move):
 
 
 def test_a_face_without_a_photo_shows_alone(studio, face):
-    visit, one = face(photo=None)
+    session, one = face(photo=None)
     one.history.add(Change({"smile": 1}))
     assert shown(studio, one)[1] is None
     with pytest.raises(UsageError, match="no photo to go back into"):
-        write_download(studio, visit, one, "photo-png")
+        write_download(studio, session, one, "photo-png")
 
 
 def test_downloads_hold_what_is_shown(studio, face):
-    visit, one = face()
+    session, one = face()
     one.history.add(Change({"smile": 2}))
     edited = one.history.now.apply(one.inversion, studio.network, studio.directions)
-    files = {kind: write_download(studio, visit, one, kind) for kind in ("photo-png", "photo-jpeg", "face-png")}
+    files = {kind: write_download(studio, session, one, kind) for kind in ("photo-png", "photo-jpeg", "face-png")}
     whole = np.asarray(paste_back(edited, one.photo, network=studio.network))
     with Image.open(files["photo-png"]) as opened:
         assert np.array_equal(np.array(opened), whole)
@@ -56,19 +56,19 @@ def test_downloads_hold_what_is_shown(studio, face):
         assert b"compositeWithTrainedAlgorithmicMedia" in files["photo-jpeg"].read_bytes()
     with Image.open(files["face-png"]) as opened:
         assert np.array_equal(np.array(opened), to_pixels(edited.tensor(studio.network))[0])
-    assert np.array_equal(np.load(write_download(studio, visit, one, "latent"))["w"], edited.ws.numpy())
-    saved = Inversion.load(write_download(studio, visit, one, "inversion"))
+    assert np.array_equal(np.load(write_download(studio, session, one, "latent"))["w"], edited.ws.numpy())
+    saved = Inversion.load(write_download(studio, session, one, "inversion"))
     assert saved.edits == {"smile": 2}
     assert np.array_equal(saved.face_to_photo, edited.face_to_photo)
-    assert all(path.is_relative_to(visit.folder) for path in files.values())
+    assert all(path.is_relative_to(session.folder) for path in files.values())
 
 
 def test_random_directions_can_be_taken_home(studio, face):
-    visit, one = face()
+    session, one = face()
     with pytest.raises(UsageError, match="no random direction"):
-        write_download(studio, visit, one, "direction")
+        write_download(studio, session, one, "direction")
     one.history.add(Change({"random_7": 0.5}))
-    assert write_download(studio, visit, one, "direction").name == "random_7.safetensors"
+    assert write_download(studio, session, one, "direction").name == "random_7.safetensors"
     assert "--set random_7.safetensors=0.5" in command_lines(studio, one)
 
 

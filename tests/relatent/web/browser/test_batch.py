@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import zipfile
 
+import pytest
 from PIL import Image
 
 from inversion.project import demo_photo
 from tests.relatent.web.browser.steps import error_text, open_tab, overflow, wait_for_text
+
+pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
 
 
 def choose(page, *files, steps=5):

@@ -64,6 +64,7 @@ def saved(page, kind, folder):
     return path
 
 
+@pytest.mark.slow
 def test_undo_reset_and_the_random_direction(visitor):
     page = visitor()
     upload_astronaut(page)
@@ -85,6 +86,7 @@ def test_undo_reset_and_the_random_direction(visitor):
     wait_for_another_picture(page, "#edited .face img", before)
 
 
+@pytest.mark.slow
 def test_cancel_stops_the_work_and_frees_the_network(visitor):
     page = visitor()
     upload_astronaut(page)
@@ -101,6 +103,7 @@ def test_cancel_stops_the_work_and_frees_the_network(visitor):
     wait_for_text(page, "#status", "Done")
 
 
+@pytest.mark.slow
 def test_no_face(visitor, tmp_path):
     file = tmp_path / "meadow.png"
     Image.fromarray(np.full((120, 160, 3), (90, 160, 80), np.uint8)).save(file)
@@ -109,6 +112,7 @@ def test_no_face(visitor, tmp_path):
     assert "no face found in meadow.png (160 x 120)" in error_text(page)
 
 
+@pytest.mark.slow
 def test_corrupt_file(visitor, tmp_path):
     file = tmp_path / "broken.jpg"
     file.write_bytes(demo_photo().read_bytes()[:3000])
@@ -117,6 +121,7 @@ def test_corrupt_file(visitor, tmp_path):
     assert re.search(r"broken.jpg is (damaged|not a picture)", error_text(page))
 
 
+@pytest.mark.slow
 def test_uploads_are_limited_and_say_so(visitor, tmp_path):
     large = tmp_path / "large.png"
     Image.fromarray(np.zeros((2100, 2100, 3), np.uint8)).save(large)
@@ -130,6 +135,7 @@ def test_uploads_are_limited_and_say_so(visitor, tmp_path):
     assert re.search(r"maximum allowed size of 2\.9 Mb", error_text(other))
 
 
+@pytest.mark.slow
 def test_inverting_without_a_photo(visitor):
     page = visitor()
     page.click("#invert")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from steps import invert, upload_astronaut
 
+pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
+
+
 TELEPHONE = {"viewport": {"width": 380, "height": 780}, "device_scale_factor": 1, "is_mobile": True, "has_touch": True}
 
 

@@ -1,8 +1,9 @@
-"""Two faces of a visit mixed, in a grid and as a morph; latents brought along."""
+"""Two faces of a session mixed, in a grid and as a morph; latents brought along."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from inversion import Inversion
@@ -14,6 +15,8 @@ from tests.relatent.web.browser.steps import (
     wait_for_another_picture,
     wait_for_text,
 )
+
+pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
 
 
 def two_faces(page):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from steps import invert, upload_astronaut
+
+pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
 
 
 def test_no_request_leaves_the_machine(visitor, server):

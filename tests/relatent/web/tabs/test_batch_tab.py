@@ -29,20 +29,20 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def start(page, visit):
+def start(page, session):
     def run(uploads, **strengths):
         names = list(page.studio.directions)
         values = [strengths.get(name, 0.0) for name in names]
         run = handler_of(page.blocks, "batch-start", "click")
-        return run(visit, uploads, "balanced", "largest", STEPS, "difference", *values)
+        return run(session, uploads, "balanced", "largest", STEPS, "difference", *values)
 
     return run
 
 
-def test_a_zip_and_a_photo_come_back_as_one_zip(page, visit, start, photos):
+def test_a_zip_and_a_photo_come_back_as_one_zip(page, session, start, photos):
     updates = everything(start(photos, smile=2.0))
     assert said(updates, widget(page.blocks, "batch-status")).count("2 done, 1 failed") == 1
-    assert "1 other files in the zip were passed over" in said(updates, widget(page.blocks, "batch-status"))
+    assert "1 other file in the zip was passed over: readme.txt." in said(updates, widget(page.blocks, "batch-status"))
     rows = said(updates, widget(page.blocks, "batch-table"))
     assert rows.count("<tr>") == 4
     assert rows.count("<img") == 2
@@ -58,12 +58,12 @@ def test_a_zip_and_a_photo_come_back_as_one_zip(page, visit, start, photos):
         "again/report.json",
     } <= names
     assert "meadow.png,failed" in table
-    left = {path.name for path in visit.folder.rglob("*") if path.is_file()}
+    left = {path.name for path in session.folder.rglob("*") if path.is_file()}
     assert "relatent-results.zip" in left
     assert "inversion.safetensors" not in left  # what is in the zip lies nowhere else
 
 
-def test_a_batch_is_cancelled_between_two_photos_and_within_one(page, visit, start, photos):
+def test_a_batch_is_cancelled_between_two_photos_and_within_one(page, session, start, photos):
     cancel = handler_of(page.blocks, "batch-cancel", "click")
 
     async def watch():
@@ -71,7 +71,7 @@ def test_a_batch_is_cancelled_between_two_photos_and_within_one(page, visit, sta
         async for update in start([*photos, photos[1]]):
             updates.append(update)
             if "▸ working" in str(update) or "Photo 2" in str(update):
-                cancel(visit)
+                cancel(session)
         return updates
 
     updates = asyncio.run(watch())

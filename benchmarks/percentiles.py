@@ -1,13 +1,13 @@
-"""What the validation faces came to with each preset, for `inversion.project` to say where a photo stands among them.
+"""What the validation faces came to with each preset, for the percentile that `inversion.project` prints.
 
-    python -m benchmarks.standing --faces fairface-128.zip --inversions runs/editing/inversions
+    python -m benchmarks.percentiles --faces fairface-128.zip --inversions runs/editing/inversions
 
 The first COUNT faces of the zip's folder val/, none of which the network was trained on. The result goes beside the
-embedded network as standing.json; presets that are not asked for keep what the file says of them. A run that is cut
+embedded network as percentiles.json; presets that are not asked for keep what the file says of them. A run that is cut
 goes on where it was; what benchmarks.groups has inverted need not be inverted again, nor what benchmarks.quality has
 measured:
 
-    python -m benchmarks.standing --faces fairface-128.zip --count 200 --preset best \
+    python -m benchmarks.percentiles --faces fairface-128.zip --count 200 --preset best \
         --quality benchmarks/results/quality.parts
 """
 
@@ -40,9 +40,9 @@ from inversion.stages import presets_of
 from relatent.core.files import write_bytes
 from stylegan import network_id
 from stylegan.training.dataset import ImageDataset
-from weights.embedded import DEFAULT_NETWORK, STANDING_FILE, network_path
+from weights.embedded import DEFAULT_NETWORK, PERCENTILES_FILE, network_path
 
-WORK = Path(__file__).parent / "results" / "standing.parts"
+WORK = Path(__file__).parent / "results" / "percentiles.parts"
 
 
 @click.command()
@@ -51,7 +51,9 @@ WORK = Path(__file__).parent / "results" / "standing.parts"
 @click.option("--preset", "presets", multiple=True, type=click.Choice(PRESET_NAMES), default=("balanced",))
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True, metavar="NAME_OR_FILE")
 @click.option("--encoder", type=click.Path(path_type=Path, exists=True), help="[default: the one beside the network]")
-@click.option("--curvature", type=click.Path(path_type=Path, exists=True), help="[default: the one beside the network]")
+@click.option(
+    "--preconditioner", type=click.Path(path_type=Path, exists=True), help="[default: the one beside the network]"
+)
 @click.option("--batch", default=10, show_default=True, help="Photos optimised together.")
 @click.option("--work", default=WORK, type=click.Path(path_type=Path), help="Where rows are kept until all are there.")
 @click.option("--inversions", type=click.Path(path_type=Path, exists=True), help="Folder of benchmarks.groups.")
@@ -63,24 +65,24 @@ def main(
     presets: tuple[str, ...],
     network: str,
     encoder: Path | None,
-    curvature: Path | None,
+    preconditioner: Path | None,
     batch: int,
     work: Path,
     inversions: Path | None,
     quality: Path | None,
     out: Path | None,
 ) -> None:
-    """Measure the faces with each --preset and write standing.json."""
-    out = out or network_path(network).parent / STANDING_FILE
+    """Measure the faces with each --preset and write percentiles.json."""
+    out = out or network_path(network).parent / PERCENTILES_FILE
     generator = open_network(network)
-    files = Companions(encoder, curvature)
-    plans = presets_of(generator, files.named("curvature"))
+    files = Companions(encoder, preconditioner)
+    plans = presets_of(generator, files.named("preconditioner"))
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     entries = {}
     for preset in presets:
         plan = plans[preset]
         task = task_of(plan, generator, files)
-        about = {**made_by(generator, plan, files), "lpips_trunk": task.perceptual.trunk}
+        about = {**made_by(generator, plan, files), "lpips_trunk": task.perceptual.backbone}
         rows = Lines(work / f"{preset}.jsonl", {"preset": preset, **about})
         if inversions and preset == DEFAULT_PRESET:
             _take_over(rows, _of_inversions(task, faces, inversions))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import inverting, standing
+from benchmarks import inverting, percentiles
 from benchmarks.inverting import kept_inversions
 from inversion import presets as settings
 from relatent.core.errors import OutputError
@@ -27,7 +27,7 @@ def run(faces, tiny_file, tmp_path, few_steps, monkeypatch):
             **options,
         }
         arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-        result = CliRunner().invoke(standing.main, arguments, catch_exceptions=False)
+        result = CliRunner().invoke(percentiles.main, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return json.loads((tmp_path / "s.json").read_text())
 
@@ -48,8 +48,10 @@ def test_what_is_inverted_is_not_inverted_again(run, faces, tiny_file, tmp_path,
     kept = tmp_path / "kept"
     kept_inversions(faces, 3, load(tiny_file), kept, batch=2)
     asked = []
-    original = standing.inverted
-    monkeypatch.setattr(standing, "inverted", lambda task, photos: asked.append(len(photos)) or original(task, photos))
+    original = percentiles.inverted
+    monkeypatch.setattr(
+        percentiles, "inverted", lambda task, photos: asked.append(len(photos)) or original(task, photos)
+    )
     taken = run(inversions=kept)
     assert asked == [1]  # the fourth face
     anew = run(work=tmp_path / "other")
@@ -65,7 +67,7 @@ def test_what_quality_has_measured_is_not_inverted_again(run, faces, tiny_file, 
     rows = [{**row, "psnr": 20.0} for row in [*rows, {"key": "astronaut", "lpips": 0.1}]]
     kept.parent.mkdir()
     kept.write_text("".join(json.dumps(line) + "\n" for line in [{**about, "edit": "smile=2"}, *rows]))
-    monkeypatch.setattr(standing, "inverted", None)
+    monkeypatch.setattr(percentiles, "inverted", None)
     assert run(preset="paper", quality=kept.parent, work=tmp_path / "other") == anew
     kept.write_text(kept.read_text().replace('"seed": ', '"seed": 1'))
     with pytest.raises(OutputError, match="another seed"):

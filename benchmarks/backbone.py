@@ -1,11 +1,11 @@
-"""How well the embedded perceptual trunk ranks pairs of faces as its teacher does.
+"""How well the embedded perceptual backbone ranks pairs of faces as its teacher does.
 
-    python -m benchmarks.trunk --faces fairface-128.zip --teacher squeezenet11-imagenet.safetensors --out trunk
+    python -m benchmarks.backbone --faces fairface-128.zip --teacher squeezenet11-imagenet.safetensors --out backbone
 
-2,000 pairs of held-out faces (val/, which the trunk never saw): a face against itself blurred, with noise or shifted,
-each by a random amount, and against another face; half at 64 px, half at 128. Both trunks have uniform heads. The
-agreement is Spearman's rank correlation of the distances. Beside it, as floors: plain pixels (mean squared difference)
-and a SqueezeNet with random weights. A second table has crops of scikit-image's photographs, no faces.
+2,000 pairs of held-out faces (val/, which the backbone never saw): a face against itself blurred, with noise or
+shifted, each by a random amount, and against another face; half at 64 px, half at 128. Both backbones have uniform
+heads. The agreement is Spearman's rank correlation of the distances. Beside it, as floors: plain pixels (mean squared
+difference) and a SqueezeNet with random weights. A second table has crops of scikit-image's photographs, no faces.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from tqdm import tqdm
 from benchmarks.machine import describe
 from relatent.core.files import write_bytes
 from relatent.core.images import from_uint8, read_photo, to_tensor
-from stylegan.networks.backbone import Trunk, load_trunk
+from stylegan.networks.backbone import Backbone, load_backbone
 from stylegan.training.dataset import ImageDataset
-from weights.embedded import trunk_path
+from weights.embedded import backbone_path
 
 FOLDER = Path(__file__).parent / "results"
 SIZES = (64, 128)
@@ -51,16 +51,18 @@ PHOTOGRAPHS = [
 
 @click.command()
 @click.option("--faces", required=True, type=click.Path(path_type=Path, exists=True), help="Zip with train/ and val/.")
-@click.option("--teacher", required=True, type=click.Path(path_type=Path, exists=True), help="ImageNet trunk.")
-@click.option("--trunk", default=None, type=click.Path(path_type=Path, exists=True), help="[default: the embedded one]")
+@click.option("--teacher", required=True, type=click.Path(path_type=Path, exists=True), help="ImageNet backbone.")
+@click.option(
+    "--backbone", default=None, type=click.Path(path_type=Path, exists=True), help="[default: the embedded one]"
+)
 @click.option("--out", default=None, help="Write results/OUT.json; else only print.")
-def main(faces: Path, teacher: Path, trunk: Path | None, out: str | None) -> None:
-    """Print the agreement of a trunk's distances with its teacher's."""
+def main(faces: Path, teacher: Path, backbone: Path | None, out: str | None) -> None:
+    """Print the agreement of a backbone's distances with its teacher's."""
     started = time.perf_counter()
     judges: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "teacher": load_trunk(teacher).distance,
-        "trunk": load_trunk(trunk or trunk_path()).distance,
-        "random trunk": random_trunk().distance,
+        "teacher": load_backbone(teacher).distance,
+        "backbone": load_backbone(backbone or backbone_path()).distance,
+        "random backbone": random_backbone().distance,
         "pixels": lambda a, b: (a - b).square().mean(dim=(1, 2, 3)),
     }
     pictures = {size: from_uint8(ImageDataset(faces, size, "val").load()) for size in SIZES}
@@ -68,9 +70,9 @@ def main(faces: Path, teacher: Path, trunk: Path | None, out: str | None) -> Non
     theirs = distances.pop("teacher")
     result = {name: agreement(ours, theirs) for name, ours in distances.items()}
     elsewhere = {size: photographs(size) for size in SIZES}
-    general = {name: measure(elsewhere, judges[name]) for name in ("teacher", "trunk")}
-    on_photographs = agreement(general["trunk"], general["teacher"])
-    for name, row in {**result, "trunk, on other photographs": on_photographs}.items():
+    general = {name: measure(elsewhere, judges[name]) for name in ("teacher", "backbone")}
+    on_photographs = agreement(general["backbone"], general["teacher"])
+    for name, row in {**result, "backbone, on other photographs": on_photographs}.items():
         click.echo(f"{name}: {row}")
     if out:
         figures = {
@@ -79,7 +81,7 @@ def main(faces: Path, teacher: Path, trunk: Path | None, out: str | None) -> Non
             "spearman_on_other_photographs": on_photographs,
             "mean_distance": {
                 name: {"/".join(map(str, key)): round(float(v.mean()), 4) for key, v in d.items()}
-                for name, d in {"teacher": theirs, "trunk": distances["trunk"]}.items()
+                for name, d in {"teacher": theirs, "backbone": distances["backbone"]}.items()
             },
             "seconds": round(time.perf_counter() - started),
             "machine": describe(),
@@ -140,15 +142,15 @@ def spearman(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(ranks)[0, 1])
 
 
-def random_trunk() -> Trunk:
+def random_backbone() -> Backbone:
     """SqueezeNet as it is before it has learnt anything."""
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        trunk = Trunk("random")
-        for module in trunk.modules():
+        backbone = Backbone("random")
+        for module in backbone.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    return trunk.eval().requires_grad_(False)
+    return backbone.eval().requires_grad_(False)
 
 
 def blurred(images: Tensor, generator: torch.Generator) -> Tensor:
