@@ -83,6 +83,13 @@ class InvertConfig:
         default="largest",
         metadata=_option("Which face of a photo; N counts from 1, largest first.", metavar="largest|all|N", type=str),
     )
+    keep_photo: bool = field(
+        default=True,
+        metadata=_option(
+            "Keep the face as the photo shows it in inversion.safetensors, for edits at the photo's resolution.",
+            flag="--photo",
+        ),
+    )
 
     def __post_init__(self) -> None:
         for name in ("space", "lpips"):

@@ -26,11 +26,11 @@ import numpy as np
 
 from relatent.core.alignment import Alignment
 from relatent.face.align import checked_landmarks
+from relatent.face.crop import resized_square
 from relatent.face.flow import (
     Motion,
     blurred,
     carried_points,
-    motion_between,
     moved,
     pixel_grid,
     smooth_step,
@@ -98,12 +98,12 @@ def paste_warped(
         UsageError: the face lies outside the photo.
     """
     size = checked_faces(photo, edited, before, mask)
-    points = map_points(between(size, SIZE), checked_landmarks(landmarks))
+    points = map_points(resized_square(size, SIZE), checked_landmarks(landmarks))
     window = photo_window(face_to_photo, size, photo.shape[:2])
     result = photo.copy()
     if np.array_equal(edited, before):
         return result
-    to_photo = face_to_photo @ between(SIZE, size)
+    to_photo = face_to_photo @ resized_square(SIZE, size)
     free = None if mask is None else resized(mask.astype(np.float32), SIZE).clip(0, 1)
     after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
     warp = measured_warp(after, first, points, free)
@@ -116,8 +116,8 @@ def paste_warped(
 
 def face_in_photo(photo: np.ndarray, face_to_photo: np.ndarray, size: int, alignment: Alignment) -> np.ndarray:
     """Landmarks of a photo's face, float64 [68, 2], in pixels of the drawn face, ``size`` along a side."""
-    crop = sample_square(photo, face_to_photo @ between(SIZE, size), SIZE)
-    return map_points(between(SIZE, size), drawn_landmarks(crop, alignment))
+    crop = sample_square(photo, face_to_photo @ resized_square(SIZE, size), SIZE)
+    return map_points(resized_square(SIZE, size), drawn_landmarks(crop, alignment))
 
 
 def measured_warp(after: np.ndarray, before: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None = None) -> Warp:
@@ -152,12 +152,6 @@ def resized(picture: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(cv2.resize(picture, (size, size), interpolation=how))
 
 
-def between(size: int, other: int) -> np.ndarray:
-    """From the pixels of a square ``size`` along a side to those of the same square at ``other``, float64 [3, 3]."""
-    step = other / size
-    return np.array([[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2], [0, 0, 1]])
-
-
 def _composed(
     photo: np.ndarray,
     window: tuple[slice, slice],
@@ -171,7 +165,7 @@ def _composed(
     ``drawn`` are the edited and the unedited face at the network's size, which may be finer than SIZE.
     """
     size = max(SIZE, len(drawn[0]))
-    drawn_to_photo = to_photo @ between(size, SIZE)
+    drawn_to_photo = to_photo @ resized_square(size, SIZE)
     after, before = (resized(one.astype(np.float32), size) for one in drawn)
     flow, offset = (cv2.resize(one, (size, size)) for one in (warp.flow * (size / SIZE), offset))
     known, shown = (cv2.resize(one, (size, size))[..., None] for one in (warp.known, warp.shown))
@@ -253,7 +247,7 @@ def _below_ears(landmarks: np.ndarray) -> np.ndarray:
 def _outline(landmarks: np.ndarray) -> np.ndarray:
     """The face's region, [SIZE, SIZE]; drawn coarsely, as its edge is soft anyway."""
     coarse = SIZE // 4
-    mask = region_mask(["face"], map_points(between(SIZE, coarse), landmarks), coarse)
+    mask = region_mask(["face"], map_points(resized_square(SIZE, coarse), landmarks), coarse)
     return np.asarray(resized(mask, SIZE).clip(0, 1))
 
 

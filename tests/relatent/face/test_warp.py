@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from relatent.core.errors import ShapeError, UsageError
+from relatent.face.crop import resized_square
 from relatent.face.sampling import map_points, sample_square, square_matrix
-from relatent.face.warp import SIZE, between, measured_warp, paste_warped
+from relatent.face.warp import SIZE, measured_warp, paste_warped
 
 R = 64  # what the network draws
 
@@ -166,8 +167,8 @@ def test_half_outside_the_photo(photo):
 def test_a_network_finer_than_the_flow(photo):
     """300 px are drawn, the flow is measured at 256."""
     first, second = made_face(300), made_face(300, move=(0.02, 0))
-    matrix = MATRIX @ between(300, R)
-    points = map_points(between(R, 300), made_landmarks())
+    matrix = MATRIX @ resized_square(300, R)
+    points = map_points(resized_square(R, 300), made_landmarks())
     fine = paste_warped(photo, second, first, matrix, points).astype(float)
     coarse = paste_warped(photo, drawn(move=(0.02, 0)), drawn(), MATRIX, made_landmarks()).astype(float)
     assert np.abs(fine - coarse).mean() < 4
@@ -177,7 +178,7 @@ def test_where_the_flow_ends():
     """A receding jaw draws its surroundings along, a moved forehead does not; the crop's edge stays."""
     before = cv2.resize(drawn(), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     after = cv2.resize(drawn(move=(0, -0.05)), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    warp = measured_warp(after, before, map_points(between(R, SIZE), made_landmarks()))
+    warp = measured_warp(after, before, map_points(resized_square(R, SIZE), made_landmarks()))
     assert warp.flow[-1].max() == warp.flow[:, 0].max() == 0
     assert warp.flow[225, 128, 1] > 3  # the chin was here, and what is below it moves up
     assert not warp.shown[236:].any()
