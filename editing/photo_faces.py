@@ -67,10 +67,6 @@ class PhotoFace:
         placed = face.replace(face_to_photo=resized_square(self.network.resolution, self.side))
         return paste_drawn(self.pixels, placed, drawn, self.before, self.network, blend, self.landmarks)
 
-    def marked(self, pixels: np.ndarray, face: Inversion) -> MarkedImage:
-        """A picture of the face as it is to be written: with its mark, and the photo's colour profile."""
-        return marked_face(pixels, face, self.source)
-
 
 def photo_face(
     inversion: Inversion, network: Generator, photo: Photo | None = None, most: int | None = None
@@ -114,16 +110,36 @@ def cut_from(pasted: MarkedImage, photo: Photo, face: Inversion, network: Genera
     assert face.face_to_photo is not None
     size = network.resolution
     side = own_side(face.face_to_photo, size)
-    return marked_face(cut_crop(np.asarray(pasted), face.face_to_photo, size, side), face, photo)
+    pixels = cut_crop(np.asarray(pasted), face.face_to_photo, size, side)
+    return MarkedImage(pixels, software_tag(face.network, face.edits), colours_of(photo))
 
 
-def marked_face(pixels: np.ndarray, face: Inversion, source: Photo) -> MarkedImage:
-    """A picture of a face with its mark, and the colour profile of the photo it is from."""
-    profile = None if source.icc_profile is None else Photo(pixels, source.name, icc_profile=source.icc_profile)
-    return MarkedImage(pixels, software_tag(face.network, face.edits), profile)
+def at_photo(face: Inversion, network: Generator, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
+    """An edited face in the crop that is kept with it; None where none is.
+
+    Raises:
+        UnreadablePhotoError: the crop is damaged.
+    """
+    found = photo_face(face, network)
+    if found is None:
+        return None
+    pixels = found.edited(face, to_levels(face.tensor(network))[0].numpy(), blend)
+    return MarkedImage(pixels, software_tag(face.network, face.edits), colours_of(found.source))
+
+
+def colours_of(source: Photo) -> Photo | None:
+    """What a picture made of a photo must say of its colours, and nothing else of the photo; None for sRGB."""
+    return None if source.icc_profile is None else Photo(source.pixels, source.name, icc_profile=source.icc_profile)
 
 
 def sheet_side(faces: Iterable[PhotoFace | None], network: Generator, cells: int, most_pixels: int) -> int:
     """Pixels along a side of each cell of a sheet: as its finest face has, as far as the sheet stays under a size."""
     wanted = max([network.resolution, *(min(LARGEST, face.side) for face in faces if face is not None)])
     return max(network.resolution, min(wanted, int((most_pixels / cells) ** 0.5)))
+
+
+def enlarged_smoothly(pixels: np.ndarray, side: int) -> np.ndarray:
+    """A drawn face, uint8 [R, R, 3], among others that have more pixels."""
+    if len(pixels) == side:
+        return pixels
+    return np.asarray(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_CUBIC))

@@ -122,7 +122,7 @@ class InvertConfig:
 
     def report(self, network: Generator) -> dict[str, object]:
         """Everything that decides the result, as report.json records it under ``settings``."""
-        own = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask)}
+        own = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask), "keep_photo": self.keep_photo}
         files = {"encoder": _named(self.encoder), "preconditioner": _named(self.preconditioner)}
         return {**dataclasses.asdict(self.plan(network)), **own, **files}
 

@@ -31,6 +31,7 @@ from relatent.face.flow import (
     Motion,
     blurred,
     carried_points,
+    motion_between,
     moved,
     pixel_grid,
     smooth_step,
