@@ -66,6 +66,7 @@ class InvertedFace:
         quality: how close that is to the crop.
         percentile: of its LPIPS among the validation faces; None where they were not measured in the same way.
         seconds: of each stage.
+        mask_share: how much of the crop counted, 0 to 1; None without a mask.
     """
 
     inversion: Inversion
@@ -74,6 +75,7 @@ class InvertedFace:
     quality: Quality
     percentile: LpipsPercentile | None
     seconds: dict[str, float]
+    mask_share: float | None = None
 
 
 class Pipeline:
@@ -159,6 +161,7 @@ class Pipeline:
                     quality,
                     self._percentile(quality),
                     {**face.seconds, **seconds, "measure": time.perf_counter() - started},
+                    None if face.mask is None else float(face.mask.mean()),
                 )
             )
         return results

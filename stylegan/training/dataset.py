@@ -12,7 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from relatent.core.errors import DatasetError, UnreadablePhotoError
-from relatent.core.images import SUFFIXES, find_photos, read_photo, square
+from relatent.core.folders import find_photos
+from relatent.core.images import SUFFIXES, read_photo, square
 from stylegan.bounds import MAX_DIM, shown
 
 MAX_MEMBER_BYTES = 256 * 2**20

@@ -49,7 +49,8 @@ def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> tuple[np.n
     if not edited.edits:
         return face, pixels
     placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
-    return face, paste_drawn(pixels, placed, levels, _before(studio, one), studio.network, blend)
+    pasted = paste_drawn(pixels, placed, levels, _before(studio, one), studio.network, blend)
+    return face, Photo(pixels, one.stem).changed(pasted)  # a grey photo stays grey, as in the file that is downloaded
 
 
 def _before(studio: Studio, one: Kept) -> np.ndarray:
