@@ -45,6 +45,7 @@ def main() -> None:
 @option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
 @option("--outdir", required=True, type=FILE, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
+@option("--minutes", type=POSITIVE, help="Stop after so many minutes at the latest, and write what there is.")
 @option("--resume", type=FILE, is_flag=False, flag_value=OWN_STATE, help="Go on from OUTDIR's own state, or this one.")
 @option("--grow-from", type=FILE, help="Begin with this training state's networks, at twice their resolution.")
 @option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
@@ -81,6 +82,7 @@ def main() -> None:
 def train_command(
     outdir: Path,
     kimg: float,
+    minutes: float | None,
     resume: Path | None,
     grow_from: Path | None,
     fade_kimg: float,
@@ -95,8 +97,9 @@ def train_command(
 
     Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/training/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data,
-    --data-folder, --lr, --gamma, --augment, --ema-kimg and --precision may change. A grown run takes over
-    the settings of the run it grows from in the same way.
+    --data-folder, --batch, --lr, --gamma, --augment, --ema-kimg, --precision and --compile may change. With
+    another --batch, R1's weight and the average's half-life follow their rules. A grown run takes over the
+    settings of the run it grows from in the same way.
     """
     where = pick_device(device)
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
@@ -126,6 +129,7 @@ def train_command(
             device=where,
             resume=state,
             grow_from=grow_from,
+            minutes=minutes,
             validation=validation,
             on_tick=show,
             progress=True,

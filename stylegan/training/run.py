@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def train(
     device: torch.device,
     resume: Path | None = None,
     grow_from: Path | None = None,
+    minutes: float | None = None,
     validation: Validation | None = None,
     on_tick: Callable[[Tick], None] | None = None,
     progress: bool = False,
@@ -81,6 +83,8 @@ def train(
         resume: a state file to go on from; None to start afresh.
         grow_from: the state of a run at half the resolution to begin with, for settings made by
             :func:`stylegan.training.growth.grown_settings`; of no account to a resumed run.
+        minutes: take no further step when so many minutes have passed since the call, even if the schedule's end has
+            not come; results are then written as at any other end. None for no limit.
         validation: measures each snapshot's distance to pictures kept back, for the log.
         on_tick: called with each line of the log.
         progress: show a bar while reading the data.
@@ -91,6 +95,7 @@ def train(
         OutputError: results cannot be written.
         RelatentError: training diverged.
     """
+    until = time.monotonic() + (math.inf if minutes is None else minutes * 60)
     with _new_folder(outdir):
         trainer = open_trainer(settings, device, progress=progress)
         if resume is not None:
@@ -99,24 +104,27 @@ def train(
             load_smaller(trainer, grow_from)
         write_bytes(outdir / "settings.json", settings.to_json().encode())
         _start_log(outdir / LOG_FILE, trainer.images_seen / 1000)
-    return _go_on(trainer, outdir, schedule, validation, on_tick)
+    return _go_on(trainer, outdir, schedule, until, validation, on_tick)
 
 
 def _go_on(
     trainer: Trainer,
     outdir: Path,
     schedule: Schedule,
+    until: float,
     validation: Validation | None,
     on_tick: Callable[[Tick], None] | None,
 ) -> Path:
-    """Train to the schedule's end and write on the way; the path of the last network."""
+    """Train to the schedule's end, or the moment ``until``, and write on the way; the path of the last network."""
     end = schedule.kimg * 1000
-    network = write_snapshot(trainer, outdir) if trainer.images_seen >= end else None
+    done = trainer.images_seen >= end
+    network = write_snapshot(trainer, outdir) if done else None
     ticks = 0
-    while trainer.images_seen < end:
-        tick = trainer.run_tick(round(min(schedule.tick_kimg * 1000, end - trainer.images_seen)))
+    while not done:
+        tick = trainer.run_tick(round(min(schedule.tick_kimg * 1000, end - trainer.images_seen)), until)
         ticks += 1
-        snapshot = ticks % schedule.snapshot_ticks == 0 or trainer.images_seen >= end
+        done = trainer.images_seen >= end or time.monotonic() >= until
+        snapshot = done or ticks % schedule.snapshot_ticks == 0
         if snapshot and validation:
             tick = dataclasses.replace(tick, distance=round(validation.distance(trainer.average), 3))
         _write_log(outdir / LOG_FILE, tick)
