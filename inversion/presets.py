@@ -25,7 +25,8 @@ class LbfgsSettings:
     """Preconditioned L-BFGS steps of latents; see inversion/optim/lbfgs.py.
 
     Attributes:
-        damping: weight of the prior S^-1 against J^T J; less goes farther where the picture says little.
+        damping: weight of S^-1 beside J^T J, S being the covariance of w; with less, steps along directions that hardly
+            change the picture are longer.
         step: factor on the preconditioner: the length of the first step, as a share of the Gauss-Newton step.
         memory: pairs in the history; 0 for none.
     """

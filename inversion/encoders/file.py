@@ -17,6 +17,8 @@ from stylegan.formats.checkpoint import Provenance, load_strictly, parse_datacla
 from stylegan.networks.backbone import Backbone
 
 FORMAT = "relatent-encoder-2"
+# What files written before the perceptual backbone had that name call it; the embedded encoder is one of them.
+OLD_BACKBONE, BACKBONE = "model.trunk.", "model.backbone."
 
 
 def save_encoder(
@@ -51,6 +53,10 @@ def read_encoder(path: Path) -> RefiningEncoder:
     """
     tensors, metadata = read_safetensors(path)
     require_format(metadata, FORMAT, "an encoder", path)
+    tensors = {
+        BACKBONE + name.removeprefix(OLD_BACKBONE) if name.startswith(OLD_BACKBONE) else name: tensor
+        for name, tensor in tensors.items()
+    }
     config = parse_dataclass(EncoderConfig, metadata.get("config", ""), path)
     alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
     with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing

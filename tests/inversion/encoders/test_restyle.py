@@ -88,6 +88,16 @@ class TestFile:
         assert not any(p.requires_grad for p in again.parameters())
         assert not again.training
 
+    def test_files_from_before_the_backbone_had_its_name(self, taught, photos, tmp_path):
+        path = tmp_path / "encoder.safetensors"
+        save_encoder(taught, path, dtype=torch.float32)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        old = {name.replace("model.backbone.", "model.trunk."): tensor for name, tensor in load_file(path).items()}
+        assert any(name.startswith("model.trunk.") for name in old)
+        save_file(old, path, metadata=metadata)
+        assert torch.equal(load_encoder(path)(photos), taught(photos))
+
     def test_half_precision_halves_it(self, taught, photos, tmp_path):
         for name, dtype in (("half", torch.float16), ("full", torch.float32)):
             save_encoder(taught, tmp_path / f"{name}.safetensors", dtype=dtype)

@@ -70,6 +70,23 @@ def test_secants_say_what_they_were_told():
     torch.testing.assert_close(history.apply(stiff * step, stiff * step), step)
 
 
+def test_the_two_loops_are_bfgs_from_the_preconditioner():
+    """Against the inverse Hessian updated as a matrix, photo by photo (Nocedal and Wright 2006, eq. 6.17)."""
+    seeded = torch.Generator().manual_seed(0)
+    root, initial_root = torch.randn(2, 2, 4, 4, generator=seeded).double()
+    hessian, initial = root @ root.mT + torch.eye(4), initial_root[0] @ initial_root[0].mT + torch.eye(4)
+    history, inverse, eye = LbfgsHistory(3), initial, torch.eye(4).double()
+    for _ in range(3):
+        s = torch.randn(2, 1, 4, generator=seeded).double()
+        y = s @ hessian
+        history.add(s, y, y @ initial)
+        s, y = s.mT, y.mT  # columns
+        rho = 1 / (y.mT @ s)
+        inverse = (eye - rho * s @ y.mT) @ inverse @ (eye - rho * y @ s.mT) + rho * s @ s.mT
+    gradient = torch.randn(2, 1, 4, generator=seeded).double()
+    torch.testing.assert_close(history.apply(gradient, gradient @ initial).mT, inverse @ gradient.mT)
+
+
 def test_secants_of_a_hollow_teach_nothing():
     history = LbfgsHistory(3)
     step = torch.ones(2, 1, 3)
