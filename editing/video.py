@@ -27,12 +27,13 @@ def write_morph(
     *,
     frames: int = 60,
     fps: float = DEFAULT_FPS,
-    side: int = SIDE,
     batch_size: int | None = None,
     metadata: bool = True,
     progress: OnFrame | None = None,
 ) -> None:
     """Draw a path through faces as .mp4 or .gif; see :func:`relatent.core.video.write_video`.
+
+    Pictures of less than SIDE px are enlarged by a whole number until near it.
 
     Args:
         morph: the path, of :func:`editing.interpolation.morph` or :func:`editing.interpolation.morph_seeds`.
@@ -40,7 +41,6 @@ def write_morph(
         network: the faces' network.
         frames: how many, from 2; a loop's last one is followed by its first.
         fps: frames a second.
-        side: smaller pictures are enlarged by a whole number until near this many pixels.
         batch_size: drawn together; None for what suits the network's size.
         metadata: let the file say, in its comment, that a network drew it, and which.
         progress: sees how many frames are done, and how many there will be; returning False cancels.
@@ -56,7 +56,7 @@ def write_morph(
 
     def drawn() -> Iterator[np.ndarray]:
         for index, picture in enumerate(pictures, start=1):
-            yield enlarged(to_pixels(picture)[0], side)
+            yield enlarged(to_pixels(picture)[0], SIDE)
             if progress is not None and progress(index, frames) is False:
                 raise Cancelled("the morph was cancelled; nothing was written.")
 

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
 from editing.faces import as_faces, find_faces, open_faces_network
-from editing.interpolation import EASINGS, NOISES, Morph, morph, morph_seeds
+from editing.interpolation import NOISES, Morph, morph, morph_seeds
 from editing.pasting import BLENDS
 from editing.results import Saved
 from editing.seeds import SEEDS
-from editing.video import SIDE, write_morph
+from editing.video import write_morph
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.core.video import DEFAULT_FPS, require_video_name
@@ -118,9 +118,6 @@ def mix_command(
 )
 @click.option("--loop", is_flag=True, help="Return to the first face, so that the video can repeat without a jump.")
 @click.option(
-    "--easing", type=click.Choice(list(EASINGS)), default="smooth", show_default=True, help="Rest at each face, or not."
-)
-@click.option(
     "--noise",
     type=click.Choice(NOISES),
     default="blend",
@@ -134,7 +131,6 @@ def mix_command(
     show_default=True,
     help="Straight through W or W+, or, for seeds alone, along arcs in Z.",
 )
-@click.option("--side", type=click.IntRange(1, 4096), default=SIDE, show_default=True, help="Enlarge smaller pictures.")
 @click.option(
     *TRUNCATION_FLAGS,
     "psi",
@@ -159,7 +155,6 @@ def morph_command(
     frames: int,
     fps: float,
     loop: bool,
-    easing: str,
     noise: str,
     space: str,
     psi: float,
@@ -176,10 +171,10 @@ def morph_command(
     generator = open_faces_network(found, network, device)
     path: Morph[Any]
     if space == "z":
-        path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop, easing=easing)
+        path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop)
     else:
         inversions = [face.inversion for face in as_faces(found, generator, psi)]
-        path = morph(inversions, generator, loop=loop, easing=easing, noise=noise)
+        path = morph(inversions, generator, loop=loop, noise=noise)
     with tqdm(total=frames, desc=out.name, unit="frame") as bar:
         write_morph(path, out, generator, frames=frames, fps=fps, progress=lambda *_: bar.update(), **options)
     click.echo(str(out))

@@ -1,8 +1,8 @@
 """A backbone's training on disk: what it writes, when, and how it is taken up again. For `--out trunk.safetensors`:
 
 trunk.safetensors          the averaged student in half precision, replaced at each snapshot
-backbone.state.safetensors    everything needed to go on, replaced with it
-backbone.log.jsonl            one line a tick
+trunk.state.safetensors    everything needed to go on, replaced with it
+trunk.log.jsonl            one line a tick
 """
 
 from __future__ import annotations
@@ -127,8 +127,7 @@ def load_state(trainer: BackboneTrainer, path: Path) -> None:
     load_strictly(trainer.average, groups["average"], path)
     trainer.step, trainer.seconds = read_progress(metadata, path)
     trainer.images_seen = int(metadata["images_seen"])
-    for name, momentum in groups["momentum"].items():
-        optimizer.momentum[name].copy_(momentum)
+    optimizer.set_momentum(groups["momentum"])
     for name, bias in optimizer.biases.items():
         optimizer.adam.state[bias] = {
             "step": torch.tensor(float(trainer.step), device=trainer.device),

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inversion.encoders.encoder import resized, start_from_encoder
+from inversion.encoders.encoder import resized
 from inversion.encoders.loading import load_encoder
 from inversion.encoders.restyle import EncoderConfig, Looker, RefiningEncoder
 from inversion.latent_samples import random_latents
@@ -280,16 +280,3 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
             raise CheckpointError(f"{settings.start} is an encoder of other sizes; expected one of {config}.")
         encoder.model.load_state_dict(other.model.state_dict())
     return encoder
-
-
-@torch.no_grad()
-def validate(encoder: RefiningEncoder, network: Generator, images: Tensor, rounds: int) -> dict[str, float]:
-    """Mean perceptual distance and squared error of photos, uint8 [N, 3, R, R], after each look."""
-    backbone, result = load_backbone().to(images.device), {}
-    wanted = from_uint8(images)
-    for count in range(1, rounds + 1):
-        ws = start_from_encoder(encoder, wanted, network, rounds=count)
-        drawn = network.synthesis(ws)
-        result[f"lpips {count}"] = round(float(backbone.distance(wanted, drawn).mean()), 4)
-        result[f"pixels {count}"] = round(float((wanted - drawn).square().mean()), 5)
-    return result
