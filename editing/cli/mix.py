@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
 from editing.faces import as_faces, find_faces, open_faces_network
@@ -17,6 +16,7 @@ from editing.seeds import SEEDS
 from editing.video import write_morph
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
+from relatent.core.progress import ProgressBar
 from relatent.core.video import DEFAULT_FPS, require_video_name
 from stylegan.networks.synthesis import NOISE_MODES
 
@@ -175,8 +175,8 @@ def morph_command(
     else:
         inversions = [face.inversion for face in as_faces(found, generator, psi)]
         path = morph(inversions, generator, loop=loop, noise=noise)
-    with tqdm(total=frames, desc=out.name, unit="frame") as bar:
-        write_morph(path, out, generator, frames=frames, fps=fps, progress=lambda *_: bar.update(), **options)
+    with ProgressBar(desc=out.name, unit="frame") as bar:
+        write_morph(path, out, generator, frames=frames, fps=fps, progress=bar.show, **options)
     click.echo(str(out))
 
 

@@ -14,13 +14,12 @@ import torch
 from safetensors.torch import save
 
 from inversion.backbone.trainer import BackboneSettings, BackboneTick, BackboneTrainer
-from inversion.training_loop import run_to_end, state_path
 from relatent.core.errors import CheckpointError
 from relatent.core.files import write_bytes
 from stylegan.formats.checkpoint import load_strictly
 from stylegan.networks.backbone import FORMAT
 from stylegan.training.dataset import ImageDataset
-from stylegan.training.run import Schedule
+from stylegan.training.loop import Schedule, log_path, run_to_end, state_path
 from stylegan.training.state_file import Groups, read_groups, read_progress, write_groups
 
 STATE_FORMAT = "relatent-backbone-training-1"
@@ -63,7 +62,7 @@ def train_backbone(
         save_backbone(trainer, out)
         save_state(trainer, state_path(out))
 
-    run_to_end(trainer, out, schedule, write_snapshot, on_tick)
+    run_to_end(trainer, log_path(out), schedule, write_snapshot, on_tick=on_tick)
     return out
 
 

@@ -167,24 +167,20 @@ class EncoderTrainer:
         return self.step * self.settings.batch
 
     @property
-    def done(self) -> bool:
-        return self.images_seen >= self.total_images
-
-    @property
     def learning_rate(self) -> float:
         """A hundred steps up, then half a cosine down to zero at the end."""
         progress = min(1.0, self.images_seen / max(self.total_images, 1))
         warm = min(1.0, (self.step + 1) / 100)
         return self.settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def run_tick(self, images: int) -> EncoderTick:
-        """Train on about ``images`` pictures, but not beyond the run's end, at least one step; and report."""
-        totals = torch.zeros(5, device=self.device)
-        images = min(images, math.ceil(self.total_images - self.images_seen))
-        steps = max(1, -(-images // self.settings.batch))
+    def run_tick(self, images: int, until: float = math.inf) -> EncoderTick:
+        """Train on about ``images`` pictures, or until ``time.monotonic()`` is ``until``, and report."""
+        totals, first_step = torch.zeros(5, device=self.device), self.step
+        wanted = max(1, -(-images // self.settings.batch))
         started = time.perf_counter()
-        for _ in range(steps):
+        while self.step == first_step or (self.step < first_step + wanted and time.monotonic() < until):
             totals += self.train_step()
+        steps = self.step - first_step
         synchronize(self.device)
         elapsed = time.perf_counter() - started
         self.seconds += elapsed

@@ -17,11 +17,10 @@ from inversion.backbone.muon import Optimizer
 from inversion.backbone.pictures import degrade, random_crops
 from inversion.backbone.run import train_backbone
 from inversion.backbone.trainer import BackboneSettings, BackboneTrainer, feature_losses
-from inversion.training_loop import state_path
 from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.images import encode_png
 from stylegan.networks.backbone import Backbone, load_backbone
-from stylegan.training.run import Schedule
+from stylegan.training.loop import Schedule, state_path
 
 CPU = torch.device("cpu")
 

@@ -15,12 +15,11 @@ from inversion.encoders.loading import load_encoder
 from inversion.encoders.run import load_state, train_encoder, write_snapshot
 from inversion.encoders.training import EncoderSettings, EncoderTrainer
 from inversion.losses.perceptual import load_perceptual
-from inversion.training_loop import state_path
 from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.images import from_uint8
 from stylegan import load, network_id
 from stylegan.networks.backbone import load_backbone
-from stylegan.training.run import Schedule
+from stylegan.training.loop import Schedule, state_path
 
 CPU = torch.device("cpu")
 SETTINGS = EncoderSettings(network="tiny", data="nowhere", batch=8, rounds=2, hidden=16)
