@@ -13,14 +13,15 @@ from click.core import ParameterSource
 from relatent.core.command import RelatentCommand
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
-from relatent.core.progress import TRAINING, LateBar
+from relatent.core.progress import TRAINING, ProgressBar
 from stylegan.bounds import RESOLUTIONS
 from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
 from stylegan.formats.loading import find_network, load
 from stylegan.networks.synthesis import STYLE_METHODS
 from stylegan.training.growth import grown_settings
+from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
-from stylegan.training.run import STATE_FILE, Schedule, open_validation, train
+from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS
 from stylegan.training.state import compact_state, describe_state, read_settings
 from stylegan.training.trainer import Tick
@@ -121,7 +122,7 @@ def train_command(
         text = f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg"
         bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
 
-    with LateBar(bar_format=TRAINING) as bar:
+    with ProgressBar(bar_format=TRAINING) as bar:
         network = train(
             settings,
             outdir,

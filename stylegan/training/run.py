@@ -10,24 +10,22 @@ training-state.safetensors     everything needed to go on; replaced each time
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from relatent.core.errors import DatasetError, RelatentError
+from relatent.core.errors import DatasetError
 from relatent.core.files import output_errors, write_bytes
 from relatent.core.images import encode_png, grid
-from stylegan.bounds import require_number, require_whole
 from stylegan.formats.checkpoint import Provenance, save_generator
 from stylegan.training.dataset import ImageDataset
 from stylegan.training.growth import settled
+from stylegan.training.loop import Schedule, run_to_end
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.state import load_smaller, load_state, save_state
 from stylegan.training.trainer import Tick, Trainer
@@ -38,26 +36,6 @@ LOG_FILE = "log.jsonl"
 SAMPLE_COLUMNS = 12
 SAMPLE_ROWS = 8
 SAMPLE_SEED = 1000
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a run goes on and when it writes.
-
-    Attributes:
-        kimg: stop after this many thousand pictures, counted from the very start.
-        tick_kimg: write a line of the log this often.
-        snapshot_ticks: write samples, network and state every this many ticks, and at the end.
-    """
-
-    kimg: float
-    tick_kimg: float = 4.0
-    snapshot_ticks: int = 8
-
-    def __post_init__(self) -> None:
-        require_number("kimg", self.kimg, 0)
-        require_number("tick_kimg", self.tick_kimg, 1e-3)
-        require_whole("snapshot_ticks", self.snapshot_ticks, 1, 10**9)
 
 
 def train(
@@ -103,37 +81,20 @@ def train(
         elif grow_from is not None:
             load_smaller(trainer, grow_from)
         write_bytes(outdir / "settings.json", settings.to_json().encode())
-        _start_log(outdir / LOG_FILE, trainer.images_seen / 1000)
-    return _go_on(trainer, outdir, schedule, until, validation, on_tick)
 
+    def with_distance(tick: Tick) -> Tick:
+        assert validation is not None
+        return dataclasses.replace(tick, distance=round(validation.distance(trainer.average), 3))
 
-def _go_on(
-    trainer: Trainer,
-    outdir: Path,
-    schedule: Schedule,
-    until: float,
-    validation: Validation | None,
-    on_tick: Callable[[Tick], None] | None,
-) -> Path:
-    """Train to the schedule's end, or the moment ``until``, and write on the way; the path of the last network."""
-    end = schedule.kimg * 1000
-    done = trainer.images_seen >= end
-    network = write_snapshot(trainer, outdir) if done else None
-    ticks = 0
-    while not done:
-        tick = trainer.run_tick(round(min(schedule.tick_kimg * 1000, end - trainer.images_seen)), until)
-        ticks += 1
-        done = trainer.images_seen >= end or time.monotonic() >= until
-        snapshot = done or ticks % schedule.snapshot_ticks == 0
-        if snapshot and validation:
-            tick = dataclasses.replace(tick, distance=round(validation.distance(trainer.average), 3))
-        _write_log(outdir / LOG_FILE, tick)
-        if on_tick:
-            on_tick(tick)
-        if snapshot:
-            network = write_snapshot(trainer, outdir)
-    assert network is not None
-    return network
+    return run_to_end(
+        trainer,
+        outdir / LOG_FILE,
+        schedule,
+        lambda: write_snapshot(trainer, outdir),
+        until=until,
+        before_snapshot=with_distance if validation else None,
+        on_tick=on_tick,
+    )
 
 
 def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: bool = False) -> Trainer:
@@ -214,30 +175,3 @@ def _new_folder(outdir: Path) -> Iterator[None]:
             with suppress(OSError):  # something has been written already
                 outdir.rmdir()
         raise
-
-
-def _start_log(file: Path, kimg: float) -> None:
-    """Keep the lines up to where the run starts; a killed run has written some after its last state."""
-    with output_errors(file):
-        lines = file.read_text().splitlines() if file.exists() else []
-    kept = [line for line in lines if _kimg_of(line) <= kimg]
-    write_bytes(file, "".join(f"{line}\n" for line in kept).encode())
-
-
-def _kimg_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["kimg"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # half a line of a killed run
-
-
-def _write_log(file: Path, tick: Tick) -> None:
-    """Add a line, unless training has diverged: then stop, before a snapshot spoils the last good state."""
-    values = {name: value for name, value in dataclasses.asdict(tick).items() if value is not None}
-    if not all(map(math.isfinite, values.values())):
-        raise RelatentError(
-            f"training diverged before {tick.kimg:g} kimg: the losses are no longer finite. Go on from the last state "
-            "(--resume) or start again, with a smaller --lr, a larger --gamma or --precision float32."
-        )
-    with output_errors(file), file.open("a") as log:
-        log.write(json.dumps(values) + "\n")

@@ -29,7 +29,8 @@ def made(tmp_path_factory):
 
 class TestNewestState:
     def test_most_pictures_of_this_size(self, made, tmp_path, tiny_generator):
-        from stylegan.training.run import Schedule, train
+        from stylegan.training.loop import Schedule
+        from stylegan.training.run import train
         from stylegan.training.state import read_settings
 
         (state,) = made[1].iterdir()

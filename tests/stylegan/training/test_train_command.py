@@ -18,7 +18,8 @@ from relatent.core.errors import DatasetError, UsageError
 from stylegan import load
 from stylegan.__main__ import main
 from stylegan.training import run
-from stylegan.training.run import Schedule, train
+from stylegan.training.loop import Schedule
+from stylegan.training.run import train
 from stylegan.training.state import read_settings
 from stylegan.training.trainer import Trainer
 
