@@ -42,8 +42,9 @@ class RelatentCommand(click.Command):
 def config_options(config: type[Any]) -> Callable[[F], F]:
     """One option for each field of a frozen dataclass: name, default, choices and help text come from the field.
 
-    A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type`` and
-    ``aliases`` (older spellings of the flag); see :class:`inversion.config.InvertConfig`.
+    A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type``,
+    ``flag`` (where it is not the name) and ``aliases`` (older spellings of it); see
+    :class:`inversion.config.InvertConfig`.
     """
 
     def decorate(command: F) -> F:
@@ -57,7 +58,8 @@ def config_options(config: type[Any]) -> Callable[[F], F]:
 def _field_option(one: dataclasses.Field[Any]) -> Callable[[F], F]:
     flag, about = "--" + one.name.replace("_", "-"), one.metadata
     if isinstance(one.default, bool):
-        names = [f"{flag}/--no-{flag.removeprefix('--')}"]
+        flag = about.get("flag", flag)
+        names = [f"{flag}/--no-{flag.removeprefix('--')}", one.name]
     else:
         names = [flag, *about.get("aliases", ()), one.name]
     kind: Any = about.get("type")

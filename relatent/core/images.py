@@ -168,11 +168,6 @@ def to_levels(image: Tensor) -> Tensor:
     return ((image.detach().float() + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1)
 
 
-def to_pil(image: Tensor) -> Image.Image:
-    """One picture, float [1, 3, H, W] in [-1, 1], as a Pillow image."""
-    return Image.fromarray(to_pixels(image)[0])
-
-
 def encode_png(pixels: np.ndarray) -> bytes:
     """uint8 [H, W, 3] as the bytes of a PNG file."""
     buffer = io.BytesIO()

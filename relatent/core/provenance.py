@@ -136,12 +136,12 @@ class MarkedImage(Image.Image):
             exif = _exif(self.software, None)
         if len(XMP_HEAD) + len(packet) > LONGEST_SEGMENT:
             packet = xmp_packet(self.software, COMPOSITE)
-        extra = _segment(0xE1, XMP_HEAD + packet)
+        options: dict[str, Any] = {"exif": exif, "xmp": packet}
         if self.photo is not None and self.photo.iptc:
             record = self.photo.iptc
             resource = b"8BIM" + IPTC_RESOURCE.to_bytes(2, "big") + b"\0\0" + len(record).to_bytes(4, "big") + record
-            extra += _segment(0xED, b"Photoshop 3.0\0" + resource + b"\0" * (len(record) % 2))
-        return {"exif": exif, "extra": extra}
+            options["extra"] = _segment(0xED, b"Photoshop 3.0\0" + resource + b"\0" * (len(record) % 2))
+        return options
 
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:

@@ -44,7 +44,7 @@ def test_no_edit_leaves_the_photo(me, photo, tiny_generator):
 
 
 def test_the_difference_is_taken_in_floats(younger, photo, tiny_generator):
-    pasted = np.asarray(paste_back(younger, photo, network=tiny_generator)).astype(int)
+    pasted = np.asarray(paste_back(younger, photo, blend="difference", network=tiny_generator)).astype(int)
     drawn = [to_pixels(one.tensor(tiny_generator))[0].astype(np.float32) for one in (younger, younger.unedited())]
     rounded = paste_difference(photo, *drawn, younger.face_to_photo).astype(int)
     assert 0 < np.abs(pasted - rounded).max() <= 2
@@ -56,8 +56,9 @@ def test_only_the_face_changes(younger, photo, tiny_generator, blend):
     pasted = np.asarray(paste_back(younger, photo, blend=blend, network=tiny_generator))
     changed = np.abs(pasted.astype(int) - photo).max(axis=2) > 0
     assert changed.any()
-    assert not changed[72:].any()  # the crop reaches from (9, 4) to (73, 68)
-    assert not changed[:, 76:].any()
+    beyond = 32 if blend == "warp" else 0  # colour runs out over skin, at most as far as half the crop's side
+    assert not changed[72 + beyond :].any()  # the crop reaches from (9, 4) to (73, 68)
+    assert not changed[:, 76 + beyond :].any()
 
 
 @pytest.mark.parametrize("blend", BLENDS)
