@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -35,7 +37,7 @@ class RelatentCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         make_output_printable()
-        with _one_line_errors():
+        with _tidy_end(), _one_line_errors():
             return super().invoke(ctx)
 
 
@@ -81,6 +83,32 @@ def fail(error: RelatentError) -> NoReturn:
     """Print the error in one line and leave with its exit code."""
     click.echo(f"error: {error}", err=True)
     raise SystemExit(error.exit_code) from None
+
+
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does: by an exception, so that whatever tidies up does so.
+
+    A signal that whoever started the command has told it to ignore, as nohup does, stays ignored.
+    """
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    taken = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+
+    def end(number: int, _: object) -> NoReturn:
+        for one in taken:
+            signal.signal(one, signal.SIG_IGN)  # a second one is not to interrupt the tidying up
+        with suppress(OSError):  # the terminal may be what has gone
+            click.echo(f"ended by {signal.Signals(number).name}; nothing half-written was left behind.", err=True)
+        raise SystemExit(128 + number)
+
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 
 from relatent.core import cpu
+from relatent.core.scratch import ScratchFolder, remove_abandoned
 from relatent.web import file_chooser
 from relatent.web.errors import require_gradio
 from relatent.web.settings import Settings
@@ -19,6 +18,7 @@ from relatent.web.studio import Studio
 from relatent.web.theme import CSS, theme
 from stylegan import Generator
 
+PREFIX = "relatent-page-"  # of the folder with all temporary files
 ADDRESS = "127.0.0.1"
 
 
@@ -34,7 +34,12 @@ class Page:
 
     blocks: Any
     studio: Studio
-    folder: Path
+    scratch: ScratchFolder
+
+    @property
+    def folder(self) -> Path:
+        """Where all temporary files lie."""
+        return self.scratch.path
 
     def launch(
         self,
@@ -79,7 +84,7 @@ class Page:
         self.studio.sessions.end_all()
         if self.blocks.is_running:
             self.blocks.close(verbose=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.scratch.remove()
 
 
 def build_page(settings: Settings | None = None, *, network: Generator | None = None) -> Page:
@@ -94,9 +99,10 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
         CheckpointError, MissingWeightsError, UsageError: no such network, or one that cannot be read.
     """
     settings = settings or Settings()
-    folder = Path(tempfile.mkdtemp(prefix="relatent-page-"))  # private: 0700
+    remove_abandoned(PREFIX)  # what a page that was killed has left of its visitors
+    scratch = ScratchFolder(PREFIX)
     # Gradio asks its environment where uploads go and whether it may tell its makers of the session.
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(scratch.path)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         require_gradio()
@@ -104,8 +110,8 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
 
         share = cpu.respect_quota()  # now, so that no inversion does it later and undoes --threads
         torch.set_num_threads(settings.threads or max(1, share // 2))
-        studio = Studio.open(settings, folder / "sessions", network)
-        return Page(lay_out(studio), studio, folder)
+        studio = Studio.open(settings, scratch.path / "sessions", network)
+        return Page(lay_out(studio), studio, scratch)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove()
         raise
