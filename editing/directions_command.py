@@ -14,7 +14,7 @@ from editing.channels import mean_region, strongest_for_attribute, strongest_in_
 from editing.direction import Direction, direction_files, find_direction
 from editing.ganspace import ganspace_directions
 from editing.layers import layer_numbers
-from editing.learn_command import classifier_command, learn_command, network_options, summary
+from editing.learn_command import class_option, classifier_command, learn_command, network_options, summary
 from editing.progress import counting
 from editing.sampling import LEAST_SAMPLES, SAMPLES, sample_scores
 from editing.sefa import sefa_directions
@@ -77,6 +77,7 @@ def list_command(folders: tuple[Path, ...], network: str, device: str | None) ->
 @REACH_OPTION
 @SEED_OPTION
 @click.option("--psi", type=float, default=PSI, show_default=True, help="How far the faces may be from the average.")
+@class_option
 @network_options
 @click.option("--output", type=PATH, default="sheet.png", show_default=True, help="The contact sheet.")
 def show_command(
@@ -86,12 +87,13 @@ def show_command(
     reach: float,
     seed: int,
     psi: float,
+    number: int | None,
     network: str,
     device: str | None,
     output: Path,
 ) -> None:
     """Draw directions on a contact sheet, and print all that is known about them."""
-    generator = open_network(network, device)
+    generator = open_network(network, device).of_class(number)
     found = [find_direction(name, generator, folders) for name in names]
     for direction in found:
         click.echo(f"{direction.name}\n  source: {direction.source}\n  strength 1: {direction.unit}")
@@ -114,6 +116,7 @@ def _unsupervised(name: str, finder: Finder, text: str) -> click.Command:
     @SEED_OPTION
     @FACES_OPTION
     @REACH_OPTION
+    @class_option
     @network_options
     @OUTDIR_OPTION
     def command(
@@ -123,11 +126,12 @@ def _unsupervised(name: str, finder: Finder, text: str) -> click.Command:
         seed: int,
         faces: int,
         reach: float,
+        number: int | None,
         network: str,
         device: str | None,
         outdir: Path,
     ) -> None:
-        generator = open_network(network, device)
+        generator = open_network(network, device).of_class(number)
         numbers = None if layers == "all" else layer_numbers(layers, generator.num_ws)
         found = finder(generator, count, layers=numbers, samples=samples, seed=seed)
         _write(found, outdir / f"{name}.png", generator, faces, reach)
@@ -168,6 +172,7 @@ directions.add_command(
     show_default=True,
     help="Largest strength on the sheet; one channel does little.",
 )
+@class_option
 @network_options
 @OUTDIR_OPTION
 def stylespace_command(
@@ -179,6 +184,7 @@ def stylespace_command(
     seed: int,
     faces: int,
     reach: float,
+    number: int | None,
     network: str,
     device: str | None,
     outdir: Path,
@@ -191,7 +197,7 @@ def stylespace_command(
     if sum((bool(channels), region is not None, attribute is not None)) != 1:
         raise UsageError("expected channels such as 9_41, or --region NAME, or --attribute NAME.")
     named = [parse_channel(text) for text in channels]
-    generator = open_network(network, device)
+    generator = open_network(network, device).of_class(number)
     space = StyleSpace(generator, samples, seed)
     if region is not None:
         found = _of_region(space, region, count, seed)

@@ -110,19 +110,25 @@ def morph(
 
 
 def morph_seeds(
-    seeds: Sequence[int], network: Generator, *, psi: float = 1.0, loop: bool = False, easing: str = "smooth"
+    seeds: Sequence[int],
+    network: Generator,
+    *,
+    psi: float = 1.0,
+    loop: bool = False,
+    easing: str = "smooth",
+    c: int | None = None,  # the class, of a network that has some
 ) -> Morph[Tensor]:
     """The path through seeds' faces along arcs in Z; see :func:`editing.seeds.seed_z`.
 
     Every face on the way is one the network could have drawn, but it moves less evenly than a path in W.
 
     Raises:
-        UsageError: fewer than two seeds, one that is no seed, or a network with classes.
+        UsageError: fewer than two seeds, one that is no seed, or no class where the network has some.
         UnknownNameError: an unknown easing.
     """
 
     def between(a: Tensor, b: Tensor, t: float) -> Inversion:
-        return inversion_of_z(network, slerp(a, b, t), psi, seeds[0])
+        return inversion_of_z(network, slerp(a, b, t), psi, seeds[0], c)
 
     return Morph(tuple(seed_z(seed, network.z_dim) for seed in seeds), between, loop, easing)
 

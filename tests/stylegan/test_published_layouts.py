@@ -127,6 +127,18 @@ class TestStyleGAN2:
         save_file(state, tmp_path / "a.safetensors")
         check_stylegan2(tmp_path / "a.safetensors", state, c=torch.eye(3)[:2])
 
+    def test_grey(self, tmp_path):
+        """One channel, drawn as the three that photos have."""
+        state = published.nvidia_stylegan2(colours=1)
+        save_file(state, tmp_path / "a.safetensors")
+        ws = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(4))
+        near(load(tmp_path / "a.safetensors").synthesis(ws), published.draw_stylegan2(state, ws).expand(-1, 3, -1, -1))
+
+    def test_with_transparency(self, tmp_path):
+        save_file(published.nvidia_stylegan2(colours=4), tmp_path / "a.safetensors")
+        with pytest.raises(CheckpointError, match=r"img_channels is 4; expected 3 \(RGB\) or 1 \(grey\).*transparency"):
+            load(tmp_path / "a.safetensors")
+
     def test_fast_mapping_network(self, tmp_path):
         state = published.nvidia_stylegan2(rate=1.0)
         save_file(state, tmp_path / "a.safetensors")
