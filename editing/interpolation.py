@@ -17,6 +17,7 @@ from torch import Tensor
 
 from core.errors import ShapeError, UnknownNameError, UsageError
 from editing.drawing import own_noise
+from editing.faces import FaceLike, open_faces
 from editing.mixing import require_same_network, short_name
 from editing.seeds import inversion_of_z, seed_z
 from inversion.latents import Inversion
@@ -73,17 +74,17 @@ class Morph(Generic[Key]):
 
 
 def morph(
-    inversions: Sequence[Inversion],
+    faces: Sequence[FaceLike],
     network: Generator,
     *,
     loop: bool = False,
     easing: str = "smooth",
     noise: str = "blend",
 ) -> Morph[Inversion]:
-    """The path through inversions, straight in W or W+ from each to the next.
+    """The path through faces, straight in W or W+ from each to the next.
 
     Args:
-        inversions: two or more of one network.
+        faces: two or more of one network, inversions or whatever :func:`editing.faces.open_face` takes.
         network: theirs; tells the noise of those that have none of their own.
         loop: return to the first.
         easing: "smooth" slows down at each face, "linear" does not.
@@ -96,6 +97,7 @@ def morph(
     """
     if noise not in NOISES:
         raise UnknownNameError("noise of a morph", noise, NOISES)
+    inversions = open_faces(faces, network)
     require_same_network(inversions)
     own = own_noise(network)
     for one in inversions:

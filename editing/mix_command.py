@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ from tqdm import tqdm
 from core.command import RelatentCommand
 from core.errors import UsageError
 from core.video import DEFAULT_FPS, require_video_name
-from editing.faces import as_faces, find_faces, open_faces_network
+from editing.faces import Named, as_faces, find_faces, open_faces_network
 from editing.interpolation import EASINGS, NOISES, Morph, morph, morph_seeds
 from editing.mix_batch import MixOptions, mix_faces, write_grid
 from editing.pasting import BLENDS
-from editing.results import Saved
 from editing.seeds import SEEDS
 from editing.video import SIDE, write_morph
 from stylegan.synthesis import NOISE_MODES
@@ -64,6 +64,9 @@ GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
 @click.option(
     "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
 )
+@click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
+)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in every picture that a network took part."
@@ -75,13 +78,15 @@ def mix_command(
     cols: tuple[str, ...],
     outdir: Path | None,
     network: str | None,
+    number: int | None,
     device: str | None,
     **choices: Any,
 ) -> None:
     """Change a face's coarse, middle or fine styles to another's.
 
-    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502. The first is changed,
-    the styles of the others come in: OUTDIR/STEM gets edited.png, edited.safetensors, report.json, and pasted.png
+    FACES are folders or files that `inversion.project` or `editing edit` wrote, latents of other tools (.npz, .npy,
+    .pt; FILE:NAME for one of several), photos, or seeds such as 85,100,1500-1502. The first is changed, the styles of
+    the others come in: OUTDIR/STEM gets edited.png, edited.safetensors, report.json, and pasted.png
     where the photo is found. With --rows and --cols instead, every row is mixed with every column: ROW-COL.png and
     grid.png.
     """
@@ -89,7 +94,7 @@ def mix_command(
         raise UsageError("expected either faces to mix, or --rows and --cols for a grid. Try --help.")
     if faces:
         found = find_faces(faces)
-        generator = open_faces_network(found, network, device)
+        generator = open_faces_network(found, network, device).of_class(number)
         options = MixOptions(layers or (MIX_LAYERS,), **choices)
         folder, note = mix_faces(found, outdir, generator, options)
         if note:
@@ -99,7 +104,7 @@ def mix_command(
     if outdir is None:
         raise UsageError("--outdir is missing; a grid needs a folder for its pictures.")
     down, across = find_faces(rows), find_faces(cols)
-    generator = open_faces_network([*down, *across], network, device)
+    generator = open_faces_network([*down, *across], network, device).of_class(number)
     options = MixOptions(layers or (GRID_LAYERS,), **choices)
     click.echo(str(write_grid(down, across, outdir, generator, options)))
 
@@ -139,6 +144,9 @@ def mix_command(
 @click.option(
     "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
 )
+@click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
+)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in the file that a network drew it."
@@ -154,16 +162,17 @@ def morph_command(
     space: str,
     psi: float,
     network: str | None,
+    number: int | None,
     device: str | None,
     **options: Any,  # of write_morph
 ) -> None:
     """Draw a video that goes from face to face.
 
-    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502; two or more.
+    FACES are two or more of what `editing mix` takes: inversions, latents, photos, seeds.
     """
     require_video_name(out, fps)
     found = find_faces(faces)
-    generator = open_faces_network(found, network, device)
+    generator = open_faces_network(found, network, device).of_class(number)
     path: Morph[Any]
     if space == "z":
         path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop, easing=easing)
@@ -175,8 +184,8 @@ def morph_command(
     click.echo(str(out))
 
 
-def _seeds_alone(found: list[Saved | int]) -> list[int]:
+def _seeds_alone(found: Sequence[Named]) -> list[int]:
     seeds = [one for one in found if isinstance(one, int)]
     if len(seeds) < len(found):
-        raise UsageError("--space z came with an inversion, which has no z; expected seeds alone. Leave it out.")
+        raise UsageError("--space z came with a face that has no z; expected seeds alone. Leave it out.")
     return seeds

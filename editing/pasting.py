@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
 from core.errors import UnknownNameError, UsageError
 from core.images import Photo, to_levels
 from core.provenance import MarkedImage, software_tag
+from editing.faces import FaceLike, open_faces
 from face.paste import paste_difference, paste_face
 from face.regions import drawn_landmarks, region_mask
 from inversion import Inversion
@@ -21,7 +22,7 @@ BLENDS: tuple[Blend, ...] = ("difference", "replace", "poisson")
 
 
 def paste_back(
-    edited: Inversion | Sequence[Inversion],
+    edited: FaceLike | Sequence[FaceLike],
     photo: PhotoLike,
     *,
     blend: Blend = "difference",
@@ -34,7 +35,8 @@ def paste_back(
     outline and matched in colour; ``poisson`` does so by its gradients. docs/edit.md says what was measured.
 
     Args:
-        edited: what :func:`editing.edit` or :func:`editing.mix` made; several for several faces of one photo.
+        edited: what :func:`editing.edit` or :func:`editing.mix` made, or the folder or file where it lies; several for
+            several faces of one photo.
         photo: the photo that was inverted: a path, bytes of pixels, or a Pillow image.
         blend: one of :data:`BLENDS`.
         network: the network of all of them.
@@ -49,7 +51,7 @@ def paste_back(
     """
     if blend not in BLENDS:
         raise UnknownNameError("blend", str(blend), BLENDS)
-    faces = [edited] if isinstance(edited, Inversion) else list(edited)
+    faces = open_faces(edited if isinstance(edited, list | tuple) else [cast("FaceLike", edited)], network)
     if not faces:
         raise UsageError("no face was given; expected at least one edited inversion.")
     source = open_photo(photo)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
@@ -17,7 +17,7 @@ from inversion import Inversion
 from page import take_home
 from page.changes import History
 from page.errors import handler
-from page.latent_files import open_latent
+from page.latent_files import open_latents
 from page.limits import check_upload
 from page.mixing import LARGEST_GRID, MOST_FRAMES, SWITCHES, Source, grid_picture, mixed, write_faces_morph
 from page.photo_tab import status_html, status_text
@@ -62,7 +62,7 @@ def build(studio: Studio, visit: gr.State) -> MixTab:
     gr.Markdown("One face takes over the pose and shape, the features, or the colours of another.")
     gallery = gr.HTML(HINT, elem_id="mix-faces")
     add = gr.UploadButton(
-        "Add latent files (inversion.safetensors, .npz)", file_count="multiple", size="sm", elem_id="mix-add"
+        "Add latent files (inversion.safetensors, .npz, .npy, .pt)", file_count="multiple", size="sm", elem_id="mix-add"
     )
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
@@ -289,8 +289,10 @@ def _adding(studio: Studio) -> Any:
             try:
                 path = visit.take_upload(check_upload(Path(upload), studio.settings.limits))
                 with studio.turns.quick():
-                    face = open_latent(path, studio.network)
-                visit.keep(face, studio.draw(face), path.stem, label=path.name)
+                    faces = open_latents(path, studio.network)
+                for face in faces:
+                    label = path.name if len(faces) == 1 else face.photo
+                    visit.keep(face, studio.draw(face), PurePath(label).stem, label=label)
             except RelatentError as error:
                 reasons.append(error)
         for reason in reasons[:-1]:
