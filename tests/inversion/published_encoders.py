@@ -70,8 +70,9 @@ class Published:
         weight = self[f"styles.{layer}.linear.weight"] / math.sqrt(512)
         return x.flatten(1) @ weight.T + self[f"styles.{layer}.linear.bias"]
 
-    def codes(self, image, num_ws, *, offsets):
-        """[N, 3, S, S] to [N, num_ws, 512]; with ``offsets`` as e4e, else as pSp."""
+    def codes(self, image, num_ws):
+        """[N, 3, S, S] to what pSp and e4e put out, [N, num_ws, 512] each."""
         levels = self.levels(image)
         heads = [self.head(layer, levels) for layer in range(num_ws)]
-        return torch.stack([heads[0], *(heads[0] + head if offsets else head for head in heads[1:])], dim=1)
+        offsets = [heads[0] + head for head in heads[1:]]
+        return torch.stack(heads, dim=1), torch.stack([heads[0], *offsets], dim=1)

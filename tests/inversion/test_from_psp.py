@@ -250,12 +250,11 @@ def test_what_else_a_training_saved_does_not_matter(tmp_path):
     assert type(encoder_from_psp(found).model) is Encoder4Editing
 
 
-@pytest.mark.parametrize(("opts", "offsets"), [(E4E, True), (PSP, False)], ids=["e4e", "psp"])
-def test_codes_are_those_of_the_papers(opts, offsets):
-    """On a quarter of the side, where heads end in a pixel early: the same arithmetic in a sixteenth of the time."""
+def test_codes_are_those_of_the_papers():
+    """On an eighth of the side, where heads end in a pixel early: the same arithmetic in a fraction of the time."""
     state = encoder_state(num_ws=8)
-    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    found = encoder_of({"state_dict": state, "opts": {**opts, "start_from_latent_avg": False}}).model(image)
-    expected = Published(state).codes(image, 8, offsets=offsets)
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+    image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    for opts, expected in zip((PSP, E4E), Published(state).codes(image, 8), strict=True):
+        found = encoder_of({"state_dict": state, "opts": {**opts, "start_from_latent_avg": False}}).model(image)
+        assert found.shape == expected.shape
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
