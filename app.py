@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from core.command import RelatentCommand
-from core.errors import UsageError
-from page import Settings, build_page
+from relatent.core.command import RelatentCommand
+from relatent.core.errors import UsageError
+from relatent.web import Settings, build_page
 from weights.embedded import DEFAULT_NETWORK
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.errors import DatasetError
+from relatent.core.errors import DatasetError
 
 ATTRIBUTES = ("race", "age", "gender")
 

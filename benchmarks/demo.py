@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from benchmarks.machine import describe
-from core.files import write_bytes
+from relatent.core.files import write_bytes
 
 ROOT = Path(__file__).parents[1]
 

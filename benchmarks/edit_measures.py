@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.images import to_pixels
-from editing.direction import Direction
+from editing.attributes.scores import Score
+from editing.directions.direction import Direction
+from editing.directions.sampling import score_pictures
 from editing.edits import moved
-from editing.sampling import scoredraw_batches
-from editing.scores import Score
-from face import identity_distance
-from face.regions import drawn_landmarks, region_mask
-from inversion.latents import Inversion
-from inversion.loss import Target
-from inversion.perceptual import load_perceptual
-from stylegan.generator import Generator
+from inversion.inversion import Inversion
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import load_perceptual
+from relatent.core.images import to_pixels
+from relatent.face import identity_distance
+from relatent.face.regions import drawn_landmarks, region_mask
+from stylegan.networks.generator import Generator
 
 STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
 IDENTITY_AT = (1, 2)  # strengths at which the person is compared
@@ -63,7 +63,7 @@ def measure_face(
     for direction in directions:
         drawn = {s: moved(inversion, [(direction, s)]).tensor(network) if s else before for s in STRENGTHS}
         pictures = np.concatenate([to_pixels(drawn[s]) for s in STRENGTHS])
-        found = scoredraw_batches(pictures, {one.name: scores[one.name] for one in directions})
+        found = score_pictures(pictures, {one.name: scores[one.name] for one in directions})
         values = np.stack([found[one.name] / deviations[one.name] for one in directions], axis=1)
         rows.append([[_known(value) for value in row] for row in values])
         at = [pictures[STRENGTHS.index(s)] for s in IDENTITY_AT]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.inverting import SEED, Latent, Task, as_written, basic_measures, distance, drawn, inverted
-from editing.direction import Direction, find_direction
-from editing.edit_command import parse_sets
+from editing.cli.edit import parse_sets
+from editing.directions.direction import Direction, find_direction
 from stylegan import Generator
 
 SAMPLES = 10_000

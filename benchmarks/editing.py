@@ -30,17 +30,17 @@ from benchmarks.edit_measures import (
 )
 from benchmarks.inverting import kept_inversions
 from benchmarks.machine import describe
-from core.errors import UsageError
-from core.files import write_bytes
-from core.images import encode_png
-from editing.attributes import SAME_MOVEMENT, known_attributes, moving_together
-from editing.direction import Direction, direction_files
+from editing.attributes.registry import SAME_MOVEMENT, known_attributes, moving_together
+from editing.directions.direction import Direction, direction_files
+from editing.directions.sheets import labelled_sheet
 from editing.edits import moved
-from editing.sheets import labelled_sheet
-from inversion.inverter import open_network
-from inversion.latents import Inversion
+from inversion.inversion import Inversion
+from inversion.pipeline import open_network
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
+from relatent.core.images import encode_png
 from stylegan import network_id
-from stylegan.generator import Generator
+from stylegan.networks.generator import Generator
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"

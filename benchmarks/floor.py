@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from core.device import synchronize
+from relatent.core.device import synchronize
 
 REPEATS = 5
 Clock = Callable[[], float]  # seconds since some moment

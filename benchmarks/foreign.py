@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stylegan.alias_free import AliasFreeSynthesis
-from stylegan.alias_free_plan import AliasFreeConfig, plan_bands
-from stylegan.from_stylegan3 import MAPPING_FIELDS, SYNTHESIS_FIELDS
-from stylegan.generator import Generator
-from weights.pickles import Persistent
+from stylegan.formats.stylegan3 import MAPPING_FIELDS, SYNTHESIS_FIELDS
+from stylegan.networks.alias_free import AliasFreeSynthesis
+from stylegan.networks.alias_free_plan import AliasFreeConfig, plan_bands
+from stylegan.networks.generator import Generator
+from weights.reading.pickles import Persistent
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 FILTER = torch.outer(TAPS, TAPS) / 64

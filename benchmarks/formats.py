@@ -23,8 +23,8 @@ from torch import Tensor
 
 from benchmarks.foreign import nvidia_network, rosinality_tensors, write_nvidia
 from benchmarks.machine import describe
-from core.files import write_bytes
-from inversion.encoder import load_encoder
+from inversion.encoders.loading import load_encoder
+from relatent.core.files import write_bytes
 from stylegan import Generator, GeneratorConfig, load, save_generator
 
 FOLDER = Path(__file__).parent / "results"
@@ -154,7 +154,7 @@ def large_network(size: int = 1024) -> Generator:
 def large_files(formats: Path, folder: Path) -> dict[str, tuple[Path, tuple[str, str]]]:
     """Files as large as published ones, by kind, each with the module and function that reads it."""
     network = large_network()
-    stylegan, encoder = ("stylegan", "load"), ("inversion.encoder", "load_encoder")
+    stylegan, encoder = ("stylegan", "load"), ("inversion.encoders.loading", "load_encoder")
     files = {name: folder / name for name in ("own.safetensors", "half.safetensors", "sg2.pkl", "zip.pt", "legacy.pt")}
     save_generator(network, files["own.safetensors"])
     save_generator(network, files["half.safetensors"], dtype=torch.float16)

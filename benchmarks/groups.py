@@ -24,12 +24,13 @@ from benchmarks.contact_sheet import read_labels
 from benchmarks.inverting import SEED, astronaut, kept_inversions, validation_faces
 from benchmarks.machine import describe
 from benchmarks.quality_table import SAME_PERSON
-from core.files import write_bytes
-from inversion.inverter import invert_images, open_network
-from inversion.measures import measure
-from inversion.perceptual import PerceptualDistance, load_perceptual
+from inversion.inverting import invert_images
+from inversion.losses.perceptual import PerceptualDistance, load_perceptual
+from inversion.metrics import measure
+from inversion.pipeline import open_network
+from relatent.core.files import write_bytes
 from stylegan import Generator, network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
@@ -66,7 +67,7 @@ def main(faces: Path, labels: Path, count: int | None, network: str, work: Path,
     }
     result = {
         "network": network_id(generator),
-        "lpips_trunk": perceptual.trunk,
+        "lpips_trunk": perceptual.backbone,
         "all": summary(each),
         "astronaut": each[-1],
         "groups": tables,

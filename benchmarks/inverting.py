@@ -13,24 +13,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.lines import Lines
-from core.images import from_uint8, read_photo, to_pixels, to_tensor
-from core.precision import computing_in
-from inversion.curvature import Curvature
-from inversion.curvature_file import curvature_for
-from inversion.encoding import Encoder
-from inversion.inverter import crop_faces, invert_images
-from inversion.latents import Inversion
-from inversion.loss import Target
-from inversion.low_rank import Tuned, draw
-from inversion.measures import measure
-from inversion.optimiser import split
-from inversion.perceptual import PerceptualDistance, load_perceptual
+from inversion.encoders.encoder import Encoder
+from inversion.inversion import Inversion
+from inversion.inverting import invert_images
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import PerceptualDistance, load_perceptual
+from inversion.metrics import measure
+from inversion.optim.low_rank import Tuned, draw
+from inversion.optim.preconditioner import Preconditioner
+from inversion.optim.preconditioner_file import preconditioner_for
+from inversion.optim.projector import split
+from inversion.percentiles import digests, settings_of
+from inversion.photos import crop_faces
+from inversion.presets import DEFAULT_PRESET, Plan
 from inversion.project import demo_photo
-from inversion.settings import DEFAULT_PRESET, Plan
 from inversion.stages import carry_out, encoder_for, presets_of
-from inversion.standing import digests, settings_of
+from relatent.core.images import from_uint8, read_photo, to_pixels, to_tensor
+from relatent.core.precision import computing_in
 from stylegan import Generator, network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 
 SEED = 303
 ASTRONAUT = "astronaut"
@@ -44,14 +45,14 @@ class Task:
         plan: the stages.
         network: a frozen generator.
         encoder: of the plan; None for none.
-        curvature: the network's; None for none.
+        preconditioner: the network's; None for none.
         perceptual: the distance that is optimised and measured.
     """
 
     plan: Plan
     network: Generator
     encoder: Encoder | None
-    curvature: Curvature | None
+    preconditioner: Preconditioner | None
     perceptual: PerceptualDistance
 
 
@@ -60,7 +61,7 @@ class Companions:
     """Files that go with a network; None for those that ship beside it."""
 
     encoder: Path | None = None
-    curvature: Path | None = None
+    preconditioner: Path | None = None
 
     def named(self, name: str) -> str | None:
         """As what reads them is told."""
@@ -72,10 +73,10 @@ SHIPPED = Companions()
 
 
 def task_of(plan: Plan, network: Generator, files: Companions = SHIPPED) -> Task:
-    """A plan with what goes with the network, and the embedded trunk."""
+    """A plan with what goes with the network, and the embedded backbone."""
     encoder = encoder_for(network, plan, files.named("encoder"))
-    curvature = curvature_for(network, files.named("curvature"))
-    return Task(plan, network, encoder, curvature, load_perceptual("embedded", network.w_avg.device))
+    preconditioner = preconditioner_for(network, files.named("preconditioner"))
+    return Task(plan, network, encoder, preconditioner, load_perceptual("embedded", network.w_avg.device))
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def inverted(task: Task, images: Tensor, seed: int = SEED) -> list[Latent]:
     device = task.network.w_avg.device
     with computing_in(task.plan.precision, device) as dtype:
         target = Target(images.to(device), task.perceptual, dtype=dtype)
-        found = carry_out(task.plan, task.network, task.encoder, target, curvature=task.curvature, seed=seed)
+        found = carry_out(task.plan, task.network, task.encoder, target, preconditioner=task.preconditioner, seed=seed)
     seconds = sum(found.seconds.values()) / len(images)
     tuning = found.seconds.get("tune", 0.0) / len(images)
     tuned = found.tuned or [None] * len(images)
@@ -161,7 +162,7 @@ def _lines_of(folder: Path, network: Generator) -> Lines:
 
 def made_by(network: Generator, plan: Plan, files: Companions = SHIPPED) -> dict[str, Any]:
     """All that an inversion by ``plan`` depends on beside its photo."""
-    sums = digests(network.name, plan, encoder=files.encoder, curvature=files.curvature)
+    sums = digests(network.name, plan, encoder=files.encoder, preconditioner=files.preconditioner)
     return {"network": network_id(network), **sums, "settings": settings_of(plan), "seed": SEED}
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from core.errors import OutputError
-from core.files import output_errors, write_bytes
+from relatent.core.errors import OutputError
+from relatent.core.files import output_errors, write_bytes
 
 Row = dict[str, Any]
 

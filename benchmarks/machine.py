@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from inversion.report import versions
+from inversion.batch.report import versions
 
 
 def describe() -> dict[str, object]:

@@ -1,8 +1,8 @@
 """How close a generator's faces are to real ones it never saw, beside the floor that real faces reach.
 
-    python -m benchmarks.network --faces fairface-128.zip --trunk squeezenet11-imagenet.safetensors NETWORK ...
+    python -m benchmarks.network --faces fairface-128.zip --backbone squeezenet11-imagenet.safetensors NETWORK ...
 
-5,000 generated faces against the 500 validation faces, in the last features of an ImageNet trunk, averaged
+5,000 generated faces against the 500 validation faces, in the last features of an ImageNet backbone, averaged
 over space: Frechet and kernel distance. The floor is 5,000 training faces against the same 500.
 """
 
@@ -17,14 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.machine import describe
-from core.files import write_bytes
-from core.images import encode_png, from_uint8, grid
+from relatent.core.files import write_bytes
+from relatent.core.images import encode_png, from_uint8, grid
 from stylegan import load, network_id
-from stylegan.dataset import ImageDataset
-from stylegan.generator import Generator
-from stylegan.metrics import frechet_distance, kernel_distance, mean_pairwise_distance
-from stylegan.trunk import Trunk, load_trunk
-from stylegan.validation import deep_features, draw_samples
+from stylegan.networks.backbone import Backbone, load_backbone
+from stylegan.networks.generator import Generator
+from stylegan.training.dataset import ImageDataset
+from stylegan.training.metrics import frechet_distance, kernel_distance, mean_pairwise_distance
+from stylegan.training.validation import deep_features, draw_samples
 
 FOLDER = Path(__file__).parent / "results"
 COUNT = 5000
@@ -34,11 +34,11 @@ SHEET = 96
 @click.command()
 @click.argument("networks", nargs=-1, required=True)
 @click.option("--faces", required=True, type=click.Path(path_type=Path, exists=True), help="Zip with train/ and val/.")
-@click.option("--trunk", required=True, type=click.Path(path_type=Path, exists=True), help="ImageNet trunk.")
+@click.option("--backbone", required=True, type=click.Path(path_type=Path, exists=True), help="ImageNet backbone.")
 @click.option("--out", default=None, help="Write results/OUT.json and sample sheets; else only print.")
-def main(networks: tuple[str, ...], faces: Path, trunk: Path, out: str | None) -> None:
+def main(networks: tuple[str, ...], faces: Path, backbone: Path, out: str | None) -> None:
     """Print each network's distances beside the floor."""
-    eye = load_trunk(trunk)
+    eye = load_backbone(backbone)
     size = load(networks[0]).resolution
     validation = features(eye, real_faces(faces, size, "val"))
     training = features(eye, real_faces(faces, size, "train")[:COUNT])
@@ -75,8 +75,8 @@ def fakes(generator: Generator, count: int = COUNT, psi: float = 1.0) -> Tensor:
     return draw_samples(generator, count, psi, bar=partial(tqdm, desc="drawing", leave=False))
 
 
-def features(eye: Trunk, images: Tensor) -> Tensor:
-    """The trunk's last tap averaged over space, [N, 512]."""
+def features(eye: Backbone, images: Tensor) -> Tensor:
+    """The backbone's last layer averaged over space, [N, 512]."""
     return deep_features(eye, images, bar=partial(tqdm, desc="looking", leave=False))
 
 

@@ -21,15 +21,15 @@ import torch
 from benchmarks.machine import describe
 from benchmarks.quality import FOLDER, SHOWN, Rows, Run
 from benchmarks.quality_table import summaries, table
-from core.files import write_bytes
-from core.images import encode_png, grid
 from inversion import optimiser
-from inversion.inverter import open_network
-from inversion.loss import noise_regularisation
-from inversion.perceptual import load_perceptual
-from inversion.settings import PAPER, Plan
+from inversion.losses.loss import noise_regularisation
+from inversion.losses.perceptual import load_perceptual
+from inversion.pipeline import open_network
+from inversion.presets import PAPER, Plan
+from relatent.core.files import write_bytes
+from relatent.core.images import encode_png, grid
 from stylegan import network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 GAINS = {"doubled, as the paper says": 2.0, "as published projectors do": 1.0}

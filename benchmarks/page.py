@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import describe
-from core.files import write_bytes
-from page.direction_slider import REACH
+from relatent.core.files import write_bytes
+from relatent.web.tabs.direction_slider import REACH
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "page.json"
@@ -32,7 +32,7 @@ MOVES = 40
 PATIENCE = 300_000  # ms
 SERVE = """
 import sys
-from page import Settings, build_page
+from relatent.web import Settings, build_page
 page = build_page(Settings())
 print(page.launch(wait=False), flush=True)
 sys.stdin.read()

@@ -21,20 +21,20 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe
 from benchmarks.quality import FOLDER
-from core.files import write_bytes
-from core.images import read_photo, to_levels, to_tensor
 from editing import Direction, edit, paste_back
 from editing.pasting import BLENDS
-from face import align_face, centre_square, find_faces, identity_distance
-from face.align import AlignedFace
-from face.padding import outside_distance
-from face.sampling import sample_square
 from inversion import Inversion, invert_images
-from inversion.inverter import open_network
+from inversion.pipeline import open_network
 from inversion.project import demo_photo
-from stylegan.checkpoint import network_id
-from stylegan.dataset import ImageDataset
-from stylegan.generator import Generator
+from relatent.core.files import write_bytes
+from relatent.core.images import read_photo, to_levels, to_tensor
+from relatent.face import align_face, centre_square, find_faces, identity_distance
+from relatent.face.align import AlignedFace
+from relatent.face.padding import outside_distance
+from relatent.face.sampling import sample_square
+from stylegan.formats.checkpoint import network_id
+from stylegan.networks.generator import Generator
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 PHOTO_SIDE = 128

@@ -17,7 +17,7 @@ import click
 import torch
 
 from benchmarks.steps import network_of, ours, photos_of, published
-from core import cpu
+from relatent.core import cpu
 
 ROOT = Path(__file__).parents[1]
 STEPS = 3
@@ -36,7 +36,7 @@ def main(size: int, kind: str, batch: int, device: str) -> None:
     network = network_of(size, where)
     photos = photos_of(size, batch, where)
     form = published(network, photos) if kind == "published" else ours(network, photos)
-    network.w_spread()
+    network.w_std()
     if where.type == "cuda":
         before = torch.cuda.memory_allocated(where)
         torch.cuda.reset_peak_memory_stats(where)

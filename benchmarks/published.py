@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan import loss as game
-from stylegan.discriminator import Discriminator
-from stylegan.layers import Conv2d
-from stylegan.ops import EPSILON, SQRT2, mean_over_groups_stddev
-from stylegan.synthesis import SynthesisLayer, SynthesisNetwork, ToRGB
-from stylegan.trainer import Trainer, seeded
+from stylegan.networks.discriminator import Discriminator
+from stylegan.networks.layers import Conv2d
+from stylegan.networks.ops import EPSILON, SQRT2, mean_over_groups_stddev
+from stylegan.networks.synthesis import SynthesisLayer, SynthesisNetwork, ToRGB
+from stylegan.training import loss as gan_loss
+from stylegan.training.trainer import Trainer, seeded
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
 
@@ -73,7 +73,7 @@ class PublishedTrainer(Trainer):
         self.step += 1
 
     def _drawn(self, z: Tensor) -> Tensor:
-        ws = game.mixed_ws(self.generator, z, None, self.settings.rules.mixing_probability)
+        ws = gan_loss.mixed_ws(self.generator, z, None, self.settings.loss_weights.mixing_probability)
         return synthesise(self.generator.synthesis, ws)
 
     def _logits(self, image: Tensor, c: Tensor | None, exact: bool = False) -> Tensor:  # noqa: ARG002 - no classes, no compiling

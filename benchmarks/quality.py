@@ -26,15 +26,15 @@ from benchmarks.inverting import ASTRONAUT, SEED, Task, made_by, task_of
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
 from benchmarks.quality_table import summaries, table
-from core.errors import UsageError
-from core.files import write_bytes
-from core.images import encode_png, grid, read_photo, to_pixels, to_tensor
-from inversion.inverter import open_network
-from inversion.perceptual import load_perceptual
-from inversion.settings import PAPER, PRESET_NAMES, Plan
+from inversion.losses.perceptual import load_perceptual
+from inversion.pipeline import open_network
+from inversion.presets import PAPER, PRESET_NAMES, Plan
 from inversion.stages import encoder_for, presets_of
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
+from relatent.core.images import encode_png, grid, read_photo, to_pixels, to_tensor
 from stylegan import Generator, network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
@@ -85,14 +85,14 @@ def main(
     for name, plan in plans.items():
         rows[name]["settings"] = dataclasses.asdict(plan)
     reference = Plausibility(generator).distance(generator.sample_w(1000, seed=SEED)[None])
-    trunk = load_perceptual().trunk
-    about = {"network": network_id(generator), "photos": len(keys) + 1, "batch": batch, "lpips_trunk": trunk}
+    backbone = load_perceptual().backbone
+    about = {"network": network_id(generator), "photos": len(keys) + 1, "batch": batch, "lpips_trunk": backbone}
     more = {"edit": edit, "edited": edited, "ws_distance_of_samples": reference, "shown": shown, "machine": describe()}
     result = {**about, **more, "methods": rows, "each": each}
     write_bytes(folder / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
-    write_bytes(folder / f"{out}.md", table(rows, trunk).encode())
+    write_bytes(folder / f"{out}.md", table(rows, backbone).encode())
     write_bytes(folder / f"{out}.png", encode_png(grid(run.sheet(list(plans)), len(shown))))
-    click.echo(table(rows, trunk))
+    click.echo(table(rows, backbone))
 
 
 def methods(names: Sequence[str], num_steps: int | None, generator: Generator) -> dict[str, Plan]:
@@ -170,7 +170,7 @@ class Run:
 
     def _lines(self, name: str, plan: Plan) -> Lines:
         about = {**made_by(self.generator, plan), "edit": self.edit, "edited": self.edited}
-        return Lines(self.parts / f"{name}.jsonl", {**about, "lpips_trunk": load_perceptual().trunk})
+        return Lines(self.parts / f"{name}.jsonl", {**about, "lpips_trunk": load_perceptual().backbone})
 
     def sheet(self, names: Sequence[str]) -> Tensor:
         """Photos, then each method's pictures, row by row, [(1 + methods) * shown, 3, R, R]."""

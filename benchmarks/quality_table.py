@@ -9,7 +9,7 @@ Rows = dict[str, dict[str, Any]]  # a face's measures by its name
 
 # How a measure is written, and whether less of it is better.
 COLUMNS = {
-    "lpips": ("LPIPS ({trunk})", ".4f", True),
+    "lpips": ("LPIPS ({backbone})", ".4f", True),
     "lpips_fresh_noise": ("with fresh noise", ".4f", True),
     "lpips_edited_and_back": ("edited and back", ".4f", True),
     "psnr": ("PSNR dB", ".2f", False),
@@ -47,9 +47,9 @@ def against(rows: Rows, yardstick: Rows) -> dict[str, dict[str, float]]:
     return result
 
 
-def table(rows: dict[str, dict[str, Any]], trunk: str) -> str:
+def table(rows: dict[str, dict[str, Any]], backbone: str) -> str:
     """The medians as Markdown, and below them the share of faces that came out better than by the paper's projector."""
-    titles = [title.format(trunk=trunk) for title, _, _ in COLUMNS.values()]
+    titles = [title.format(backbone=backbone) for title, _, _ in COLUMNS.values()]
     lines = [_line(["method", "steps", *titles, f"below {SAME_PERSON}"]), "|---" * (len(titles) + 3) + "|"]
     for name, row in rows.items():
         values = [_shown(row[column], form) for column, (_, form, _) in COLUMNS.items()]

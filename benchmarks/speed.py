@@ -3,8 +3,9 @@
     python -m benchmarks.speed --faces fairface-128.zip
 
 step       one step of the paper's projector as published projectors write it (grouped per-sample convolution, float32,
-           NCHW, LPIPS on the same trunk, the loss read every step) against one of ours, for one photo and several; the
-           published one as it comes, in a process of its own, and once more with the memory that Relatent keeps
+           NCHW, LPIPS on the same backbone, the loss read every step) against one of ours, for one photo and
+           several; the published one as it comes, in a process of its own, and once more with the memory that Relatent
+           keeps
 hour       photos an hour by `balanced`, for batches
 precision  one step of `balanced` in float32, bfloat16 and, where there is TF32, in that
 compile    one step of `balanced` as it is and with torch.compile, and how long that takes; the embedded network alone
@@ -38,13 +39,13 @@ from benchmarks.speed_table import as_markdown
 from benchmarks.steps import EMBEDDED_SIZE, Form, network_of, ours, photos_of, published
 from benchmarks.turns import CLOCKS, Here, PublishedElsewhere, Turns, timed
 from benchmarks.until import photos, until
-from core import cpu
-from core.device import pick_device
-from core.errors import UsageError
-from core.files import write_bytes
-from core.precision import PRECISIONS, check_precision
-from inversion.settings import PAPER, OptimiserSettings
+from inversion.presets import PAPER, OptimiserSettings
 from inversion.stages import presets_of
+from relatent.core import cpu
+from relatent.core.device import pick_device
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
+from relatent.core.precision import PRECISIONS, check_precision
 from stylegan import Generator
 
 FOLDER = Path(__file__).parent / "results"
@@ -133,7 +134,7 @@ class Bench:
         self.steps, self.rounds, self.clock = steps, rounds, clock
         cpu.prepare(device)  # as whatever inverts does
         self.size = network.resolution
-        network.w_spread()  # computed once for a network, by whoever comes first
+        network.w_std()  # computed once for a network, by whoever comes first
 
     def measure(self, part: str) -> dict[str, Any] | None:
         """A part's figures; None where it says nothing of this network."""

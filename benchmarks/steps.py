@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.published import synthesise
-from core.precision import computing_in
-from inversion.curvature_file import curvature_for
-from inversion.inverter import open_network
-from inversion.loss import Target
-from inversion.optimiser import optimise
-from inversion.perceptual import PerceptualDistance, load_perceptual
-from inversion.settings import PAPER, OptimiserSettings
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import PerceptualDistance, load_perceptual
+from inversion.optim.preconditioner_file import preconditioner_for
+from inversion.optim.projector import optimise
+from inversion.pipeline import open_network
+from inversion.presets import PAPER, OptimiserSettings
+from relatent.core.precision import computing_in
 from stylegan import Generator, GeneratorConfig
-from stylegan.synthesis import SynthesisNetwork
+from stylegan.networks.synthesis import SynthesisNetwork
 from weights.embedded import DEFAULT_NETWORK
 
 EMBEDDED_SIZE = 64
@@ -52,12 +52,12 @@ def ours(
     *,
     compiled: bool = False,
 ) -> Form:
-    """Relatent's steps for some photos together: :func:`inversion.optimiser.optimise`.
+    """Relatent's steps for some photos together: :func:`inversion.optim.projector.optimise`.
 
     ``compiled`` gives synthesis and distance to torch.compile, which compiles at the first step.
     """
     device = network.w_avg.device
-    curvature = curvature_for(network) if settings.descent else None
+    preconditioner = preconditioner_for(network) if settings.lbfgs else None
     with computing_in(precision, device) as dtype:
         target = Target(photos, load_perceptual("embedded", device), dtype=dtype)
     if compiled:
@@ -68,7 +68,7 @@ def ours(
     def form(steps: int) -> object:
         with computing_in(precision, device):
             return optimise(
-                network, target, dataclasses.replace(settings, num_steps=steps), seed=0, curvature=curvature
+                network, target, dataclasses.replace(settings, num_steps=steps), seed=0, preconditioner=preconditioner
             )
 
     return form
@@ -86,13 +86,13 @@ def published_steps(network: Generator, photo: Tensor, perceptual: PerceptualDis
     assert isinstance(synthesis, SynthesisNetwork)
     with torch.no_grad():
         features = perceptual.features(photo)
-    spread = network.w_spread()
+    spread = network.w_std()
     w = network.w_avg.detach().clone()[None, None].requires_grad_(True)
     noise = [torch.randn_like(level).requires_grad_(True) for level in synthesis.noise_buffers]
     adam = torch.optim.Adam([w, *noise], lr=PAPER.learning_rate, betas=(0.9, 0.999))
     loss = float("nan")
     for _ in range(steps):
-        jittered = w + torch.randn_like(w) * spread * PAPER.latent_noise
+        jittered = w + torch.randn_like(w) * spread * PAPER.initial_noise_factor
         drawn = synthesise(synthesis, jittered.repeat(1, network.num_ws, 1), noise)
         distance = perceptual.between(perceptual.features(drawn), features).sum()
         total = distance + PAPER.weights.noise * noise_loss(noise)

@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from core.files import write_bytes
-from core.images import encode_png, read_photo, to_pixels, to_tensor
 from editing import edit, paste_back
 from inversion import invert
-from inversion.inverter import crop_faces, open_network
+from inversion.photos import crop_faces
+from inversion.pipeline import open_network
 from inversion.project import demo_photo
+from relatent.core.files import write_bytes
+from relatent.core.images import encode_png, read_photo, to_pixels, to_tensor
 from weights.embedded import DEFAULT_NETWORK
 
 HEIGHT = 384

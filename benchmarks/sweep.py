@@ -27,15 +27,15 @@ from benchmarks.editability import Plausibility, all_measures, find_edit
 from benchmarks.inverting import inverted, made_by, task_of, validation_faces
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
-from core.errors import UsageError
-from core.files import write_bytes
-from inversion.inverter import open_network
-from inversion.perceptual import load_perceptual
-from inversion.settings import PRESET_NAMES, Plan
+from inversion.losses.perceptual import load_perceptual
+from inversion.percentiles import settings_of
+from inversion.pipeline import open_network
+from inversion.presets import PRESET_NAMES, Plan
 from inversion.stages import presets_of
-from inversion.standing import settings_of
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
 from stylegan import Generator, network_id
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
@@ -92,7 +92,7 @@ def main(
     result = {
         "preset": preset,
         "network": network_id(generator),
-        "lpips_trunk": load_perceptual().trunk,
+        "lpips_trunk": load_perceptual().backbone,
         "tries": dict(parse_tries(tries)),
         "train": {"faces": train_count, "candidates": _together(tried, ranked)},
         "val": {"faces": val_count, "candidates": _together(judged, judged_ranks)},
@@ -177,7 +177,7 @@ class Trial:
         """The rows of the first ``count`` faces of train/ or val/."""
         task = task_of(plan, self.generator)
         about = {**made_by(self.generator, plan), "part": part, "edit": self.edit}
-        about["lpips_trunk"] = task.perceptual.trunk
+        about["lpips_trunk"] = task.perceptual.backbone
         digest = hashlib.sha256(json.dumps(about["settings"]).encode()).hexdigest()[:12]  # names may be long
         lines = Lines(self.parts / f"{part}-{digest}.jsonl", about)
         keys = ImageDataset(self.faces, self.generator.resolution, part).names[:count]
@@ -229,7 +229,7 @@ def _by_steps(plans: dict[str, Plan]) -> dict[tuple[int, ...], list[str]]:
     groups: dict[tuple[int, ...], list[str]] = {}
     for name, plan in plans.items():
         steps = tuple(stage.num_steps if stage else 0 for stage in (plan.refinement, plan.optimiser, plan.tuning))
-        groups.setdefault((plan.encoder_rounds, *steps), []).append(name)
+        groups.setdefault((plan.encoder_iterations, *steps), []).append(name)
     return groups
 
 

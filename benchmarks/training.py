@@ -20,15 +20,15 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.published import PublishedTrainer
-from core.device import pick_device, synchronize
-from core.errors import UsageError
-from core.files import write_bytes
+from relatent.core.device import pick_device, synchronize
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
 from stylegan import load
-from stylegan.discriminator import DiscriminatorConfig
-from stylegan.generator import GeneratorConfig
-from stylegan.loss import GameRules, usual_r1_gamma
-from stylegan.settings import TrainingSettings
-from stylegan.trainer import Trainer
+from stylegan.networks.discriminator import DiscriminatorConfig
+from stylegan.networks.generator import GeneratorConfig
+from stylegan.training.loss import GanLossWeights, usual_r1_gamma
+from stylegan.training.settings import TrainingSettings
+from stylegan.training.trainer import Trainer
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
@@ -45,7 +45,9 @@ def main(rounds: int, network: str, compile: bool, device: str | None, out: str)
     """Measure and write results/OUT.json."""
     where = pick_device(device)
     settings = settings_like(network)
-    seconds = measure(forms(settings, compile, where), settings.rules.r1_interval * settings.batch, rounds, where)
+    seconds = measure(
+        forms(settings, compile, where), settings.loss_weights.r1_interval * settings.batch, rounds, where
+    )
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     published = medians["published"]
     rows = {
@@ -70,7 +72,7 @@ def main(rounds: int, network: str, compile: bool, device: str | None, out: str)
 
 
 def settings_like(network: str) -> TrainingSettings:
-    """A training of networks of this one's sizes, by the published rules and without augmentation."""
+    """A training of networks of this one's sizes, with the published losses and without augmentation."""
     sizes = load(network).config
     if not isinstance(sizes, GeneratorConfig):
         raise UsageError(f"{network} is a StyleGAN3 network, which is not trained here. Name a StyleGAN2 network.")
@@ -81,7 +83,7 @@ def settings_like(network: str) -> TrainingSettings:
         name="",
         generator=sizes,
         discriminator=DiscriminatorConfig(**{name: getattr(sizes, name) for name in shared}),
-        rules=GameRules(r1_gamma=usual_r1_gamma(sizes.resolution, BATCH)),
+        loss_weights=GanLossWeights(r1_gamma=usual_r1_gamma(sizes.resolution, BATCH)),
         batch=BATCH,
         augment_strength=0.0,
     )

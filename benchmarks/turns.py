@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 
 from benchmarks.steps import Form, network_of, photos_of, published
-from core.device import synchronize
+from relatent.core.device import synchronize
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
 
@@ -47,7 +47,8 @@ class Here:
 class PublishedElsewhere:
     """The published form for one photo, in a process that nobody has prepared; to be entered by ``with``.
 
-    What :func:`core.cpu.prepare` asks of a process's memory holds for all of it, and published projectors do not ask.
+    What :func:`relatent.core.cpu.prepare` asks of a process's memory holds for all of it; published projectors
+    do not ask.
 
     Args:
         size: pixels along a side.

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.inverting import astronaut, validation_faces
-from core.device import synchronize
-from inversion.curvature_file import curvature_for
-from inversion.loss import Target
-from inversion.optimiser import Step, optimise
-from inversion.perceptual import load_perceptual
-from inversion.settings import Plan
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import load_perceptual
+from inversion.optim.preconditioner_file import preconditioner_for
+from inversion.optim.projector import Step, optimise
+from inversion.presets import Plan
 from inversion.stages import carry_out, encoder_for
+from relatent.core.device import synchronize
 from stylegan import Generator
-from stylegan.dataset import ImageDataset
+from stylegan.training.dataset import ImageDataset
 
 FACES = 3  # beside the astronaut
 
@@ -57,7 +57,7 @@ def until(
     perceptual = load_perceptual("embedded", device)
     target = Target(images.to(device), perceptual)
     assert paper.optimiser is not None
-    network.w_spread()
+    network.w_std()
     synchronize(device)
     started = clock()
     latents, _ = optimise(network, target, paper.optimiser, seed=0)
@@ -66,10 +66,10 @@ def until(
     with torch.no_grad():
         reached = target.perceptual_distance(network.synthesis(latents.ws(network.num_ws), noise=latents.noise))
     drawn: list[Tensor] = []
-    encoder, curvature = encoder_for(network, ours, None), curvature_for(network)
+    encoder, preconditioner = encoder_for(network, ours, None), preconditioner_for(network)
     started = clock()
     found = carry_out(
-        ours, network, encoder, target, curvature=curvature, seed=0, progress=lambda step: _keep(drawn, step)
+        ours, network, encoder, target, preconditioner=preconditioner, seed=0, progress=lambda step: _keep(drawn, step)
     )
     whole = clock() - started
     looked = found.seconds.get("encode", 0.0) / sum(found.seconds.values())  # share of the encoder's look

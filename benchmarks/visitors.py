@@ -22,14 +22,14 @@ import click
 import numpy as np
 
 from benchmarks.machine import describe
-from core.files import write_bytes
 from inversion import Inversion
 from inversion.project import demo_photo
+from relatent.core.files import write_bytes
 
 RESULTS = Path(__file__).parent / "results" / "visitors.json"
 SERVE = """
 import sys, time
-from page import Settings, build_page
+from relatent.web import Settings, build_page
 page = build_page(Settings(max_queue=int(sys.argv[1])))
 print(page.launch(wait=False), flush=True)
 sys.stdin.read()
@@ -63,13 +63,13 @@ def main(visitors: int, steps: int) -> None:
 
 def measured(address: str, process: int, visitors: int, steps: int) -> dict[str, Any]:
     """One warm-up, then everybody at once."""
-    warm = visit(address, steps=3)
+    warm = session(address, steps=3)
     at_rest = resident(process)
     memory = Peak(process)
     load = os.getloadavg()[0]
     started = time.perf_counter()
     with memory, ThreadPoolExecutor(visitors) as crowd:
-        outcomes = list(crowd.map(lambda _: visit(address, steps), range(visitors)))
+        outcomes = list(crowd.map(lambda _: session(address, steps), range(visitors)))
     seconds = time.perf_counter() - started
     done = [one for one in outcomes if "error" not in one]
     waits = [one["seconds"] for one in done]
@@ -94,7 +94,7 @@ def measured(address: str, process: int, visitors: int, steps: int) -> dict[str,
     }
 
 
-def visit(address: str, steps: int) -> dict[str, Any]:
+def session(address: str, steps: int) -> dict[str, Any]:
     """One visitor with a session of its own: uploads the astronaut, inverts it, reads what comes back."""
     from gradio_client import Client, handle_file
 

@@ -1,6 +1,6 @@
 """Change an inverted face: directions, edits, mixing, and the way back into the photo."""
 
-from editing.direction import Direction, find_direction
+from editing.directions.direction import Direction, find_direction
 from editing.edits import edit
 from editing.mixing import mix
 from editing.pasting import paste_back

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from editing.directions_command import directions
-from editing.edit_command import edit_command
-from editing.import_command import import_command
-from editing.mix_command import mix_command, morph_command
+from editing.cli.directions import directions
+from editing.cli.edit import edit_command
+from editing.cli.import_direction import import_command
+from editing.cli.mix import mix_command, morph_command
 
 
 @click.group()

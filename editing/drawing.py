@@ -8,10 +8,10 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from core.errors import UnknownNameError
-from inversion.latents import Inversion
-from stylegan.generator import Generator
-from stylegan.synthesis import NOISE_MODES
+from inversion.inversion import Inversion
+from relatent.core.errors import UnknownNameError
+from stylegan.networks.generator import Generator
+from stylegan.networks.synthesis import NOISE_MODES
 
 SMALL = 256  # px; above it one picture at a time fills a processor and its memory
 

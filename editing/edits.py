@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from core.errors import UsageError
-from core.images import to_pixels
-from editing.direction import Direction, find_direction
+from editing.directions.direction import Direction, find_direction
 from editing.faces import FaceLike, open_face
 from editing.layers import LayerChoice, layer_numbers
-from face.regions import check_regions, drawn_landmarks, edit_mask
 from inversion import Inversion
-from inversion.inverter import open_network
+from inversion.pipeline import open_network
+from relatent.core.errors import UsageError
+from relatent.core.images import to_pixels
+from relatent.face.regions import check_regions, drawn_landmarks, edit_mask
 from stylegan import Generator
 
 
@@ -102,7 +102,7 @@ def within(
 
     Args:
         edited: what :func:`edit` made.
-        only: the regions (:data:`face.regions.REGIONS`); empty for everywhere.
+        only: the regions (:data:`relatent.face.regions.REGIONS`); empty for everywhere.
         keep: regions that stay as they are.
         network: spares loading it.
 

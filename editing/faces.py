@@ -15,20 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.device import pick_device
-from core.errors import CheckpointError, PhotoError, RelatentError, UsageError
-from core.images import SUFFIXES
-from core.ranges import is_number_list, whole_numbers
 from editing.results import INVERSION_FILE, Saved, open_saved, saved_in, stem_of
 from editing.seeds import seed_inversion
 from inversion import Inversion
-from inversion.batch import project_photos
+from inversion.batch.jobs import FolderNames, open_job
+from inversion.batch.run import project_photos
 from inversion.foreign_latents import LATENT_FILE, foreign_inversions, latent_kind, single
-from inversion.inverter import PhotoLike, invert, open_network
-from inversion.jobs import FolderNames, open_job
-from inversion.options import ProjectOptions
+from inversion.inverting import invert
+from inversion.photos import PhotoLike
+from inversion.pipeline import open_network
+from relatent.core.device import pick_device
+from relatent.core.errors import CheckpointError, PhotoError, RelatentError, UsageError
+from relatent.core.images import SUFFIXES
+from relatent.core.ranges import is_number_list, whole_numbers
 from stylegan import Generator, network_id
-from stylegan.checkpoint import is_foreign, same_network
+from stylegan.formats.checkpoint import is_foreign, same_network
 
 LATENT_SUFFIXES = (".npz", ".npy", ".pt", ".pth", ".pkl")  # of files that are no photos, however damaged
 OUTDIR = Path("out")  # where `inversion.project` puts what it makes of photos
@@ -219,7 +220,7 @@ def invert_photo(photo: Path, network: Generator, outdir: Path | None = None) ->
         saved = open_saved(file)
         if same_network(saved.inversion.network, network_id(network)):
             return saved
-    (outcome,) = project_photos([photo], outdir, network, ProjectOptions())
+    (outcome,) = project_photos([photo], outdir, network)
     if outcome.folder is None:
         raise PhotoError(outcome.message)
     return open_saved(outcome.folder / INVERSION_FILE)
@@ -241,20 +242,15 @@ def open_face(face: FaceLike, network: Generator | str | Path | None = None, *, 
     if isinstance(face, Inversion):
         return face
     if isinstance(face, int) and not isinstance(face, bool):
-        return seed_inversion(_opened(network), face, psi)
+        return seed_inversion(open_network(network), face, psi)
     if isinstance(face, bool) or not isinstance(face, str | Path):
         return invert(face, network=network)  # type: ignore[arg-type] # which says what it cannot take
     (named,) = _only(find_faces([str(face)]), face)
     if isinstance(named, LatentFile):
-        return single(foreign_inversions(named.path, _opened(network), named.entry), named.path)
+        return single(foreign_inversions(named.path, open_network(network), named.entry), named.path)
     if isinstance(named, PhotoFile):
         return invert(named.path, network=network)
-    return named.inversion if isinstance(named, Saved) else seed_inversion(_opened(network), named, psi)
-
-
-def _opened(network: Generator | str | Path | None) -> Generator:
-    """The network of that name; one that is at hand stays as it is."""
-    return network if isinstance(network, Generator) else open_network(network)
+    return named.inversion if isinstance(named, Saved) else seed_inversion(open_network(network), named, psi)
 
 
 def open_faces(faces: Iterable[FaceLike], network: Generator | str | Path | None = None) -> list[Inversion]:

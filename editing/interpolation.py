@@ -15,13 +15,13 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from core.errors import ShapeError, UnknownNameError, UsageError
 from editing.drawing import own_noise
 from editing.faces import FaceLike, open_faces
 from editing.mixing import require_same_network, short_name
 from editing.seeds import inversion_of_z, seed_z
-from inversion.latents import Inversion
-from stylegan.generator import Generator
+from inversion.inversion import Inversion
+from relatent.core.errors import ShapeError, UnknownNameError, UsageError
+from stylegan.networks.generator import Generator
 
 Key = TypeVar("Key")
 EASINGS: dict[str, Callable[[float], float]] = {

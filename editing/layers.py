@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from core.errors import UnknownNameError, UsageError
-from core.ranges import is_number_list, whole_numbers
+from relatent.core.errors import UnknownNameError, UsageError
+from relatent.core.ranges import is_number_list, whole_numbers
 
 GROUPS = {"coarse": (4, 8), "middle": (16, 32), "fine": (64, 1024), "all": (4, 1024)}  # sides in pixels
 LayerChoice = str | int | Iterable[int]

@@ -10,11 +10,11 @@ from typing import cast
 
 import torch
 
-from core.errors import UsageError
 from editing.faces import FaceLike, open_faces
 from editing.layers import LayerChoice, layer_numbers, layer_text
-from inversion.latents import Inversion
-from stylegan.generator import Generator
+from inversion.inversion import Inversion
+from relatent.core.errors import UsageError
+from stylegan.networks.generator import Generator
 
 
 def mix(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import numpy as np
 
-from core.errors import UnknownNameError, UsageError
-from core.images import Photo, to_levels
-from core.provenance import MarkedImage, software_tag
 from editing.faces import FaceLike, open_faces
-from face.paste import paste_difference, paste_face
-from face.regions import drawn_landmarks, region_mask
 from inversion import Inversion
-from inversion.inverter import PhotoLike, open_photo
+from inversion.photos import PhotoLike, open_photo
+from relatent.core.errors import UnknownNameError, UsageError
+from relatent.core.images import Photo, to_levels
+from relatent.core.provenance import MarkedImage, software_tag
+from relatent.face.paste import paste_difference, paste_face
+from relatent.face.regions import drawn_landmarks, region_mask
 from stylegan import Generator
 
 Blend = Literal["difference", "replace", "poisson"]
@@ -26,7 +26,7 @@ def paste_back(
     photo: PhotoLike,
     *,
     blend: Blend = "difference",
-    network: Generator | None = None,  # spares loading it
+    network: Generator | Mapping[str, Generator] | None = None,  # spares loading it
 ) -> MarkedImage:
     """The photo, at its own size, with the edited face in it.
 
@@ -39,11 +39,11 @@ def paste_back(
             several faces of one photo.
         photo: the photo that was inverted: a path, bytes of pixels, or a Pillow image.
         blend: one of :data:`BLENDS`.
-        network: the network of all of them.
+        network: the network of all of them, or networks by their id; None loads what each face names.
 
     Returns:
         A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP and colour profile, and adds the
-        mark of :mod:`core.provenance`.
+        mark of :mod:`relatent.core.provenance`.
 
     Raises:
         UsageError: an inversion that knows no place in a photo, or one outside this photo.
@@ -51,17 +51,20 @@ def paste_back(
     """
     if blend not in BLENDS:
         raise UnknownNameError("blend", str(blend), BLENDS)
-    faces = open_faces(edited if isinstance(edited, list | tuple) else [cast("FaceLike", edited)], network)
+    own = network if isinstance(network, Generator) else None
+    faces = open_faces(edited if isinstance(edited, list | tuple) else [cast("FaceLike", edited)], own)
     if not faces:
         raise UsageError("no face was given; expected at least one edited inversion.")
     source = open_photo(photo)
     pixels = source.pixels
-    networks: dict[str, Generator] = {}
+    networks = dict(network) if isinstance(network, Mapping) else {}
     edits: dict[str, float] = {}
     for face in faces:
-        if network is None and face.network not in networks:
+        if isinstance(network, Generator):
+            networks[face.network] = network
+        elif face.network not in networks:
             networks[face.network] = face.open_network()
-        pixels = _with_face(pixels, face, network or networks[face.network], blend)
+        pixels = _with_face(pixels, face, networks[face.network], blend)
         edits |= face.edits
     return MarkedImage(pixels, software_tag(faces[0].network, edits), _described(source))
 

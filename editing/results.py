@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import CheckpointError, PhotoError, RelatentError, UsageError
-from core.files import output_errors, write_bytes
-from core.images import find_photos
-from core.provenance import MarkedImage
 from inversion import Inversion
+from inversion.batch.jobs import open_job
+from inversion.batch.report import REPORT_FILE, read_report, versions
 from inversion.foreign_latents import LATENT_FILE
-from inversion.jobs import open_job
-from inversion.report import REPORT_FILE, read_report, versions
+from relatent.core.errors import CheckpointError, PhotoError, RelatentError, UsageError
+from relatent.core.files import output_errors, write_bytes
+from relatent.core.images import find_photos
+from relatent.core.provenance import MarkedImage
 from stylegan import Generator
 
 INVERSION_FILE = "inversion.safetensors"
@@ -167,7 +167,7 @@ def write_edited(
     key: str,  # "edit" or "mix"
     account: dict[str, object],  # what report.json says below ``key``
     pasted: MarkedImage | None = None,  # the whole photo
-    metadata: bool = True,  # write the mark of core.provenance
+    metadata: bool = True,  # write the mark of relatent.core.provenance
 ) -> None:
     """Write edited.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
 

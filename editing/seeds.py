@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.errors import UsageError
-from editing.direction import Direction
-from inversion.latents import Inversion
+from editing.directions.direction import Direction
+from inversion.inversion import Inversion
+from relatent.core.errors import UsageError
 from stylegan import network_id
-from stylegan.generator import Generator
+from stylegan.networks.generator import Generator
 
 SEEDS = 2**32  # as many as NumPy's older random numbers know
 

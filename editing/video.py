@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import Cancelled
-from core.images import to_pixels
-from core.provenance import software_tag
-from core.video import DEFAULT_FPS, enlarged, require_video_name, write_video
 from editing.drawing import draw_many
 from editing.interpolation import Morph
+from relatent.core.errors import Cancelled
+from relatent.core.images import to_pixels
+from relatent.core.provenance import software_tag
+from relatent.core.video import DEFAULT_FPS, enlarged, require_video_name, write_video
 from stylegan import Generator, network_id
 
 SIDE = 256  # px; smaller videos are hard to find in a player's window
@@ -32,7 +32,7 @@ def write_morph(
     metadata: bool = True,
     progress: OnFrame | None = None,
 ) -> None:
-    """Draw a path through faces as .mp4 or .gif; see :func:`core.video.write_video`.
+    """Draw a path through faces as .mp4 or .gif; see :func:`relatent.core.video.write_video`.
 
     Args:
         morph: the path, of :func:`editing.interpolation.morph` or :func:`editing.interpolation.morph_seeds`.

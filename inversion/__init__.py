@@ -1,6 +1,8 @@
-"""Photos to latents: the perceptual distance, the optimiser, `invert`, and the projecting command."""
+"""Photos to latents: losses, optimisation, encoders, `invert`, and the projecting command."""
 
-from inversion.inverter import invert, invert_images
-from inversion.latents import Inversion
+from inversion.config import InvertConfig
+from inversion.encoders.loading import load_encoder
+from inversion.inversion import Inversion
+from inversion.inverting import invert, invert_images, invert_photo
 
-__all__ = ["Inversion", "invert", "invert_images"]
+__all__ = ["Inversion", "InvertConfig", "invert", "invert_images", "invert_photo", "load_encoder"]

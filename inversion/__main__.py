@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
 import click
 
-from core.command import RelatentCommand
-from core.device import pick_device
-from core.errors import UsageError
-from core.progress import TRAINING, LateBar
-from inversion import encoder_run
-from inversion.curvature import CurvatureSettings, measure_curvature
-from inversion.curvature_file import save_curvature
-from inversion.encoder_training import EncoderSettings, EncoderTick
-from inversion.inverter import open_network
-from inversion.run_loop import state_path
-from inversion.trunk_trainer import PRECISIONS, TrunkSettings, TrunkTick
-from inversion.trunk_training import read_settings, train_trunk
-from stylegan.checkpoint import Provenance
-from stylegan.run import Schedule
+from inversion.backbone.run import read_settings, train_backbone
+from inversion.backbone.trainer import PRECISIONS, BackboneSettings, BackboneTick
+from inversion.encoders import run as encoder_run
+from inversion.encoders.training import EncoderSettings, EncoderTick
+from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
+from inversion.optim.preconditioner_file import save_preconditioner
+from inversion.pipeline import open_network
+from inversion.training_loop import state_path
+from relatent.core.command import RelatentCommand
+from relatent.core.device import pick_device
+from relatent.core.errors import UsageError
+from relatent.core.progress import TRAINING, LateBar
+from stylegan.formats.checkpoint import Provenance
+from stylegan.training.run import Schedule
 
 
 @click.group()
@@ -28,11 +29,11 @@ def main() -> None:
     """Make what inversion needs. Photos are inverted by `python -m inversion.project`."""
 
 
-@main.command("train-trunk", cls=RelatentCommand)
+@main.command("train-backbone", cls=RelatentCommand)
 @click.option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of pictures; cut to squares of 128 px.")
 @click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
 @click.option("--teacher", metavar="FILE", help="Safetensors file of SqueezeNet 1.1's features, torchvision's names.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The trunk's file.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The backbone's file.")
 @click.option(
     "--kimg",
     type=click.FloatRange(min=0),
@@ -41,7 +42,7 @@ def main() -> None:
     help="Thousands of pictures to train on, from the very start.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
-@click.option("--name", default="faces-trunk", show_default=True, help="What the trunk is called in reports.")
+@click.option("--name", default="faces-trunk", show_default=True, help="What the backbone is called in reports.")
 @click.option(
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures a step at 64 px; fewer larger."
 )
@@ -55,18 +56,18 @@ def main() -> None:
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True, help="Of the features."
 )
-@click.option("--licence", default="", help="Kept in the trunk's file.")
-@click.option("--attribution", default="", help="Kept in the trunk's file.")
+@click.option("--licence", default="", help="Kept in the backbone's file.")
+@click.option("--attribution", default="", help="Kept in the backbone's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
-def train_trunk_command(
+def train_backbone_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
 ) -> None:
-    """Teach a fresh SqueezeNet 1.1 a teacher's features: the perceptual trunk that ships with Relatent.
+    """Teach a fresh SqueezeNet 1.1 a teacher's features: the perceptual backbone that ships with Relatent.
 
-    Writes the trunk, a state to go on from and a log beside it. A resumed run keeps the settings it was started with,
-    but for --kimg, and for --data and --teacher where given.
+    Writes the backbone, a state to go on from and a log beside it. A resumed run keeps the settings it was started
+    with, but for --kimg, and for --data and --teacher where given.
     """
     where = pick_device(device)
     if not resume and state_path(out).exists():
@@ -79,13 +80,13 @@ def train_trunk_command(
         return
     schedule = Schedule(kimg=kimg, tick_kimg=1, snapshot_ticks=5)
 
-    def show(now: TrunkTick) -> None:
+    def show(now: BackboneTick) -> None:
         text = f" loss {now.loss:.4f} {now.seconds_per_kimg:.1f} s/kimg"
         bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
 
     with LateBar(bar_format=TRAINING) as bar:
-        written = train_trunk(settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True)
-    click.echo(f"trunk: {written}")
+        written = train_backbone(settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True)
+    click.echo(f"backbone: {written}")
 
 
 @main.command("train-encoder", cls=RelatentCommand)
@@ -134,46 +135,56 @@ def train_encoder_command(
     click.echo(f"encoder: {written}")
 
 
-@main.command("measure-curvature", cls=RelatentCommand)
+@main.command("measure-preconditioner", cls=RelatentCommand)
 @click.option("--network", required=True, metavar="NAME_OR_FILE", help="The generator to measure.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The curvature's file.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The preconditioner's file."
+)
 @click.option("--pictures", type=click.IntRange(min=1), default=512, show_default=True, help="Pictures to draw.")
-@click.option("--probes", type=click.IntRange(min=1), default=6, show_default=True, help="Slopes of each of them.")
+@click.option(
+    "--probes", type=click.IntRange(min=1), default=6, show_default=True, help="Random gradients around each of them."
+)
 @click.option("--rank", type=click.IntRange(min=1), default=768, show_default=True, help="Directions to keep.")
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures at once.")
-@click.option("--licence", default="", help="Kept in the curvature's file.")
-@click.option("--attribution", default="", help="Kept in the curvature's file.")
+@click.option("--licence", default="", help="Kept in the preconditioner's file.")
+@click.option("--attribution", default="", help="Kept in the preconditioner's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
-def measure_curvature_command(
+def measure_preconditioner_command(
     network: str, out: Path, licence: str, attribution: str, device: str | None, overwrite: bool, **options: int
 ) -> None:
-    """Measure how the distance to a photo bends around a generator's latents.
+    """Measure the preconditioner of inversions: the Gauss-Newton matrix around a generator's latents.
 
-    No photos are needed, and minutes on a processor. Presets that know the curvature take a third of the steps; it lies
-    as curvature.safetensors beside an embedded network, and any other is named with --curvature.
+    It needs no photos and takes minutes on a CPU. With it, presets take a third of the steps. Beside an embedded
+    network it is preconditioner.safetensors; any other is named with --preconditioner.
     """
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists. Add --overwrite to replace it, or choose another --out.")
-    settings = CurvatureSettings(**options)
+    settings = PreconditionerSettings(**options)
     generator = open_network(network, device)
     with LateBar(unit="picture") as bar:
-        curvature = measure_curvature(generator, settings, on_batch=lambda done, total: bar.show(done, total, ""))
-    origin = f"measured by python -m inversion measure-curvature, {settings.pictures} pictures, seed {settings.seed}"
-    save_curvature(curvature, out, provenance=Provenance(licence=licence, attribution=attribution, origin=origin))
-    click.echo(f"curvature: {out}")
+        preconditioner = measure_preconditioner(
+            generator, settings, on_batch=lambda done, total: bar.show(done, total, "")
+        )
+    origin = (
+        f"measured by python -m inversion measure-preconditioner, {settings.pictures} pictures, seed {settings.seed}"
+    )
+    save_preconditioner(
+        preconditioner, out, provenance=Provenance(licence=licence, attribution=attribution, origin=origin)
+    )
+    click.echo(f"preconditioner: {out}")
 
 
-def settings_from_options(saved: TrunkSettings | None, **o) -> TrunkSettings:  # type: ignore[no-untyped-def]
+def settings_from_options(saved: BackboneSettings | None, **o) -> BackboneSettings:  # type: ignore[no-untyped-def]
     """The settings the options describe, or those of a run to go on with, whose files may have moved."""
     if saved is not None:
         moved = {key: o[key] for key in ("data", "data_folder", "teacher") if o[key]}
         return dataclasses.replace(saved, **moved)
     for flag in ("data", "teacher"):
         if not o[flag]:
-            raise UsageError(f"--{flag} is missing; see python -m inversion train-trunk --help.")
-    return TrunkSettings(learning_rate=o.pop("lr"), **o)
+            raise UsageError(f"--{flag} is missing; see python -m inversion train-backbone --help.")
+    return BackboneSettings(learning_rate=o.pop("lr"), **o)
 
 
 def encoder_settings(saved: EncoderSettings | None, **o) -> EncoderSettings:  # type: ignore[no-untyped-def]
@@ -185,6 +196,11 @@ def encoder_settings(saved: EncoderSettings | None, **o) -> EncoderSettings:  # 
             raise UsageError(f"--{flag} is missing; see python -m inversion train-encoder --help.")
     return EncoderSettings(learning_rate=o.pop("lr"), **o)
 
+
+for old, command in (("train-trunk", train_backbone_command), ("measure-curvature", measure_preconditioner_command)):
+    alias = copy.copy(command)  # the name of an earlier version
+    alias.hidden = True
+    main.add_command(alias, old)
 
 if __name__ == "__main__":
     main()

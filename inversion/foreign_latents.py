@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.errors import CheckpointError, ShapeError, UnknownNameError, UsageError
-from inversion.latents import Inversion
-from stylegan.checkpoint import network_id, read_safetensors
-from stylegan.foreign import described
-from stylegan.generator import Generator
-from weights.arrays import npz_names, read_npy_value, read_npz
-from weights.file_kinds import kind_of
-from weights.pickles import open_pickle, open_torch
-from weights.torch_files import ZIP_START
+from inversion.inversion import Inversion
+from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError, UsageError
+from stylegan.formats.checkpoint import network_id, read_safetensors
+from stylegan.formats.foreign import described
+from stylegan.networks.generator import Generator
+from weights.reading.arrays import npz_names, read_npy_value, read_npz
+from weights.reading.file_kinds import kind_of
+from weights.reading.pickles import open_pickle, open_torch
+from weights.reading.torch_files import ZIP_START
 
 LATENT_FILE = "projected_w.npz"  # what NVIDIA's projector and ours call it
 KEYS = ("w", "ws", "latent", "latents", "dlatents", "projected_w", "wp")

@@ -1,11 +1,11 @@
-"""Latents as inversions are: what encoders are taught on, and where the distance's curvature is measured."""
+"""Latents as inversions are: what encoders are trained on, and where preconditioners are measured."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from stylegan.generator import Generator
+from stylegan.networks.generator import Generator
 
 CROSSOVERS = 0.5  # share of latents whose later layers follow a second w
 LAYER_NOISE = 0.1  # of each layer's own deviation from the common w, in standard deviations of w

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.alignment import Alignment
-from core.errors import PhotoError
-from core.images import Photo, read_photo, square
-from face import AlignedFace
-from face.regions import drawn_landmarks, region_mask
-from face.sampling import sample_square
+from relatent.core.alignment import Alignment
+from relatent.core.errors import PhotoError
+from relatent.core.images import Photo, read_photo, square
+from relatent.face import AlignedFace
+from relatent.face.regions import drawn_landmarks, region_mask
+from relatent.face.sampling import sample_square
 
 AUTO = "auto"
 SMALLEST = 0.01  # share of the face that must be left to compare

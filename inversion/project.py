@@ -6,21 +6,18 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
 
-from core.command import RelatentCommand
-from core.errors import PhotoError, UsageError
-from core.precision import CHOICES, check_precision
-from inversion.batch import Outcome, project_photos
-from inversion.inverter import Which, open_network
-from inversion.jobs import expand
-from inversion.optimiser import Step
-from inversion.options import ProjectOptions
-from inversion.perceptual import TRUNKS
-from inversion.settings import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES
-from inversion.stages import encoder_for
+from inversion.batch.jobs import Inputs, expand
+from inversion.batch.run import BatchOptions, Outcome, project_photos
+from inversion.config import InvertConfig
+from inversion.optim.projector import Step
+from inversion.pipeline import Pipeline
+from relatent.core.command import RelatentCommand, config_options
+from relatent.core.errors import PhotoError, UsageError
 from weights.embedded import DEFAULT_NETWORK
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -42,78 +39,15 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 @click.option(
     "--outdir", default="out", show_default=True, type=click.Path(path_type=Path), help="Results go to OUTDIR/STEM."
 )
-@click.option(
-    "--space",
-    type=click.Choice(["w", "w+"]),
-    default=None,
-    help="One latent for all layers, or one each.  [default: the preset's]",
-)
-@click.option(
-    "--preset",
-    type=click.Choice(PRESET_NAMES),
-    default=DEFAULT_PRESET,
-    show_default=True,
-    help="How much work a photo is worth.",
-)
-@click.option(
-    "--num-steps", type=click.IntRange(min=1), default=None, help="Steps of the optimiser.  [default: the preset's]"
-)
+@config_options(InvertConfig)
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     default=None,
     help="Photos optimised together.  [default: 4, and 1 above 256 px]",
 )
-@click.option(
-    "--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Of the noise the optimiser starts from."
-)
-@click.option(
-    "--encoder",
-    default=None,
-    metavar="NAME_OR_FILE",
-    help="The encoder to start with.  [default: the network's own, if it has one]",
-)
-@click.option(
-    "--curvature",
-    default=None,
-    metavar="FILE",
-    help="The network's curvature, for a third of the steps.  [default: the network's own, if it has one]",
-)
-@click.option(
-    "--mask",
-    default=None,
-    metavar="FILE|auto",
-    help="What of the photo counts: white in a picture of its size, or the face's hull.  [default: all of it]",
-)
-@click.option(
-    "--lpips",
-    type=click.Choice(TRUNKS),
-    default="embedded",
-    show_default=True,
-    help="Whose features the loss compares.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(CHOICES),
-    default="float32",
-    show_default=True,
-    help="Of the features; latents and losses are float32. auto: bfloat16 where the device computes in it.",
-)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--save-video/--no-save-video", default=False, show_default=True, help="Also write proj.mp4.")
-@click.option(
-    "--align/--no-align",
-    default=True,
-    show_default=True,
-    help="Find and crop the face, or take the centre square as it is.",
-)
-@click.option(
-    "--face",
-    default="largest",
-    show_default=True,
-    metavar="largest|all|N",
-    help="Which face of a photo; N counts from 1, largest first.",
-)
 @click.option("--overwrite", is_flag=True, help="Redo photos that are done already.")
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @click.pass_context
@@ -127,9 +61,10 @@ def main(
     outdir: Path,
     batch_size: int | None,
     device: str | None,
-    face: str,
+    save_video: bool,
+    overwrite: bool,
     dry_run: bool,
-    **choices: object,
+    **choices: Any,
 ) -> None:
     """Put photos of faces into the latent space of a generator.
 
@@ -137,35 +72,21 @@ def main(
     proj.png, projected_w.npz, inversion.safetensors and report.json. A rerun skips what is done.
     """
     found = expand([*photos, *target, *([demo_photo()] if demo else [])])
-    if not found:
+    if not found.photos:
         raise UsageError("no photo was named; expected pictures or folders, or --demo. Try --help.")
-    generator = open_network(network, device)
-    if batch_size is None:
-        batch_size = 4 if generator.resolution <= 256 else 1
-    options = ProjectOptions(face=parse_face(face), batch_size=batch_size, **choices)  # type: ignore[arg-type]
+    config = InvertConfig(**choices)
     if dry_run:
-        plan = options.plan(generator)
-        check_precision(plan.precision, generator.w_avg.device)
-        encoder_for(generator, plan, options.encoder)  # a run would complain of it, too
-        click.echo(
-            json.dumps(
-                {
-                    "photos": [str(one) for one in found],
-                    "network": network,
-                    "preset": options.preset,
-                    "seed": options.seed,
-                    "settings": options.settings(generator),
-                },
-                indent=2,
-            )
-        )
+        click.echo(final_settings(found, network, config, device))
         return
+    options = BatchOptions(overwrite=overwrite, save_video=save_video, batch_size=batch_size)
     with _Bar() as bar:
         outcomes = []
-        for outcome in project_photos(found, outdir, generator, options, on_step=bar.show):
+        for outcome in project_photos(found.photos, outdir, network, config, options, device=device, on_step=bar.show):
             bar.clear()
             _tell(outcome)
             outcomes.append(outcome)
+    if found.passed_over:
+        click.echo(f"note: {found.note()}", err=True)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(outcomes) > 1:
         click.echo(f"{failed} of {len(outcomes)} failed.", err=True)
@@ -182,15 +103,18 @@ def demo_photo() -> Path:
     raise PhotoError("the demo photo of scikit-image is missing. Install it again with: pip install scikit-image")
 
 
-def parse_face(text: str) -> Which:
-    """ "largest", "all", or a number from 1."""
-    if text == "largest":
-        return "largest"
-    if text == "all":
-        return "all"
-    if text.isdigit() and int(text) >= 1:
-        return int(text)
-    raise UsageError(f"--face is {text!r}; expected largest, all, or a number from 1.")
+def final_settings(found: Inputs, network: str, config: InvertConfig, device: str | None) -> str:
+    """What a run would do, as JSON; raises what a run would raise before its first photo."""
+    pipeline = Pipeline(network, config, device=device)
+    settings = {
+        "photos": [str(one) for one in found.photos],
+        "passed_over": [str(one) for one in found.passed_over],
+        "network": network,
+        "preset": config.preset,
+        "seed": config.seed,
+        "settings": config.report(pipeline.network),
+    }
+    return json.dumps(settings, indent=2)
 
 
 class _Bar:

@@ -7,24 +7,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from core import cpu
-from core.device import synchronize
-from core.errors import UsageError
-from inversion.curvature import Curvature
-from inversion.curvature_file import curvature_for
-from inversion.encoder import load_encoder
-from inversion.encoding import Encoder, require_fit, start_from_encoder
-from inversion.loss import Target
-from inversion.low_rank import Tuned
-from inversion.optimiser import Latents, Progress, optimise
-from inversion.settings import Plan, presets
-from inversion.tuning import tune
-from stylegan.checkpoint import network_id, same_network
-from stylegan.generator import Generator
+from inversion.encoders.encoder import Encoder, require_fit, start_from_encoder
+from inversion.encoders.loading import load_encoder
+from inversion.losses.loss import Target
+from inversion.optim.low_rank import Tuned
+from inversion.optim.pivotal_tuning import tune
+from inversion.optim.preconditioner import Preconditioner
+from inversion.optim.preconditioner_file import preconditioner_for
+from inversion.optim.projector import Latents, Progress, optimise
+from inversion.presets import Plan, presets
+from relatent.core import cpu
+from relatent.core.device import synchronize
+from relatent.core.errors import UsageError
+from stylegan.formats.checkpoint import network_id, same_network
+from stylegan.networks.generator import Generator
 from weights.embedded import encoder_path
 
 
@@ -53,7 +54,7 @@ def carry_out(
     encoder: Encoder | None,
     target: Target,
     *,
-    curvature: Curvature | None = None,
+    preconditioner: Preconditioner | None = None,
     seed: int,
     progress: Progress | None = None,
 ) -> Found:
@@ -64,7 +65,7 @@ def carry_out(
         network: a frozen generator, on the target's device.
         encoder: None if there is none; then an optimisation starts at ``w_avg``.
         target: the photos.
-        curvature: the network's, on its device; a plan that is curved needs it.
+        preconditioner: the network's, on its device; a preconditioned plan needs it.
         seed: of everything random.
         progress: sees each step of optimisation and tuning; returning False cancels.
 
@@ -76,12 +77,12 @@ def carry_out(
     device = network.w_avg.device
     with cpu.prepared(device):
         start = judged = None
-        if plan.encoder_rounds and encoder is not None:
+        if plan.encoder_iterations and encoder is not None:
             with _timed(seconds, "encode", device):
-                start = start_from_encoder(encoder, target.images, network, plan.encoder_rounds)
+                start = start_from_encoder(encoder, target.images, network, plan.encoder_iterations)
                 if plan.refinement is not None:
                     refined, judged = optimise(
-                        network, target, plan.refinement, seed=seed, start=start, curvature=curvature
+                        network, target, plan.refinement, seed=seed, start=start, preconditioner=preconditioner
                     )
                     start = refined.w
         if plan.optimiser is None:
@@ -89,7 +90,13 @@ def carry_out(
         else:
             with _timed(seconds, "optimise", device):
                 latents, losses = optimise(
-                    network, target, plan.optimiser, seed=seed, start=start, curvature=curvature, progress=progress
+                    network,
+                    target,
+                    plan.optimiser,
+                    seed=seed,
+                    start=start,
+                    preconditioner=preconditioner,
+                    progress=progress,
                 )
             found = Found(latents, losses, own_noise=not plan.optimiser.optimise_noise or not latents.noise)
         if plan.tuning is not None:
@@ -101,22 +108,22 @@ def carry_out(
     return found
 
 
-def presets_of(network: Generator, curvature: str | Curvature | None = None) -> dict[str, Plan]:
-    """What the presets are for a network with a curvature, the given one or the one that ships beside it."""
-    return presets(curvature_for(network, curvature) is not None)
+def presets_of(network: Generator, preconditioner: str | Preconditioner | None = None) -> dict[str, Plan]:
+    """What the presets are for a network with a preconditioner, the given one or the one that ships beside it."""
+    return presets(preconditioner_for(network, preconditioner) is not None)
 
 
-def encoder_for(network: Generator, plan: Plan, chosen: str | Encoder | None) -> Encoder | None:
+def encoder_for(network: Generator, plan: Plan, chosen: str | Path | Encoder | None) -> Encoder | None:
     """The encoder a plan starts with: the chosen one, or the one that ships with the network, if any.
 
     Raises:
         UsageError: the plan is nothing but an encoder and there is none, or the chosen one is of another network.
     """
-    if not plan.encoder_rounds:
+    if not plan.encoder_iterations:
         return None
     device = network.w_avg.device
     if chosen is not None:
-        encoder = (load_encoder(chosen) if isinstance(chosen, str) else chosen).to(device)
+        encoder = (load_encoder(chosen) if isinstance(chosen, str | Path) else chosen).to(device)
         require_fit(encoder, network)
         if encoder.alignment != network.alignment:
             raise UsageError(

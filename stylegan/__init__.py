@@ -1,10 +1,10 @@
 """Style-based generators: build them, load them, train them. Knows neither faces nor photos."""
 
-from stylegan.alias_free_plan import AliasFreeConfig
-from stylegan.checkpoint import Provenance, network_id, save_generator
-from stylegan.discriminator import Discriminator, DiscriminatorConfig
-from stylegan.generator import Generator, GeneratorConfig
-from stylegan.loading import load
+from stylegan.formats.checkpoint import Provenance, network_id, save_generator
+from stylegan.formats.loading import load
+from stylegan.networks.alias_free_plan import AliasFreeConfig
+from stylegan.networks.discriminator import Discriminator, DiscriminatorConfig
+from stylegan.networks.generator import Generator, GeneratorConfig
 
 __all__ = [
     "AliasFreeConfig",

@@ -10,20 +10,20 @@ import click
 import torch
 from click.core import ParameterSource
 
-from core.command import RelatentCommand
-from core.device import pick_device
-from core.errors import UsageError
-from core.progress import TRAINING, LateBar
+from relatent.core.command import RelatentCommand
+from relatent.core.device import pick_device
+from relatent.core.errors import UsageError
+from relatent.core.progress import TRAINING, LateBar
 from stylegan.bounds import RESOLUTIONS
-from stylegan.checkpoint import network_id, read_provenance, save_generator
-from stylegan.growth import grown_settings
-from stylegan.loading import find_network, load
-from stylegan.options import settings_from_options, with_changes
-from stylegan.run import STATE_FILE, Schedule, open_validation, train
-from stylegan.settings import PRECISIONS
-from stylegan.state import compact_state, describe_state, read_settings
-from stylegan.synthesis import STYLE_METHODS
-from stylegan.trainer import Tick
+from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
+from stylegan.formats.loading import find_network, load
+from stylegan.networks.synthesis import STYLE_METHODS
+from stylegan.training.growth import grown_settings
+from stylegan.training.options import settings_from_options, with_changes
+from stylegan.training.run import STATE_FILE, Schedule, open_validation, train
+from stylegan.training.settings import PRECISIONS
+from stylegan.training.state import compact_state, describe_state, read_settings
+from stylegan.training.trainer import Tick
 
 OWN_STATE = Path("-")  # --resume without a file
 
@@ -93,7 +93,7 @@ def train_command(
 ) -> None:
     """Train a generator on a zip file or folder of pictures.
 
-    Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/run.py.
+    Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/training/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data,
     --data-folder, --lr, --gamma, --augment, --ema-kimg and --precision may change. A grown run takes over
     the settings of the run it grows from in the same way.
@@ -142,7 +142,7 @@ def was_typed(name: str) -> bool:
 @click.argument("outdir", type=FILE)
 def curves_command(outdir: Path) -> None:
     """Draw the curves of the run in OUTDIR as curves.png and say in plain words how it stands."""
-    from stylegan.diagnosis import write_curves
+    from stylegan.training.diagnosis import write_curves
 
     path, text = write_curves(outdir)
     click.echo(f"{text}\n{path}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.alignment import Alignment
-from core.errors import UsageError
+from relatent.core.alignment import Alignment
+from relatent.core.errors import UsageError
 
 MAX_DIM = 16384  # more than any published network has; networks this large still cost nothing on the meta device
 MAX_LAYERS = 64

@@ -39,7 +39,7 @@ def tiny_generator():
 @pytest.fixture
 def tiny_file(tiny_generator, tmp_path):
     """The tiny network as a file, cropping faces as the embedded one does."""
-    from core.alignment import Alignment
+    from relatent.core.alignment import Alignment
     from stylegan import save_generator
 
     tiny_generator.alignment = Alignment(0.62, 0.08)

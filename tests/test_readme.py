@@ -9,6 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("weights/*/README.md"),
+]
 README = (ROOT / "README.md").read_text()
 QUICK_START = README.split("<!-- quick start -->")[1].split("<!-- end of quick start -->")[0]
 
@@ -49,14 +55,22 @@ def test_the_python_runs(tmp_path):
     assert (tmp_path / "face.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
-)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_and_files_named_exist(document):
-    text = (ROOT / document).read_text()
-    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    for link in links:
-        assert ((ROOT / document).parent / link).exists(), link
+    text = document.read_text()
+    links = [link.partition("#") for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    for path, _, anchor in links:
+        target = document.parent / path if path else document
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
+    for path in re.findall(r"\b(?:relatent|stylegan|inversion|editing|weights|benchmarks)/[\w/]+\.py\b", text):
+        assert (ROOT / path).exists(), path
+
+
+def anchors(text):
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("module", ["inversion.project", "stylegan", "editing"])

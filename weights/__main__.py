@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from core.command import RelatentCommand
-from core.errors import RelatentError, UnknownNameError, UsageError
-from core.progress import LateBar
-from weights.cache import cache_folder, place_of
+from relatent.core.command import RelatentCommand
+from relatent.core.errors import RelatentError, UnknownNameError, UsageError
+from relatent.core.progress import LateBar
 from weights.embedded import network_names
-from weights.fetch import fetch, verify
+from weights.fetching.cache import cache_folder, place_of
+from weights.fetching.fetch import fetch, verify
 from weights.manifest import Entry, entries, find_entry
 from weights.reproduce import carry_out, describe, read_recipe
 
@@ -98,7 +98,7 @@ def where_command(name: str | None) -> None:
 @click.option("--entry", metavar="NAME", help="Which network of the file, for example G_ema.  [default: the averaged]")
 def convert_command(source: str, out: Path, half: bool, entry: str | None) -> None:
     """Write IN, a name or a network file of any readable format, to OUT in Relatent's own format."""
-    from stylegan.conversion import convert  # the one import that points up: conversion needs to know the networks
+    from stylegan.formats.conversion import convert
 
     click.echo(convert(source, out, entry=entry, half=half).summary())
 

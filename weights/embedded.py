@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import UnknownNameError
+from relatent.core.errors import UnknownNameError
 
 FOLDER = Path(__file__).parent
 DEFAULT_NETWORK = "faces-64"
 GENERATOR_FILE = "generator.safetensors"
 ENCODER_FILE = "encoder.safetensors"
-CURVATURE_FILE = "curvature.safetensors"
-STANDING_FILE = "standing.json"
-TRUNK = "faces-trunk"
+PRECONDITIONER_FILE = "preconditioner.safetensors"
+PERCENTILES_FILE = "percentiles.json"
+BACKBONE = "faces-trunk"
 
 
 def network_names() -> list[str]:
@@ -38,18 +38,18 @@ def encoder_path(name: str) -> Path | None:
     return path if name in network_names() and path.is_file() else None
 
 
-def curvature_path(name: str) -> Path | None:
-    """The file of an embedded generator's curvature, see inversion/curvature.py; None if there is none."""
-    path = FOLDER / name / CURVATURE_FILE
+def preconditioner_path(name: str) -> Path | None:
+    """The file of an embedded generator's preconditioner; None if there is none."""
+    path = FOLDER / name / PRECONDITIONER_FILE
     return path if name in network_names() and path.is_file() else None
 
 
-def standing_path(name: str) -> Path | None:
-    """The file that says how faces fared with an embedded generator; None if there is none."""
-    path = FOLDER / name / STANDING_FILE
+def percentiles_path(name: str) -> Path | None:
+    """The file of the validation faces' LPIPS beside an embedded generator; None if there is none."""
+    path = FOLDER / name / PERCENTILES_FILE
     return path if name in network_names() and path.is_file() else None
 
 
-def trunk_path() -> Path:
-    """The file of the embedded perceptual trunk."""
-    return FOLDER / TRUNK / "trunk.safetensors"
+def backbone_path() -> Path:
+    """The file of the embedded perceptual backbone."""
+    return FOLDER / BACKBONE / "trunk.safetensors"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.alignment import Alignment
-from core.errors import UnknownNameError, WeightsError
+from relatent.core.alignment import Alignment
+from relatent.core.errors import UnknownNameError, WeightsError
 
 FILE = Path(__file__).with_name("manifest.toml")
-KINDS = ("generator", "encoder", "lpips trunk", "direction")
+KINDS = ("generator", "encoder", "lpips backbone", "direction")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # no folder, no hidden file
 SHA256 = re.compile(r"[0-9a-f]{8,64}")

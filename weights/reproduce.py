@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
-from core.files import write_bytes
+from relatent.core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
+from relatent.core.files import write_bytes
 from weights.embedded import FOLDER
 from weights.manifest import read_toml
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from core.images import to_pixels
-from inversion import settings
+from inversion import presets as settings
+from relatent.core.images import to_pixels
 
 
 @pytest.fixture

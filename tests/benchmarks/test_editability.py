@@ -8,9 +8,9 @@ import torch
 from benchmarks import editability
 from benchmarks.editability import Plausibility, edited_and_back, with_fresh_noise
 from benchmarks.inverting import Latent, Task, distance, drawn
-from editing.direction import Direction
-from inversion.perceptual import load_perceptual
-from inversion.settings import Plan
+from editing.directions.direction import Direction
+from inversion.losses.perceptual import load_perceptual
+from inversion.presets import Plan
 from stylegan import network_id
 
 

@@ -6,9 +6,9 @@ import torch
 
 from benchmarks.edit_measures import STRENGTHS, FaceMoves, add_line, follows, leak_matrix, measure_face, read_lines
 from benchmarks.editing import as_markdown, heat_map, scored_directions, summary
-from core.errors import UsageError
-from editing.direction import Direction
+from editing.directions.direction import Direction
 from editing.seeds import seed_inversion
+from relatent.core.errors import UsageError
 from stylegan import network_id
 
 AT = np.array(STRENGTHS, float)

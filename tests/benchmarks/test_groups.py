@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from benchmarks import groups, inverting
 from benchmarks.groups import as_markdown, largest_gap, merge_neighbours, merge_small, read_groups, summary
-from core.errors import DatasetError
-from inversion import settings
+from inversion import presets as settings
+from relatent.core.errors import DatasetError
 
 
 def sized(**sizes):

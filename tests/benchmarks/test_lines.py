@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.lines import Lines
-from core.errors import OutputError
+from relatent.core.errors import OutputError
 
 
 def test_rows_are_there_again(tmp_path):

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from benchmarks.noise_maps import GAINS, halved_by, main
 from inversion import optimiser
-from inversion.loss import noise_regularisation
+from inversion.losses.loss import noise_regularisation
 
 
 def test_both_ways_on_the_same_faces(faces, tiny_file, tmp_path):

@@ -7,8 +7,8 @@ import torch
 
 from benchmarks.published import PublishedTrainer, judge, synthesise
 from stylegan import Discriminator, DiscriminatorConfig, GeneratorConfig
-from stylegan.loss import GameRules
-from stylegan.settings import TrainingSettings
+from stylegan.training.loss import GanLossWeights
+from stylegan.training.settings import TrainingSettings
 
 SIZES = {"resolution": 16, "channel_base": 128, "channel_max": 8, "conv_clamp": None}
 
@@ -42,7 +42,7 @@ def test_a_step_moves_both_networks(gamma):
         name="tiny",
         generator=GeneratorConfig(z_dim=8, w_dim=12, mapping_layers=2, **SIZES),
         discriminator=DiscriminatorConfig(**SIZES),
-        rules=GameRules(r1_gamma=gamma, r1_interval=1),
+        loss_weights=GanLossWeights(r1_gamma=gamma, r1_interval=1),
         batch=4,
     )
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)

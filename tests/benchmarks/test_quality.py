@@ -12,8 +12,11 @@ from benchmarks import inverting
 from benchmarks.contact_sheet import varied
 from benchmarks.quality import main
 from benchmarks.quality_table import COLUMNS, against, summaries, table
-from editing.direction import Direction
+from editing.directions.direction import Direction
 from stylegan import load, network_id
+
+pytestmark = pytest.mark.slow  # runs a benchmark at a tiny size
+
 
 LABELS = """file,age,gender,race
 val/0.png,20-29,Male,White

@@ -12,9 +12,11 @@ from benchmarks import peak_memory, speed
 from benchmarks.steps import photos_of, published
 from benchmarks.turns import Here, PublishedElsewhere, timed
 from benchmarks.until import until
-from inversion import settings
-from inversion.settings import BALANCED, PAPER, Plan
-from stylegan.mapping import MappingNetwork
+from inversion import presets as settings
+from inversion.presets import BALANCED, PAPER, Plan
+from stylegan.networks.mapping import MappingNetwork
+
+pytestmark = pytest.mark.slow  # runs a benchmark at a tiny size
 
 
 @pytest.fixture

@@ -8,9 +8,12 @@ from click.testing import CliRunner
 
 from benchmarks import sweep
 from benchmarks.sweep import AS_IT_IS, RANKED, candidates, chosen, main, parse_tries, ranks
-from core.errors import UsageError
-from inversion import settings
-from inversion.settings import PRESETS
+from inversion import presets as settings
+from inversion.presets import PRESETS
+from relatent.core.errors import UsageError
+
+pytestmark = pytest.mark.slow  # runs a benchmark at a tiny size
+
 
 BALANCED = PRESETS["balanced"]
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 from invented import invented
 
-from core.errors import ShapeError, UnknownNameError, UsageError
 from editing.drawing import draw_many, with_noise
 from editing.interpolation import morph_seeds
 from editing.seeds import random_direction, seed_inversion, seed_z
+from relatent.core.errors import ShapeError, UnknownNameError, UsageError
 from stylegan import Generator, GeneratorConfig, network_id
 
 

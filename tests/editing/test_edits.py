@@ -3,11 +3,11 @@ import pytest
 import torch
 from invented import invented
 
-from core.alignment import Alignment
-from core.errors import ShapeError, UnknownNameError, UsageError
 from editing import Direction, edit, edits
 from editing.edits import within
 from inversion import Inversion
+from relatent.core.alignment import Alignment
+from relatent.core.errors import ShapeError, UnknownNameError, UsageError
 from stylegan import network_id
 
 

@@ -12,15 +12,15 @@ from click.testing import CliRunner
 from invented import invented
 from PIL import Image
 
-from core.errors import CheckpointError, RelatentError, UsageError
 from editing import Direction, edit, mix, paste_back
 from editing.__main__ import main
 from editing.faces import LatentFile, PhotoFile, as_faces, find_faces, look_for_faces, open_face, open_faces
 from editing.interpolation import morph
 from editing.results import Saved
 from editing.seeds import seed_inversion
-from inversion import Inversion, settings
+from inversion import Inversion, presets
 from inversion.project import demo_photo
+from relatent.core.errors import CheckpointError, RelatentError, UsageError
 from stylegan import Generator, GeneratorConfig, load, network_id, save_generator
 
 
@@ -50,9 +50,9 @@ def home(network, tmp_path, monkeypatch):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    plan = settings.PRESETS["balanced"]
+    plan = presets.PRESETS["balanced"]
     quick = dataclasses.replace(plan, optimiser=dataclasses.replace(plan.optimiser, num_steps=2))
-    monkeypatch.setitem(settings.PRESETS, "balanced", quick)
+    monkeypatch.setitem(presets.PRESETS, "balanced", quick)
     return quick
 
 

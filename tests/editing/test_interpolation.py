@@ -4,9 +4,9 @@ import pytest
 import torch
 from invented import invented
 
-from core.errors import ShapeError, UnknownNameError, UsageError
 from editing.interpolation import EASINGS, blend, blend_tuned, morph, morph_seeds, slerp
 from editing.seeds import seed_inversion
+from relatent.core.errors import ShapeError, UnknownNameError, UsageError
 
 
 @pytest.fixture

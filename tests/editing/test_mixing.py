@@ -5,8 +5,8 @@ import pytest
 import torch
 from invented import invented
 
-from core.errors import UnknownNameError, UsageError
 from editing.mixing import mix, mix_grid
+from relatent.core.errors import UnknownNameError, UsageError
 
 
 @pytest.fixture

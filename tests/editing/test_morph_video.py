@@ -2,9 +2,9 @@ import pytest
 from invented import invented
 from PIL import Image
 
-from core.errors import Cancelled, UsageError
 from editing.interpolation import morph
 from editing.video import write_morph
+from relatent.core.errors import Cancelled, UsageError
 
 
 @pytest.fixture

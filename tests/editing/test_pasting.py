@@ -7,12 +7,12 @@ from invented import invented
 from PIL import Image
 from PIL.ExifTags import Base
 
-from core.errors import PhotoError, UnknownNameError, UsageError
-from core.images import to_pixels
-from core.provenance import COMPOSITE, MarkedImage
 from editing import Direction, edit, paste_back
 from editing.pasting import BLENDS
-from face.paste import paste_difference
+from relatent.core.errors import PhotoError, UnknownNameError, UsageError
+from relatent.core.images import to_pixels
+from relatent.core.provenance import COMPOSITE, MarkedImage
+from relatent.face.paste import paste_difference
 from stylegan import network_id
 
 

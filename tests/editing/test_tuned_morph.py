@@ -7,7 +7,7 @@ from invented import invented
 from editing.drawing import draw_many
 from editing.interpolation import morph
 from editing.mixing import mix
-from inversion import low_rank
+from inversion.optim import low_rank
 
 
 def tuned_face(network, seed):

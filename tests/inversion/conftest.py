@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from inversion import settings
+from inversion import presets as settings
 
 
 @pytest.fixture
@@ -14,14 +14,14 @@ def few_steps(monkeypatch):
         short = {name: stage and dataclasses.replace(stage, num_steps=4) for name, stage in stages.items()}
         return dataclasses.replace(plan, **short)
 
-    for table in ("PRESETS", "CURVED_PRESETS"):
+    for table in ("PRESETS", "PRECONDITIONED_PRESETS"):
         quick = {name: quick_one(plan) for name, plan in getattr(settings, table).items()}
         monkeypatch.setattr(settings, table, quick)
 
 
 @pytest.fixture
-def tiny_curvature(tiny_generator):
+def tiny_preconditioner(tiny_generator):
     """Of the tiny network, all its directions that a few hundred probes know."""
-    from inversion.curvature import CurvatureSettings, measure_curvature
+    from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
 
-    return measure_curvature(tiny_generator, CurvatureSettings(pictures=32, probes=4, rank=96))
+    return measure_preconditioner(tiny_generator, PreconditionerSettings(pictures=32, probes=4, rank=96))

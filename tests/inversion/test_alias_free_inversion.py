@@ -8,10 +8,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from core.images import to_pil
 from inversion import Inversion, invert_images
-from inversion.loss import noise_regularisation
+from inversion.losses.loss import noise_regularisation
 from inversion.project import main
+from relatent.core.images import to_pil
 from stylegan import load, save_generator
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import CheckpointError, ShapeError, UnknownNameError
 from inversion.foreign_latents import foreign_inversions, latent_kind, read_latents
+from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError
 from stylegan import network_id, save_generator
 
 L, W = 8, 24  # of the tiny generator

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.foreign import as_written, nvidia_network, rosinality_tensors, stylegan3_network, write_nvidia
-from core.alignment import Alignment
-from face import align_face, find_faces
 from inversion import Inversion
 from inversion.project import demo_photo, main
+from relatent.core.alignment import Alignment
+from relatent.face import align_face, find_faces
 from stylegan import AliasFreeConfig, Generator, GeneratorConfig, load
 
 FORMATS = Path(__file__).parents[2].parent / "shared" / "formats"

@@ -7,7 +7,7 @@ from inversion.latent_samples import random_latents
 
 def test_random_latents_lie_where_inversions_do(tiny_generator):
     torch.manual_seed(0)
-    spread = tiny_generator.w_spread()
+    spread = tiny_generator.w_std()
     ws = random_latents(tiny_generator, 400, spread)
     assert ws.shape == (400, tiny_generator.num_ws, 24)
     within = (ws - ws.mean(dim=1, keepdim=True)).square().sum(dim=2).mean(dim=1).sqrt()

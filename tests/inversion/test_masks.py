@@ -8,15 +8,15 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from core.alignment import Alignment
-from core.errors import PhotoError, ShapeError
-from core.images import Photo, read_photo
-from face import align_face, centre_square, find_faces
 from inversion import invert_images
-from inversion.loss import LossWeights, Target
+from inversion.losses.loss import LossWeights, Target
+from inversion.losses.perceptual import load_perceptual
 from inversion.masks import mask_of
-from inversion.perceptual import load_perceptual
 from inversion.project import demo_photo, main
+from relatent.core.alignment import Alignment
+from relatent.core.errors import PhotoError, ShapeError
+from relatent.core.images import Photo, read_photo
+from relatent.face import align_face, centre_square, find_faces
 from stylegan import load
 
 WEIGHTS = LossWeights(pixels=5.0)

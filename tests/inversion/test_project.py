@@ -10,13 +10,12 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from core.images import to_pixels
-from inversion.batch import project_photos
-from inversion.latents import Inversion
-from inversion.options import ProjectOptions
+from inversion.batch.run import BatchOptions, project_photos
+from inversion.inversion import Inversion
 from inversion.project import demo_photo, main
+from relatent.core.images import to_pixels
 from stylegan import load
-from stylegan.checkpoint import read_safetensors
+from stylegan.formats.checkpoint import read_safetensors
 
 FILES = {"target.png", "proj.png", "projected_w.npz", "inversion.safetensors", "report.json"}
 KEYS = {
@@ -330,7 +329,7 @@ def test_batches_give_what_single_photos_give(tiny_file, tmp_path, few_steps):
         Image.open(demo_photo()).rotate(angle * 4).save(photo)
     network = load(tiny_file)
     for size in (1, 3):
-        outcomes = list(project_photos(photos, tmp_path / str(size), network, ProjectOptions(batch_size=size)))
+        outcomes = list(project_photos(photos, tmp_path / str(size), network, options=BatchOptions(batch_size=size)))
         assert [outcome.status for outcome in outcomes] == ["done"] * 3
         assert [outcome.photo for outcome in outcomes] == photos
     for name in "abc":
@@ -344,7 +343,7 @@ def test_an_interrupt_leaves_nothing_behind(project, tmp_path, astronaut, monkey
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("inversion.batch.measure", interrupt)
+    monkeypatch.setattr("inversion.pipeline.measure", interrupt)
     result = project(astronaut)
     assert result.exit_code == 130
     assert list((tmp_path / "out").iterdir()) == []
@@ -364,7 +363,7 @@ def test_precision_is_recorded_and_checked_first(project, tmp_path, astronaut):
 @pytest.mark.parametrize(("flags", "found"), [("avx2 amx_bf16", "bfloat16"), ("avx2", "float32")])
 def test_auto_records_what_it_was(project, tmp_path, astronaut, monkeypatch, flags, found):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
-    monkeypatch.setattr("core.precision.PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr("relatent.core.precision.PROCESSOR", tmp_path / "cpuinfo")
     assert project(astronaut, "--precision", "auto", "--device", "cpu").exit_code == 0
     report = json.loads((tmp_path / "out" / "me" / "report.json").read_text())
     assert report["settings"]["precision"] == found
@@ -377,3 +376,19 @@ def test_a_face_is_drawn_once_for_measuring_and_writing(project, tmp_path, astro
     monkeypatch.setattr(Inversion, "tensor", lambda self, network=None: drawn.append(1) or original(self, network))
     assert project(astronaut).exit_code == 0
     assert drawn == [1]
+
+
+def test_a_folder_s_other_files_are_named(project, tmp_path, astronaut):
+    for name in ("notes.txt", ".DS_Store"):
+        (astronaut.parent / name).write_text("no picture")
+    astronaut.rename(astronaut.with_name("me.HEIC"))  # as some exports name a JPEG or PNG
+    result = project(astronaut.parent)
+    assert result.exit_code == 0
+    (note,) = [line for line in result.stderr.splitlines() if line.startswith("note:")]
+    assert note == (
+        f"note: 2 files are no pictures and were passed over: {astronaut.parent / '.DS_Store'}, "
+        f"{astronaut.parent / 'notes.txt'}."
+    )
+    assert (tmp_path / "out" / "me" / "target.png").is_file()
+    dry = json.loads(project(astronaut.parent, "--dry-run").stdout)
+    assert len(dry["passed_over"]) == 2

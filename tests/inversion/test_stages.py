@@ -6,16 +6,16 @@ import pytest
 import torch
 
 import weights.embedded
-from core.alignment import Alignment
-from core.errors import UnknownNameError, UsageError
 from inversion import invert_images, stages
-from inversion.encoder_file import save_encoder
-from inversion.encoder_training import EncoderSettings, new_encoder
-from inversion.encoding import start_from_encoder
-from inversion.loss import Target
-from inversion.perceptual import load_perceptual
-from inversion.settings import CURVED_PRESETS, PRESETS, DescentSettings, Plan, plan_for
+from inversion.encoders.encoder import start_from_encoder
+from inversion.encoders.file import save_encoder
+from inversion.encoders.training import EncoderSettings, new_encoder
+from inversion.losses.loss import Target
+from inversion.losses.perceptual import load_perceptual
+from inversion.presets import PRECONDITIONED_PRESETS, PRESETS, LbfgsSettings, Plan, plan_for
 from inversion.stages import carry_out, encoder_for
+from relatent.core.alignment import Alignment
+from relatent.core.errors import UnknownNameError, UsageError
 from stylegan import save_generator
 
 SHORT = dataclasses.replace(PRESETS["best"].optimiser, num_steps=4)
@@ -55,28 +55,28 @@ def embedded(tiny_generator, encoder, tmp_path, monkeypatch):
 class TestPlans:
     def test_presets_are_what_they_are_called(self):
         fast, balanced, best, paper = (PRESETS[name] for name in ("fast", "balanced", "best", "paper"))
-        assert fast == Plan(encoder_rounds=fast.encoder_rounds)
+        assert fast == Plan(encoder_iterations=fast.encoder_iterations)
         assert best.optimiser == balanced.optimiser
         assert (balanced.tuning, best.tuning is None) == (None, False)
-        assert (paper.encoder_rounds, paper.optimiser.space, paper.optimiser.num_steps) == (0, "w", 1000)
+        assert (paper.encoder_iterations, paper.optimiser.space, paper.optimiser.num_steps) == (0, "w", 1000)
 
     def test_with_a_curvature_they_do_the_same_in_fewer_steps(self):
-        assert CURVED_PRESETS["paper"] == PRESETS["paper"]
+        assert PRECONDITIONED_PRESETS["paper"] == PRESETS["paper"]
         for name in ("balanced", "best"):
-            plain, curved = PRESETS[name], CURVED_PRESETS[name]
-            assert (plain.curved, curved.curved) == (False, True)
-            assert curved.optimiser.num_steps < plain.optimiser.num_steps
-            assert dataclasses.replace(curved.optimiser.weights, styles=0.0) == plain.optimiser.weights
-            assert curved.optimiser.weights.styles > 0  # or steps by curvature end where edits overshoot
-            assert plan_for(name, curved=True) == curved
-        balanced, best = (CURVED_PRESETS[name].optimiser for name in ("balanced", "best"))
+            plain, preconditioned = PRESETS[name], PRECONDITIONED_PRESETS[name]
+            assert (plain.preconditioned, preconditioned.preconditioned) == (False, True)
+            assert preconditioned.optimiser.num_steps < plain.optimiser.num_steps
+            assert dataclasses.replace(preconditioned.optimiser.weights, styles=0.0) == plain.optimiser.weights
+            assert preconditioned.optimiser.weights.styles > 0  # or steps by preconditioner end where edits overshoot
+            assert plan_for(name, preconditioned=True) == preconditioned
+        balanced, best = (PRECONDITIONED_PRESETS[name].optimiser for name in ("balanced", "best"))
         assert best == dataclasses.replace(balanced, num_steps=best.num_steps)
         assert best.num_steps > balanced.num_steps  # what tuning starts from is nearer, or edits come back worse
-        assert plan_for("fast", curved=True).refinement.descent is not None
-        assert plan_for("fast", curved=True).optimiser is None
+        assert plan_for("fast", preconditioned=True).refinement.lbfgs is not None
+        assert plan_for("fast", preconditioned=True).optimiser is None
 
     def test_w_is_optimised_without_it(self):
-        assert not plan_for("balanced", space="w", curved=True).curved
+        assert not plan_for("balanced", space="w", preconditioned=True).preconditioned
 
     def test_choices_replace_the_presets_own(self):
         assert plan_for("balanced") == PRESETS["balanced"]
@@ -87,7 +87,7 @@ class TestPlans:
     @pytest.mark.parametrize(("flags", "found"), [("avx2 avx512_bf16", "bfloat16"), ("avx2", "float32")])
     def test_auto_is_what_the_device_computes_in(self, flags, found, monkeypatch, tmp_path):
         (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
-        monkeypatch.setattr("core.precision.PROCESSOR", tmp_path / "cpuinfo")
+        monkeypatch.setattr("relatent.core.precision.PROCESSOR", tmp_path / "cpuinfo")
         assert plan_for("balanced", precision="auto").precision == found
         assert plan_for("fast", precision="auto") == PRESETS["fast"]  # which has no choice, and is not refused
 
@@ -102,24 +102,24 @@ class TestPlans:
 
 class TestStages:
     def test_encoder_alone(self, tiny_generator, encoder, target, photos):
-        found = carry_out(Plan(encoder_rounds=2), tiny_generator, encoder, target, seed=0)
+        found = carry_out(Plan(encoder_iterations=2), tiny_generator, encoder, target, seed=0)
         assert torch.equal(found.latents.w, start_from_encoder(encoder, photos, tiny_generator, 2))
         assert found.own_noise
         torch.testing.assert_close(found.losses, target.perceptual_distance(tiny_generator.synthesis(found.latents.w)))
         assert found.seconds.keys() == {"encode"}
 
     def test_optimisation_starts_where_the_encoder_ends(self, tiny_generator, encoder, target, photos):
-        still = dataclasses.replace(SHORT, num_steps=1, learning_rate=0.0, latent_noise=0.0)
+        still = dataclasses.replace(SHORT, num_steps=1, learning_rate=0.0, initial_noise_factor=0.0)
         found = carry_out(Plan(2, optimiser=still), tiny_generator, encoder, target, seed=0)
         assert torch.equal(found.latents.w, start_from_encoder(encoder, photos, tiny_generator, 2))
         found = carry_out(Plan(2, optimiser=still), tiny_generator, None, target, seed=0)
         torch.testing.assert_close(found.latents.w, tiny_generator.w_avg.expand_as(found.latents.w))
 
-    def test_refinement_is_the_encoders_last_word(self, tiny_generator, encoder, target, photos, tiny_curvature):
-        gentle = DescentSettings(step=0.05)  # an untrained network bends much from place to place
-        steps = dataclasses.replace(CURVED_PRESETS["fast"].refinement, descent=gentle)
+    def test_refinement_is_the_encoders_last_word(self, tiny_generator, encoder, target, photos, tiny_preconditioner):
+        gentle = LbfgsSettings(step=0.05)  # an untrained network bends much from place to place
+        steps = dataclasses.replace(PRECONDITIONED_PRESETS["fast"].refinement, lbfgs=gentle)
         plan = Plan(1, refinement=steps)
-        found = carry_out(plan, tiny_generator, encoder, target, curvature=tiny_curvature, seed=0)
+        found = carry_out(plan, tiny_generator, encoder, target, preconditioner=tiny_preconditioner, seed=0)
         looked = start_from_encoder(encoder, photos, tiny_generator, 1)
         before = target.terms(tiny_generator.synthesis(looked), steps.weights)
         after = target.terms(tiny_generator.synthesis(found.latents.w), steps.weights)
@@ -129,8 +129,10 @@ class TestStages:
         assert found.seconds.keys() == {"encode"}
 
     def test_a_curved_plan_wants_a_curvature(self, tiny_generator, encoder, target):
-        with pytest.raises(UsageError, match="need the network's curvature"):
-            carry_out(Plan(1, refinement=CURVED_PRESETS["fast"].refinement), tiny_generator, encoder, target, seed=0)
+        with pytest.raises(UsageError, match="need the network's preconditioner"):
+            carry_out(
+                Plan(1, refinement=PRECONDITIONED_PRESETS["fast"].refinement), tiny_generator, encoder, target, seed=0
+            )
 
     def test_tuning_comes_last_and_closer(self, tiny_generator, encoder, target):
         before = carry_out(Plan(1, optimiser=SHORT), tiny_generator, encoder, target, seed=0)

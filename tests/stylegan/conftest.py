@@ -41,8 +41,8 @@ def picture_folder(tmp_path):
 def tiny_settings():
     """A function that makes the settings of a run at 8 px; keywords change them."""
     from stylegan import DiscriminatorConfig, GeneratorConfig
-    from stylegan.loss import GameRules
-    from stylegan.settings import TrainingSettings
+    from stylegan.training.loss import GanLossWeights
+    from stylegan.training.settings import TrainingSettings
 
     def make(*, c_dim=0, style_method="demodulate", r1_interval=2, **changes):
         sizes = {"resolution": 8, "c_dim": c_dim, "channel_base": 64, "channel_max": 8, "conv_clamp": None}
@@ -52,7 +52,7 @@ def tiny_settings():
             name="tiny",
             generator=GeneratorConfig(z_dim=8, w_dim=12, mapping_layers=2, style_method=style_method, **sizes),
             discriminator=DiscriminatorConfig(**sizes),
-            rules=GameRules(r1_gamma=0.01, r1_interval=r1_interval),
+            loss_weights=GanLossWeights(r1_gamma=0.01, r1_interval=r1_interval),
             batch=4,
         )
         return dataclasses.replace(settings, **changes)
@@ -63,7 +63,7 @@ def tiny_settings():
 @pytest.fixture
 def tiny_trainer(tiny_settings):
     """A function that makes a trainer on 20 random pictures of three classes."""
-    from stylegan.trainer import Trainer
+    from stylegan.training.trainer import Trainer
 
     def make(**changes):
         rng = torch.Generator().manual_seed(0)

@@ -129,7 +129,7 @@ def adaptive_instance_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) 
 
 
 def leaky_relu(x: np.ndarray, gain: float = 1.0, clamp: float | None = None) -> np.ndarray:
-    """The published order: slope 0.2, gain, clamp."""
+    """The published order: gradient 0.2, gain, clamp."""
     out = np.zeros_like(x)
     for place in np.ndindex(x.shape):
         value = gain * (x[place] if x[place] > 0 else 0.2 * x[place])
@@ -166,11 +166,13 @@ def r1_of_cubes(x: np.ndarray, factors: np.ndarray) -> list[float]:
     return [sum((3 * factors[place] * sample[place] ** 2) ** 2 for place in np.ndindex(sample.shape)) for sample in x]
 
 
-def moving_average(start: float, values: list[float], batch: int, half_life: float, rampup: float) -> list[float]:
-    """The published average: half-lives in pictures, at most `rampup` of those seen before the step."""
+def moving_average(
+    start: float, values: list[float], batch: int, half_life: float, lr_rampup_length: float
+) -> list[float]:
+    """The published average: half-lives in pictures, at most `lr_rampup_length` of those seen before the step."""
     out, average = [], start
     for step, value in enumerate(values):
-        images = min(half_life, max(step * batch, 1) * rampup)
+        images = min(half_life, max(step * batch, 1) * lr_rampup_length)
         keep = 0.5 ** (batch / images)
         average = keep * average + (1 - keep) * value
         out.append(average)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from stylegan import Provenance, load, network_id, save_generator
 from stylegan.__main__ import main
-from stylegan.state import read_settings
+from stylegan.training.state import read_settings
 
 
 def run(*arguments):
@@ -28,7 +28,7 @@ def test_export_halves_renames_and_keeps_the_provenance(tiny_generator, tmp_path
     torch.testing.assert_close(exported(z), tiny_generator(z), atol=2e-2, rtol=0)
     again = run("export", tmp_path / "b.safetensors", tmp_path / "c.safetensors", "--full")
     assert again.exit_code == 0
-    from stylegan.checkpoint import read_provenance
+    from stylegan.formats.checkpoint import read_provenance
 
     assert read_provenance(tmp_path / "c.safetensors") == Provenance(licence="CC0", origin="a test")
 

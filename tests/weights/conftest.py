@@ -4,7 +4,7 @@ import threading
 import pytest
 from file_server import CONTENT, FileServer
 
-from weights.download import Terms
+from weights.fetching.download import Terms
 from weights.manifest import Entry
 
 TERMS = Terms(timeout=0.4, retries=2, pause=0.01, local_http=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from core.alignment import Alignment
-from core.errors import UnknownNameError, WeightsError
+from relatent.core.alignment import Alignment
+from relatent.core.errors import UnknownNameError, WeightsError
 from weights.embedded import network_names
 from weights.manifest import FILE, KINDS, entries, find_entry, read_manifest
 
@@ -56,11 +56,11 @@ class TestTheOneThatShips:
         for entry in entries().values():
             if entry.kind == "generator" and entry.name.rsplit("-", 1)[1].isdecimal():
                 assert entry.name.endswith(f"-{entry.resolution}")
-            assert (entry.resolution is None) == (entry.kind == "lpips trunk")
+            assert (entry.resolution is None) == (entry.kind == "lpips backbone")
 
     def test_only_hashes_that_were_published(self):
         for entry in entries().values():
-            if entry.kind == "lpips trunk":  # torchvision puts the hash's beginning into the name
+            if entry.kind == "lpips backbone":  # torchvision puts the hash's beginning into the name
                 assert entry.filename.endswith(f"-{entry.sha256}.pth")
             else:
                 assert entry.sha256 is None

@@ -11,18 +11,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 import editing.__main__
-from core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
-from editing import disentangling, effects
-from inversion.curvature_file import read_curvature
-from inversion.encoder import load_encoder
+from editing.directions import disentangling, effects
+from inversion.encoders.loading import load_encoder
+from inversion.optim.preconditioner_file import read_preconditioner
+from relatent.core.errors import DatasetError, RelatentError, UnknownNameError, UsageError
 from stylegan import load, network_id
-from stylegan.trunk import Trunk
+from stylegan.networks.backbone import Backbone
 from weights.__main__ import main
 from weights.embedded import network_path
 from weights.reproduce import Needed, carry_out, check, describe, read_recipe, recipe_names
 
 TINY = "kimg_first=0.016 kimg_second=0.032 kimg=0.048 z_dim=8 w_dim=8 channel_base=64 channel_max=4"
-TINY += " batch=4 tick=0.016 encoder_kimg=0.004 curvature_pictures=4 curvature_rank=8 measured=2"
+TINY += " batch=4 tick=0.016 encoder_kimg=0.004 preconditioner_pictures=4 preconditioner_rank=8 measured=2"
 
 
 def run(*args):
@@ -75,11 +75,11 @@ def test_faces_64_at_a_tiny_size(faces, tmp_path, monkeypatch):
     assert (network.name, network.resolution, network.w_dim) == ("faces-64", 64, 8)
     encoder = load_encoder(tmp_path / "out" / "encoder.safetensors")
     assert encoder.network == network_id(network)
-    curvature = read_curvature(tmp_path / "out" / "curvature.safetensors")
-    assert curvature.network == network_id(network)
-    standing = json.loads((tmp_path / "out" / "standing.json").read_text())
-    assert standing["network"] == network_id(network)
-    assert standing["presets"]["balanced"]["faces"] == 2
+    preconditioner = read_preconditioner(tmp_path / "out" / "preconditioner.safetensors")
+    assert preconditioner.network == network_id(network)
+    percentiles = json.loads((tmp_path / "out" / "percentiles.json").read_text())
+    assert percentiles["network"] == network_id(network)
+    assert percentiles["presets"]["balanced"]["faces"] == 2
     again = run(*args)
     assert again.output.count("done before") == 7
 
@@ -109,7 +109,7 @@ def test_faces_trunk_at_a_tiny_size(faces, tmp_path, monkeypatch):
     from safetensors.torch import save_file
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    save_file(Trunk().state_dict(), tmp_path / "teacher.safetensors")
+    save_file(Backbone().state_dict(), tmp_path / "teacher.safetensors")
     args = ["--data", f"faces={faces}", "--data", f"teacher={tmp_path / 'teacher.safetensors'}", "--other-data"]
     result = run("faces-trunk", *args, "--outdir", tmp_path / "out", "--set", "kimg=0.004", "--set", "batch=2")
     assert result.exit_code == 0, result.output
@@ -190,7 +190,7 @@ class TestPieces:
         (first, *_) = read_recipe("faces-64").work({}, tmp_path, {})
         recipe = dataclasses.replace(read_recipe("faces-64"), data={})
         here = dataclasses.replace(first, command=("-c", "raise SystemExit('ran')"))
-        gone = dataclasses.replace(first, command=("-m", "no_such_house.standing"))
+        gone = dataclasses.replace(first, command=("-m", "no_such_house.percentiles"))
         with pytest.raises(UsageError, match=r"no_such_house.*clone"):
             carry_out(recipe, [here, gone], {}, tell=print, same_data=True)
 

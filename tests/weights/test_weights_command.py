@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from file_server import CONTENT
 
 from weights import __main__ as command_module
-from weights import fetch as fetch_module
 from weights import manifest as manifest_module
 from weights.__main__ import main
-from weights.cache import place_of
+from weights.fetching import fetch as fetch_module
+from weights.fetching.cache import place_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,9 +155,9 @@ class TestConvert:
             calls.append((source, out, entry, half))
             return SimpleNamespace(summary=lambda: "done")
 
-        fake = ModuleType("stylegan.conversion")
+        fake = ModuleType("stylegan.formats.conversion")
         fake.convert = convert
-        monkeypatch.setitem(sys.modules, "stylegan.conversion", fake)
+        monkeypatch.setitem(sys.modules, "stylegan.formats.conversion", fake)
         return calls
 
     def test_everything_is_passed_on(self, run, asked):

@@ -1,0 +1,1 @@
+"""Attributes of faces that directions are learnt from and measured by."""

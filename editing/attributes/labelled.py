@@ -1,0 +1,216 @@
+"""A user's own labelled pictures: a table of labels beside a folder or zip file, or two folders, with and without."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from editing.attributes.classifiers import SIDE, Classifier, backbone_features, train_classifier
+from relatent.core.alignment import Alignment
+from relatent.core.errors import DatasetError, RelatentError, UsageError
+from relatent.core.images import find_photos, read_photo, square
+from relatent.face import align_face, find_faces
+from stylegan.bounds import shown
+from stylegan.training.dataset import ImageDataset
+
+MAX_TABLE_BYTES = 64 * 2**20
+FILE_COLUMN = "file"
+RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)")
+BEYOND = re.compile(r"(?:more than|over|>)\s*(\d+(?:\.\d+)?)|(\d+(?:\.\d+)?)\s*\+")
+BEYOND_BY = 5.0  # "more than 70" is read as 75
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures to learn from.
+
+    Attributes:
+        crops: uint8 [64, 64, 3] each.
+        values: float64 [N].
+        up: what a higher value means.
+        skipped: a line for each picture that could not be used.
+    """
+
+    crops: list[np.ndarray]
+    values: np.ndarray
+    up: str
+    skipped: list[str]
+
+    def train(
+        self,
+        name: str,
+        alignment: Alignment,
+        *,
+        up: str | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Classifier:
+        """A classifier of these pictures; see :func:`train_classifier`.
+
+        Raises:
+            DatasetError: too few pictures.
+        """
+        if not self.crops:
+            raise DatasetError(f"none of the {len(self.skipped)} pictures could be used: {self.skipped[0]:.200}")
+        features = backbone_features(self.crops, progress)
+        return train_classifier(name, up or self.up, features, self.values, alignment, seed)
+
+
+def from_folders(
+    with_: Path,
+    without: Path,
+    alignment: Alignment,
+    *,
+    align: bool = True,
+    progress: Progress | None = None,
+) -> Labelled:
+    """Two folders: pictures that have something, and pictures that have not.
+
+    Args:
+        with_: every picture below it counts as 1.
+        without: as 0.
+        alignment: the crop to take.
+        align: find each face; else the pictures are that crop already.
+        progress: told how many are read, of how many.
+
+    Raises:
+        DatasetError: a folder without pictures.
+    """
+    files = [(path, value) for folder, value in ((with_, 1.0), (without, 0.0)) for path in _photos(folder)]
+    readers = [_file_reader(path, alignment, align) for path, _ in files]
+    return _collect(readers, [value for _, value in files], f"more like the pictures in {with_.name}", progress)
+
+
+def from_table(
+    pictures: Path,
+    labels: Path,
+    column: str,
+    alignment: Alignment,
+    *,
+    align: bool = True,
+    folder: str | None = None,
+    progress: Progress | None = None,
+) -> Labelled:
+    """A CSV table with the columns ``file`` and ``column``, and the pictures it names.
+
+    Labels are numbers, ranges such as "20-29" (their middle) and "more than 70" (75), or two words, of which the
+    later one in the alphabet counts as 1.
+
+    Args:
+        pictures: the folder or zip file that the names in ``file`` start from.
+        labels: the table.
+        column: its column to learn.
+        alignment: the crop to take.
+        align: find each face, in a folder only; else the pictures are that crop already.
+        folder: use only files below this folder of the data, for example "train".
+        progress: told how many are read, of how many.
+
+    Raises:
+        DatasetError: a table or pictures that cannot be used.
+        UsageError: a zip file of pictures to be aligned.
+    """
+    if align and not pictures.is_dir():
+        raise UsageError(f"{pictures} is not a folder; faces are found in folders only. Unpack it, or use --no-align.")
+    texts = {name: text for name, text in _read_table(labels, column).items() if _below(name, folder)}
+    values, up = _numbers(texts, column, labels)
+    if align:
+        return _collect(
+            [_file_reader(pictures / n, alignment, True) for n in values], list(values.values()), up, progress
+        )
+    data = ImageDataset(pictures, SIDE, folder)
+    chosen = [(index, values[name]) for index, name in enumerate(data.names) if name in values]
+    if not chosen:
+        raise DatasetError(f"{labels} names none of the pictures in {pictures}, for example {data.names[0]}.")
+    readers = [lambda index=index: data.picture(index) for index, _ in chosen]
+    return _collect(readers, [value for _, value in chosen], up, progress)
+
+
+def _collect(
+    readers: Sequence[Callable[[], np.ndarray]], values: Sequence[float], up: str, progress: Progress | None
+) -> Labelled:
+    crops, kept, skipped = [], [], []
+    for done, (read, value) in enumerate(zip(readers, values, strict=True), start=1):
+        try:
+            crops.append(read())
+            kept.append(value)
+        except RelatentError as error:  # one bad picture never stops the others
+            skipped.append(str(error))
+        if progress:
+            progress(done, len(readers))
+    return Labelled(crops, np.array(kept), up, skipped)
+
+
+def _file_reader(path: Path, alignment: Alignment, align: bool) -> Callable[[], np.ndarray]:
+    def read() -> np.ndarray:
+        photo = read_photo(path)
+        if not align:
+            return square(photo.pixels, SIDE)
+        faces = find_faces(photo.pixels)
+        if not faces:
+            raise DatasetError(f"no face found in {path}")
+        return align_face(photo.pixels, faces[0].landmarks, alignment, SIDE).image
+
+    return read
+
+
+def _photos(folder: Path) -> Iterator[Path]:
+    found = find_photos(folder) if folder.is_dir() else []
+    if not found:
+        raise DatasetError(f"{folder} is not a folder with pictures; expected files such as .jpg or .png in it.")
+    yield from found
+
+
+def _read_table(path: Path, column: str) -> dict[str, str]:
+    """File names and what the table says of them in ``column``; empty cells are passed over."""
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise DatasetError(f"{path} has {path.stat().st_size} bytes; at most {MAX_TABLE_BYTES} are read.")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            missing = [name for name in (FILE_COLUMN, column) if name not in (table.fieldnames or ())]
+            if missing:
+                columns = ", ".join(table.fieldnames or ()) or "none"
+                raise DatasetError(f"{path} has no column {missing[0]!r}; its columns are: {columns:.200}.")
+            return {row[FILE_COLUMN]: row[column].strip() for row in table if row[FILE_COLUMN] and row[column]}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read as a table ({error!s:.100}); expected CSV in UTF-8.") from error
+
+
+def _numbers(texts: dict[str, str], column: str, path: Path) -> tuple[dict[str, float], str]:
+    """Labels as numbers, and what a higher one means."""
+    numbers = {name: _as_number(text) for name, text in texts.items()}
+    known = {name: value for name, value in numbers.items() if value is not None}
+    if texts and len(known) == len(texts):
+        return known, f"more {column}"
+    kinds = sorted(set(texts.values()))
+    if known or len(kinds) != 2:
+        odd = next((text for name, text in texts.items() if numbers[name] is None), "nothing")
+        raise DatasetError(
+            f"the column {column!r} of {path} holds {shown(odd)} among {len(kinds)} different labels; "
+            "expected numbers, ranges such as 20-29, or exactly two words."
+        )
+    return {name: float(text == kinds[1]) for name, text in texts.items()}, f"more {kinds[1]}, less {kinds[0]}"
+
+
+def _as_number(text: str) -> float | None:
+    """A number, the middle of a range, or a little more than "more than N"; None for anything else."""
+    if match := RANGE.fullmatch(text):
+        return (float(match[1]) + float(match[2])) / 2
+    if match := BEYOND.fullmatch(text.lower()):
+        return float(match[1] or match[2]) + BEYOND_BY
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _below(name: str, folder: str | None) -> bool:
+    return folder is None or name.startswith(folder.rstrip("/") + "/")

@@ -1,0 +1,1 @@
+"""Many edits or mixes: inversions in, result folders out."""

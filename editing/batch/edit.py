@@ -1,0 +1,261 @@
+"""Many inversions through one edit: one that fails is reported and never stops the others."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from editing.directions.direction import Direction
+from editing.edits import find, moved, truncated, within
+from editing.faces import Named, opened_faces
+from editing.pasting import Blend, paste_back
+from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
+from editing.seeds import seed_inversion
+from inversion import Inversion
+from inversion.pipeline import open_network
+from relatent.core.device import pick_device
+from relatent.core.errors import RelatentError, UsageError
+from relatent.core.files import write_bytes
+from relatent.core.images import MAX_PIXELS, to_pixels
+from relatent.core.provenance import MarkedImage, software_tag
+from stylegan import Generator, network_id
+
+SWEEP_FILE = "sweep.png"
+UNNAMED = ""  # the network of faces that name none
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Evenly spaced strengths of one direction."""
+
+    name: str
+    start: float
+    stop: float
+    count: int
+
+    @property
+    def strengths(self) -> list[float]:
+        return np.linspace(self.start, self.stop, self.count).tolist()
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """What `editing edit` was asked for.
+
+    Attributes:
+        strengths: by direction, name or file.
+        sweeps: none; one, drawn as a strip; or two, drawn as a grid, rows first.
+        only: regions in which alone the edit may show; empty for everywhere.
+        keep: regions that stay as they are.
+        layers: the only ones that directions may move, as `editing.layers.layer_numbers` reads them; None for theirs.
+        truncation: how much of what sets a face apart from the network's average stays; 1 for all.
+        blend: how a face goes back into its photo.
+        photos: photos, or folders of photos, to look at for the ones that were inverted.
+        folders: folders of further directions.
+        metadata: write the mark of relatent.core.provenance, and keep what the photo says of itself.
+        network: name, file or generator, where the ones the inversions remember have moved or are at hand; of latents
+            that name none, photos and seeds, which belong to the embedded one by default.
+        class_number: of seeds, where their network has classes; None for none.
+        device: None for the best there is.
+    """
+
+    strengths: dict[str, float] = field(default_factory=dict)
+    sweeps: tuple[Sweep, ...] = ()
+    only: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    layers: str | None = None
+    truncation: float = 1.0
+    blend: Blend = "difference"
+    photos: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+    metadata: bool = True
+    network: str | Generator | None = None
+    class_number: int | None = None
+    device: str | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether the faces themselves are changed, not only shown along a sweep."""
+        return bool(self.strengths) or self.truncation != 1
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What became of one inversion: its folder, or the error in its stead.
+
+    Attributes:
+        folder: where the results are; None if it failed.
+        error: why it failed.
+        note: what a person should know; empty if nothing.
+    """
+
+    folder: Path | None = None
+    error: RelatentError | None = None
+    note: str = ""
+
+
+@dataclass
+class _Task:
+    saved: Saved
+    folder: Path
+    network: Generator
+    edited: Inversion
+    directions: dict[str, Direction]
+    photo: Path | None
+    seconds: float
+
+
+def edit_all(
+    found: Sequence[Named | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
+) -> Iterator[Edited]:
+    """Edit faces and write their folders, yielding what became of each.
+
+    Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them.
+
+    Args:
+        found: what :func:`editing.faces.look_for_faces` found; an error in the place of a face is passed on.
+        outdir: results go to OUTDIR/STEM; None for each inversion's own folder.
+        options: see :class:`EditOptions`.
+    """
+    options = options or EditOptions()
+    tasks: list[_Task] = []
+    networks: dict[str, Generator] = {}
+    for one in found:
+        for saved in _opened(one, outdir, options, networks):
+            try:
+                if isinstance(saved, RelatentError):
+                    raise saved
+                tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
+            except RelatentError as error:
+                yield Edited(error=error)
+    for task in tasks:
+        try:
+            note = _write(task, [other for other in tasks if task.photo and other.photo == task.photo], options)
+            yield Edited(folder=task.folder, note=note)
+        except RelatentError as error:
+            yield Edited(error=error)
+
+
+def _opened(
+    named: Named | RelatentError, outdir: Path | None, options: EditOptions, networks: dict[str, Generator]
+) -> Sequence[Saved | RelatentError]:
+    """The inversions that one face's name stands for."""
+    if isinstance(named, Saved | RelatentError):
+        return [named]
+    try:
+        network = networks.get(UNNAMED) or open_network(options.network, options.device)
+        networks[UNNAMED] = networks[network_id(network)] = network
+        if isinstance(named, int):
+            return [_of_seed(named, network.of_class(options.class_number), outdir)]
+        return [one for one in opened_faces(named, network, outdir) if isinstance(one, Saved)]
+    except RelatentError as error:
+        return [error]
+
+
+def _of_seed(seed: int, network: Generator, outdir: Path | None) -> Saved:
+    if outdir is None:
+        raise UsageError(f"--outdir is missing; the face of seed {seed} lies in no folder to write into.")
+    return Saved(outdir / f"{seed}", seed_inversion(network, seed), str(seed), foreign=True)
+
+
+def _edited(
+    saved: Saved, outdir: Path | None, options: EditOptions, networks: dict[str, Generator], *, alone: bool
+) -> _Task:
+    started = time.perf_counter()
+    inversion = saved.inversion
+    folder = result_folder(saved, outdir)
+    names = [*options.strengths, *(sweep.name for sweep in options.sweeps)]
+    directions = {name: find(name, inversion, folders=options.folders) for name in names}
+    if inversion.network not in networks:
+        opened = open_network(options.network, options.device) if options.network else inversion.open_network()
+        networks[inversion.network] = opened.to(pick_device(options.device))
+    network = inversion.check_network(networks[inversion.network])
+    start = inversion if options.truncation == 1 else truncated(inversion, network, options.truncation)
+    edited = _moved(start, [(directions[name], value) for name, value in options.strengths.items()], network, options)
+    photo = None if inversion.face_to_photo is None else find_photo(saved, options.photos, alone=alone)
+    return _Task(saved, folder, network, edited, directions, photo, time.perf_counter() - started)
+
+
+def _moved(
+    inversion: Inversion, moves: list[tuple[Direction, float]], network: Generator, options: EditOptions
+) -> Inversion:
+    edited = moved(inversion, moves, options.layers)
+    return within(edited, options.only, options.keep, network) if options.only or options.keep else edited
+
+
+def _write(task: _Task, together: Sequence[_Task], options: EditOptions) -> str:
+    """Write one folder; returns what a person should know."""
+    started = time.perf_counter()
+    account = _account(task, options)
+    pasted = None
+    if task.photo is not None and options.changes:
+        faces = [one.edited for one in together]
+        networks = {one.edited.network: one.network for one in together}
+        pasted = paste_back(faces, task.photo, blend=options.blend, network=networks)
+    if options.sweeps:
+        picture = _sweep(task, options).encoded(metadata=options.metadata)
+        write_bytes(task.folder / SWEEP_FILE, picture)
+    account["seconds"] = round(task.seconds + time.perf_counter() - started, 3)
+    if not options.changes:
+        write_report(task.folder, task.edited, "edit", account)
+        return ""
+    write_edited(
+        task.folder, task.edited, task.network, key="edit", account=account, pasted=pasted, metadata=options.metadata
+    )
+    return _about_photo(task)
+
+
+def _sweep(task: _Task, options: EditOptions) -> MarkedImage:
+    """The strip or grid of a sweep, on top of the edits that were set."""
+    count, side = math.prod(sweep.count for sweep in options.sweeps), task.network.resolution
+    if count * side**2 > MAX_PIXELS:
+        raise UsageError(f"the sweep would be {count} pictures of {side} px, too many for one file. Lower its count.")
+    cells = []
+    for strengths in product(*(sweep.strengths for sweep in options.sweeps)):
+        moves = [(task.directions[one.name], value) for one, value in zip(options.sweeps, strengths, strict=True)]
+        cells.append(to_pixels(_moved(task.edited, moves, task.network, options).tensor(task.network))[0])
+    columns = options.sweeps[-1].count
+    rows = [np.concatenate(cells[first : first + columns], axis=1) for first in range(0, len(cells), columns)]
+    pixels = np.concatenate(rows)
+    ranges = ", ".join(f"{one.name} {one.start:g} to {one.stop:g}" for one in options.sweeps)
+    return MarkedImage(pixels, f"{software_tag(task.edited.network, task.edited.edits)}; sweep {ranges}")
+
+
+def _account(task: _Task, options: EditOptions) -> dict[str, object]:
+    """What report.json says of the edit."""
+    return {
+        "strengths": options.strengths,
+        "sweeps": [[one.name, one.start, one.stop, one.count] for one in options.sweeps],
+        "directions": {
+            name: {"source": one.source, "unit": one.unit, "network": one.network, **one.facts}
+            for name, one in task.directions.items()
+        },
+        "only": list(options.only),
+        "keep": list(options.keep),
+        "layers": options.layers,
+        "truncation": options.truncation,
+        "blend": options.blend,
+        "photo": None if task.photo is None else str(task.photo),
+        "made_from": made_from(task.saved),
+        "metadata": options.metadata,
+    }
+
+
+def _about_photo(task: _Task) -> str:
+    """What is to be said of the photo that was pasted into, or was not."""
+    stem, name = task.saved.stem, task.saved.inversion.photo or "photo"
+    if task.saved.inversion.face_to_photo is None:
+        return f"{stem} was not made from a photo, so there is no pasted.png."
+    if task.photo is None:
+        return f"the {name} that {stem} was made from was not found, so there is no pasted.png; see --photo."
+    if not is_photo_of(task.saved, task.photo):
+        return (
+            f"{task.photo} is not the file that {stem} was made from; in a photo of another size the face lies wrong."
+        )
+    return ""

@@ -1,0 +1,194 @@
+"""What `editing mix` does once its options are read: one mixed face, or a grid of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from editing.drawing import draw_many, with_noise
+from editing.faces import Face, Named, as_faces, opened_faces
+from editing.layers import layer_numbers, layer_text
+from editing.mixing import mix, mix_grid
+from editing.pasting import Blend, paste_back
+from editing.results import find_photo, result_folder, write_edited, write_report
+from inversion import Inversion
+from relatent.core.errors import UsageError
+from relatent.core.files import write_bytes
+from relatent.core.images import MAX_PIXELS, to_pixels
+from relatent.core.provenance import MarkedImage, software_tag
+from stylegan import Generator, network_id
+
+GRID_FILE = "grid.png"
+
+
+@dataclass(frozen=True)
+class MixOptions:
+    """What `editing mix` was asked for.
+
+    Attributes:
+        layers: one choice for each face that is mixed in, or a single one for a grid.
+        strengths: one for all, or one for each face that is mixed in.
+        psi: truncation of seeds' faces; kept for the report.
+        noise_mode: "const" leaves each face its noise.
+        seed: of random noise.
+        blend: how a face goes back into its photo.
+        photos: photos, or folders of photos, to look at for the one that was inverted.
+        metadata: write the mark of relatent.core.provenance.
+    """
+
+    layers: tuple[str, ...]
+    strengths: tuple[float, ...] = (1.0,)
+    psi: float = 1.0
+    noise_mode: str = "const"
+    seed: int = 0
+    blend: Blend = "difference"
+    photos: tuple[Path, ...] = ()
+    metadata: bool = True
+
+
+class _Cell(NamedTuple):
+    """One picture of a grid, counted from the sheet's top left corner, which is empty."""
+
+    name: str
+    row: int
+    col: int
+    inversion: Inversion
+
+
+def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, options: MixOptions) -> tuple[Path, str]:
+    """Mix the styles of further faces into the first, and write its folder as `editing edit` does.
+
+    Args:
+        found: the face that is changed, then those whose styles come in.
+        outdir: results go to OUTDIR/NAME; None for the first inversion's own folder.
+        network: theirs.
+        options: see :class:`MixOptions`.
+
+    Returns:
+        The folder, and what a person should know; empty if nothing.
+
+    Raises:
+        UsageError: too few faces, a seed without ``outdir``, or as :func:`editing.mixing.mix`.
+        OutputError: the folder cannot be written.
+    """
+    started = time.perf_counter()
+    faces = as_faces(found, network, options.psi, outdir)
+    if len(faces) < 2:
+        raise UsageError(f"{len(faces)} faces came; expected the one to change and at least one to mix in.")
+    first, *others = faces
+    folder = _folder(first, outdir)
+    base = with_noise(first.inversion, network, options.noise_mode, options.seed)
+    strength = options.strengths[0] if len(options.strengths) == 1 else options.strengths
+    mixed = mix(base, [one.inversion for one in others], options.layers, strength)
+    photo = None
+    if first.saved is not None and mixed.face_to_photo is not None:
+        photo = find_photo(first.saved, options.photos, alone=True)
+    pasted = paste_back(mixed, photo, blend=options.blend, network=network) if photo else None
+    account = _account(options, network) | {
+        "faces": [_described(one) for one in (first, *others)],
+        "strengths": list(options.strengths),
+        "blend": options.blend,
+        "photo": None if photo is None else str(photo),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    write_edited(folder, mixed, network, key="mix", account=account, pasted=pasted, metadata=options.metadata)
+    return folder, "" if pasted or mixed.face_to_photo is None else _not_pasted(first)
+
+
+def write_grid(
+    rows: Sequence[Named], cols: Sequence[Named], outdir: Path, network: Generator, options: MixOptions
+) -> Path:
+    """Draw every row's face with every column's styles, as NVIDIA's style_mixing.py does.
+
+    Writes ROW-COL.png for each cell, NAME-NAME.png for each face itself, grid.png with the faces along its edges,
+    and report.json; the grid comes last.
+
+    Returns:
+        The grid's file.
+
+    Raises:
+        UsageError: no rows or columns, a grid too large, or as :func:`editing.mixing.mix`.
+        OutputError: the folder cannot be written.
+    """
+    _check_grid(len(rows), len(cols), network, options)
+    size = network.resolution
+    opened = [[one for named in side for one in opened_faces(named, network, outdir)] for side in (rows, cols)]
+    count, faces = len(opened[0]), as_faces([*opened[0], *opened[1]], network, options.psi)
+    down, across = faces[:count], faces[count:]
+    _check_grid(len(down), len(across), network, options)  # a file may hold many
+    cells = _cells(down, across, network, options)
+    canvas = np.full(((len(down) + 1) * size, (len(across) + 1) * size, 3), 255, np.uint8)
+    for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
+        pixels = to_pixels(picture)[0]
+        canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
+        marked = MarkedImage(pixels, software_tag(cell.inversion.network, cell.inversion.edits))
+        write_bytes(outdir / f"{cell.name}.png", marked.encoded(metadata=options.metadata))
+    account = _account(options, network) | {
+        "rows": [_described(one) for one in down],
+        "cols": [_described(one) for one in across],
+        "strength": options.strengths[0],
+    }
+    write_report(outdir, cells[0].inversion, "grid", account)
+    tag = f"{software_tag(network_id(network))}; grid of {len(down)} x {len(across)} faces"
+    write_bytes(outdir / GRID_FILE, MarkedImage(canvas, tag).encoded(metadata=options.metadata))
+    return outdir / GRID_FILE
+
+
+def _check_grid(rows: int, cols: int, network: Generator, options: MixOptions) -> None:
+    """Refuse a grid before its first face is made."""
+    width, height = (cols + 1) * network.resolution, (rows + 1) * network.resolution
+    if width * height > MAX_PIXELS:
+        raise UsageError(
+            f"the grid would have {width} x {height} pixels; expected at most {MAX_PIXELS // 10**6} megapixels. "
+            "Name fewer rows or columns."
+        )
+    if len(options.layers) != 1 or len(options.strengths) != 1:
+        raise UsageError("a grid takes --layers and --strength once each.")
+
+
+def _cells(rows: Sequence[Face], cols: Sequence[Face], network: Generator, options: MixOptions) -> list[_Cell]:
+    """Every picture of the sheet: the rows' faces down its left edge, the columns' along its top, and the mixes."""
+    down, across = (
+        [with_noise(face.inversion, network, options.noise_mode, options.seed) for face in side]
+        for side in (rows, cols)
+    )
+    cells = [_Cell(f"{face.name}-{face.name}", i, 0, down[i - 1]) for i, face in enumerate(rows, start=1)]
+    cells += [_Cell(f"{face.name}-{face.name}", 0, j, across[j - 1]) for j, face in enumerate(cols, start=1)]
+    for i, line in enumerate(mix_grid(down, across, options.layers[0], options.strengths[0])):
+        for j, mixed in enumerate(line):
+            cells.append(_Cell(f"{rows[i].name}-{cols[j].name}", i + 1, j + 1, mixed))
+    return cells
+
+
+def _folder(first: Face, outdir: Path | None) -> Path:
+    if first.saved is not None:
+        return result_folder(first.saved, outdir)
+    if outdir is None:
+        raise UsageError(f"--outdir is missing; the face of seed {first.name} lies in no folder to write into.")
+    return outdir / first.name
+
+
+def _not_pasted(face: Face) -> str:
+    name = face.inversion.photo or "photo"
+    return f"the {name} that {face.name} was made from was not found, so there is no pasted.png; see --photo."
+
+
+def _account(options: MixOptions, network: Generator) -> dict[str, object]:
+    return {
+        "network": network_id(network),
+        "layers": [layer_text(layer_numbers(choice, network.num_ws)) for choice in options.layers],
+        "trunc": options.psi,
+        "noise_mode": options.noise_mode,
+        "seed": options.seed,
+        "metadata": options.metadata,
+    }
+
+
+def _described(face: Face) -> str:
+    """A face as a report names it: its file, or its seed."""
+    return f"seed {face.name}" if face.saved is None else str(face.saved.path)

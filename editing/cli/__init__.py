@@ -1,0 +1,1 @@
+"""The commands of `python -m editing`: parsing and printing only."""

@@ -1,0 +1,169 @@
+"""`python -m editing edit`: parsing and printing only."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+from editing.batch.edit import EditOptions, Sweep, edit_all
+from editing.faces import look_for_faces
+from editing.pasting import BLENDS
+from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.errors import UsageError
+from relatent.face.regions import REGIONS
+
+MAX_CELLS = 400  # pictures in one sweep
+NO_METADATA = (
+    "the pictures will not say that a network took part, and the photo's own EXIF and XMP are left out; "
+    "its colour profile stays. See docs/responsible-use.md."
+)
+PATH = click.Path(path_type=Path)
+
+
+@click.command("edit", cls=RelatentCommand)
+@click.argument("faces", nargs=-1, required=True)
+@click.option("--set", "sets", multiple=True, metavar="NAME=STRENGTH", help="Move along a direction, name or file.")
+@click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="NAME=FROM:TO:COUNT",
+    help="Draw a strip of strengths to sweep.png; given twice, a grid, the first down and the second across.",
+)
+@click.option("--only", multiple=True, type=click.Choice(REGIONS), help="A region in which alone the edit may show.")
+@click.option("--keep", multiple=True, type=click.Choice(REGIONS), help="A region that stays as it is.")
+@click.option(
+    "--layers", default=None, metavar="LAYERS", help="Where directions may move: coarse, middle, fine or 0-3,7."
+)
+@click.option(
+    *TRUNCATION_FLAGS,
+    "truncation",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="What stays of the way from the network's average face, before the edits; 1 for all of it.",
+)
+@click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
+@click.option(
+    "--blend", type=click.Choice(BLENDS), default="difference", show_default=True, help="How the face goes back."
+)
+@click.option("--outdir", type=PATH, default=None, help="Results go to OUTDIR/STEM.  [default: the inversion's folder]")
+@click.option(
+    "--directions",
+    "folders",
+    multiple=True,
+    type=PATH,
+    default=["directions"],
+    show_default=True,
+    help="A folder of further directions.",
+)
+@click.option(
+    "--network",
+    default=None,
+    metavar="NAME_OR_FILE",
+    help="The network, if it is no longer where it was; of other tools' latents, photos and seeds.  "
+    "[default: the inversions', or the embedded one]",
+)
+@click.option(
+    "--class", "class_number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
+)
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option(
+    "--metadata/--no-metadata",
+    default=True,
+    show_default=True,
+    help="Say in every picture that a network took part, and which; keep the photo's EXIF and XMP. "
+    "--no-metadata writes pixels and colour profile alone.",
+)
+@click.pass_context
+def edit_command(
+    context: click.Context,
+    /,
+    faces: tuple[str, ...],
+    sets: tuple[str, ...],
+    sweeps: tuple[str, ...],
+    outdir: Path | None,
+    metadata: bool,
+    **choices: object,
+) -> None:
+    """Change faces, and put them back into their photos.
+
+    FACES are folders that `inversion.project` or this command wrote, folders of such folders, their files, latents of
+    other tools (.npz, .npy, .pt; FILE:NAME for one of several), photos, which are inverted on the spot, or seeds such
+    as 85,100. Each gets OUTDIR/STEM with edited.png, edited.safetensors, report.json, and pasted.png where the photo is
+    found.
+    """
+    options = EditOptions(
+        strengths=parse_sets(sets),
+        sweeps=parse_sweeps(sweeps),
+        metadata=metadata,
+        **choices,  # type: ignore[arg-type]
+    )
+    if not options.changes and not options.sweeps:
+        raise UsageError("nothing to do: expected --set NAME=STRENGTH or --sweep NAME=FROM:TO:COUNT. Try --help.")
+    if not metadata:
+        click.echo(f"note: --no-metadata: {NO_METADATA}", err=True)
+    errors, count = [], 0
+    for outcome in edit_all(look_for_faces(faces), outdir, options):
+        count += 1
+        if outcome.note:
+            click.echo(f"note: {outcome.note}", err=True)
+        if outcome.error is not None:
+            errors.append(outcome.error)
+            click.echo(f"error: {outcome.error}", err=True)
+        else:
+            click.echo(str(outcome.folder))
+    if errors and count > 1:
+        click.echo(f"{len(errors)} of {count} failed.", err=True)
+    codes = {error.exit_code for error in errors}
+    context.exit(0 if not errors else codes.pop() if len(errors) == count and len(codes) == 1 else 1)
+
+
+def parse_sets(texts: tuple[str, ...]) -> dict[str, float]:
+    """``smile=2`` and the like as strengths by name.
+
+    Raises:
+        UsageError: something else, or a name that comes twice.
+    """
+    strengths: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        strength = _number(value)
+        if not name or strength is None:
+            raise UsageError(f"--set is {text!r}; expected NAME=STRENGTH, for example smile=2 or age=-1.")
+        if name in strengths:
+            raise UsageError(f"--set names {name} twice. Give it one strength.")
+        strengths[name] = strength
+    return strengths
+
+
+def parse_sweeps(texts: tuple[str, ...]) -> tuple[Sweep, ...]:
+    """``smile=-3:3:7`` and the like.
+
+    Raises:
+        UsageError: something else, more than two, the same twice, or too many pictures.
+    """
+    sweeps = []
+    for text in texts:
+        name, _, values = text.rpartition("=")
+        first, last, *rest = (*values.split(":"), "", "")
+        start, stop = _number(first), _number(last)
+        if not name or start is None or stop is None or len(rest) != 3 or not rest[0].isdecimal() or int(rest[0]) < 1:
+            raise UsageError(f"--sweep is {text!r}; expected NAME=FROM:TO:COUNT, for example smile=-3:3:7.")
+        sweeps.append(Sweep(name, start, stop, int(rest[0])))
+    if len(sweeps) > 2 or len({sweep.name for sweep in sweeps}) < len(sweeps):
+        raise UsageError(f"--sweep came {len(sweeps)} times; expected one direction, or two different ones for a grid.")
+    cells = math.prod(sweep.count for sweep in sweeps)
+    if cells > MAX_CELLS:
+        raise UsageError(f"the sweep has {cells} pictures; expected at most {MAX_CELLS}. Lower its count.")
+    return tuple(sweeps)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

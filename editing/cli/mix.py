@@ -1,0 +1,201 @@
+"""`python -m editing mix` and `python -m editing morph`: parsing and printing only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from editing.batch.mix import MixOptions, mix_faces, write_grid
+from editing.faces import Named, as_faces, find_faces, open_faces_network
+from editing.interpolation import EASINGS, NOISES, Morph, morph, morph_seeds
+from editing.pasting import BLENDS
+from editing.seeds import SEEDS
+from editing.video import SIDE, write_morph
+from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.errors import UsageError
+from relatent.core.video import DEFAULT_FPS, require_video_name
+from stylegan.networks.synthesis import NOISE_MODES
+
+PATH = click.Path(path_type=Path)
+MIX_LAYERS = "coarse"
+GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
+
+
+@click.command("mix", cls=RelatentCommand)
+@click.argument("faces", nargs=-1)
+@click.option(
+    "--layers",
+    "--styles",
+    multiple=True,
+    metavar="coarse|middle|fine|all|0-3,7",
+    help="Where the styles come in; once for each further face.  [default: coarse; in a grid coarse,middle]",
+)
+@click.option(
+    "--strength",
+    "strengths",
+    multiple=True,
+    type=float,
+    default=(1.0,),
+    show_default=True,
+    help="How far to go, 0 to 1; once for all, or once for each further face.",
+)
+@click.option("--rows", multiple=True, metavar="FACES", help="Draw a grid: whose faces, one a row.")
+@click.option("--cols", multiple=True, metavar="FACES", help="Draw a grid: whose styles, one a column.")
+@click.option(
+    *TRUNCATION_FLAGS,
+    "psi",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Truncation of seeds; 0 is the average face.",
+)
+@click.option(
+    "--noise-mode",
+    type=click.Choice(NOISE_MODES),
+    default="const",
+    show_default=True,
+    help="Each face's own noise, some drawn anew, or none.",
+)
+@click.option("--seed", type=click.IntRange(0, SEEDS - 1), default=0, show_default=True, help="Of random noise.")
+@click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
+@click.option(
+    "--blend", type=click.Choice(BLENDS), default="difference", show_default=True, help="How the face goes back."
+)
+@click.option("--outdir", type=PATH, help="Results go to OUTDIR/STEM, a grid's to OUTDIR.  [default: the first's own]")
+@click.option(
+    "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
+)
+@click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
+)
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option(
+    "--metadata/--no-metadata", default=True, show_default=True, help="Say in every picture that a network took part."
+)
+def mix_command(
+    faces: tuple[str, ...],
+    layers: tuple[str, ...],
+    rows: tuple[str, ...],
+    cols: tuple[str, ...],
+    outdir: Path | None,
+    network: str | None,
+    number: int | None,
+    device: str | None,
+    **choices: Any,
+) -> None:
+    """Change a face's coarse, middle or fine styles to another's.
+
+    FACES are folders or files that `inversion.project` or `editing edit` wrote, latents of other tools (.npz, .npy,
+    .pt; FILE:NAME for one of several), photos, or seeds such as 85,100,1500-1502. The first is changed, the styles of
+    the others come in: OUTDIR/STEM gets edited.png, edited.safetensors, report.json, and pasted.png
+    where the photo is found. With --rows and --cols instead, every row is mixed with every column: ROW-COL.png and
+    grid.png.
+    """
+    if bool(rows) != bool(cols) or bool(rows) == bool(faces):
+        raise UsageError("expected either faces to mix, or --rows and --cols for a grid. Try --help.")
+    if faces:
+        found = find_faces(faces)
+        generator = open_faces_network(found, network, device).of_class(number)
+        options = MixOptions(layers or (MIX_LAYERS,), **choices)
+        folder, note = mix_faces(found, outdir, generator, options)
+        if note:
+            click.echo(f"note: {note}", err=True)
+        click.echo(str(folder))
+        return
+    if outdir is None:
+        raise UsageError("--outdir is missing; a grid needs a folder for its pictures.")
+    down, across = find_faces(rows), find_faces(cols)
+    generator = open_faces_network([*down, *across], network, device).of_class(number)
+    options = MixOptions(layers or (GRID_LAYERS,), **choices)
+    click.echo(str(write_grid(down, across, outdir, generator, options)))
+
+
+@click.command("morph", cls=RelatentCommand)
+@click.argument("faces", nargs=-1, required=True)
+@click.option("--out", type=PATH, default="morph.mp4", show_default=True, help="The video, .mp4 or .gif.")
+@click.option("--frames", type=click.IntRange(2, 100_000), default=60, show_default=True, help="In the whole video.")
+@click.option(
+    "--fps", type=float, default=DEFAULT_FPS, show_default=True, help="Frames a second; at most 50 in a .gif."
+)
+@click.option("--loop", is_flag=True, help="Return to the first face, so that the video can repeat without a jump.")
+@click.option(
+    "--easing", type=click.Choice(list(EASINGS)), default="smooth", show_default=True, help="Rest at each face, or not."
+)
+@click.option(
+    "--noise",
+    type=click.Choice(NOISES),
+    default="blend",
+    show_default=True,
+    help="Take each face's fine detail along, or leave the first one's in place.",
+)
+@click.option(
+    "--space",
+    type=click.Choice(["w", "z"]),
+    default="w",
+    show_default=True,
+    help="Straight through W or W+, or, for seeds alone, along arcs in Z.",
+)
+@click.option("--side", type=click.IntRange(1, 4096), default=SIDE, show_default=True, help="Enlarge smaller pictures.")
+@click.option(
+    *TRUNCATION_FLAGS,
+    "psi",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Truncation of seeds; 0 is the average face.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="Frames drawn together.  [default: 8, and 1 above 256 px]"
+)
+@click.option(
+    "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
+)
+@click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
+)
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option(
+    "--metadata/--no-metadata", default=True, show_default=True, help="Say in the file that a network drew it."
+)
+def morph_command(
+    faces: tuple[str, ...],
+    out: Path,
+    frames: int,
+    fps: float,
+    loop: bool,
+    easing: str,
+    noise: str,
+    space: str,
+    psi: float,
+    network: str | None,
+    number: int | None,
+    device: str | None,
+    **options: Any,  # of write_morph
+) -> None:
+    """Draw a video that goes from face to face.
+
+    FACES are two or more of what `editing mix` takes: inversions, latents, photos, seeds.
+    """
+    require_video_name(out, fps)
+    found = find_faces(faces)
+    generator = open_faces_network(found, network, device).of_class(number)
+    path: Morph[Any]
+    if space == "z":
+        path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop, easing=easing)
+    else:
+        inversions = [face.inversion for face in as_faces(found, generator, psi)]
+        path = morph(inversions, generator, loop=loop, easing=easing, noise=noise)
+    with tqdm(total=frames, desc=out.name, unit="frame") as bar:
+        write_morph(path, out, generator, frames=frames, fps=fps, progress=lambda *_: bar.update(), **options)
+    click.echo(str(out))
+
+
+def _seeds_alone(found: Sequence[Named]) -> list[int]:
+    seeds = [one for one in found if isinstance(one, int)]
+    if len(seeds) < len(found):
+        raise UsageError("--space z came with a face that has no z; expected seeds alone. Leave it out.")
+    return seeds

@@ -1,0 +1,1 @@
+"""Directions in latent space: learnt, found without labels, imported, measured."""

@@ -1,0 +1,223 @@
+"""`Direction`: one attribute's way through a network's latent space, and what strength 1 of it means."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError, UsageError
+from relatent.core.files import atomic_file
+from stylegan import Generator, network_id
+from stylegan.formats.checkpoint import OWN, read_safetensors
+from weights.embedded import FOLDER
+
+FORMAT = "relatent-direction-1"
+SPACES = ("w", "w+", "s")
+UNIT = "one standard deviation of the attribute's score over 10,000 samples at psi 1"
+
+Fact = float | str
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A way through one network's latent space.
+
+    Attributes:
+        vector: float32 [w_dim], the same for all layers, or [L, w_dim]; strength 1 adds it once.
+        name: what people call it: a word such as "smile".
+        network: id of the network it belongs to, name and fingerprint.
+        layers: the layers it moves, counted from 0; None for all.
+        space: where it was found: "w", "w+", or "s" (a style channel, carried back to w by its layer's affine).
+        source: how it was made: "interfacegan", "sefa", "ganspace", "stylespace" or "imported", and what else to know.
+        unit: what strength 1 means, in words.
+        facts: what was measured or must be known about it, by name.
+    """
+
+    vector: Tensor
+    name: str
+    network: str
+    layers: tuple[int, ...] | None = None
+    space: str = "w"
+    source: str = ""
+    unit: str = UNIT
+    facts: dict[str, Fact] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        vector = self.vector
+        if vector.ndim not in (1, 2) or not vector.numel() or not vector.is_floating_point():
+            raise ShapeError(
+                f"the direction {self.name!r} is {vector.dtype} {list(vector.shape)}; "
+                "expected floats [w_dim] or [L, w_dim]."
+            )
+        if not vector.isfinite().all():
+            raise ShapeError(f"the direction {self.name!r} holds values that are not finite. Learn or fetch it again.")
+        if self.space not in SPACES:
+            raise UsageError(f'the space is {self.space!r}; expected "w", "w+" or "s".')
+        object.__setattr__(self, "vector", vector.detach().to("cpu", torch.float32))
+        if self.layers is not None:
+            object.__setattr__(self, "layers", tuple(sorted({int(layer) for layer in self.layers})))
+
+    def check_network(self, network: Generator | str) -> None:
+        """Refuse a network this direction was not made for.
+
+        Args:
+            network: the generator, or its id.
+
+        Raises:
+            UsageError: another one; the same numbers mean something else, or nothing, there.
+        """
+        if not self.belongs_to(network):
+            given = network if isinstance(network, str) else network_id(network)
+            raise UsageError(
+                f"the direction {self.name!r} belongs to the network {self.network}, and {given} was given. "
+                "Every network has its own latent space: learn or import the direction for this one."
+            )
+
+    def belongs_to(self, network: Generator | str) -> bool:
+        """Whether the network, or the one of that id, is this direction's."""
+        given = network if isinstance(network, str) else network_id(network)
+        return given.partition("@")[2] == self.network.partition("@")[2]
+
+    def moves(self, num_ws: int, w_dim: int) -> Tensor:
+        """What strength 1 adds to ws, float32 [L, w_dim].
+
+        Raises:
+            ShapeError: a network of these sizes has no room for it.
+        """
+        fits = self.vector.shape[-1] == w_dim and (self.vector.ndim == 1 or len(self.vector) == num_ws)
+        if not fits:
+            raise ShapeError(
+                f"the direction {self.name!r} is {list(self.vector.shape)}; this network's latents are "
+                f"[{num_ws}, {w_dim}]. It was made for a network of another size: learn or import it for this one."
+            )
+        moved = self.vector.expand(num_ws, w_dim)
+        if self.layers is None:
+            return moved.clone()
+        if self.layers and not 0 <= self.layers[0] <= self.layers[-1] < num_ws:
+            raise ShapeError(
+                f"the direction {self.name!r} moves the layers {_listed(self.layers)}; "
+                f"this network has the layers 0 to {num_ws - 1}."
+            )
+        chosen = torch.zeros(num_ws, 1)
+        chosen[list(self.layers)] = 1
+        return moved * chosen
+
+    def apply(self, ws: Tensor, strength: float | Tensor) -> Tensor:
+        """ws moved along this direction.
+
+        Args:
+            ws: [N, L, w_dim].
+            strength: one number for all, or a tensor [N].
+
+        Raises:
+            ShapeError: ws of another network's shape.
+        """
+        if ws.ndim != 3:
+            raise ShapeError(f"ws has shape {list(ws.shape)}; expected [N, L, w_dim].")
+        moves = self.moves(*ws.shape[1:]).to(ws)
+        amount = torch.as_tensor(strength, dtype=ws.dtype, device=ws.device)
+        return ws + amount.reshape(-1, 1, 1) * moves  # [N, L, w_dim]
+
+    def replace(self, **changes: object) -> Direction:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        text = {"name": self.name, "network": self.network, "space": self.space}
+        text |= {"source": self.source, "unit": self.unit}
+        data = {"layers": json.dumps(self.layers), "facts": json.dumps(self.facts)}
+        with atomic_file(Path(path)) as temporary:
+            save_file({"vector": self.vector.contiguous()}, temporary, metadata={"format": FORMAT, **text, **data})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Direction:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: missing, damaged or something else.
+        """
+        path = Path(path)
+        tensors, metadata = read_safetensors(path)
+        if metadata.get("format") != FORMAT or "vector" not in tensors:
+            raise CheckpointError(f"{path} is not a direction of ours. {_way_out(path, metadata)}")
+        try:
+            layers = json.loads(metadata["layers"])
+            return cls(
+                vector=tensors["vector"],
+                name=metadata["name"],
+                network=metadata["network"],
+                layers=None if layers is None else tuple(int(layer) for layer in layers),
+                space=metadata["space"],
+                source=metadata["source"],
+                unit=metadata["unit"],
+                facts={str(k): v if isinstance(v, str) else float(v) for k, v in json.loads(metadata["facts"]).items()},
+            )
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
+            raise CheckpointError(f"{path} is a damaged direction ({error!s:.200}). Copy or learn it again.") from error
+
+
+def _way_out(path: Path, metadata: dict[str, str]) -> str:
+    if metadata.get("format", "").startswith("relatent-inversion"):
+        return f"It is a face: edit it with python -m editing edit {path} --set NAME=STRENGTH"
+    if metadata.get("format", "").startswith(OWN):
+        return f"It says format {metadata['format']!r:.60}; name a direction's file."
+    return "Bring in a foreign one, as .npy, .npz or .pt, with: python -m editing directions import"
+
+
+def direction_folder(network: Generator | str) -> Path:
+    """Where the directions that ship with a network lie; the folder need not exist."""
+    name = (network if isinstance(network, str) else network_id(network)).partition("@")[0]
+    return FOLDER / (Path(name).name.strip(".") or "unnamed") / "directions"  # a network's name comes from its file
+
+
+def direction_files(network: Generator | str, folders: Iterable[Path] = ()) -> dict[str, Path]:
+    """Files of directions by name: those that ship with ``network``, then those in ``folders``, later ones winning."""
+    return {_key(path.stem): path for path in _all_files(network, folders)}
+
+
+def find_direction(name: str | Path, network: Generator | str, folders: Iterable[Path] = ()) -> Direction:
+    """A network's direction by its name ("smile"; ``-`` and ``_`` are one), or from a file.
+
+    Args:
+        name: the name, or the path of a file that :meth:`Direction.save` wrote.
+        network: the generator, or its id.
+        folders: more folders of such files; what they hold for other networks is passed over.
+
+    Raises:
+        UnknownNameError: no such direction; the message lists the known ones.
+        CheckpointError: a file that cannot be read.
+        UsageError: a direction of another network.
+    """
+    files = _all_files(network, folders)
+    named = [path for path in files if _key(path.stem) == _key(str(name))] or [Path(name)]
+    if named == [Path(name)] and Path(name).suffix != ".safetensors" and not Path(name).is_file():
+        known = {_key(path.stem) for path in files}
+        raise UnknownNameError("direction", str(name), known, "A path to a direction's file works too.")
+    found = [Direction.load(path) for path in reversed(named)]
+    direction = next((one for one in found if one.belongs_to(network)), found[0])
+    direction.check_network(network)
+    return direction
+
+
+def _all_files(network: Generator | str, folders: Iterable[Path]) -> list[Path]:
+    return [path for folder in (direction_folder(network), *folders) for path in sorted(folder.glob("*.safetensors"))]
+
+
+def _key(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def _listed(layers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, layers))

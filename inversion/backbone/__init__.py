@@ -1,0 +1,1 @@
+"""How the embedded perceptual backbone is trained."""

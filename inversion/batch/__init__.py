@@ -1,0 +1,1 @@
+"""Many photos: a folder for each face, reports, reruns."""

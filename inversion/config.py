@@ -1,0 +1,148 @@
+"""`InvertConfig`: every choice of an inversion, with its default, its check and its help text, in this one place.
+
+The options of `python -m inversion.project` are made from its fields (:func:`relatent.core.command.config_options`);
+the page, the batch and Python fill in the same value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from inversion.encoders.encoder import Encoder
+from inversion.losses.perceptual import BACKBONES
+from inversion.optim.preconditioner import Preconditioner
+from inversion.optim.preconditioner_file import preconditioner_for
+from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES, Plan, plan_for
+from relatent.core.errors import UsageError
+from relatent.core.precision import CHOICES, check_precision
+from stylegan.bounds import require_whole
+from stylegan.networks.generator import Generator
+
+SPACES = ("w", "w+")
+Which = Literal["largest", "all"] | int
+
+
+def _option(text: str, **more: Any) -> dict[str, Any]:
+    return {"help": text, **more}
+
+
+@dataclass(frozen=True)
+class InvertConfig:
+    """How photos are inverted. None stands for the preset's or the network's own choice.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+        UnknownNameError: no such preset.
+    """
+
+    preset: str = field(
+        default=DEFAULT_PRESET, metadata=_option("How much work a photo is worth.", choices=PRESET_NAMES)
+    )
+    space: str | None = field(
+        default=None,
+        metadata=_option("One latent for all layers, or one each.  [default: the preset's]", choices=SPACES),
+    )
+    num_steps: int | None = field(
+        default=None, metadata=_option("Steps of the optimiser.  [default: the preset's]", least=1)
+    )
+    seed: int = field(default=DEFAULT_SEED, metadata=_option("Of the noise the optimiser starts from.", least=-(2**63)))
+    encoder: str | Path | Encoder | None = field(
+        default=None,
+        metadata=_option(
+            "The encoder to start with.  [default: the network's own, if it has one]", metavar="NAME_OR_FILE"
+        ),
+    )
+    preconditioner: str | Path | Preconditioner | None = field(
+        default=None,
+        metadata=_option(
+            "The network's preconditioner: a third of the steps.  [default: the network's own, if it has one]",
+            metavar="FILE",
+            aliases=("--curvature",),  # the name of an earlier version
+        ),
+    )
+    mask: str | Path | None = field(
+        default=None,
+        metadata=_option(
+            "What of the photo counts: white in a picture of its size, or the face's hull.  [default: all of it]",
+            metavar="FILE|auto",
+        ),
+    )
+    lpips: str = field(default="embedded", metadata=_option("Whose features the loss compares.", choices=BACKBONES))
+    precision: str = field(
+        default="float32",
+        metadata=_option(
+            "Of the features; latents and losses are float32. auto: bfloat16 where the device computes in it.",
+            choices=CHOICES,
+        ),
+    )
+    align: bool = field(default=True, metadata=_option("Find and crop the face, or take the centre square as it is."))
+    face: Which = field(
+        default="largest",
+        metadata=_option("Which face of a photo; N counts from 1, largest first.", metavar="largest|all|N", type=str),
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("space", "lpips"):
+            value, choices = getattr(self, name), fields_by_name()[name].metadata["choices"]
+            if value is not None and value not in choices:
+                raise UsageError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
+        if self.num_steps is not None:
+            require_whole("num_steps", self.num_steps, 1, 10**7)
+        require_whole("seed", self.seed, -(2**63), 2**63 - 1)
+        object.__setattr__(self, "face", parse_face(self.face))
+        plan_for(self.preset, space=self.space, num_steps=self.num_steps, precision=self.precision)
+
+    def plan(self, network: Generator) -> Plan:
+        """The stages of the preset for a network, with this configuration's own choices in their place.
+
+        Raises:
+            UsageError: a choice that does not fit the preset, or a preconditioner of another network.
+        """
+        device = network.w_avg.device
+        plan = plan_for(
+            self.preset,
+            space=self.space,
+            num_steps=self.num_steps,
+            precision=self.precision,
+            device=device,
+            preconditioned=preconditioner_for(network, self.preconditioner, self.lpips) is not None,
+        )
+        check_precision(plan.precision, device)
+        return plan
+
+    def report(self, network: Generator) -> dict[str, object]:
+        """Everything that decides the result, as report.json records it under ``settings``."""
+        own = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask)}
+        files = {"encoder": _named(self.encoder), "preconditioner": _named(self.preconditioner)}
+        return {**dataclasses.asdict(self.plan(network)), **own, **files}
+
+
+def fields_by_name() -> dict[str, dataclasses.Field[Any]]:
+    """The fields of :class:`InvertConfig`, which carry help text, choices and bounds in their metadata."""
+    return {one.name: one for one in dataclasses.fields(InvertConfig)}
+
+
+def parse_face(face: object) -> Which:
+    """ "largest", "all", or a number from 1, which may be text.
+
+    Raises:
+        UsageError: something else.
+    """
+    if face == "largest":
+        return "largest"
+    if face == "all":
+        return "all"
+    text = str(face)
+    if not isinstance(face, bool) and text.isascii() and text.isdigit() and 1 <= int(text) <= 10**6:
+        return int(text)
+    raise UsageError(f"face is {face!r}; expected largest, all, or a number from 1.")
+
+
+def _named(choice: object) -> str | None:
+    """A file or name as it was given; a value that Python passed in has none."""
+    if choice is None or isinstance(choice, str):
+        return choice
+    return str(choice) if isinstance(choice, Path) else f"a {type(choice).__name__}"

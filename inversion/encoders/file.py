@@ -1,0 +1,67 @@
+"""Relatent's own encoder files: safetensors with everything about the encoder in the header."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from inversion.encoders.restyle import EncoderConfig, RefiningEncoder
+from relatent.core.alignment import Alignment
+from relatent.core.files import atomic_file
+from stylegan.bounds import check_alignment
+from stylegan.formats.checkpoint import Provenance, load_strictly, parse_dataclass, read_safetensors, require_format
+from stylegan.networks.backbone import Backbone
+
+FORMAT = "relatent-encoder-2"
+# What files written before the perceptual backbone had that name call it; the embedded encoder is one of them.
+OLD_BACKBONE, BACKBONE = "model.trunk.", "model.backbone."
+
+
+def save_encoder(
+    encoder: RefiningEncoder,
+    path: Path,
+    *,
+    provenance: Provenance | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write an encoder, in half precision unless told otherwise.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(dataclasses.asdict(encoder.config)),
+        "alignment": json.dumps(dataclasses.asdict(encoder.alignment)),
+        "network": encoder.network,
+        **dataclasses.asdict(provenance or Provenance()),
+    }
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in encoder.state_dict().items()}
+    with atomic_file(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def read_encoder(path: Path) -> RefiningEncoder:
+    """Read what :func:`save_encoder` wrote: float32, on the CPU, frozen, in evaluation mode.
+
+    Raises:
+        CheckpointError: damaged, of another kind, or inconsistent.
+    """
+    tensors, metadata = read_safetensors(path)
+    require_format(metadata, FORMAT, "an encoder", path)
+    tensors = {
+        BACKBONE + name.removeprefix(OLD_BACKBONE) if name.startswith(OLD_BACKBONE) else name: tensor
+        for name, tensor in tensors.items()
+    }
+    config = parse_dataclass(EncoderConfig, metadata.get("config", ""), path)
+    alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
+    with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
+        nothing = torch.empty(config.w_dim), torch.empty(3, config.resolution, config.resolution)
+        encoder = RefiningEncoder(config, *nothing, alignment=alignment, network=metadata.get("network", ""))
+    encoder.model.backbone = Backbone()  # it has constants that no file brings
+    load_strictly(encoder, tensors, path)
+    return encoder.eval().requires_grad_(False)

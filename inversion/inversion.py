@@ -1,0 +1,189 @@
+"""`Inversion`: everything needed to draw the same picture again on another day."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from inversion.optim.low_rank import Tuned, draw, to_half
+from relatent.core.errors import CheckpointError, ShapeError, UsageError
+from relatent.core.files import atomic_file
+from relatent.core.images import to_pixels
+from relatent.core.provenance import MarkedImage, software_tag
+from stylegan import load, network_id
+from stylegan.formats.checkpoint import read_safetensors
+from stylegan.networks.generator import Generator
+
+FORMAT = "relatent-inversion-1"
+SPACES = ("w", "w+")
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """A face in a network's latent space. Tensors are float32 on the CPU.
+
+    Attributes:
+        ws: [1, L, w_dim].
+        noise: one [1, 1, r, r] for each layer that reads noise, or None for the network's own.
+        origin: ws before the first edit, [1, L, w_dim]; None where nothing was edited.
+        mask: where an edit shows, [1, 1, R, R] from 0 to 1, the picture of ``origin`` elsewhere; None for everywhere.
+        edits: what was done to ``origin``, by name.
+        space: "w" (one w for all layers) or "w+".
+        network: id of the network, name and fingerprint.
+        network_file: what ``stylegan.load`` is given to get it: a name or a path.
+        face_to_photo: float64 [3, 3], from face pixels to photo pixels; None without a photo.
+        losses: the final losses, by name.
+        metrics: how close the inverted face is to the photo, by name, see :class:`inversion.metrics.Quality`; empty
+            where it was not measured.
+        seed: what the inversion started from.
+        photo: the photo's file name; empty if unknown.
+        tuned: the photo's own additions to the network's weights, float16; None for the network as it is.
+    """
+
+    ws: Tensor
+    network: str
+    noise: tuple[Tensor, ...] | None = None
+    origin: Tensor | None = None
+    mask: Tensor | None = None
+    edits: dict[str, float] = field(default_factory=dict)
+    space: str = "w+"
+    network_file: str = ""
+    face_to_photo: np.ndarray | None = None
+    losses: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    photo: str = ""
+    tuned: Tuned | None = None
+
+    def __post_init__(self) -> None:
+        if self.ws.ndim != 3 or self.ws.shape[0] != 1:
+            raise ShapeError(f"ws has shape {list(self.ws.shape)}; expected [1, L, w_dim].")
+        if self.origin is not None and self.origin.shape != self.ws.shape:
+            raise ShapeError(f"origin has shape {list(self.origin.shape)}; expected that of ws, {list(self.ws.shape)}.")
+        if self.mask is not None and (self.mask.ndim != 4 or self.mask.shape[:2] != (1, 1)):
+            raise ShapeError(f"the mask has shape {list(self.mask.shape)}; expected [1, 1, R, R].")
+        if self.space not in SPACES:
+            raise UsageError(f'the space is {self.space!r}; expected "w" or "w+".')
+
+    def open_network(self) -> Generator:
+        """Load the network this latent belongs to.
+
+        Raises:
+            UsageError: the network found under that name has other weights.
+        """
+        return self.check_network(load(self.network_file or self.network.partition("@")[0]))
+
+    def check_network(self, network: Generator) -> Generator:
+        """Returns ``network`` if it is the one this latent belongs to.
+
+        Raises:
+            UsageError: it is another; a latent draws something else, or nothing, in a foreign network.
+        """
+        if network_id(network).partition("@")[2] != self.network.partition("@")[2]:
+            raise UsageError(
+                f"this latent belongs to the network {self.network}, and {network_id(network)} was given. "
+                "Pass the network it was made with, or invert the photo again."
+            )
+        return network
+
+    @torch.no_grad()
+    def tensor(self, network: Generator | None = None) -> Tensor:
+        """The picture as float32 [1, 3, R, R] in about [-1, 1].
+
+        Args:
+            network: the network, to spare loading it again; None loads it.
+        """
+        network = self.open_network() if network is None else self.check_network(network)
+        if self.mask is not None:
+            before = self.unedited().tensor(network)
+            if self.mask.shape[2:] != before.shape[2:]:
+                raise ShapeError(f"the mask has shape {list(self.mask.shape)}; the picture {list(before.shape)}.")
+            return before + (self.replace(mask=None).tensor(network) - before) * self.mask
+        device = network.w_avg.device
+        noise = None if self.noise is None else [value.to(device) for value in self.noise]
+        tuned = {name: (left.to(device), right.to(device)) for name, (left, right) in (self.tuned or {}).items()}
+        return draw(network, self.ws.to(device), noise, tuned).cpu()
+
+    def image(self, network: Generator | None = None) -> MarkedImage:
+        """The picture, R x R, as a Pillow image that says so wherever it is saved (:mod:`relatent.core.provenance`)."""
+        return self.marked(self.tensor(network))
+
+    def marked(self, drawn: Tensor) -> MarkedImage:
+        """What :meth:`tensor` has drawn, [1, 3, R, R], as :meth:`image` gives it, without drawing it again."""
+        return MarkedImage(to_pixels(drawn)[0], software_tag(self.network, self.edits))
+
+    def unedited(self) -> Inversion:
+        """The inversion before any edit."""
+        return self.replace(ws=self.ws if self.origin is None else self.origin, origin=None, mask=None, edits={})
+
+    def replace(self, **changes: object) -> Inversion:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        tensors = {"ws": self.ws.contiguous()}
+        tensors |= {k: v.contiguous() for k, v in (("origin", self.origin), ("mask", self.mask)) if v is not None}
+        for index, value in enumerate(self.noise or ()):
+            tensors[f"noise.{index}"] = value.contiguous()
+        for name, (left, right) in (self.tuned or {}).items():
+            tensors |= {f"tuned.{name}.left": left.contiguous(), f"tuned.{name}.right": right.contiguous()}
+        if self.face_to_photo is not None:
+            tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
+        text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
+        numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
+        numbers |= {"edits": json.dumps(self.edits), "metrics": json.dumps(self.metrics)}
+        with atomic_file(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata={"format": FORMAT, **text, **numbers})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Inversion:
+        """Read what :meth:`save` wrote; a folder stands for the ``inversion.safetensors`` in it.
+
+        Raises:
+            CheckpointError: missing, damaged or something else.
+        """
+        path = Path(path)
+        path = path / "inversion.safetensors" if path.is_dir() else path
+        tensors, metadata = read_safetensors(path)
+        if metadata.get("format") != FORMAT or "ws" not in tensors:
+            raise CheckpointError(f"{path} is not an inversion; expected a file that inversion.project has written.")
+        noise = [tensors[f"noise.{index}"] for index in range(sum(name.startswith("noise.") for name in tensors))]
+        matrix = tensors.get("face_to_photo")
+        try:
+            return cls(
+                ws=tensors["ws"],
+                origin=tensors.get("origin"),
+                mask=tensors.get("mask"),
+                edits={str(k): float(v) for k, v in json.loads(metadata.get("edits", "{}")).items()},
+                noise=tuple(noise) or None,
+                space=metadata["space"],
+                network=metadata["network"],
+                network_file=metadata["network_file"],
+                face_to_photo=None if matrix is None else matrix.double().numpy().reshape(3, 3),
+                losses={str(k): float(v) for k, v in json.loads(metadata["losses"]).items()},
+                metrics={str(k): float(v) for k, v in json.loads(metadata.get("metrics", "{}")).items()},
+                seed=int(metadata["seed"]),
+                photo=metadata["photo"],
+                tuned=_read_tuned(tensors),
+            )
+        except (KeyError, ValueError, TypeError, AttributeError, ShapeError, UsageError) as error:
+            raise CheckpointError(f"{path} is a damaged inversion ({error}).") from error
+
+
+def _read_tuned(tensors: dict[str, Tensor]) -> Tuned | None:
+    """The additions of a file's tensors; raises KeyError where one half is missing."""
+    names = {name.removeprefix("tuned.").rpartition(".")[0] for name in tensors if name.startswith("tuned.")}
+    pairs = {name: (tensors[f"tuned.{name}.left"], tensors[f"tuned.{name}.right"]) for name in sorted(names)}
+    return to_half(pairs) or None

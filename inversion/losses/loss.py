@@ -1,0 +1,130 @@
+"""What the optimiser minimises; every term is one number for each photo, [N]."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inversion.losses.perceptual import PerceptualDistance
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each term counts.
+
+    Attributes:
+        lpips: perceptual distance.
+        pixels: mean squared difference of pixels in [-1, 1].
+        noise: how far the noise maps are from noise (Karras et al. 2020, appendix D).
+        delta: pull of W+ towards a single w (Tov et al. 2021, sec. 3.2), which keeps edits working.
+        styles: pull of styles to one norm, which keeps edits at their nominal strength (losses/style_norm.py).
+    """
+
+    lpips: float = 1.0
+    pixels: float = 0.0
+    noise: float = 1e5
+    delta: float = 0.0
+    styles: float = 0.0
+
+
+class Target:
+    """Photos to be matched, with all that does not change from step to step computed once.
+
+    Args:
+        images: [N, 3, R, R] in [-1, 1].
+        perceptual: the distance to use.
+        masks: [N, 1, R, R], 1 where the photo counts and 0 where it does not; None for everywhere.
+        dtype: of features: the backbone's here, and the generator's of whoever draws for this target. The photos'
+            features have it too, so that a perfect picture is at distance 0.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        perceptual: PerceptualDistance,
+        masks: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.images = images
+        self.perceptual = perceptual
+        self.masks = None if masks is None else masks.to(images)
+        self.dtype = dtype
+        with torch.no_grad():
+            self.features = perceptual.features(images, dtype)
+            self.layer_weights = (
+                None if self.masks is None else [_shares(self.masks, feature) for feature in self.features]
+            )
+
+    def each(self) -> Iterator[Target]:
+        """A target for each photo alone; nothing is computed again."""
+        for index in range(len(self.images)):
+            one = copy.copy(self)
+            one.images = self.images[index : index + 1]
+            one.features = [feature[index : index + 1] for feature in self.features]
+            if self.masks is not None and self.layer_weights is not None:
+                one.masks = self.masks[index : index + 1]
+                one.layer_weights = [weights[index : index + 1] for weights in self.layer_weights]
+            yield one
+
+    def perceptual_distance(self, drawn: Tensor) -> Tensor:
+        """Perceptual distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
+        return self.perceptual.between(self.perceptual.features(drawn, self.dtype), self.features, self.layer_weights)
+
+    def terms(self, drawn: Tensor, weights: LossWeights) -> Tensor:
+        """Weighted distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
+        total = weights.lpips * self.perceptual_distance(drawn)
+        if weights.pixels:
+            squares = (drawn - self.images).square().mean(dim=1)  # [N, R, R]
+            if self.masks is not None:
+                squares = squares * _shares(self.masks, self.masks)
+            total = total + weights.pixels * squares.mean(dim=(1, 2))
+        return total
+
+
+def _shares(masks: Tensor, feature: Tensor) -> Tensor:
+    """How much each place of a feature [N, C, h, w] counts, [N, h, w]: the mask there, with a mean of 1."""
+    small = F.adaptive_avg_pool2d(masks, (feature.shape[2], feature.shape[3]))[:, 0]
+    return small / small.mean(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+
+
+def noise_regularisation(noise: Sequence[Tensor], gain: float = 2.0) -> Tensor:
+    """Squared autocorrelation of each map with itself shifted by one pixel, at all sizes down to 8; [N].
+
+    Karras et al. 2020, appendix D: otherwise the noise maps store the photo itself. Of no maps, 0 for whatever N.
+
+    Args:
+        noise: [N, 1, r, r] each.
+        gain: factor on a map when it is halved. The paper says 2, which keeps white noise's variance; the projectors
+            that NVIDIA published leave it out, which is 1 and counts each halving 16 times less.
+    """
+    total = noise[0].new_zeros(len(noise[0])) if noise else torch.zeros([])
+    by_size: dict[int, list[Tensor]] = {}
+    for level in noise:
+        by_size.setdefault(level.shape[2], []).append(level)
+    while by_size:  # all that have the same size at once: on a GPU each operation costs a launch, however small
+        size = max(by_size)
+        level = torch.cat(by_size.pop(size), dim=1)  # [N, maps, size, size]
+        for axis in (2, 3):
+            total = total + (level * level.roll(1, dims=axis)).mean(dim=(2, 3)).square().sum(dim=1)
+        if size > 8:
+            smaller = F.avg_pool2d(level, 2) * gain  # 2 keeps the variance of white noise at 1
+            by_size.setdefault(smaller.shape[2], []).append(smaller)
+    return total
+
+
+def delta_regularisation(ws: Tensor) -> Tensor:
+    """Mean squared distance of the layers' latents from their mean; ws [N, L, w_dim] to [N]."""
+    return (ws - ws.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
+
+
+@torch.no_grad()
+def renormalise(noise: Sequence[Tensor]) -> None:
+    """Set each map to zero mean and unit variance, in place."""
+    for level in noise:
+        variance, mean = torch.var_mean(level, dim=(1, 2, 3), keepdim=True, correction=0)
+        level.sub_(mean).mul_((variance + 1e-8).rsqrt())

@@ -1,0 +1,153 @@
+"""The perceptual distance (LPIPS, Zhang et al. 2018), with the target's features computed once.
+
+The networks are those of the ``lpips`` package. "vgg", "alex" and "squeeze" are the published distances: torchvision's
+backbones, fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The
+embedded backbone is our own, under uniform heads; its distances are not comparable with published LPIPS figures, so
+every result names its backbone. Nothing here ever downloads.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from relatent.core import cpu
+from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError
+from stylegan.formats.checkpoint import load_strictly
+from stylegan.networks.backbone import enlarge_small, load_backbone, sum_over_layers, unit_length
+from weights.embedded import backbone_path
+from weights.fetching.fetch import locate
+from weights.reading.pickles import read_torch
+
+BACKBONES = ("embedded", "vgg", "alex", "squeeze")
+LARGEST = 256  # pixels; larger pictures are reduced, as the published projectors do
+
+
+class PerceptualDistance(nn.Module):
+    """Distances between pictures, one number for each photo.
+
+    Args:
+        model: an ``lpips.LPIPS``.
+        backbone: what reports call it, for example "faces-trunk".
+    """
+
+    def __init__(self, model: Any, backbone: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.scaling = model.scaling_layer
+        self.net = model.net
+        # sum(w (a - b)^2) = sum((sqrt(w) a - sqrt(w) b)^2): with the heads inside the features, a
+        # distance is one difference. Published heads are never negative.
+        self.roots = nn.ParameterList(
+            nn.Parameter(head.model[-1].weight.detach().clamp(min=0).sqrt(), requires_grad=False) for head in model.lins
+        )
+
+    def features(self, image: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+        """image [N, 3, R, R] in [-1, 1] to the backbone's normalised, weighted features, one [N, C, h, w] a feature.
+
+        ``dtype`` is what the backbone computes in; its features come out in float32 whatever that is.
+        """
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, R, R].")
+        scaled = self.scaling(fit_size(image))
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            features = self.net(scaled)
+        return [unit_length(feature) * root for feature, root in zip(features, self.roots, strict=True)]
+
+    def between(self, ours: list[Tensor], theirs: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
+        """Distance of two sets of features, [N]; a mean over positions, a sum over layers, no mean over photos.
+
+        ``weights`` says how much each position of each layer counts, [N, h, w] with a mean of 1; None for all alike.
+        """
+        return sum_over_layers([(a - b).square() for a, b in zip(ours, theirs, strict=True)], weights)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distance of two batches of pictures in [-1, 1], [N]."""
+        return self.between(self.features(a), self.features(b))
+
+
+def fit_size(image: Tensor) -> Tensor:
+    """Enlarge pictures under 64 px bilinearly, reduce pictures over 256 px by area."""
+    if image.shape[-1] > LARGEST:
+        return F.interpolate(image, size=(LARGEST, LARGEST), mode="area")
+    return enlarge_small(image)
+
+
+def load_perceptual(name: str = "embedded", device: torch.device | None = None) -> PerceptualDistance:
+    """The distance called ``name``, frozen and ready on ``device``; loaded once for each device.
+
+    Raises:
+        UnknownNameError: none of "embedded", "vgg", "alex", "squeeze".
+        MissingWeightsError: a published backbone that has not been fetched; the message names the command.
+        WeightsError: a fetched backbone that is not what was published.
+        CheckpointError: a backbone's file without the backbone's weights.
+    """
+    if name not in BACKBONES:
+        raise UnknownNameError("LPIPS backbone", name, BACKBONES)
+    return _load(name, str(device or "cpu"))
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name: str, device: str) -> PerceptualDistance:
+    distance = _embedded() if name == "embedded" else _published(name)
+    distance = distance.eval().requires_grad_(False).to(device)
+    cpu.lay_out(distance, torch.device(device))
+    return distance
+
+
+def _embedded() -> PerceptualDistance:
+    backbone = load_backbone()
+    model = _silent_lpips("squeeze", heads=False)
+    load_strictly(model.net, _in_slices(backbone.features.state_dict(), model.net), backbone_path())
+    for head in model.lins:
+        nn.init.ones_(head.model[-1].weight)
+    return PerceptualDistance(model, backbone.name)
+
+
+def _published(name: str) -> PerceptualDistance:
+    path = locate(f"lpips-{name}")
+    model = _silent_lpips(name, heads=True)
+    load_strictly(model.net, _in_slices(_torchvision_features(path), model.net), path)
+    return PerceptualDistance(model, name)
+
+
+def _torchvision_features(path: Path) -> dict[str, Tensor]:
+    """Weights of a torchvision network's feature layers by name, "3.weight"; raises CheckpointError."""
+    weights = read_torch(path)
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise CheckpointError(f"{path} is no table of weights; expected a network file of torchvision.")
+    return {
+        str(name).removeprefix("features."): tensor
+        for name, tensor in weights.items()
+        if not str(name).startswith("classifier.")  # what torchvision's networks end in, and LPIPS never reaches
+    }
+
+
+def _in_slices(features: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Weights under torchvision's names, "3.weight", under those of lpips, "slice2.3.weight".
+
+    lpips cuts the backbone into slices and keeps the layers' numbers. Names it does not know stay as they are.
+    """
+    sliced = {name.split(".", 1)[1]: name for name in net.state_dict()}
+    return {sliced.get(name, name): tensor for name, tensor in features.items()}
+
+
+def _silent_lpips(backbone: str, heads: bool) -> Any:
+    """An ``lpips.LPIPS`` on a random backbone: no download, no print, torchvision's deprecations hidden.
+
+    Args:
+        backbone: "vgg", "alex" or "squeeze".
+        heads: take the published heads, a file inside the package; else random ones.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*'pretrained' is deprecated", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Arguments other than a weight enum", category=UserWarning)
+        import lpips
+
+        return lpips.LPIPS(net=backbone, pnet_rand=True, pretrained=heads, verbose=False)

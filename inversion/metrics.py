@@ -1,0 +1,90 @@
+"""How close a drawn face is to the photo; nothing here was optimised but LPIPS itself.
+
+Pictures under 256 px are enlarged bicubically to 256 before MS-SSIM, whose five scales need more than
+160 px; LPIPS and the identity distance enlarge by their own rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inversion.losses.perceptual import PerceptualDistance
+from relatent.core.alignment import Alignment
+from relatent.core.images import from_uint8, to_pixels
+from relatent.face import identity_distance
+
+MS_SSIM_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Measures of one face against its photo.
+
+    Attributes:
+        lpips: perceptual distance under ``lpips_trunk``; smaller is better.
+        lpips_trunk: whose features; figures of different backbones cannot be compared.
+        psnr: decibels, of 8-bit pictures; larger is better.
+        ms_ssim: 0 to 1; larger is better.
+        identity_distance: dlib's; below 0.6 it calls two pictures one person. None if no face was found.
+    """
+
+    lpips: float
+    lpips_trunk: str
+    psnr: float
+    ms_ssim: float
+    identity_distance: float | None
+
+    def as_dict(self) -> dict[str, object]:
+        return dataclasses.asdict(self)
+
+    def numbers(self) -> dict[str, float]:
+        """The measures that were taken, by name."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if isinstance(value, float)}
+
+
+@torch.no_grad()
+def measure(
+    drawn: Tensor, photo: Tensor, perceptual: PerceptualDistance, alignment: Alignment | None = None
+) -> Quality:
+    """Measure one drawn face [1, 3, R, R] against the aligned photo [1, 3, R, R], both in [-1, 1].
+
+    ``alignment`` says where the face is when dlib's detector finds none in either picture; None leaves
+    the identity distance out then.
+    """
+    drawn_pixels, photo_pixels = to_pixels(drawn)[0], to_pixels(photo)[0]
+    # What is measured is what is written: both pictures rounded to 8 bits.
+    seen, wanted = (from_uint8(torch.from_numpy(p).permute(2, 0, 1)[None]) for p in (drawn_pixels, photo_pixels))
+    identity = identity_distance(drawn_pixels, photo_pixels, alignment=alignment)
+    device = next(perceptual.parameters()).device
+    return Quality(
+        lpips=round(float(perceptual(seen.to(device), wanted.to(device))), 5),
+        lpips_trunk=perceptual.backbone,
+        psnr=round(psnr(seen, wanted), 3),
+        ms_ssim=round(ms_ssim(seen, wanted), 5),
+        identity_distance=None if identity is None else round(identity, 4),
+    )
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio in decibels of pictures in [-1, 1]; at most 100."""
+    error = (a - b).square().mean().clamp(min=4e-10)
+    return float(10 * torch.log10(4 / error))
+
+
+def ms_ssim(a: Tensor, b: Tensor) -> float:
+    """Multi-scale structural similarity of pictures in [-1, 1] (Wang et al. 2003)."""
+    import pytorch_msssim
+
+    pair = [_enlarge((x + 1) / 2) for x in (a, b)]
+    return float(pytorch_msssim.ms_ssim(pair[0], pair[1], data_range=1.0))
+
+
+def _enlarge(x: Tensor) -> Tensor:
+    if x.shape[-1] >= MS_SSIM_SIZE:
+        return x
+    return F.interpolate(x, size=(MS_SSIM_SIZE, MS_SSIM_SIZE), mode="bicubic", align_corners=False).clamp(0, 1)

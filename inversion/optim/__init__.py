@@ -1,0 +1,1 @@
+"""How latents, noise maps and weights are optimised."""

@@ -1,0 +1,165 @@
+"""Writing results: beside the target first, then renamed, so that a killed run leaves no half file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from relatent.core.errors import OutputError
+
+ELSEWHERE = "Choose another folder"
+REASONS = {
+    errno.ENOSPC: "the disk is full. Free some space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up. Free some space or choose another folder",
+    errno.EFBIG: f"the file is too large for that file system. {ELSEWHERE}",
+    errno.EACCES: f"this user may not write there. {ELSEWHERE}",
+    errno.EPERM: f"this user may not write there. {ELSEWHERE}",
+    errno.EROFS: f"the file system is read-only. {ELSEWHERE}",
+    errno.ENOTDIR: f"part of that path is a file, not a folder. {ELSEWHERE}",
+    errno.EEXIST: f"part of that path is a file, not a folder. {ELSEWHERE}",
+    errno.EISDIR: "that is a folder; expected the name of a file. Choose another name",
+    errno.ENAMETOOLONG: "the name is too long for that file system. Choose a shorter one",
+}
+NAMELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO))  # what a plain write can meet
+FULL = 2**20  # bytes; less room than this is called a full disk
+LONGEST_PART = 40  # characters of the target's name repeated in the temporary one; systems allow 255 bytes in all
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside ``path`` to write to; renames it to ``path`` on success.
+
+    The temporary file lives in the same folder, because a rename is atomic only within one file system. It has
+    the suffix of ``path``, by which some writers choose the format, and the permissions of any new file.
+
+    Raises:
+        OutputError: the folder cannot be written or the disk is full. Then, as after any other exception, nothing
+            is left behind but the folders above ``path``; a file that was there before is untouched.
+    """
+    temporary = _beside(path, path.suffix)
+    try:
+        with output_errors(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            temporary.touch(exist_ok=False)
+            permissions = temporary.stat().st_mode & 0o777
+            yield temporary
+            if temporary.stat().st_mode & 0o777 != permissions:  # safetensors puts a private file in its place
+                temporary.chmod(permissions)
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):  # the folder may be what was wrong, and that is already on its way up
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside ``path``; on success it takes the place of ``path``.
+
+    Raises:
+        OutputError: the parent cannot be written or the disk is full. Then, as after any other exception, nothing
+            is left behind but the folders above ``path``; a folder that was there before is untouched.
+    """
+    temporary = _beside(path)
+    try:
+        with output_errors(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+            temporary.mkdir()
+            yield temporary
+            _take_the_place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def output_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Turn the operating system's refusals to write ``path`` (or ``temporary`` in its stead) into an OutputError.
+
+    Other code inside the block may fail for reasons of its own, and "cannot write" would then mislead. An error
+    counts as the output's only if it names ``path``, a folder above it or something below it, or if it names no
+    file and is one that a write to an open file meets (disk full, quota, read-only, ...). Everything else passes.
+    """
+    try:
+        yield
+    except OutputError as error:  # of a file written inside a folder that is not yet called ``path``
+        if temporary is None or str(temporary) not in str(error):
+            raise
+        raise OutputError(str(error).replace(str(temporary), str(path))) from error
+    except Exception as error:
+        number = _number_if_ours(error, path, temporary)
+        if number is None:
+            raise
+        reason = REASONS.get(number, f"{os.strerror(number)}. {ELSEWHERE}")
+        raise OutputError(f"cannot write {path}: {reason}.") from error
+
+
+def _number_if_ours(error: Exception, path: Path, temporary: Path | None) -> int | None:
+    """The errno of a failure to write ``path``; None if ``error`` is about something else."""
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike) and error.errno:
+        return error.errno if _concerns(Path(os.fsdecode(error.filename)), path, temporary) else None
+    if type(error) is OSError and error.errno:  # subclasses (SSL, sockets) number their errors in their own way
+        return error.errno if error.errno in NAMELESS else None
+    if isinstance(error, OSError) and type(error) is not OSError:
+        return None
+    # safetensors, written in Rust, tells the number in words; NumPy and ffmpeg tell none, but a full disk shows.
+    worded = re.search(r"\bOs \{ code: (\d+)|\(os error (\d+)\)", str(error))
+    if worded:
+        number = int(worded[1] or worded[2])
+        return number if number in NAMELESS else None
+    return errno.ENOSPC if isinstance(error, OSError) and _is_full(path.parent) else None
+
+
+def _concerns(named: Path, path: Path, temporary: Path | None) -> bool:
+    """Whether ``named`` is ``path``, above it, below it, or the same with ``temporary``."""
+    named = named.absolute()
+    places = [place.absolute() for place in (path, temporary) if place is not None]
+    return any(named == place or named in place.parents or place in named.parents for place in places)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < FULL
+    except OSError:
+        return False
+
+
+def _beside(path: Path, suffix: str = "") -> Path:
+    """A new hidden name in the folder of ``path``.
+
+    Made here, not by ``tempfile``: that gives permissions 0600, and the user's umask, by which they would have to
+    be widened, can only be read by changing it for every thread of the process.
+    """
+    return path.parent / f".{path.stem[:LONGEST_PART]}-{secrets.token_hex(4)}{suffix}"
+
+
+def _take_the_place(folder: Path, path: Path) -> None:
+    """Rename ``folder`` to ``path``; what was at ``path`` goes, but comes back if the rename fails."""
+    if not path.exists():
+        folder.replace(path)
+        return
+    old = _beside(path)
+    path.replace(old)
+    try:
+        folder.replace(path)
+    except BaseException:
+        old.replace(path)
+        raise
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old, ignore_errors=True)

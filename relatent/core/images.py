@@ -1,0 +1,303 @@
+"""The only home of pixel conventions: ranges, channel order, axis order, EXIF orientation.
+
+Conventions, everywhere in Relatent:
+    photo   uint8 [H, W, 3], RGB, 0..255, upright (EXIF orientation applied)
+    image   float32 [N, 3, H, W], RGB, -1..1: what a generator draws; 0 maps to -1 and 255 to 1
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from relatent.core.decoding import iptc_of, rgb_pixels, rgb_profile, turn_upright, xmp_of
+from relatent.core.errors import ShapeError, UnreadablePhotoError
+
+# Formats Pillow decodes by itself, and HEIF by pillow-heif; others (EPS among them) start external programs.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF", "TGA")
+SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".tga",
+    )
+)
+MAX_PIXELS = 170_000_000  # a 100-megapixel photo fits with room; a 40,000 x 40,000 bomb does not
+MIN_SIDE = 8  # pixels; the smallest generator
+
+# Python's warning filters belong to the whole process: two threads that change them at once may leave them changed.
+_filters_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture as it came from a file.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], RGB, upright, in the colour space of ``icc_profile`` (sRGB if that is None).
+        name: how messages call it.
+        note: what a person should know about how it was read; empty if nothing.
+        exif: the file's EXIF block without its orientation, or None if there is none that can be understood.
+        icc_profile: the file's RGB colour profile, or None; a CMYK or grey one does not fit ``pixels``.
+        xmp: the file's XMP packet as it stands there, or None.
+        iptc: a JPEG's IPTC record as it stands there, or None.
+    """
+
+    pixels: np.ndarray
+    name: str
+    note: str = ""
+    exif: bytes | None = None
+    icc_profile: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+
+
+def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read any picture as upright RGB.
+
+    Transparent pixels are put on white, 16-bit pictures are reduced to 8 bits, CMYK and palettes are
+    converted, and of an animation the first frame is used, which ``note`` then says.
+
+    Args:
+        source: a path, or the bytes of a file.
+        name: how error messages call it; the path by default.
+        max_pixels: a picture that claims more is not decoded.
+
+    Raises:
+        UnreadablePhotoError: missing, empty, not a picture, damaged, or of an unbelievable size.
+    """
+    name = name or ("the picture" if isinstance(source, bytes) else str(source))
+    with _foreign_errors(name, max_pixels), _filters_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked below, and of odd metadata
+        with Image.open(_existing_data(source, name), formats=_formats()) as opened:
+            _check_size(opened, name, max_pixels)
+            opened.load()
+            _check_size(opened, name, max_pixels)  # a HEIF file's header may say one size and its picture another
+            icc_profile = rgb_profile(opened)
+            xmp, iptc = xmp_of(opened), iptc_of(opened)
+            exif = turn_upright(opened)
+            pixels = rgb_pixels(opened)
+            note = _frames_note(opened, name)  # last: counting moves on to the other frames
+    return Photo(pixels=pixels, name=name, note=note, exif=exif, icc_profile=icc_profile, xmp=xmp, iptc=iptc)
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """What lies in a folder and in the folders below it, sorted by path.
+
+    Attributes:
+        photos: files with a picture's suffix.
+        others: everything else: other files, what is hidden, links to folders, folders that may not be read.
+    """
+
+    photos: list[Path]
+    others: list[Path]
+
+
+def look_through(folder: Path) -> FolderContents:
+    """Every file below ``folder``, the pictures apart from the rest.
+
+    What is hidden is not looked into, and links to folders are not followed: they may lead in circles.
+    """
+    photos: list[Path] = []
+    others: list[Path] = []
+
+    def refused(error: OSError) -> None:
+        others.append(Path(error.filename or folder))
+
+    for here, folders, files in os.walk(folder, onerror=refused):
+        entered = [name for name in folders if not name.startswith(".") and not Path(here, name).is_symlink()]
+        others += [Path(here, name) for name in folders if name not in entered]
+        folders[:] = entered
+        for path in (Path(here, name) for name in files):
+            is_photo = path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+            (photos if is_photo else others).append(path)
+    return FolderContents(sorted(photos), sorted(others))
+
+
+def find_photos(folder: Path) -> list[Path]:
+    """Every picture file below ``folder``, sorted by path; see :func:`look_through` for what it passes over."""
+    return look_through(folder).photos
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """uint8 [H, W, 3] or [N, H, W, 3] to float32 [N, 3, H, W] in [-1, 1]."""
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[-1] != 3:
+        raise ShapeError(f"pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 [H, W, 3] or [N, H, W, 3].")
+    batch = torch.from_numpy(np.array(pixels if pixels.ndim == 4 else pixels[None]))
+    return from_uint8(batch.permute(0, 3, 1, 2).contiguous())  # [N, 3, H, W]
+
+
+def from_uint8(image: Tensor) -> Tensor:
+    """uint8 tensor of any shape to float32 in [-1, 1]."""
+    if image.dtype != torch.uint8:
+        raise ShapeError(f"pixels are {image.dtype}; expected torch.uint8, 0 to 255.")
+    return image.to(torch.float32) / 127.5 - 1
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded, values outside clamped."""
+    return to_levels(image).round().to(torch.uint8).contiguous().cpu().numpy()
+
+
+def to_levels(image: Tensor) -> Tensor:
+    """float [N, 3, H, W] in [-1, 1] to float32 [N, H, W, 3] from 0 to 255, clamped but not rounded."""
+    if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
+        raise ShapeError(f"the image is {image.dtype} {list(image.shape)}; expected floats [N, 3, H, W] in -1..1.")
+    return ((image.detach().float() + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1)
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """One picture, float [1, 3, H, W] in [-1, 1], as a Pillow image."""
+    return Image.fromarray(to_pixels(image)[0])
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """uint8 [H, W, 3] as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The centre square of uint8 [H, W, 3], resized to uint8 [size, size, 3] with every source pixel counted.
+
+    Whole-number shrinking averages boxes; any other uses Lanczos, which Pillow widens to the area that each new
+    pixel covers. Plain bilinear sampling would skip pixels. An odd pixel too many is cut at the bottom or right.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise ShapeError(f"pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 [H, W, 3].")
+    if size < 1:
+        raise ShapeError(f"the square's side is {size}; expected at least 1 pixel.")
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    crop = np.array(pixels[top : top + side, left : left + side])
+    if side == size:
+        return crop
+    if side % size == 0:
+        return _box_means(crop, side // size)
+    # np.array copies, because Pillow's own array is read-only
+    return np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def grid(images: Tensor, columns: int) -> np.ndarray:
+    """Pictures [N, 3, H, W] in [-1, 1] laid out row by row, uint8 [rows * H, columns * W, 3]."""
+    pixels = to_pixels(images)
+    missing = -len(pixels) % columns
+    pixels = np.concatenate([pixels, np.full((missing, *pixels.shape[1:]), 255, np.uint8)])
+    n, h, w, _ = pixels.shape
+    return pixels.reshape(n // columns, columns, h, w, 3).swapaxes(1, 2).reshape(n // columns * h, columns * w, 3)
+
+
+def _box_means(pixels: np.ndarray, box: int) -> np.ndarray:
+    """Means of ``box`` x ``box`` pixels of uint8 [S, S, 3], rounded; Pillow's ``reduce`` is one off at times."""
+    size = len(pixels) // box
+    rows = pixels.reshape(size, box, -1).sum(axis=1, dtype=np.uint32)  # [S / box, S * 3]
+    sums = rows.reshape(size, size, box, 3).sum(axis=2, dtype=np.uint64)
+    return ((sums + box**2 // 2) // box**2).astype(np.uint8)
+
+
+def _existing_data(source: str | Path | bytes, name: str) -> Path | io.BytesIO:
+    """What Pillow is to open, once the mistakes with the clearest answers are ruled out."""
+    if not isinstance(source, bytes):
+        path = Path(source)
+        if path.is_dir():
+            raise UnreadablePhotoError(f"{name} is a folder; expected a picture file. Name one of the files in it.")
+        if not path.exists():
+            raise UnreadablePhotoError(f"{name} does not exist. Check the path.")
+    if (len(source) if isinstance(source, bytes) else path.stat().st_size) == 0:
+        raise UnreadablePhotoError(f"{name} is empty (0 bytes). Export or download it again.")
+    return io.BytesIO(source) if isinstance(source, bytes) else path
+
+
+def _formats() -> list[str]:
+    """The formats that can be read here, their decoders registered with Pillow."""
+    Image.init()
+    if "HEIF" not in Image.OPEN:
+        with suppress(ImportError):  # of use for training alone, pillow-heif may be missing
+            importlib.import_module("pillow_heif").register_heif_opener()
+    return [known for known in FORMATS if known in Image.OPEN]
+
+
+def _frames_note(opened: Image.Image, name: str) -> str:
+    """What to tell of an animation or a file of several pages; the second picture of an MPO is a mere preview."""
+    if opened.format == "MPO" or not getattr(opened, "is_animated", False):
+        return ""
+    try:
+        count = str(getattr(opened, "n_frames", 1))
+    except Exception:  # a later frame is damaged in one of Pillow's many ways; the first one is already read
+        count = "several"
+    which = "main" if opened.format == "HEIF" else "first"
+    return f"{name} has {count} frames; the {which} one is used."
+
+
+@contextmanager
+def _foreign_errors(name: str, max_pixels: int) -> Iterator[None]:
+    """Whatever Pillow raises becomes one of ours, saying what to do."""
+    try:
+        yield
+    except UnreadablePhotoError:
+        raise
+    except UnidentifiedImageError:
+        advice = "Open it in an image editor and export it as JPEG or PNG."
+        if "HEIF" not in Image.OPEN:
+            advice = "If it is a HEIC photo, install what reads it with: pip install pillow-heif"
+        raise UnreadablePhotoError(
+            f"{name} is not a picture that can be read; expected JPEG, PNG, HEIC, AVIF, WebP, GIF, BMP or TIFF. "
+            + advice
+        ) from None
+    except Image.DecompressionBombError:
+        raise UnreadablePhotoError(_too_large(name, max_pixels)) from None
+    except MemoryError:
+        raise UnreadablePhotoError(f"{name} does not fit into memory. Shrink it first.") from None
+    except PermissionError:
+        raise UnreadablePhotoError(f"{name} may not be read by this user. Change its permissions.") from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        if isinstance(error, OSError) and error.errno:  # the operating system's own word; decoders give no number
+            raise UnreadablePhotoError(f"{name} cannot be opened: {error.strerror}. Check the path.") from error
+        reason = " ".join(str(error).split())[:100].rstrip(".") or type(error).__name__
+        raise UnreadablePhotoError(f"{name} is damaged or cut short: {reason}. Export or download it again.") from error
+
+
+def _check_size(opened: Image.Image, name: str, max_pixels: int) -> None:
+    width, height = opened.size
+    if width * height > max_pixels:
+        raise UnreadablePhotoError(_too_large(name, max_pixels, f" ({width} x {height})"))
+    if min(width, height) < MIN_SIDE:
+        raise UnreadablePhotoError(
+            f"{name} has only {width} x {height} pixels; expected at least {MIN_SIDE} x {MIN_SIDE}. Use a larger one."
+        )
+
+
+def _too_large(name: str, max_pixels: int, size: str = "") -> str:
+    return (
+        f"{name} claims too many pixels{size}; at most {max_pixels / 10**6:.3g} megapixels are read. Shrink it first."
+    )

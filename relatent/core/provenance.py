@@ -1,0 +1,140 @@
+"""What a written picture says of itself: that a network took part, which one, and what it changed.
+
+The mark is IPTC's DigitalSourceType in an XMP packet, and a software tag in XMP and EXIF; PNG, JPEG, WebP and AVIF
+carry both. What the photo said of itself is kept beside it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+from PIL.ExifTags import Base
+from PIL.PngImagePlugin import PngInfo
+
+from relatent.core.decoding import IPTC_RESOURCE, XMP_HEAD
+from relatent.core.errors import OutputError, UsageError
+from relatent.core.files import atomic_file
+from relatent.core.images import Photo
+from relatent.core.xmp import xmp_packet
+
+# https://cv.iptc.org/newscodes/digitalsourcetype: a photo changed, or added to, by a trained network
+COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
+LONGEST_SEGMENT = 65533  # bytes a JPEG segment holds beside its own length
+QUALITY = 95  # of JPEG, WebP and AVIF unless the caller says otherwise
+
+
+def software_tag(network: str, edits: Mapping[str, float] | None = None) -> str:
+    """One line naming the program, the network and every edit."""
+    try:
+        version = importlib.metadata.version("relatent")
+    except importlib.metadata.PackageNotFoundError:
+        version = "(not installed)"
+    changes = ", ".join(f"{name} {strength:+.3g}" for name, strength in (edits or {}).items())
+    return f"Relatent {version}; network {network}; edits {changes or 'none'}"
+
+
+class MarkedImage(Image.Image):
+    """A Pillow image whose ``save`` writes the mark; copies and crops of it are ordinary images without one.
+
+    Attributes:
+        software: the software tag.
+        photo: whose EXIF, XMP and colour profile are kept; None without a photo.
+    """
+
+    def __init__(self, pixels: np.ndarray, software: str, photo: Photo | None = None) -> None:
+        """pixels are uint8 [H, W, 3]."""
+        super().__init__()
+        vars(self).update(vars(Image.fromarray(pixels)))  # Pillow's own constructors return its own class
+        self.software, self.photo = software, photo
+
+    def save(self, fp: Any, format: str | None = None, *, metadata: bool = True, **params: Any) -> None:
+        """As Pillow's; to a path, the file is written beside it and renamed.
+
+        Args:
+            fp: a path, or an open binary file, which needs ``format``.
+            format: Pillow's name of the format; None for the path's suffix.
+            metadata: write the mark and what the photo said of itself; else nothing but pixels and colour profile.
+            **params: the format's own options, for example ``quality``.
+
+        Raises:
+            UsageError: a format that cannot carry the mark, while ``metadata`` asks for it.
+            OutputError: the file cannot be written.
+        """
+        path = Path(str(getattr(fp, "name", ""))) if hasattr(fp, "write") else Path(fp)
+        kind = (format or Image.registered_extensions().get(path.suffix.lower(), path.name)).upper()
+        kind = "JPEG" if kind == "JPG" else kind
+        if hasattr(fp, "write"):
+            self._write(fp, kind, metadata, params)
+            return
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            self._write(file, kind, metadata, params)
+
+    def encoded(self, format: str = "PNG", *, metadata: bool = True) -> bytes:
+        """The bytes of a file."""
+        buffer = io.BytesIO()
+        self.save(buffer, format, metadata=metadata)
+        return buffer.getvalue()
+
+    def _write(self, file: BinaryIO, kind: str, metadata: bool, params: dict[str, Any]) -> None:
+        if metadata and kind not in FORMATS:
+            raise UsageError(
+                f"{kind!r} cannot say that a network took part; expected a .png, .jpg, .webp or .avif file. "
+                "Choose one of these, or ask for no metadata."
+            )
+        options: dict[str, Any] = {} if kind == "PNG" else {"quality": QUALITY}
+        if kind == "JPEG":
+            options["subsampling"] = 0  # half the colour resolution would be lost beside an untouched photo
+        if self.photo is not None and self.photo.icc_profile:
+            options["icc_profile"] = self.photo.icc_profile
+        options |= self._mark(kind) if metadata else {}
+        try:
+            super().save(file, kind, **{**options, **params})
+        except (KeyError, ValueError, OSError) as error:
+            if getattr(error, "errno", None):  # the disk's, not the format's
+                raise
+            raise OutputError(f"the picture cannot be written as {kind} ({error}). Choose another format.") from error
+
+    def _mark(self, kind: str) -> dict[str, Any]:
+        """The options that make Pillow's writer of ``kind`` put the mark into the file."""
+        exif = _exif(self.software, self.photo.exif if self.photo else None)
+        packet = xmp_packet(self.software, COMPOSITE, self.photo.xmp if self.photo else None)
+        if kind == "PNG":
+            chunks = PngInfo()
+            chunks.add_itxt("XML:com.adobe.xmp", packet.decode())
+            chunks.add_text("Software", self.software)
+            return {"exif": exif, "pnginfo": chunks}
+        if kind != "JPEG":
+            return {"exif": exif, "xmp": packet}
+        if len(exif) > LONGEST_SEGMENT:
+            exif = _exif(self.software, None)
+        if len(XMP_HEAD) + len(packet) > LONGEST_SEGMENT:
+            packet = xmp_packet(self.software, COMPOSITE)
+        extra = _segment(0xE1, XMP_HEAD + packet)
+        if self.photo is not None and self.photo.iptc:
+            record = self.photo.iptc
+            resource = b"8BIM" + IPTC_RESOURCE.to_bytes(2, "big") + b"\0\0" + len(record).to_bytes(4, "big") + record
+            extra += _segment(0xED, b"Photoshop 3.0\0" + resource + b"\0" * (len(record) % 2))
+        return {"exif": exif, "extra": extra}
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    """A JPEG segment; nothing if its content is longer than one may be."""
+    if len(content) > LONGEST_SEGMENT:
+        return b""
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
+
+
+def _exif(software: str, kept: bytes | None) -> bytes:
+    """An EXIF block with the software tag, and with all that a photo's block ``kept`` says."""
+    exif = Image.Exif()
+    if kept:
+        exif.load(kept)
+    exif[Base.Software] = software
+    return exif.tobytes()

@@ -1,0 +1,195 @@
+"""A face back into its photo, at the photo's own size. Geometry and blending only; knows no network.
+
+Two ways. `paste_difference` adds what an edit changed, so skin, hair and background keep the photo's own detail;
+`paste_face` puts the drawn face in the photo's place.
+
+Convention, everywhere here:
+    ``face_to_photo`` maps columns (x, y, 1) of face pixels to photo pixels; (0, 0) is the centre of the top-left
+    pixel on both sides. Pictures of the face are float32 [R, R, 3] from 0 to 255, masks float32 [R, R] from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from relatent.core.errors import ShapeError, UsageError
+from relatent.face.sampling import check_photo, map_points
+
+EDGE = 0.08  # share of the face's side over which what is pasted fades in from the crop's edge
+GAIN_LIMITS = (0.5, 2.0)  # how far colour matching may stretch a channel's contrast
+FINEST = 8  # samples a photo pixel and axis; more are needed only where a photo's face is 8 times under its network's
+
+
+def paste_difference(
+    photo: np.ndarray,
+    edited: np.ndarray,
+    before: np.ndarray,
+    face_to_photo: np.ndarray,
+    mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """The photo with what an edit changed added to it.
+
+    The difference is taken in float, resampled once, and added; where nothing changed, the photo stays as it is to
+    the last bit. Towards the crop's edge it fades out.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        edited: [R, R, 3], the drawn face after the edit.
+        before: [R, R, 3], the drawn face before it.
+        face_to_photo: float64 [3, 3].
+        mask: [R, R], where the difference counts; None for everywhere.
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        ShapeError: pictures or masks of another shape.
+        UsageError: the face lies outside the photo.
+    """
+    size = _check(photo, edited, before, mask)
+    weight = edge_mask(size) if mask is None else edge_mask(size) * mask
+    difference = (edited.astype(np.float32) - before.astype(np.float32)) * weight[..., None]
+    window = photo_window(face_to_photo, size, photo.shape[:2])
+    result = photo.copy()
+    result[window] = _bytes(photo[window] + to_window(difference, face_to_photo, window))
+    return result
+
+
+def paste_face(
+    photo: np.ndarray,
+    edited: np.ndarray,
+    face_to_photo: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    before: np.ndarray | None = None,
+    poisson: bool = False,
+) -> np.ndarray:
+    """The photo with the drawn face in the place of its own.
+
+    Colours are matched first: each channel's mean and spread below the mask, of ``before`` to the photo's (after
+    Reinhard et al. 2001, in RGB), so that a change of colour that an edit was meant to make is not undone.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        edited: [R, R, 3], the drawn face.
+        face_to_photo: float64 [3, 3].
+        mask: [R, R], how much of the drawn face shows; None for all but the crop's edge.
+        before: [R, R, 3], the drawn face before the edit; None for ``edited`` itself.
+        poisson: blend gradients instead of colours (Perez et al. 2003, by OpenCV's ``seamlessClone``): the seam
+            disappears, and the photo's light around the face carries into it.
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        ShapeError: pictures or masks of another shape.
+        UsageError: the face lies outside the photo.
+    """
+    size = _check(photo, edited, edited if before is None else before, mask)
+    weight = edge_mask(size) if mask is None else edge_mask(size) * mask
+    window = photo_window(face_to_photo, size, photo.shape[:2])
+    below = photo[window]
+    shown = to_window(weight, face_to_photo, window).clip(0, 1)[..., None]
+    drawn = to_window(edited.astype(np.float32), face_to_photo, window)
+    known = drawn if before is None else to_window(before.astype(np.float32), face_to_photo, window)
+    drawn = _matched(drawn, known, below, shown)
+    result = photo.copy()
+    result[window] = _poisson(below, drawn, shown) if poisson else _bytes(below + (drawn - below) * shown)
+    return result
+
+
+def edge_mask(size: int) -> np.ndarray:
+    """0 at the crop's edge, rising smoothly to 1 further in; float32 [size, size]."""
+    inside = np.minimum(np.arange(size), np.arange(size)[::-1]) / max(1.0, EDGE * size)
+    ramp = np.clip(inside, 0, 1).astype(np.float32)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return ramp[:, None] * ramp[None, :]
+
+
+def photo_window(face_to_photo: np.ndarray, size: int, photo_size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of the photo that the face's crop covers.
+
+    Raises:
+        UsageError: none.
+    """
+    edges = (-0.5, size - 0.5)
+    corners = map_points(face_to_photo, np.array([(x, y) for x in edges for y in edges]))
+    height, width = photo_size
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    left, top = (max(0, math.floor(value)) for value in low)
+    right, bottom = (min(end, math.ceil(value) + 1) for value, end in zip(high, (width, height), strict=True))
+    if left >= right or top >= bottom:
+        raise UsageError(
+            f"the face lies around ({(low + high)[0] / 2:.0f}, {(low + high)[1] / 2:.0f}), outside this photo of "
+            f"{width} x {height} pixels. Give the photo that was inverted, at its size."
+        )
+    return slice(top, bottom), slice(left, right)
+
+
+def to_window(picture: np.ndarray, face_to_photo: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
+    """A picture of the face at the photo's pixels, 0 outside the crop.
+
+    Bicubic where the photo's pixels are finer than the face's; where they are coarser, the mean of n x n bicubic
+    samples a photo pixel, so that no face pixel is skipped.
+
+    Args:
+        picture: float32 [R, R] or [R, R, C].
+        face_to_photo: float64 [3, 3].
+        window: rows and columns of the photo.
+
+    Returns:
+        float32 [h, w] or [h, w, C].
+    """
+    rows, columns = window
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    photo_to_face = np.linalg.inv(face_to_photo)
+    n = min(FINEST, max(1, math.ceil(math.hypot(*photo_to_face[:2, 0]) - 1e-6)))
+    fine = np.array([[1 / n, 0, columns.start + (1 / n - 1) / 2], [0, 1 / n, rows.start + (1 / n - 1) / 2], [0, 0, 1]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    drawn = cv2.warpAffine(
+        picture, (photo_to_face @ fine)[:2], (width * n, height * n), flags=flags, borderMode=cv2.BORDER_CONSTANT
+    )
+    return np.asarray(drawn if n == 1 else cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _matched(drawn: np.ndarray, known: np.ndarray, below: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """``drawn`` with the colours that make ``known`` look like ``below`` where it is shown."""
+    total = float(shown.sum())
+    if total < 1:
+        return drawn
+
+    def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean = (values * shown).sum(axis=(0, 1)) / total
+        return mean, np.sqrt(((values - mean) ** 2 * shown).sum(axis=(0, 1)) / total)
+
+    (mean, spread), (wanted_mean, wanted_spread) = moments(known), moments(below.astype(np.float32))
+    gain = np.clip(wanted_spread / np.maximum(spread, 1e-3), *GAIN_LIMITS)
+    return (drawn - mean) * gain + wanted_mean
+
+
+def _poisson(below: np.ndarray, drawn: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Gradients of ``drawn`` where more than half of it is shown, colours of ``below`` around it."""
+    mask = np.where(shown[..., 0] > 0.5, 255, 0).astype(np.uint8)
+    mask[[0, -1]] = mask[:, [0, -1]] = 0  # the blend follows from the photo's colours around the mask
+    x, y, width, height = cv2.boundingRect(mask)
+    if min(width, height) < 3:
+        return _bytes(below + (drawn - below) * shown)
+    centre = (x + width // 2, y + height // 2)
+    return np.asarray(cv2.seamlessClone(_bytes(drawn), np.ascontiguousarray(below), mask, centre, cv2.NORMAL_CLONE))
+
+
+def _check(photo: np.ndarray, edited: np.ndarray, before: np.ndarray, mask: np.ndarray | None) -> int:
+    check_photo(photo)
+    size = len(edited)
+    if edited.shape != (size, size, 3) or before.shape != edited.shape:
+        raise ShapeError(f"the faces are {list(edited.shape)} and {list(before.shape)}; expected both [R, R, 3].")
+    if mask is not None and mask.shape != (size, size):
+        raise ShapeError(f"the mask is {list(mask.shape)}; expected [{size}, {size}] as the face.")
+    return size
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.rint(values).clip(0, 255).astype(np.uint8))

@@ -1,0 +1,1 @@
+"""What the tabs do, as plain functions that know no gradio."""

@@ -1,0 +1,134 @@
+"""What a visitor takes home: pictures with their mark, latents, and the commands that do the same. Knows no gradio."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from editing.layers import layer_text
+from editing.pasting import Blend
+from inversion.batch.report import latent_bytes
+from relatent.core.errors import UnknownNameError, UsageError
+from relatent.core.files import write_bytes
+from relatent.web.actions.edit import Change, named
+from relatent.web.actions.results import changed, in_photo
+from relatent.web.session import Kept, Session
+from relatent.web.studio import Studio, public_name
+from weights.embedded import DEFAULT_NETWORK
+
+KINDS = {
+    "photo-png": "Photo, PNG",
+    "photo-jpeg": "Photo, JPEG",
+    "face-png": "Face, PNG",
+    "latent": "Latent, .npz",
+    "inversion": "Whole inversion",
+    "direction": "Random direction",
+}
+
+
+def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend: Blend = "difference") -> Path:
+    """A file of this session with the face as it is now.
+
+    Args:
+        studio: the network.
+        session: whose folder it goes to.
+        one: the face.
+        kind: a key of :data:`KINDS`.
+        blend: how the face goes back into the photo.
+
+    Raises:
+        UnknownNameError: another kind.
+        UsageError: a photo or a random direction is asked for, and there is none.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("kind of file", kind, KINDS)
+    edited = changed(studio, one)
+    name = f"{one.stem}-edited" if edited.edits else one.stem
+    if kind == "latent":
+        path = session.new_file(f"{name}.npz")
+        write_bytes(path, latent_bytes(edited.ws.numpy()))
+    elif kind == "inversion":
+        path = session.new_file(f"{name}.safetensors")
+        edited.save(path)
+    elif kind == "direction":
+        path = _write_random_direction(studio, session, one.history.now)
+    elif kind == "face-png":
+        path = session.new_file(f"{name}-face.png")
+        with studio.network_lock.quick():
+            picture = edited.image(studio.network)
+        write_bytes(path, picture.encoded())
+    else:
+        whole = in_photo(studio, one, edited, blend)
+        if whole is None:
+            raise UsageError("this latent has no photo to go back into. Download the face, or invert a photo first.")
+        path = session.new_file(f"{name}.{'jpg' if kind == 'photo-jpeg' else 'png'}")
+        write_bytes(path, whole.encoded("JPEG" if kind == "photo-jpeg" else "PNG"))
+    return path
+
+
+def _write_random_direction(studio: Studio, session: Session, change: Change) -> Path:
+    """The random direction of a change, which the command line needs as a file."""
+    name = next((name for name in change.strengths if name not in studio.directions), None)
+    if name is None:
+        raise UsageError("no random direction is in use. Press Random direction, or move its slider, first.")
+    path = session.new_file(f"{name}.safetensors")
+    named(name, studio.network, studio.directions).save(path)
+    return path
+
+
+def command_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str:
+    """The commands that do what the page has done, from the photo on."""
+    change, facts = one.history.now, one.facts
+    photo = one.photo.name if one.photo else "photo.jpg"
+    invert = ["python -m inversion.project", shlex.quote(photo), *_network_option(studio)]
+    if one.preset:
+        invert += ["--preset", one.preset, "--seed", str(one.inversion.seed)]
+    invert += [f"--num-steps {facts['num_steps']}"] if facts.get("num_steps") else []
+    invert += [f"--space {facts['space']}"] if facts.get("space") else []
+    face = int(facts.get("face", 1))
+    invert += [f"--face {face}"] if face > 1 else []
+    folder = Path(photo).stem + (f"-face{face}" if face > 1 else "")
+    edit = ["python -m editing edit", shlex.quote(f"out/{folder}")]
+    edit += [f"--set {_file_or_name(studio, name)}={value:g}" for name, value in change.strengths.items()]
+    edit += [f"--layers {layer_text(change.layer_numbers)}"] if change.layer_numbers is not None else []
+    edit += [f"--truncation {change.truncation:g}"] if change.truncation != 1 else []
+    edit += [f"--blend {blend}"] if blend != "difference" else []
+    lines = [" ".join(invert)] if one.photo else []
+    return "\n".join(lines if change.nothing else [*lines, " ".join(edit)])
+
+
+def python_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str:
+    """The same as Python."""
+    change, facts = one.history.now, one.facts
+    photo = repr(one.photo.name if one.photo else "photo.jpg")
+    options = [f"preset={one.preset!r}, seed={one.inversion.seed}"] if one.preset else []
+    options += [f"{name}={facts[name]!r}" for name in ("num_steps", "space") if facts.get(name)]
+    options += [f"face={facts['face']}"] if facts.get("face", 1) > 1 else []
+    network = public_name(studio.settings.network)
+    options += [f"network={network!r}"] if network != DEFAULT_NETWORK else []
+    strengths = {_file_or_name(studio, name): value for name, value in change.strengths.items()}
+    edits = [repr(strengths)]
+    edits += [f"layers={layer_text(change.layer_numbers)!r}"] if change.layer_numbers is not None else []
+    edits += [f"truncation={change.truncation:g}"] if change.truncation != 1 else []
+    how = f", blend={blend!r}" if blend != "difference" else ""
+    start = f"me = invert({', '.join([photo, *options])})" if one.photo else 'me = Inversion.load("face.safetensors")'
+    return "\n".join(
+        [
+            "from editing import edit, paste_back",
+            "from inversion import Inversion, invert",
+            "",
+            start,
+            f"changed = edit(me, {', '.join(edits)})",
+            'changed.image().save("face.png")',
+            *([f'paste_back(changed, {photo}{how}).save("photo-edited.png")'] if one.photo else []),
+        ]
+    )
+
+
+def _network_option(studio: Studio) -> list[str]:
+    name = public_name(studio.settings.network)
+    return [] if name == DEFAULT_NETWORK else ["--network", shlex.quote(name)]
+
+
+def _file_or_name(studio: Studio, name: str) -> str:
+    return name if name in studio.directions else f"{name}.safetensors"

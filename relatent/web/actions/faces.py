@@ -1,0 +1,91 @@
+"""The faces of an uploaded photo: found, outlined, numbered, one of them chosen. Knows no gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from relatent.core.images import Photo
+from relatent.face import Face, choose_faces, find_faces
+from relatent.web.pictures import for_screen
+
+CHOSEN, OTHER, INK = (255, 196, 0), (235, 235, 235), (20, 20, 20)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A photo of this session and the faces in it.
+
+    Attributes:
+        path: its file in the session's folder.
+        name: what the visitor calls it.
+        faces: largest first; empty if it was taken as it is.
+        chosen: number of the chosen face, counted from 1.
+    """
+
+    path: Path
+    name: str
+    faces: tuple[Face, ...] = ()
+    chosen: int = 1
+
+
+def faces_of(photo: Photo) -> tuple[Face, ...]:
+    """Every face, largest first.
+
+    Raises:
+        FaceNotFoundError: there is none.
+    """
+    height, width = photo.pixels.shape[:2]
+    return tuple(choose_faces(find_faces(photo.pixels), "all", photo.name, (width, height)))
+
+
+def outlined(pixels: np.ndarray, faces: Sequence[Face], chosen: int = 1) -> np.ndarray:
+    """The photo at a screen's size with a numbered frame around each face, uint8 [H, W, 3]."""
+    small, factor = for_screen(pixels)
+    picture = Image.fromarray(small)
+    pen = ImageDraw.Draw(picture)
+    width = max(3, round(max(picture.size) / 180))
+    font = ImageFont.load_default(size=max(14, round(max(picture.size) / 30)))
+    for number, face in sorted(enumerate(faces, start=1), key=lambda pair: pair[0] == chosen):
+        left, top, right, bottom = (value * factor for value in face.box)
+        colour = CHOSEN if number == chosen else OTHER
+        pen.rectangle((left, top, right, bottom), outline=INK, width=width + 2)
+        pen.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=width)
+        if len(faces) > 1:
+            _number(pen, font, (max(0.0, left), max(0.0, top)), str(number), colour)
+    return np.array(picture)
+
+
+def face_at(point: tuple[float, float], pixels: np.ndarray, faces: Sequence[Face]) -> int | None:
+    """The number of the face that a click on :func:`outlined`'s picture of ``pixels`` means; None for none.
+
+    Args:
+        point: (x, y) in pixels of the outlined picture.
+        pixels: the photo, uint8 [H, W, 3].
+        faces: of the photo.
+    """
+    factor = for_screen(pixels)[1]
+    x, y = (value / factor for value in point)
+    hits = [
+        (face.area, number)
+        for number, face in enumerate(faces, start=1)
+        if face.box[0] <= x <= face.box[2] and face.box[1] <= y <= face.box[3]
+    ]
+    return min(hits)[1] if hits else None
+
+
+def _number(
+    pen: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    corner: tuple[float, float],
+    text: str,
+    colour: tuple[int, int, int],
+) -> None:
+    box = pen.textbbox(corner, text, font=font)
+    pad = 6
+    pen.rectangle((corner[0], corner[1], box[2] + 2 * pad, box[3] + 2 * pad), fill=colour)
+    pen.text((corner[0] + pad, corner[1] + pad), text, fill=INK, font=font)

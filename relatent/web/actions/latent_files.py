@@ -1,0 +1,91 @@
+"""Latents that a visitor brings along: read as data, and only those that this page's network can draw."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+
+from inversion import Inversion
+from inversion.foreign_latents import foreign_inversions, latent_kind, single
+from relatent.core.errors import CheckpointError, RelatentError, ShapeError, UsageError
+from stylegan import Generator, network_id
+from stylegan.formats.checkpoint import is_foreign
+
+LONGEST_NAME = 60  # characters
+SUFFIXES = (".safetensors", ".npz", ".npy", ".pt", ".pth", ".pkl")
+
+
+def open_latents(path: Path, network: Generator, name: str = "") -> list[Inversion]:
+    """The faces in a file: our own ``inversion.safetensors``, or latents of other tools.
+
+    Args:
+        path: the file; see inversion/foreign_latents.py for what is read.
+        network: whose latents are wanted. Files of others name no network: they are taken for this one's if the sizes
+            fit.
+        name: how messages call the file; its own name by default.
+
+    Returns:
+        Inversions of ``network`` that were drawn once, so that they can be drawn again. What the file says of where
+        its network lies is forgotten: that is a path on somebody's machine.
+
+    Raises:
+        UsageError: another kind of file, or a latent of another network.
+        CheckpointError: damaged, or none of ours.
+        ShapeError: a latent of other sizes than the network's.
+    """
+    name = name or path.name
+    try:
+        return [_checked(one, network, name) for one in _read(path, network)]
+    except RelatentError as error:
+        raise type(error)(str(error).replace(str(path), name)) from error
+
+
+def open_latent(path: Path, network: Generator, name: str = "") -> Inversion:
+    """The only face in a file; raises as :func:`open_latents` does, and UsageError where there are several."""
+    return single(open_latents(path, network, name), Path(name or path.name))
+
+
+def _read(path: Path, network: Generator) -> list[Inversion]:
+    kind = latent_kind(path)
+    if kind is None and path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"{path} is no latent; expected inversion.safetensors as this page and inversion.project write it, or an "
+            ".npz, .npy or .pt file of another projector or encoder."
+        )
+    if path.suffix.lower() == SUFFIXES[0] and (kind is None or not is_foreign(path)):
+        return [Inversion.load(path)]
+    return foreign_inversions(path, network)
+
+
+def _checked(found: Inversion, network: Generator, name: str) -> Inversion:
+    found.check_network(network)
+    _check_sizes(found, network)
+    found = found.replace(
+        network=network_id(network),
+        network_file=network.file,
+        photo=PurePath(found.photo.replace("\\", "/")).name[:LONGEST_NAME] or name[:LONGEST_NAME],
+    )
+    _draw_once(found, network)
+    return found
+
+
+def _check_sizes(found: Inversion, network: Generator) -> None:
+    """Refuse what only a damaged file can hold, before it is drawn."""
+    wanted = (1, network.num_ws, network.w_dim)
+    if tuple(found.ws.shape) != wanted:
+        raise ShapeError(f"its ws has shape {list(found.ws.shape)}; this network reads {list(wanted)}.")
+    own = [tuple(level.shape) for level in network.synthesis.noise_buffers]
+    if found.noise is not None and [tuple(level.shape) for level in found.noise] != own:
+        raise ShapeError("its noise has other sizes than this network reads; the file is damaged. Invert again.")
+    side = network.resolution
+    if found.mask is not None and tuple(found.mask.shape) != (1, 1, side, side):
+        raise ShapeError(f"its mask has shape {list(found.mask.shape)}; expected [1, 1, {side}, {side}].")
+
+
+def _draw_once(found: Inversion, network: Generator) -> None:
+    try:
+        drawn = found.tensor(network)
+    except (RuntimeError, KeyError, ValueError) as error:  # additions to weights that the network has not
+        reason = " ".join(str(error).split())[:100]
+        raise CheckpointError(f"this network cannot draw the latent ({reason}). Invert the photo again.") from error
+    if not drawn.isfinite().all():
+        raise CheckpointError("this network draws nothing of the latent: its numbers are too large. Invert again.")

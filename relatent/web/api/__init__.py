@@ -1,0 +1,1 @@
+"""Calls for programs: the same work as the tabs, without a browser."""

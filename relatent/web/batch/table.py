@@ -1,0 +1,63 @@
+"""The table of a batch, as HTML for people and as rows for a spreadsheet. Knows no gradio."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Sequence
+
+from relatent.web.batch.run import CANCELLED, DONE, FAILED, WAITING, WORKING, Row
+from relatent.web.pictures import data_uri
+
+HEADER = ("Photo", "Face and result", "State", "Loss", "PSNR (dB)", "Reason")
+CSV_HEADER = ("photo", "state", "loss", "psnr", "folder", "reason")
+SIGNS = {WAITING: "…", WORKING: "▸", DONE: "✓", FAILED: "✗", CANCELLED: "–"}  # colours alone tell not everybody
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A row for each face; nothing in a photo's name or an error can become markup."""
+    head = "".join(f'<th scope="col">{title}</th>' for title in HEADER)
+    body = "".join(_table_row(row) for row in rows)
+    caption = f"<caption>{html.escape(summary(rows))}</caption>"
+    # Scrolled by whoever has a narrow screen, with the keyboard too.
+    return (
+        '<div class="relatent-table" tabindex="0" role="region" aria-label="The batch\'s photos">'
+        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """How many are done, failed and so on, in words."""
+    counts = Counter(row.state for row in rows)
+    told = [f"{counts[state]} {state}" for state in (DONE, FAILED, CANCELLED, WORKING, WAITING) if counts[state]]
+    return ", ".join(told) or "no photos yet"
+
+
+def csv_rows(rows: Sequence[Row]) -> list[tuple[object, ...]]:
+    """The same as numbers and words, in the order of ``CSV_HEADER``."""
+    return [
+        (row.name, row.state, _or_nothing(row.loss), _or_nothing(row.psnr), _folder(row), row.reason) for row in rows
+    ]
+
+
+def _table_row(row: Row) -> str:
+    name = html.escape(row.name)
+    picture = ""
+    if row.picture is not None:
+        picture = f'<img src="{data_uri(row.picture)}" alt="{name}: the aligned face, and the result">'
+    cells = [
+        picture,
+        f'<span class="{row.state}">{SIGNS[row.state]} {row.state}</span>',
+        "" if row.loss is None else f"{row.loss:.3f}",
+        "" if row.psnr is None else f"{row.psnr:.1f}",
+        html.escape(row.reason),
+    ]
+    return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _or_nothing(value: float | None) -> object:
+    return "" if value is None else round(value, 4)
+
+
+def _folder(row: Row) -> str:
+    return "" if row.folder is None else row.folder.name

@@ -1,0 +1,77 @@
+"""The page's frame: its tabs in their order, and what leads from one to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from relatent.web.api import edit as api
+from relatent.web.api import mix as mix_api
+from relatent.web.studio import Studio
+from relatent.web.tabs import (
+    about as about_tab,
+)
+from relatent.web.tabs import (
+    batch as batch_tab,
+)
+from relatent.web.tabs import (
+    edit as edit_tab,
+)
+from relatent.web.tabs import (
+    explore as explore_tab,
+)
+from relatent.web.tabs import (
+    mix as mix_tab,
+)
+from relatent.web.tabs import (
+    photo as photo_tab,
+)
+
+TITLE = "Relatent"
+LEAD = "Put a photo of a face into a generator's latent space, change it there, and put it back into the photo."
+
+
+def lay_out(studio: Studio) -> gr.Blocks:
+    """All widgets and their wiring; nothing is served."""
+    minutes = studio.settings.session_minutes
+    with gr.Blocks(
+        title=TITLE,
+        analytics_enabled=False,
+        delete_cache=(60, int(minutes * 60) + 60),  # what Gradio itself has put on disk and no session has deleted
+    ) as blocks:
+        session = gr.State(studio.sessions.begin())  # copied, that is begun anew, for every visitor
+        gr.Markdown(f"# {TITLE}\n{LEAD}")
+        with gr.Tabs() as tabs:
+            with gr.Tab("Photo", id="photo"):
+                photo = photo_tab.build(studio, session)
+            with gr.Tab("Edit", id="edit") as edit_view:
+                edit = edit_tab.build(studio, session)
+            with gr.Tab("Mix", id="mix") as mix_view:
+                mix = mix_tab.build(studio, session)
+            with gr.Tab("Batch", id="batch"):
+                batch_tab.build(studio, session)
+            with gr.Tab("Explore", id="explore") as explore_view:
+                explore = explore_tab.build(studio, session)
+            with gr.Tab("About", id="about"):
+                about_tab.build(studio)
+        photo_tab.connect(photo, edit, tabs, session)
+        edit_view.select(edit.show, [session], edit.outputs, api_visibility="private", show_progress="hidden")
+        mix_view.select(mix.show, mix.inputs, mix.outputs, api_visibility="private", show_progress="hidden")
+        explore_view.select(
+            explore.show, explore.inputs, explore.outputs, api_visibility="private", show_progress="hidden"
+        )
+        api.add(studio, session)
+        mix_api.add(studio, session)
+
+        def arrive(own: Any, request: gr.Request) -> None:
+            studio.sessions.arrive(own, str(request.session_hash))
+
+        def leave(request: gr.Request) -> None:
+            studio.sessions.leave(str(request.session_hash))
+
+        blocks.load(arrive, [session], None, api_visibility="private", queue=False, show_progress="hidden")
+        blocks.unload(leave)
+    # Jobs wait in the page's own queue, which tells its length; Gradio's limits would only wait a second time.
+    blocks.queue(default_concurrency_limit=None, api_open=False)
+    return blocks

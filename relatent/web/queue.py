@@ -1,0 +1,242 @@
+"""Long work: one job at a time, in order, watched while it runs and stopped at once when asked.
+
+A job is a plain function of one argument, the `Report`. It calls that every step and stops when the answer is False::
+
+    def task(report: Report) -> Inversion:
+        return invert_images(..., progress=lambda step: report(step.index, step.total, picture=lambda: draw(step)))[0]
+
+    job = studio.queue.start(task, session)       # BusyError: too many wait, or this session has one at work
+    async for news in follow(job):                # about twice a second, in a handler `async def`
+        yield show(news)                          # news.ahead > 0: still waiting
+    inversion = job.result()                      # raises what the task raised; Cancelled after session.cancel()
+
+The task runs in a thread that holds `studio.network_lock.long()`: it must not take a turn itself. Leaving the loop
+early (the browser went away) cancels the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from relatent.core.errors import BusyError, Cancelled
+from relatent.web.network_lock import NetworkLock
+
+T = TypeVar("T")
+PICTURE_SECONDS = 0.8  # a picture is asked for no more often
+NEWS_SECONDS = 0.4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """News of a job.
+
+    Attributes:
+        ahead: jobs before it in the queue; 0 once it is at work.
+        done: steps that are done.
+        total: steps in all; 0 until that is known.
+        seconds_left: by the steps so far; None until it can be told.
+        text: what is being done, in words.
+        picture: the newest one, uint8 [H, W, 3]; None where there was none yet.
+        details: whatever else the task reported, for whoever wrote it.
+    """
+
+    ahead: int = 0
+    done: float = 0
+    total: float = 0
+    seconds_left: float | None = None
+    text: str = ""
+    picture: np.ndarray | None = None
+    details: Any = None
+
+
+class Report(Protocol):
+    """What a task calls; False means that it must stop now."""
+
+    def __call__(
+        self,
+        done: float,
+        total: float,
+        text: str = "",
+        *,
+        picture: Callable[[], np.ndarray] | None = None,
+        details: Any = None,
+    ) -> bool: ...
+
+
+Task = Callable[[Report], T]
+
+
+class Job(Generic[T]):
+    """One task in the queue."""
+
+    def __init__(self, task: Task[T], queue: JobQueue) -> None:
+        self._task, self._queue = task, queue
+        self._cancelled, self._finished = threading.Event(), threading.Event()
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._news = Progress()
+        self._started = self._pictured = self._before = 0.0
+
+    @property
+    def finished(self) -> bool:
+        return self._finished.is_set()
+
+    def news(self) -> Progress:
+        """How it stands."""
+        ahead = self._queue.ahead(self)
+        return Progress(ahead=ahead) if ahead else self._news
+
+    def cancel(self) -> None:
+        """Ask it to stop; a job that waits never begins."""
+        self._cancelled.set()
+        self._queue.wake()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended; whether it has."""
+        return self._finished.wait(seconds)
+
+    def result(self) -> T:
+        """What the task returned.
+
+        Raises:
+            Cancelled: it was stopped.
+            RelatentError: what the task raised.
+        """
+        self.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]
+
+    def run(self) -> None:
+        """Carry the task out; called by the queue, once, in the job's thread."""
+        self._started = time.monotonic()
+        try:
+            if self._cancelled.is_set():
+                raise Cancelled("cancelled before it began; nothing was written.")
+            self._result = self._task(self._report)
+        except BaseException as error:  # told by result(), to whoever asked for the work
+            self._error = error
+
+    def end(self) -> None:
+        """Say that there is no more to come."""
+        self._finished.set()
+
+    @property
+    def given_up(self) -> bool:
+        return self._cancelled.is_set()
+
+    def _report(
+        self,
+        done: float,
+        total: float,
+        text: str = "",
+        *,
+        picture: Callable[[], np.ndarray] | None = None,
+        details: Any = None,
+    ) -> bool:
+        self._queue.network_lock.pause()
+        now = time.monotonic()
+        shown = self._news.picture
+        if done < self._news.done or text != self._news.text:
+            self._started, self._before = now, done  # another stage, whose steps take another time
+        if picture is not None and now - self._pictured >= PICTURE_SECONDS:
+            shown, self._pictured = picture(), now
+        since = done - self._before
+        left = (now - self._started) / since * (total - done) if since > 0 else None
+        self._news = Progress(0, done, total, left, text, shown, details)
+        return not self._cancelled.is_set()
+
+
+class JobQueue:
+    """The jobs that wait for the network, first come, first served.
+
+    Args:
+        most: jobs in the queue, the one at work included.
+        network_lock: the network's.
+    """
+
+    def __init__(self, most: int, network_lock: NetworkLock) -> None:
+        self.most, self.network_lock = most, network_lock
+        self._jobs: list[Job[Any]] = []
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def start(self, task: Task[T], session: Owner | None = None) -> Job[T]:
+        """Put a task at the end of the queue and begin it when its turn comes.
+
+        Args:
+            task: the work.
+            session: whose it is; the session can then cancel it.
+
+        Raises:
+            BusyError: the queue is full, or that session has a job in it already.
+        """
+        job = Job(task, self)
+        with self._changed:
+            if session is not None and session.job is not None and not session.job.finished:
+                raise BusyError("your last request is still at work. Wait for it, or cancel it first.")
+            if len(self._jobs) >= self.most:
+                raise BusyError(
+                    f"{len(self._jobs)} requests are waiting already, and this page takes at most {self.most}. "
+                    "Try again in a minute."
+                )
+            self._jobs.append(job)
+            if session is not None:
+                session.job = job
+        threading.Thread(target=self._carry_out, args=(job,), name="relatent-job", daemon=True).start()
+        return job
+
+    def ahead(self, job: Job[Any]) -> int:
+        """How many jobs come before this one; 0 if it is at work or gone."""
+        with self._changed:
+            return self._jobs.index(job) if job in self._jobs else 0
+
+    def wake(self) -> None:
+        """Let jobs that wait notice what has changed."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _carry_out(self, job: Job[Any]) -> None:
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: job.given_up or self._jobs[0] is job)
+            if job.given_up:
+                job.run()  # raises its Cancelled, without a turn
+            else:
+                with self.network_lock.long():
+                    job.run()
+        finally:
+            with self._changed:
+                self._jobs.remove(job)
+                self._changed.notify_all()
+            job.end()
+
+
+class Owner(Protocol):
+    """Whoever has at most one job: a session."""
+
+    job: Job[Any] | None
+
+
+async def follow(job: Job[Any], seconds: float = NEWS_SECONDS) -> AsyncIterator[Progress]:
+    """News of a job about every ``seconds`` until it has ended; holds no thread while it waits."""
+    try:
+        while not job.finished:
+            yield job.news()
+            waited = 0.0
+            while waited < seconds and not job.finished:
+                await asyncio.sleep(0.05)
+                waited += 0.05
+        yield job.news()
+    finally:
+        if not job.finished:
+            job.cancel()

@@ -1,0 +1,111 @@
+"""From settings to a running page: its private folder, its network, its server, and their end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from relatent.core import cpu
+from relatent.web import file_chooser
+from relatent.web.errors import require_gradio
+from relatent.web.settings import Settings
+from relatent.web.studio import Studio
+from relatent.web.theme import CSS, theme
+from stylegan import Generator
+
+ADDRESS = "127.0.0.1"
+
+
+@dataclass
+class Page:
+    """A page that can be launched.
+
+    Attributes:
+        blocks: the widgets, a `gradio.Blocks`.
+        studio: what its visitors share.
+        folder: of all temporary files; nobody else's.
+    """
+
+    blocks: Any
+    studio: Studio
+    folder: Path
+
+    def launch(
+        self,
+        *,
+        port: int | None = None,  # None for the first free one from 7860
+        share: bool = False,  # a public address, through Gradio's servers
+        auth: tuple[str, str] | None = None,  # who may come in; None for everybody who can reach it
+        root_path: str | None = None,  # below which a proxy serves it
+        wait: bool = True,  # return only when it is stopped
+    ) -> str:
+        """Serve the page on this machine alone; returns its address.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        _, address, _ = self.blocks.launch(
+            server_name=ADDRESS,
+            server_port=port,
+            share=share,
+            auth=auth,
+            root_path=root_path,
+            prevent_thread_lock=not wait,
+            quiet=True,
+            inbrowser=False,
+            show_error=False,
+            footer_links=["api"],
+            run_history=False,  # neither in the browser nor anywhere else
+            enable_monitoring=False,
+            max_file_size=self.studio.settings.limits.upload_bytes,
+            state_session_capacity=1000,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            theme=theme(),
+            css=CSS,
+            head=file_chooser.head(),
+        )
+        return str(address)
+
+    def close(self) -> None:
+        """Stop serving and delete every file of every session."""
+        self.studio.sessions.end_all()
+        if self.blocks.is_running:
+            self.blocks.close(verbose=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def build_page(settings: Settings | None = None, *, network: Generator | None = None) -> Page:
+    """Load the network and build the page; nothing is served yet.
+
+    Args:
+        settings: see :class:`Settings`.
+        network: a generator that is at hand; None loads the one of ``settings``.
+
+    Raises:
+        MissingPackageError: gradio is not installed.
+        CheckpointError, MissingWeightsError, UsageError: no such network, or one that cannot be read.
+    """
+    settings = settings or Settings()
+    folder = Path(tempfile.mkdtemp(prefix="relatent-page-"))  # private: 0700
+    # Gradio asks its environment where uploads go and whether it may tell its makers of the session.
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        require_gradio()
+        from relatent.web.layout import lay_out
+
+        share = cpu.respect_quota()  # now, so that no inversion does it later and undoes --threads
+        torch.set_num_threads(settings.threads or max(1, share // 2))
+        studio = Studio.open(settings, folder / "sessions", network)
+        return Page(lay_out(studio), studio, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -1,0 +1,245 @@
+"""What is remembered of one visitor: latents, a few numbers and a folder of files, all gone after the session.
+
+Every handler gets its visitor's `Session` as the value of one `gr.State` and nobody else's. Keep in it what is small;
+pictures go to files made by `session.new_file`, whose names cannot be guessed. Nothing of a session is ever global.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inversion import Inversion
+from relatent.core.errors import UsageError
+from relatent.web.actions.edit import History
+from relatent.web.queue import Job
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One inverted face of this session.
+
+    Attributes:
+        key: how the page calls it; no other session has the same.
+        label: what people read: the photo's name, and the face's number where it has several.
+        stem: what files are called.
+        inversion: the face.
+        aligned: uint8 [R, R, 3], what was inverted.
+        photo: the photo's file in the session's folder; None if there is none.
+        factor: how large the photo is on the screen, as a share of its size.
+        preset: how it was inverted; empty for a latent that was uploaded.
+        facts: measures and seconds, for whoever wants them.
+        history: what was done to it in the Edit tab.
+        drawn: small pictures that need not be drawn again, by name.
+    """
+
+    key: str
+    label: str
+    stem: str
+    inversion: Inversion
+    aligned: np.ndarray
+    photo: Path | None = None
+    factor: float = 1.0
+    preset: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    drawn: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Session:
+    """One visitor's memory. Empty at first; after its end it is empty again and can be used anew.
+
+    Attributes:
+        kept: inverted faces by key, oldest first.
+        current: key of the face that the Edit tab shows; empty for none.
+        memory: what a tab wants to remember, by the tab's name; small things only.
+        job: the work it has asked for last.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self.kept: dict[str, Kept] = {}
+        self.current = ""
+        self.memory: dict[str, Any] = {}
+        self.job: Job[Any] | None = None
+        self._folder: Path | None = None
+        self._uploads: set[Path] = set()
+        self.used = time.monotonic()
+        self.left: float | None = None
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Session:
+        """A new, empty session: `gr.State` copies its first value for every visitor."""
+        return self._sessions.begin()
+
+    def touch(self) -> None:
+        """It is in use; called by every handler (see relatent.web.errors.handler)."""
+        self.used, self.left = time.monotonic(), None
+        self._sessions.remember(self)
+
+    def new_file(self, name: str) -> Path:
+        """A path for a new file called ``name`` in a new folder of an unguessable name."""
+        folder = self.folder / secrets.token_urlsafe(24)
+        folder.mkdir()
+        return folder / (Path(name).name or "file")
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie; made on first use."""
+        if self._folder is None:
+            self._folder = self._sessions.folder / secrets.token_urlsafe(24)
+            self._folder.mkdir(parents=True, mode=0o700)
+        self._sessions.remember(self)
+        return self._folder
+
+    def take_upload(self, path: Path) -> Path:
+        """Copy an uploaded file into the session's folder; where it arrived it is deleted with the session.
+
+        Not at once: another visitor may just have sent the same file, which arrives under the same name.
+        """
+        if path.is_relative_to(self.folder):
+            return path
+        copy = self.new_file(path.name)
+        shutil.copyfile(path, copy)
+        if path.is_relative_to(self._sessions.folder):
+            self._uploads.add(path)
+        return copy
+
+    def keep(self, inversion: Inversion, aligned: np.ndarray, stem: str, **more: Any) -> Kept:
+        """Remember an inverted face as the newest; beyond the limit the oldest is forgotten.
+
+        Args:
+            inversion: the face.
+            aligned: uint8 [R, R, 3].
+            stem: what its files are called.
+            **more: further fields of :class:`Kept`; ``label`` is the stem by default.
+        """
+        label = str(more.pop("label", stem))
+        taken = {one.label for one in self.kept.values()}
+        number, unique = 1, label
+        while unique in taken:
+            number += 1
+            unique = f"{label} ({number})"
+        one = Kept(key=secrets.token_hex(8), label=unique, stem=stem, inversion=inversion, aligned=aligned, **more)
+        self.kept[one.key] = one
+        self.current = one.key
+        while len(self.kept) > self._sessions.most_kept:
+            del self.kept[next(iter(self.kept))]
+        return one
+
+    def chosen(self, key: str | None = None) -> Kept:
+        """The face called ``key``, by default the current one.
+
+        Raises:
+            UsageError: there is none, because none was inverted or the session has ended.
+        """
+        one = self.kept.get(key or self.current)
+        if one is None:
+            minutes = self._sessions.minutes
+            raise UsageError(
+                "there is no inverted face yet, or the session has ended: what is not used for "
+                f"{minutes:g} minutes is deleted. Choose a photo and invert it first."
+            )
+        return one
+
+    def cancel(self) -> None:
+        """Stop the work that this session has asked for."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def leave(self) -> None:
+        """Its tab was closed: stop its work; the rest goes soon unless it comes back."""
+        self.cancel()
+        self.left = time.monotonic()
+
+    def end(self) -> None:
+        """Forget everything and delete every file."""
+        self.cancel()
+        self.kept, self.current, self.memory, self.job = {}, "", {}, None
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in self._uploads:
+            shutil.rmtree(path.parent, ignore_errors=True)  # a folder named after the file's content, made for it
+        self._uploads = set()
+
+
+class Sessions:
+    """All sessions of a running page, and when each of them ends.
+
+    Args:
+        folder: where sessions keep their files.
+        minutes: after which an unused session ends.
+        leave_seconds: after which a session whose tab was closed ends.
+        most_kept: inversions remembered of each.
+    """
+
+    def __init__(self, folder: Path, minutes: float, leave_seconds: float, most_kept: int) -> None:
+        self.folder, self.minutes, self.leave_seconds, self.most_kept = folder, minutes, leave_seconds, most_kept
+        self._open: set[Session] = set()
+        self._of_hash: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        self._sweeper: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def begin(self) -> Session:
+        """A new session; it counts once it is used."""
+        return Session(self)
+
+    def remember(self, session: Session) -> None:
+        """From now on this session is ended when its time is up."""
+        with self._lock:
+            self._open.add(session)
+            if self._sweeper is None:
+                self._sweeper = threading.Thread(target=self._sweep_for_ever, name="relatent-sessions", daemon=True)
+                self._sweeper.start()
+
+    def arrive(self, session: Session, session_hash: str) -> None:
+        """The browser tab of that session shows this session."""
+        session.touch()
+        with self._lock:
+            self._of_hash[session_hash] = session
+
+    def leave(self, session_hash: str) -> None:
+        """The browser tab of that session was closed."""
+        with self._lock:
+            session = self._of_hash.pop(session_hash, None)
+        if session is not None:
+            session.leave()
+
+    def sweep(self, now: float | None = None) -> int:
+        """End every session whose time is up; how many there were. ``now`` is in seconds, as time.monotonic."""
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            over = {session for session in self._open if self._is_over(session, now)}
+            self._open -= over
+            self._of_hash = {key: session for key, session in self._of_hash.items() if session not in over}
+        for session in over:
+            session.end()
+        return len(over)
+
+    def end_all(self) -> None:
+        """End every session, for example because the page is closed."""
+        with self._lock:
+            everyone, self._open, self._of_hash = self._open, set(), {}
+        for session in everyone:
+            session.end()
+
+    def _is_over(self, session: Session, now: float) -> bool:
+        if session.job is not None and not session.job.finished:
+            return False
+        gone = session.left is not None and now - session.left > self.leave_seconds
+        return gone or now - session.used > self.minutes * 60
+
+    def _sweep_for_ever(self) -> None:
+        while True:
+            time.sleep(min(10.0, self.minutes * 15, max(self.leave_seconds / 4, 0.2)))
+            self.sweep()

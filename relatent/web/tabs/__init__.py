@@ -1,0 +1,1 @@
+"""The page's tabs: widgets and their wiring, one module a tab."""

@@ -1,0 +1,23 @@
+"""The About tab: the network's card, licences, responsible use."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from relatent.web.actions.network_card import licences, network_card, responsible_use
+from relatent.web.studio import Studio
+
+
+def build(studio: Studio) -> None:
+    """All widgets of the tab; there is nothing to wire."""
+    minutes = studio.settings.session_minutes
+    gr.Markdown(responsible_use(), elem_id="about-use")
+    gr.Markdown(
+        "### Your photos here\n\n"
+        "What you upload stays on the machine that runs this page and is seen by nobody else who sessions it. It is "
+        f"deleted when you close the page, or after {minutes:g} minutes without use. Nothing is kept in your browser.",
+        elem_id="about-photos",
+    )
+    gr.Markdown(f"### Licences\n\n{licences(studio.network)}", elem_id="about-licences")
+    with gr.Accordion("The network's card", open=False):
+        gr.Markdown(network_card(studio.network), elem_id="about-card")

@@ -1,0 +1,230 @@
+"""The Batch tab: many photos or a zip of them, worked off one by one; one zip back."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from editing.pasting import BLENDS
+from inversion.presets import DEFAULT_PRESET
+from relatent.core.errors import BusyError, Cancelled, PhotoError, RelatentError
+from relatent.core.wording import listed
+from relatent.web.batch.run import DONE, FAILED, Batch, BatchOptions, Row
+from relatent.web.batch.table import CSV_HEADER, csv_rows, summary, table
+from relatent.web.batch.zip_file import Unpacked, unpack_photos, write_results
+from relatent.web.errors import handler
+from relatent.web.queue import Job, follow
+from relatent.web.session import Session
+from relatent.web.studio import Studio
+from relatent.web.tabs.direction_slider import direction_slider
+from relatent.web.tabs.photo import PRESET_TEXTS, status_html, status_text
+from relatent.web.uploads import Limits, check_count, check_upload
+
+MEMORY = "batch"  # where a session notes that its batch is to stop between two photos
+MOST_NAMED = 10  # other files in a zip that the status names
+RETRY_SECONDS = 1.0  # until a full queue is asked again
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass
+class _Widgets:
+    """What a running batch changes."""
+
+    start: gr.Button
+    cancel: gr.Button
+    status: gr.HTML
+    rows: gr.HTML
+    results: gr.DownloadButton
+
+    def all(self) -> list[Any]:
+        return [self.start, self.cancel, self.status, self.rows, self.results]
+
+
+def build(studio: Studio, session: gr.State) -> None:
+    """All widgets of the tab, wired."""
+    limits = studio.settings.limits
+    gr.Markdown(
+        f"Up to {limits.photos} photos, one by one or in a .zip. Each is inverted, edited if you wish, and put "
+        "back; a photo that fails stops no other. You get one .zip with everything."
+    )
+    with gr.Row():
+        with gr.Column(scale=5, min_width=300):
+            files = gr.File(label="Photos, or a .zip of photos", file_count="multiple", elem_id="batch-files")
+            known = [(PRESET_TEXTS[name], name) for name in studio.presets]
+            preset = gr.Radio(known, value=DEFAULT_PRESET, label="How much work is each photo worth?")
+            with gr.Accordion("Advanced", open=False, elem_id="batch-advanced"):
+                faces = gr.Radio(
+                    [("The largest face", "largest"), ("Every face", "all")], value="largest", label="Of each photo"
+                )
+                steps = gr.Number(
+                    0,
+                    label="Steps of the optimiser (0: the preset's own)",
+                    precision=0,
+                    minimum=0,
+                    maximum=5000,
+                    elem_id="batch-steps",
+                )
+                blend = gr.Dropdown(list(BLENDS), value=BLENDS[0], label="How an edited face goes back into its photo")
+        with gr.Column(scale=4, min_width=300), gr.Accordion("Edits for every face", open=True):
+            edits = {name: direction_slider(direction, "batch") for name, direction in studio.directions.items()}
+    with gr.Row():
+        start = gr.Button("Work off the photos", variant="primary", size="lg", elem_id="batch-start")
+        cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="batch-cancel")
+    widgets = _Widgets(
+        start,
+        cancel,
+        gr.HTML(elem_id="batch-status"),
+        gr.HTML(elem_id="batch-table"),
+        gr.DownloadButton("Download all results (.zip)", visible=False, variant="primary", elem_id="batch-results"),
+    )
+    start.click(
+        _running(studio, widgets, list(edits)), [session, files, preset, faces, steps, blend, *edits.values()],
+        widgets.all(), trigger_mode="once", concurrency_limit=None, **QUIET,
+    )  # fmt: skip
+    cancel.click(_cancel, [session], None, queue=False, **QUIET)
+
+
+def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
+    """Photos as they are, zips as the photos in them; what cannot be used becomes its error.
+
+    Raises:
+        UsageError: no photo, too many, or a zip beyond the limits.
+        PhotoError: a zip that cannot be read.
+    """
+    photos: list[Path | PhotoError] = []
+    passed_over: list[str] = []
+    for number, path in enumerate(uploads, start=1):
+        check_upload(path, limits)
+        if path.suffix.lower() != ".zip":
+            photos.append(path)
+            continue
+        found = unpack_photos(path, folder / f"zip{number}", limits)
+        photos += found.photos
+        passed_over += found.passed_over
+    check_count(photos, limits)
+    return Unpacked(tuple(photos), tuple(passed_over))
+
+
+def _cancel(session: Session) -> None:
+    session.memory[MEMORY] = "cancelled"
+    session.cancel()
+
+
+def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
+    idle = {to.start: gr.update(visible=True), to.cancel: gr.update(visible=False)}
+
+    @handler
+    async def run(
+        session: Session,
+        uploads: list[str] | None,
+        preset: str,
+        faces: str,
+        steps: float,
+        blend: str,
+        *strengths: float,
+    ) -> AsyncIterator[dict[Any, Any]]:
+        session.memory.pop(MEMORY, None)
+        folder = session.new_file("batch")
+        try:
+            own = [session.take_upload(Path(path)) for path in uploads or []]
+            found = await asyncio.to_thread(gather, own, folder, studio.settings.limits)
+            options = BatchOptions(
+                preset=preset,
+                num_steps=int(steps or 0) or None,
+                face=faces,  # type: ignore[arg-type]
+                strengths={name: value for name, value in zip(names, strengths, strict=True) if value},
+                blend=blend,  # type: ignore[arg-type]
+                folders=studio.settings.folders,
+                max_pixels=studio.settings.limits.pixels,
+            )
+            batch = Batch(found.photos, folder / "out", studio.network, options)
+            yield {
+                to.start: gr.update(visible=False), to.cancel: gr.update(visible=True), to.rows: table(batch.rows()),
+                to.results: gr.update(visible=False, value=None),
+            }  # fmt: skip
+            async for update in _worked_off(studio, session, batch, to):
+                yield update
+            results = await asyncio.to_thread(_packed, session, batch.rows())
+            yield {
+                **idle,
+                to.status: status_text(f"{summary(batch.rows()).capitalize()}.{_others(found.passed_over)}"),
+                to.rows: table(batch.rows()),
+                to.results: gr.update(visible=results is not None, value=None if results is None else str(results)),
+            }
+        except RelatentError:
+            yield {**idle, to.status: ""}
+            raise
+        finally:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+
+    return run
+
+
+async def _worked_off(studio: Studio, session: Session, batch: Batch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
+    """One job of the queue for each photo, so that other visitors' jobs come between two."""
+    for index in range(len(batch.photos)):
+        session.touch()
+        try:
+            async for job in _in_line(studio, session, batch, index):
+                if job is None:
+                    yield {to.status: status_text("Waiting for a place in the queue …")}
+                    continue
+                async for news in follow(job):
+                    name = batch.of_photo[index][0].name
+                    loss = "" if news.details is None else f", loss {news.details:.3f}"
+                    head = f"Photo {index + 1} of {len(batch.photos)}, {name}{loss}"
+                    yield {to.status: status_text(head) + status_html(news)}
+                job.result()
+        except Cancelled:
+            batch.cancel()
+            return
+        yield {to.rows: table(batch.rows())}
+
+
+async def _in_line(studio: Studio, session: Session, batch: Batch, index: int) -> AsyncIterator[Job[None] | None]:
+    """The job of one photo, after a None for every second that the queue is full; the first photo waits for nothing."""
+
+    def task(report: Any) -> None:
+        def watch(_: tuple[Row, ...]) -> object:
+            row = batch.of_photo[index][0]
+            return report(row.step, row.total, "inverting", details=row.loss)
+
+        batch.take(index, watch)
+
+    while True:
+        if session.memory.get(MEMORY) == "cancelled":
+            raise Cancelled("the batch was cancelled; what was done before is kept.")
+        try:
+            job = studio.queue.start(task, session)
+        except BusyError:
+            if index == 0:
+                raise
+            yield None
+            await asyncio.sleep(RETRY_SECONDS)
+            continue
+        yield job
+        return
+
+
+def _others(names: tuple[str, ...]) -> str:
+    """What is said of the files in a zip that are no pictures."""
+    if not names:
+        return ""
+    what = "1 other file in the zip was" if len(names) == 1 else f"{len(names)} other files in the zip were"
+    return f" {what} passed over: {listed(names, MOST_NAMED)}."
+
+
+def _packed(session: Session, rows: tuple[Row, ...]) -> Path | None:
+    """The zip of everything that was written; None if nothing was."""
+    folders = {row.folder.name: row.folder for row in rows if row.state in (DONE, FAILED) and row.folder is not None}
+    if not folders:
+        return None
+    path = session.new_file("relatent-results.zip")
+    write_results(folders, path, csv_rows(rows), CSV_HEADER)
+    return path

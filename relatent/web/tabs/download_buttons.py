@@ -1,0 +1,44 @@
+"""Buttons that download a face which is not in the session's gallery: a mix, or a face of the Explore tab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from relatent.web.actions.download import KINDS, write_download
+from relatent.web.errors import handler
+from relatent.web.session import Kept, Session
+from relatent.web.studio import Studio
+
+
+def buttons(
+    studio: Studio, name: str, kinds: Sequence[str], inputs: list[Any], face: Callable[..., Kept]
+) -> list[gr.Button]:
+    """A row with a button for each kind of file.
+
+    Args:
+        studio: the network.
+        name: beginning of the buttons' ids in the page.
+        kinds: keys of :data:`relatent.web.actions.download.KINDS`.
+        inputs: what ``face`` is called with; the session comes first.
+        face: the face that the controls say.
+    """
+
+    def saving(kind: str) -> Any:
+        @handler
+        def save(session: Session, *values: Any) -> str:
+            return str(write_download(studio, session, face(session, *values), kind))
+
+        return save
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    with gr.Row():
+        made = [gr.Button(KINDS[kind], size="sm", min_width=110, elem_id=f"{name}-get-{kind}") for kind in kinds]
+    saved = gr.DownloadButton("Download", elem_id=f"{name}-saved", elem_classes="relatent-saved")
+    for kind, button in zip(kinds, made, strict=True):
+        button.click(saving(kind), inputs, [saved], **quiet).success(
+            None, None, None, js=f"() => document.querySelector('#{name}-saved').click()", **quiet
+        )
+    return made

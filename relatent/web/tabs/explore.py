@@ -1,0 +1,180 @@
+"""The Explore tab: faces that nobody photographed, by seed, and along the network's own axes."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from editing.layers import GROUPS, layer_numbers
+from editing.seeds import SEEDS
+from inversion import Inversion
+from relatent.core.errors import UsageError
+from relatent.web.actions.explore import KINDS, Components, draw_seeds, explored
+from relatent.web.errors import handler
+from relatent.web.pictures import figure, figures, smooth
+from relatent.web.session import Session
+from relatent.web.studio import Studio
+
+SHEET = 12  # faces of a sheet
+REACH = 4.0  # standard deviations that a slider goes
+TITLES = {"sefa": "SeFa: what the network's weights react to most", "ganspace": "GANSpace: where faces differ most"}
+NAMES = {"sefa": "SeFa", "ganspace": "GANSpace"}
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass
+class ExploreTab:
+    """What the frame is wired to.
+
+    Attributes:
+        show: draws the face that the controls say.
+        inputs: of ``show``.
+        outputs: of ``show``.
+    """
+
+    show: Any
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+def build(studio: Studio, session: gr.State) -> ExploreTab:
+    """All widgets of the tab, wired."""
+    components = Components(studio.network)
+    gr.Markdown(
+        "Faces that the network invents. A seed is a number that always gives the same face; the sliders move it "
+        "along axes that nobody named: find out what they do."
+    )
+    with gr.Row():
+        with gr.Column(scale=5, min_width=300):
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, elem_id="explore-seed")
+            with gr.Row():
+                another = gr.Button("Another face", variant="primary", elem_id="explore-another")
+                reset = gr.Button("Reset the sliders", elem_id="explore-reset")
+            psi = gr.Slider(
+                0, 1.2, 0.7, step=0.05, elem_id="explore-psi",
+                label="Truncation: 0 is the average face, 1 whatever the network draws",
+            )  # fmt: skip
+            number = gr.Number(
+                0, label="Class", precision=0, minimum=0, maximum=max(studio.network.c_dim - 1, 0),
+                visible=studio.network.c_dim > 0, elem_id="explore-class",
+            )  # fmt: skip
+            layers = gr.Dropdown(_layer_choices(studio), value="all", label="Layers that the sliders move")
+            sliders = [slider for kind in KINDS for slider in _sliders(kind, components.count, is_open=kind == "sefa")]
+        with gr.Column(scale=4, min_width=300, elem_classes="relatent-result"):
+            picture = gr.HTML(elem_id="explore-picture", elem_classes="relatent-live")
+            keep = gr.Button("Keep this face, to edit or mix it", elem_id="explore-keep")
+            kept = gr.Markdown(elem_id="explore-kept")
+    with gr.Accordion("Many faces at once", open=False):
+        with gr.Row():
+            first = gr.Number(0, label="First seed", precision=0, minimum=0, maximum=SEEDS - SHEET)
+            many = gr.Button(f"Draw {SHEET} faces", elem_id="explore-many")
+        sheet = gr.Gallery(
+            label="Choose a face to explore it", columns=6, height="auto", object_fit="contain", allow_preview=False,
+            buttons=[], elem_id="explore-sheet",
+        )  # fmt: skip
+
+    controls: list[Any] = [seed, psi, layers, *sliders, number]
+    face = [session, *controls]
+    show = _drawing(studio, components)
+    for control in controls:
+        control.input(show, face, [picture], trigger_mode="always_last", **QUIET)
+    another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, [picture], **QUIET)
+    reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, [picture], **QUIET)
+    keep.click(_keeping(studio, components), face, [kept], **QUIET)
+    many.click(_many(studio), [session, first, psi, number], [sheet], api_visibility="private")
+    sheet.select(_picked, [first], [seed], **QUIET).then(show, face, [picture], **QUIET)
+    return ExploreTab(show, face, [picture])
+
+
+def _sliders(kind: str, count: int, *, is_open: bool) -> list[gr.Slider]:
+    with gr.Accordion(TITLES[kind], open=is_open):
+        return [
+            gr.Slider(
+                -REACH, REACH, 0, step=0.1, elem_id=f"explore-{kind}-{number}",
+                label=f"{NAMES[kind]} {number}", buttons=["reset"],
+            )
+            for number in range(1, count + 1)
+        ]  # fmt: skip
+
+
+def _layer_choices(studio: Studio) -> list[tuple[str, str]]:
+    """Those that this network has."""
+    texts = {"all": "All layers"} | {name: f"{name.capitalize()} layers" for name in GROUPS if name != "all"}
+    return [(text, name) for name, text in texts.items() if _has(studio, name)]
+
+
+def _has(studio: Studio, layers: str) -> bool:
+    try:
+        return bool(layer_numbers(layers, studio.network.num_ws))
+    except UsageError:
+        return False
+
+
+def _face(
+    studio: Studio,
+    components: Components,
+    seed: float | None,
+    psi: float,
+    layers: str,
+    numbers: tuple[float, ...],  # the sliders' strengths, then the class
+) -> Inversion:
+    """The face that the controls say; axes are found only once one of theirs is moved."""
+    count = components.count
+    strengths, chosen = numbers[: len(KINDS) * count], numbers[len(KINDS) * count :]
+    moves = []
+    for number, kind in enumerate(KINDS):
+        own = strengths[number * count : (number + 1) * count]
+        if any(own):
+            with studio.network_lock.quick():
+                found = components.find(kind, layers)
+            moves += list(zip(found, own, strict=True))
+    return explored(studio.network, int(seed or 0), psi, moves, _class(studio, *chosen))
+
+
+def _class(studio: Studio, number: float | None = 0) -> int | None:
+    """The class that the widget says; None for a network without classes."""
+    return int(number or 0) if studio.network.c_dim else None
+
+
+def _drawing(studio: Studio, components: Components) -> Any:
+    @handler
+    def draw(_: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
+        pixels = studio.draw(_face(studio, components, seed, psi, layers, numbers))
+        return figures(figure(smooth(pixels), f"seed {int(seed or 0)}"))
+
+    return draw
+
+
+def _keeping(studio: Studio, components: Components) -> Any:
+    @handler
+    def keep(session: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
+        face = _face(studio, components, seed, psi, layers, numbers)
+        number = int(seed or 0)
+        one = session.keep(face, studio.draw(face), f"seed{number:04}", label=f"seed {number}")
+        return f"Kept as **{one.label}**: it is on the Edit and Mix tabs now."
+
+    return keep
+
+
+def _many(studio: Studio) -> Any:
+    @handler
+    def draw(session: Session, first: float | None, psi: float, number: float | None = 0) -> list[tuple[str, str]]:
+        seeds = range(int(first or 0), int(first or 0) + SHEET)
+        with studio.network_lock.quick():
+            pictures = draw_seeds(studio.network, seeds, psi, _class(studio, number))
+        shown = []
+        for seed, pixels in zip(seeds, pictures, strict=True):
+            path = session.new_file(f"seed{seed:04}.png")
+            Image.fromarray(pixels).save(path)
+            shown.append((str(path), f"seed {seed}"))
+        return shown
+
+    return draw
+
+
+def _picked(first: float | None, event: gr.SelectData) -> int:
+    return int(first or 0) + int(event.index)

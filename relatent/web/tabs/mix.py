@@ -1,0 +1,303 @@
+"""The Mix tab: a face with the styles of others, as one picture, as a grid, and as a morph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from editing.layers import layer_numbers
+from inversion import Inversion
+from relatent.core.errors import Cancelled, RelatentError, UsageError
+from relatent.web.actions.edit import History
+from relatent.web.actions.latent_files import open_latents
+from relatent.web.actions.mix import LARGEST_GRID, MOST_FRAMES, SWITCHES, Source, grid_picture, mixed, write_faces_morph
+from relatent.web.actions.results import changed, shown
+from relatent.web.errors import handler
+from relatent.web.pictures import figure, figures, smooth
+from relatent.web.queue import Report, follow
+from relatent.web.session import Kept, Session
+from relatent.web.studio import Studio
+from relatent.web.tabs import download_buttons as take_home
+from relatent.web.tabs.photo import status_html, status_text
+from relatent.web.uploads import check_upload
+
+HOLDS = {
+    "coarse": "Coarse: pose, shape of the face",
+    "middle": "Middle: features, hair, eyes",
+    "fine": "Fine: colours, fine detail",
+}
+NOBODY = ("Nobody", "")
+HINT = '<p class="relatent-lead">Two faces are needed: invert photos in the first tab, or add latent files.</p>'
+FILES = ("photo-png", "photo-jpeg", "face-png", "latent", "inversion")
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass
+class MixTab:
+    """What the frame is wired to.
+
+    Attributes:
+        show: brings the session's faces into the tab.
+        inputs: of ``show``.
+        outputs: of ``show``.
+    """
+
+    show: Any
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+def build(studio: Studio, session: gr.State) -> MixTab:
+    """All widgets of the tab, wired."""
+
+    def mixed_face(own: Session, base: str, *controls: Any) -> Kept:
+        return _mixed(studio, own, base, controls)
+
+    gr.Markdown("One face takes over the pose and shape, the features, or the colours of another.")
+    gallery = gr.HTML(HINT, elem_id="mix-faces")
+    add = gr.UploadButton(
+        "Add latent files (inversion.safetensors, .npz, .npy, .pt)", file_count="multiple", size="sm", elem_id="mix-add"
+    )
+    with gr.Row():
+        with gr.Column(scale=4, min_width=300):
+            base = gr.Dropdown([NOBODY], value="", label="The face that is changed", elem_id="mix-base")
+            sources = [*_source(studio, "Whose styles come in", "mix-first", ("coarse",))]
+            with gr.Accordion("And a third face", open=False):
+                sources += _source(studio, "Whose styles come in on top", "mix-second", ("fine",))
+        with gr.Column(scale=6, min_width=300, elem_classes="relatent-result"):
+            picture = gr.HTML(HINT, elem_id="mix-picture", elem_classes="relatent-live")
+            controls = [session, base, *sources]
+            with gr.Accordion("Take it home", open=True):
+                take_home.buttons(studio, "mix", FILES, controls, mixed_face)
+                keep = gr.Button("Keep the mixed face, to edit it further", size="sm", elem_id="mix-keep")
+                kept = gr.Markdown(elem_id="mix-kept")
+    chosen = gr.Dropdown(
+        [], value=[], multiselect=True, label="Faces of the grid and of the morph, in this order", elem_id="mix-chosen"
+    )
+    _grid_widgets(studio, session, chosen, sources)
+    _morph_widgets(studio, session, chosen)
+
+    draw, show = _drawing(studio), _showing(studio)
+    outputs = [gallery, base, sources[0], sources[3], chosen, picture]
+    inputs = [session, chosen, base, *sources]
+    moves = [one.input for one in [base, *sources]]
+    gr.on(moves, draw, controls, [picture], trigger_mode="always_last", queue=False, **QUIET)
+    add.upload(_adding(studio), [session, add], None, api_visibility="private").then(show, inputs, outputs, **QUIET)
+    keep.click(_keeping(studio), controls, [kept], **QUIET).success(show, inputs, outputs, **QUIET)
+    return MixTab(show, inputs, outputs)
+
+
+def _source(studio: Studio, label: str, name: str, on: tuple[str, ...]) -> list[Any]:
+    """Whose styles, which of them, and how strong."""
+    known = [(text, switch) for switch, text in HOLDS.items() if _has(studio, switch)]
+    value = [switch for switch in on if switch in [switch for _, switch in known]]
+    return [
+        gr.Dropdown([NOBODY], value="", label=label, elem_id=f"{name}-face"),
+        gr.CheckboxGroup(known, value=value, label="Styles", elem_id=f"{name}-styles"),
+        gr.Slider(0, 1, 1, step=0.05, label="Strength", buttons=["reset"], elem_id=f"{name}-strength"),
+    ]
+
+
+def _has(studio: Studio, layers: str) -> bool:
+    try:
+        return bool(layer_numbers(layers, studio.network.num_ws))
+    except UsageError:
+        return False
+
+
+def _grid_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown, sources: Sequence[Any]) -> None:
+    with gr.Accordion("Grid: every face with every other's styles", open=False):
+        draw = gr.Button(f"Draw the grid (up to {LARGEST_GRID} faces)", size="sm", elem_id="mix-grid")
+        grid = gr.HTML(elem_id="mix-grid-picture")
+        file = gr.DownloadButton("Download the grid, PNG", size="sm", visible=False, elem_id="mix-grid-file")
+
+    @handler
+    def drawn(own: Session, keys: list[str], switches: list[str], strength: float) -> tuple[str, Any]:
+        faces = [_now(studio, own, key) for key in keys or []]
+        with studio.network_lock.quick():
+            picture = grid_picture(faces, studio.network, switches, strength)
+        path = own.new_file("grid.png")
+        picture.save(path)
+        text = f"{', '.join(switches)} styles of the top row's faces, in the faces of the left column"
+        return figures(figure(np.asarray(picture), text, "photo")), gr.update(value=str(path), visible=True)
+
+    draw.click(drawn, [session, chosen, sources[1], sources[2]], [grid, file], **QUIET)
+
+
+def _morph_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown) -> None:
+    with gr.Accordion("Morph: a video from face to face", open=False):
+        with gr.Row():
+            frames = gr.Slider(12, MOST_FRAMES, 60, step=12, label="Frames", min_width=140, elem_id="morph-frames")
+            fps = gr.Slider(5, 50, 24, step=1, label="Frames a second", min_width=140)
+            kind = gr.Radio(["mp4", "gif"], value="mp4", label="File", min_width=140, elem_id="morph-kind")
+            loop = gr.Checkbox(False, label="Return to the first face", min_width=140)
+        start = gr.Button("Draw the morph", size="sm", elem_id="morph")
+        cancel = gr.Button("Cancel", variant="stop", size="sm", visible=False, elem_id="morph-cancel")
+        status = gr.HTML(elem_id="morph-status")
+        video = gr.Video(
+            label="Morph", height=384, visible=False, interactive=False, autoplay=True, loop=True, elem_id="morph-video"
+        )
+        moving = gr.Image(
+            label="Morph", height=384, visible=False, interactive=False, type="filepath", elem_id="morph-picture"
+        )
+        file = gr.DownloadButton("Download the morph", size="sm", visible=False, elem_id="morph-file")
+    outputs = [start, cancel, status, video, moving, file]
+    start.click(
+        _morphing(studio, outputs), [session, chosen, frames, fps, kind, loop], outputs, trigger_mode="once",
+        concurrency_limit=None, **QUIET,
+    )  # fmt: skip
+    cancel.click(_cancel, [session], None, queue=False, **QUIET)
+
+
+def _cancel(session: Session) -> None:
+    session.cancel()
+
+
+def _morphing(studio: Studio, outputs: list[Any]) -> Any:
+    start, cancel, status, video, moving, file = outputs
+    idle = {start: gr.update(visible=True), cancel: gr.update(visible=False)}
+
+    @handler
+    async def run(
+        session: Session, keys: list[str], frames: float, fps: float, kind: str, loop: bool
+    ) -> AsyncIterator[dict[Any, Any]]:
+        faces = [_now(studio, session, key) for key in keys or []]
+        path = session.new_file(f"morph.{kind}")
+
+        def task(report: Report) -> None:
+            def progress(done: int, total: int) -> bool:
+                return report(done, total, "drawing the morph")
+
+            write_faces_morph(
+                faces, path, studio.network, frames=int(frames), fps=fps, loop=loop, progress=progress
+            )  # fmt: skip
+
+        job = studio.queue.start(task, session)
+        yield {start: gr.update(visible=False), cancel: gr.update(visible=True)}
+        try:
+            async for news in follow(job):
+                yield {status: status_html(news)}
+            job.result()
+        except Cancelled:
+            yield {**idle, status: status_text("Cancelled; nothing was kept.")}
+            return
+        except RelatentError:
+            yield {**idle, status: ""}
+            raise
+        yield {
+            **idle,
+            status: status_text(f"{int(frames)} frames drawn."),
+            video: gr.update(value=str(path) if kind == "mp4" else None, visible=kind == "mp4"),
+            moving: gr.update(value=str(path) if kind == "gif" else None, visible=kind == "gif"),
+            file: gr.update(value=str(path), visible=True),
+        }
+
+    return run
+
+
+def _now(studio: Studio, session: Session, key: str | None) -> Inversion:
+    """A face of this session with what was done to it in the Edit tab."""
+    return changed(studio, session.chosen(key))
+
+
+def _mixed(studio: Studio, session: Session, base: str, controls: Sequence[Any]) -> Kept:
+    """What the controls say, in triples of a face's key, its switches and its strength.
+
+    Returns:
+        The mixed face as one of the gallery's, without being in it.
+    """
+    sources = [
+        Source(_now(studio, session, key), tuple(one for one in SWITCHES if one in switches), strength)
+        for key, switches, strength in zip(controls[::3], controls[1::3], controls[2::3], strict=True)
+        if key
+    ]
+    one = session.chosen(base or None)
+    inversion = mixed(changed(studio, one), sources)
+    return dataclasses.replace(one, key="", stem=f"{one.stem}-mixed", inversion=inversion, history=History())
+
+
+def _drawing(studio: Studio) -> Any:
+    @handler
+    def draw(session: Session, base: str, *controls: Any) -> str:
+        return _picture(studio, session, base, controls)
+
+    return draw
+
+
+def _picture(studio: Studio, session: Session, base: str, controls: Sequence[Any]) -> str:
+    """The mixed face, and the photo with it; what is missing, in words, where there is nothing to mix yet."""
+    others = [key for key, switches in zip(controls[::3], controls[1::3], strict=True) if key and switches]
+    if not base or not others:
+        return HINT if len(session.kept) < 2 else _say("Choose a face whose styles come in, and which of them.")
+    face, whole = shown(studio, _mixed(studio, session, base, controls))
+    photo = "" if whole is None else figure(whole, "the whole photo", "photo")
+    return figures(photo, figure(smooth(face), "the mixed face"))
+
+
+def _say(text: str) -> str:
+    return f'<p class="relatent-lead">{text}</p>'
+
+
+def _showing(studio: Studio) -> Any:
+    @handler
+    def show(session: Session, chosen: list[str], base: str, *controls: Any) -> list[Any]:
+        """The session's faces in every choice; what was chosen stays, else the newest two are mixed."""
+        keys = list(session.kept)
+        named = [(one.label, key) for key, one in session.kept.items()]
+        base = base if base in session.kept else (keys[-1] if keys else "")
+        others = [key for key in keys if key != base]
+        first = controls[0] if controls[0] in session.kept else (others[-1] if others else "")
+        second = controls[3] if controls[3] in session.kept else ""
+        chosen = [key for key in chosen or [] if key in session.kept]
+        chosen += [key for key in keys if key not in chosen] if len(chosen) < 2 else []
+        strip = [figure(smooth(one.aligned, 128), one.label, "small") for one in session.kept.values()]
+        return [
+            figures(*strip) if strip else HINT,
+            gr.update(choices=[NOBODY, *named], value=base),
+            gr.update(choices=[NOBODY, *named], value=first),
+            gr.update(choices=[NOBODY, *named], value=second),
+            gr.update(choices=named, value=chosen[:LARGEST_GRID]),
+            _picture(studio, session, base, [first, *controls[1:3], second, *controls[4:]]),
+        ]
+
+    return show
+
+
+def _keeping(studio: Studio) -> Any:
+    @handler
+    def keep(session: Session, base: str, *controls: Any) -> str:
+        one = _mixed(studio, session, base, controls)
+        more = {"photo": one.photo, "factor": one.factor, "label": f"{one.label}, mixed"}
+        kept = session.keep(one.inversion, one.aligned, one.stem, **more)
+        return f"Kept as **{kept.label}**: it is on the Edit tab now."
+
+    return keep
+
+
+def _adding(studio: Studio) -> Any:
+    @handler
+    def add(session: Session, uploads: list[str] | None) -> None:
+        """Every latent that can be read joins the gallery; the others' reasons are told."""
+        reasons = []
+        for upload in uploads or []:
+            try:
+                path = session.take_upload(check_upload(Path(upload), studio.settings.limits))
+                with studio.network_lock.quick():
+                    faces = open_latents(path, studio.network)
+                for face in faces:
+                    label = path.name if len(faces) == 1 else face.photo
+                    session.keep(face, studio.draw(face), PurePath(label).stem, label=label)
+            except RelatentError as error:
+                reasons.append(error)
+        for reason in reasons[:-1]:
+            gr.Warning(str(reason), title="That did not work", duration=None)
+        if reasons:
+            raise reasons[-1]
+
+    return add

@@ -1,0 +1,1 @@
+"""Networks on disk: our own format, and those of other projects, read as data."""

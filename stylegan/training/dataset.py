@@ -1,0 +1,149 @@
+"""Training pictures from a zip file or a folder, as square uint8 tensors."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from relatent.core.errors import DatasetError, UnreadablePhotoError
+from relatent.core.images import SUFFIXES, find_photos, read_photo, square
+from stylegan.bounds import MAX_DIM, shown
+
+MAX_MEMBER_BYTES = 256 * 2**20
+MAX_BYTES_IN_MEMORY = 8 * 2**30
+MAX_CLASSES = MAX_DIM
+LABELS_FILE = "dataset.json"
+
+
+class ImageDataset:
+    """Pictures of one size, and their classes if the data name any.
+
+    A zip file or a folder; classes come from a ``dataset.json`` at its top,
+    ``{"labels": [["a/b.png", 3], ...]}``. Nothing is extracted and nothing in the data is executed.
+
+    Args:
+        path: the zip file or folder. Pictures are taken in the order of their names; hidden ones are passed over.
+        resolution: pictures are cut to their centre square and resized to this.
+        folder: use only the pictures below this folder of the data; None for all.
+
+    Raises:
+        DatasetError: no such file, not a zip, no pictures in it.
+    """
+
+    def __init__(self, path: Path, resolution: int, folder: str | None = None) -> None:
+        self.path, self.resolution = path, resolution
+        self._zip: zipfile.ZipFile | None = None
+        if path.is_dir():
+            names = {file.relative_to(path).as_posix() for file in find_photos(path)}
+        else:
+            self._zip = _open_zip(path)
+            names = {info.filename for info in self._zip.infolist() if _is_picture(info)}
+        if folder:
+            names = {name for name in names if PurePosixPath(name).is_relative_to(folder)}
+        if not names:
+            where = f"{path}, folder {folder!r}," if folder else str(path)
+            raise DatasetError(f"{where} holds no pictures; expected files such as .png, .jpg or .webp.")
+        self.names = sorted(names)
+        self.classes = self._read_classes()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the data name; 0 without labels."""
+        return 0 if self.classes is None else int(self.classes.max()) + 1
+
+    def picture(self, index: int) -> np.ndarray:
+        """One picture, uint8 [R, R, 3]."""
+        name = self.names[index]
+        try:
+            photo = read_photo(self._read(name), name) if self._zip else read_photo(self.path / name)
+        except UnreadablePhotoError as error:
+            raise DatasetError(f"{self.path}: {error}") from error
+        return square(photo.pixels, self.resolution)
+
+    def load(self, progress: bool = False) -> Tensor:
+        """Every picture at once, uint8 [count, 3, R, R].
+
+        Raises:
+            DatasetError: they would not fit into memory, or one is damaged.
+        """
+        needed = len(self) * 3 * self.resolution**2
+        if needed > MAX_BYTES_IN_MEMORY:
+            raise DatasetError(
+                f"{self.path} needs {needed / 2**30:.1f} GB at {self.resolution} px; at most "
+                f"{MAX_BYTES_IN_MEMORY / 2**30:.0f} GB are kept in memory. Use fewer pictures or a smaller resolution."
+            )
+        images = torch.empty(len(self), 3, self.resolution, self.resolution, dtype=torch.uint8)
+        for index in tqdm(range(len(self)), desc="reading pictures", disable=not progress, leave=False):
+            images[index] = torch.from_numpy(np.array(self.picture(index))).permute(2, 0, 1)
+        return images
+
+    def _read(self, name: str) -> bytes:
+        assert self._zip is not None
+        info = self._zip.getinfo(name)
+        if info.file_size > MAX_MEMBER_BYTES:
+            raise DatasetError(
+                f"{self.path}: {name} claims {info.file_size} bytes; at most {MAX_MEMBER_BYTES} are read."
+            )
+        try:
+            return self._zip.read(info)
+        except Exception as error:  # zipfile raises BadZipFile, zlib.error, RuntimeError, struct.error, ...
+            raise DatasetError(f"{self.path}: {name} cannot be read from the archive ({error}).") from error
+
+    def _read_classes(self) -> Tensor | None:
+        """int64 [count], or None if the data name no classes."""
+        text = self._labels_text()
+        if text is None:
+            return None
+        try:
+            pairs = json.loads(text)["labels"]
+            by_name = {str(name): _class_number(label) for name, label in pairs or []}
+            return torch.tensor([by_name[name] for name in self.names]) if by_name else None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise DatasetError(
+                f"{self.path}: {LABELS_FILE} cannot be used ({type(error).__name__}: {reason}); "
+                'expected {"labels": [["name.png", 0], ...]} with the class, 0, 1, 2, ..., of every picture.'
+            ) from error
+
+    def _labels_text(self) -> bytes | None:
+        if self._zip is not None:
+            return self._read(LABELS_FILE) if LABELS_FILE in self._zip.namelist() else None
+        file = self.path / LABELS_FILE
+        try:
+            return file.read_bytes() if file.is_file() else None
+        except OSError as error:
+            raise DatasetError(f"{file} cannot be read ({error.strerror}). Change its permissions.") from error
+
+
+def _is_picture(member: zipfile.ZipInfo) -> bool:
+    """Whether it looks like one; macOS adds hidden companions, ``__MACOSX/._a.jpg``, that are none."""
+    name = PurePosixPath(member.filename)
+    hidden = any(part.startswith(".") for part in name.parts)
+    return not member.is_dir() and not hidden and name.suffix.lower() in SUFFIXES
+
+
+def _class_number(label: object) -> int:
+    if type(label) is not int or not 0 <= label < MAX_CLASSES:
+        raise ValueError(f"a class is {shown(label)}, not a whole number from 0 to {MAX_CLASSES - 1}")
+    return label
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist; expected a zip file or a folder of pictures.")
+    try:
+        return zipfile.ZipFile(path)
+    except Exception as error:  # a damaged directory makes zipfile raise struct.error, UnicodeDecodeError, ... too
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(
+            f"{path} is not a zip file that can be read ({reason}); expected a zip file or a folder of pictures."
+        ) from error

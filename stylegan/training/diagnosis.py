@@ -1,0 +1,136 @@
+"""Reading a training log: curves as a picture, and what they mean in plain words."""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from relatent.core.errors import DatasetError, MissingPackageError
+from relatent.core.files import write_bytes
+
+RECENT = 0.25  # the share of a log that counts as now
+CONFIDENT = 0.9  # accuracy on both kinds at which the discriminator has all but won
+COLLAPSED = 0.5  # pairwise distance of samples as a share of real pictures' at which variety is lost
+
+
+@dataclass(frozen=True)
+class Log:
+    """The lines of a run's log.jsonl, oldest first; see :class:`stylegan.training.trainer.Tick` for the keys."""
+
+    lines: list[dict[str, float]]
+
+    @classmethod
+    def read(cls, path: Path) -> Log:
+        """Read a log, passing over a last line that a killed run left half-written.
+
+        Raises:
+            DatasetError: missing, empty, or not a training log.
+        """
+        if not path.is_file():
+            raise DatasetError(f"{path} does not exist; expected the log.jsonl of a training run.")
+        lines = []
+        for text in path.read_text().splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict) and {"kimg", "loss_g", "loss_d"} <= line.keys():
+                lines.append(line)
+        if not lines:
+            raise DatasetError(f"{path} holds no line of a training log.")
+        return cls(lines)
+
+    def column(self, name: str) -> list[float]:
+        """One figure over the whole run; lines that lack it are passed over."""
+        return [float(line[name]) for line in self.lines if line.get(name) is not None]
+
+    def recent(self, name: str) -> float | None:
+        """Its median over the last quarter of the log; None if no line has it."""
+        values = self.column(name)
+        return statistics.median(values[-max(1, int(len(values) * RECENT)) :]) if values else None
+
+
+def describe_run(log: Log) -> str:
+    """One paragraph on where a run stands and what to change."""
+    kimg = log.lines[-1]["kimg"]
+    return " ".join([f"After {kimg:g} thousand pictures:", _balance(log), _variety(log), _progress(log)])
+
+
+def draw_curves(log: Log) -> bytes:
+    """Losses and the discriminator's accuracy over the pictures seen, as the bytes of a PNG.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingPackageError("matplotlib", "train", "drawing curves") from None
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    losses, accuracy = figure.subplots(2, 1, sharex=True)
+    kimg = log.column("kimg")
+    for name, label in (("loss_g", "generator"), ("loss_d", "discriminator")):
+        losses.plot(kimg, log.column(name), label=label)
+    losses.set_ylabel("loss")
+    for name, label in (("real_accuracy", "real pictures"), ("fake_accuracy", "generated pictures")):
+        accuracy.plot(kimg, log.column(name), label=label)
+    accuracy.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
+    accuracy.set(ylabel="discriminator's accuracy", ylim=(0, 1.02), xlabel="thousand pictures")
+    for axes in (losses, accuracy):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=110, format="png")
+    return buffer.getvalue()
+
+
+def write_curves(outdir: Path) -> tuple[Path, str]:
+    """Write OUTDIR/curves.png from OUTDIR/log.jsonl; returns its path and the paragraph."""
+    log = Log.read(outdir / "log.jsonl")
+    write_bytes(outdir / "curves.png", draw_curves(log))
+    return outdir / "curves.png", describe_run(log)
+
+
+def _balance(log: Log) -> str:
+    real, fake = log.recent("real_accuracy"), log.recent("fake_accuracy")
+    if real is None or fake is None:
+        return "the log does not say how often the discriminator is right."
+    shares = f"the discriminator is right about {real:.0%} of the real and {fake:.0%} of the generated pictures"
+    if min(real, fake) > CONFIDENT:
+        return (
+            f"{shares}: it is winning, and the generator learns little from it. "
+            "Raise --augment or use --ada, raise --gamma, or bring more pictures."
+        )
+    if max(real, fake) < 0.55:
+        return f"{shares}, little better than by chance: it is too weak. Lower --gamma or --augment, or widen it."
+    return f"{shares}: the two networks are balanced."
+
+
+def _variety(log: Log) -> str:
+    samples, real = log.recent("pairwise_fake"), log.recent("pairwise_real")
+    if not samples or not real:
+        return ""
+    share = samples / real
+    if share < COLLAPSED:
+        return (
+            f"Samples differ only {share:.0%} as much as real pictures do: the generator has collapsed onto few. "
+            "Go back to an earlier state, raise --gamma, or lower --lr."
+        )
+    return f"Samples differ {share:.0%} as much as real pictures do, so there is no collapse."
+
+
+def _progress(log: Log) -> str:
+    distances = log.column("distance")
+    if len(distances) < 4:
+        return "Whether it still improves, the losses cannot say; look at the sample grids."
+    half = len(distances) // 2
+    before, after = min(distances[:half]), min(distances[half:])
+    if after < before * 0.98:
+        return f"The distance to real pictures is still falling ({before:.4g} to {after:.4g}): go on."
+    return (
+        f"The distance to real pictures has stopped falling ({before:.4g}, now {after:.4g}): "
+        "go on with --lr at a third. If it does not fall then either, more time will not help."
+    )

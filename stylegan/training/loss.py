@@ -1,0 +1,91 @@
+"""The GAN's losses: non-saturating logistic loss with lazy R1 (Karras et al. 2020, appendix B)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan.bounds import require_number, require_whole
+from stylegan.networks.generator import Generator
+
+
+@dataclass(frozen=True)
+class GanLossWeights:
+    """Weights of the losses and of their regularisers.
+
+    Attributes:
+        r1_gamma: weight of the R1 penalty; see :func:`usual_r1_gamma`.
+        r1_interval: steps between penalties; each counts for all the steps it stands for.
+        mixing_probability: share of samples drawn from two latents with a random crossover.
+        path_length_weight: weight of path-length regularisation; 0 for none, 2 as published.
+        path_length_interval: steps between its turns.
+    """
+
+    r1_gamma: float
+    r1_interval: int = 16
+    mixing_probability: float = 0.9
+    path_length_weight: float = 0.0
+    path_length_interval: int = 8
+
+    def __post_init__(self) -> None:
+        require_number("r1_gamma", self.r1_gamma, 0)
+        require_whole("r1_interval", self.r1_interval, 1, 10**6)
+        require_number("mixing_probability", self.mixing_probability, 0, 1)
+        require_number("path_length_weight", self.path_length_weight, 0)
+        require_whole("path_length_interval", self.path_length_interval, 1, 10**6)
+
+
+def usual_r1_gamma(resolution: int, batch: int) -> float:
+    """The weight of R1 that suits most data (Karras et al. 2020, "Training GANs with limited data", appendix C)."""
+    return 0.0002 * resolution**2 / batch
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """-log D(G(z)) for each sample, from logits [N, 1]."""
+    return F.softplus(-fake_logits)
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))) for each pair, from logits [N, 1]."""
+    return F.softplus(-real_logits) + F.softplus(fake_logits)
+
+
+def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
+    """Squared gradient of D at real pictures (Mescheder et al. 2018, eq. 9), [N]; times gamma / 2."""
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3))
+
+
+def mixed_ws(generator: Generator, z: Tensor, c: Tensor | None, probability: float) -> Tensor:
+    """ws of z, some samples continued by a second latent from a random layer on.
+
+    Style-mixing regularisation (Karras et al. 2019, sec. 3.1): neighbouring layers must not rely on
+    being given the same w. Consumes random numbers in a fixed order whatever the draw.
+    """
+    other = torch.randn_like(z)
+    both = generator.mapping.map(torch.cat([z, other]), None if c is None else torch.cat([c, c]))
+    first, second = both.chunk(2)
+    count = generator.num_ws
+    n = len(z)
+    crossover = torch.randint(1, count, (n, 1), device=z.device)
+    crossover = torch.where(torch.rand(n, 1, device=z.device) < probability, crossover, count)
+    keep = torch.arange(count, device=z.device)[None] < crossover
+    return torch.where(keep[:, :, None], first[:, None], second[:, None])
+
+
+def path_lengths(image: Tensor, ws: Tensor) -> Tensor:
+    """How far the picture moves for a step in w, [N] (Karras et al. 2020, eq. 4).
+
+    The norm of the Jacobian's transpose times white noise, whose scale makes the norm independent of
+    the picture's size; a mean over the layers' latents.
+
+    Args:
+        image: [N, 3, R, R], drawn from ``ws`` with gradients on.
+        ws: [N, L, w_dim].
+    """
+    noise = torch.randn_like(image) / (image.shape[2] * image.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad((image * noise).sum(), ws, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()

@@ -1,0 +1,119 @@
+"""The settings of a training run from the options of `python -m stylegan train`. One line an option."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from relatent.core.alignment import Alignment
+from relatent.core.errors import UsageError
+from stylegan.networks.discriminator import DiscriminatorConfig
+from stylegan.networks.generator import GeneratorConfig
+from stylegan.networks.synthesis import StyleMethod
+from stylegan.training.dataset import ImageDataset
+from stylegan.training.loss import GanLossWeights, usual_r1_gamma
+from stylegan.training.settings import TrainingSettings
+
+
+def settings_from_options(
+    *,
+    data: str | None,
+    data_folder: str | None,
+    name: str,
+    resolution: str,
+    z_dim: int,
+    w_dim: int,
+    mapping_layers: int,
+    channel_base: int,
+    channel_max: int,
+    conv_clamp: float | None,
+    style_method: StyleMethod,
+    cond: bool,
+    batch: int,
+    lr: float,
+    gamma: float | None,
+    mixing_prob: float,
+    ema_kimg: float | None,
+    flip: bool,
+    augment: float,
+    ada: bool,
+    path_length: float,
+    precision: str,
+    compile: bool,
+    seed: int,
+    alignment: tuple[float, float],
+    licence: str,
+    attribution: str,
+) -> TrainingSettings:
+    """The settings the options describe, defaults that depend on others filled in. One line an option."""
+    if not data:
+        raise UsageError("--data is missing; expected a zip file or folder of pictures.")
+    side = int(resolution)
+    c_dim = count_classes(Path(data), side, data_folder) if cond else 0
+    return TrainingSettings(
+        data=data,
+        data_folder=data_folder,
+        name=name,
+        generator=GeneratorConfig(
+            resolution=side,
+            z_dim=z_dim,
+            w_dim=w_dim,
+            c_dim=c_dim,
+            mapping_layers=mapping_layers,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            conv_clamp=conv_clamp,
+            style_method=style_method,
+        ),
+        discriminator=DiscriminatorConfig(
+            resolution=side, c_dim=c_dim, channel_base=channel_base, channel_max=channel_max, conv_clamp=conv_clamp
+        ),
+        loss_weights=GanLossWeights(
+            r1_gamma=usual_r1_gamma(side, batch) if gamma is None else gamma,
+            mixing_probability=mixing_prob,
+            path_length_weight=path_length,
+        ),
+        batch=batch,
+        learning_rate=lr,
+        ema_kimg=batch * 10 / 32 if ema_kimg is None else ema_kimg,
+        flip=flip,
+        augment_strength=augment,
+        ada=ada,
+        precision=precision,
+        compile=compile,
+        seed=seed,
+        alignment=Alignment(*alignment),
+        licence=licence,
+        attribution=attribution,
+    )
+
+
+def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingSettings:
+    """A saved run's settings with what may change in the middle of it; all else that was typed is passed over.
+
+    Args:
+        settings: the run's.
+        typed: values of the options the user gave, by their names in :func:`settings_from_options`.
+    """
+    renamed = {"augment": "augment_strength", "lr": "learning_rate", "ema_kimg": "ema_kimg", "precision": "precision"}
+    changes = {renamed[name]: value for name, value in typed.items() if name in renamed}
+    if "gamma" in typed:
+        changes["loss_weights"] = dataclasses.replace(settings.loss_weights, r1_gamma=typed["gamma"])
+    settings = dataclasses.replace(settings, **changes)
+    return settings.with_data(typed["data"], typed.get("data_folder")) if "data" in typed else settings
+
+
+def count_classes(data: Path, resolution: int, data_folder: str | None) -> int:
+    """How many classes the data name.
+
+    Raises:
+        UsageError: none.
+        DatasetError: the data cannot be used.
+    """
+    count = ImageDataset(data, resolution, data_folder).num_classes
+    if not count:
+        raise UsageError(
+            f"--cond needs classes and {data} has no dataset.json that names them. Add it, or omit --cond."
+        )
+    return count

@@ -1,0 +1,142 @@
+"""All choices of a training run, in one value that is saved beside its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from relatent.core.alignment import Alignment
+from relatent.core.errors import CheckpointError, UsageError
+from stylegan.bounds import check_alignment, require_number, require_text, require_whole, shown
+from stylegan.networks.discriminator import DiscriminatorConfig
+from stylegan.networks.generator import GeneratorConfig
+from stylegan.training.loss import GanLossWeights
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+MAX_BATCH = 65536
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a run began with a smaller network; see stylegan/training/growth.py.
+
+    Attributes:
+        fade_kimg: over how many thousand pictures the newest blocks fade in.
+        origin: the run it grew from, in words.
+    """
+
+    fade_kimg: float
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        require_number("fade_kimg", self.fade_kimg, 1e-3)
+        require_text("origin", self.origin)
+
+    def weight(self, images_seen: int) -> float:
+        """Weight of the newest blocks after so many pictures, 0 to 1."""
+        return min(1.0, images_seen / (self.fade_kimg * 1000))
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a run does, apart from how long.
+
+    Attributes:
+        data: zip file or folder of pictures.
+        data_folder: only pictures below this folder of the data; None for all.
+        name: the network's name in its file.
+        generator: sizes of the generator.
+        discriminator: sizes of the discriminator.
+        loss_weights: weights of losses and regularisers.
+        batch: pictures a step.
+        learning_rate: of both networks' Adam (beta1 0, beta2 0.99).
+        ema_kimg: half-life of the weights' moving average, in thousands of pictures.
+        ema_rampup: the half-life is at most this share of the pictures seen so far; 0 for no ramp.
+        flip: mirror half of the real pictures.
+        augment_strength: probability of each DiffAugment change; 0 for none.
+        ada: adaptive augmentation beside it, whose strength follows the discriminator.
+        precision: of the features, "float32", "bfloat16" or "float16".
+        compile: hand both networks to torch.compile.
+        seed: of everything random; a step's randomness depends on the seed and the step alone.
+        alignment: how the data's faces are cropped; saved with the network.
+        licence: saved with the network.
+        attribution: saved with the network.
+        growth: how the run began with a smaller network; None if it did not.
+    """
+
+    data: str
+    data_folder: str | None
+    name: str
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
+    loss_weights: GanLossWeights
+    batch: int = 16
+    learning_rate: float = 0.0025
+    ema_kimg: float = 10.0
+    ema_rampup: float = 0.05
+    flip: bool = True
+    augment_strength: float = 0.3
+    ada: bool = False
+    precision: str = "float32"
+    compile: bool = False
+    seed: int = 0
+    alignment: Alignment = field(default_factory=Alignment)
+    licence: str = ""
+    attribution: str = ""
+    growth: Growth | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("data", "name", "licence", "attribution"):
+            require_text(name, getattr(self, name))
+        if self.data_folder is not None:
+            require_text("data_folder", self.data_folder)
+        require_whole("batch", self.batch, 1, MAX_BATCH)
+        require_number("learning_rate", self.learning_rate, 1e-12, 1)
+        for name in ("ema_kimg", "ema_rampup"):
+            require_number(name, getattr(self, name), 0)
+        require_number("augment_strength", self.augment_strength, 0, 1)
+        if type(self.ada) is not bool:
+            raise UsageError(f"ada is {shown(self.ada)}; expected true or false.")
+        require_whole("seed", self.seed, -(2**63), 2**63)
+        check_alignment(self.alignment)
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision is {shown(self.precision)}; expected one of {', '.join(PRECISIONS)}.")
+        for name in ("resolution", "c_dim", "img_channels"):
+            made, judged = getattr(self.generator, name), getattr(self.discriminator, name)
+            if made != judged:
+                raise UsageError(f"{name} is {made} in the generator and {judged} in the discriminator.")
+
+    def with_data(self, data: str, data_folder: str | None) -> TrainingSettings:
+        """The same run on data that have moved."""
+        return dataclasses.replace(self, data=data, data_folder=data_folder or self.data_folder)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, source: Path) -> TrainingSettings:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            CheckpointError: the text is something else.
+        """
+        parts: dict[str, Any] = {
+            "generator": GeneratorConfig,
+            "discriminator": DiscriminatorConfig,
+            "loss_weights": GanLossWeights,
+            "alignment": Alignment,
+            "growth": Growth,
+        }
+        try:
+            values = json.loads(text)
+            if "rules" in values:  # the name of an earlier version
+                values["loss_weights"] = values.pop("rules")
+            for name, kind in parts.items():
+                if name != "growth" or values.get(name) is not None:
+                    values[name] = kind(**values[name])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError, RecursionError, UsageError) as error:
+            raise CheckpointError(f"{source} does not hold the settings of a training run: {error!s:.300}") from error

@@ -1,0 +1,121 @@
+"""Saving and resuming a training run: one safetensors file with everything a trainer needs.
+
+Adam runs with beta1 = 0, so its first moment is only the last gradient and is not kept. In half
+precision weights are float16 and second moments bfloat16, whose range they need.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relatent.core.errors import CheckpointError, UsageError
+from stylegan.bounds import require_number
+from stylegan.formats.checkpoint import load_strictly
+from stylegan.training.growth import plant
+from stylegan.training.settings import TrainingSettings
+from stylegan.training.state_file import Groups, moments_of, read_groups, read_progress, restore_moments, write_groups
+from stylegan.training.trainer import Trainer
+
+FORMAT = "relatent-training-1"
+NETWORKS = ("generator", "discriminator", "average")
+MOMENTS = {"moments_g": ("generator", "optimizer_g"), "moments_d": ("discriminator", "optimizer_d")}
+
+
+def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
+    """Write a run's state; ``half`` halves the file, and the resumed run is then no longer bit-exact."""
+    groups: Groups = {name: getattr(trainer, name).state_dict() for name in NETWORKS}
+    for key, (network, optimizer) in MOMENTS.items():
+        groups[key] = moments_of(getattr(trainer, network), getattr(trainer, optimizer), "exp_avg_sq")
+    metadata = {
+        "settings": trainer.settings.to_json(),
+        "step": str(trainer.step),
+        "seconds": str(trainer.seconds),
+        "augment": repr(trainer.strength.p),
+        "path_mean": repr(float(trainer.path_mean)),
+    }
+    write_groups(path, FORMAT, _halved(groups) if half else groups, metadata)
+
+
+def compact_state(path: Path, out: Path) -> None:
+    """Write a saved state again to be kept or shared: in half precision, and without the folder of its data.
+
+    Raises:
+        CheckpointError: ``path`` is not the state of a training run.
+    """
+    groups, metadata = _read(path)
+    settings = TrainingSettings.from_json(metadata.get("settings", ""), path)
+    metadata["settings"] = settings.with_data(Path(settings.data).name, settings.data_folder).to_json()
+    write_groups(out, FORMAT, _halved(groups), metadata)
+
+
+def read_settings(path: Path) -> TrainingSettings:
+    """The settings a state was saved with.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run.
+    """
+    _, metadata = _read(path)
+    return TrainingSettings.from_json(metadata.get("settings", ""), path)
+
+
+def load_state(trainer: Trainer, path: Path) -> None:
+    """Continue ``trainer`` from a saved state of networks of the same sizes.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run, or of one with other networks.
+    """
+    groups, metadata = _read(path)
+    for network in NETWORKS:
+        module = getattr(trainer, network)
+        load_strictly(module, {k: v.to(trainer.device) for k, v in groups[network].items()}, path)
+    trainer.step, trainer.seconds = read_progress(metadata, path)
+    trainer.strength.p = _number(metadata, "augment", 1.0, path)
+    trainer.path_mean.fill_(_number(metadata, "path_mean", 1e9, path))
+    trainer.set_fade()
+    for key, (network, optimizer) in MOMENTS.items():
+        module, adam = getattr(trainer, network), getattr(trainer, optimizer)
+        restore_moments(module, adam, None, groups[key], trainer.step, path)
+
+
+def load_smaller(trainer: Trainer, path: Path) -> None:
+    """Begin ``trainer`` with the networks of a run at half the resolution; see :mod:`stylegan.training.growth`.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run, or of one that does not fit.
+    """
+    groups, _ = _read(path)
+    for network in NETWORKS:
+        plant(getattr(trainer, network), groups[network], path)
+
+
+def describe_state(path: Path) -> str:
+    """A run in words, for the records of one that grows from it: its network's name and the pictures it has seen.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run.
+    """
+    _, metadata = _read(path)
+    step, _ = read_progress(metadata, path)
+    settings = TrainingSettings.from_json(metadata.get("settings", ""), path)
+    return f"{settings.name} at {settings.generator.resolution} px after {step * settings.batch} pictures"
+
+
+def _read(path: Path) -> tuple[Groups, dict[str, str]]:
+    return read_groups(path, FORMAT, (*NETWORKS, *MOMENTS), "a training run")
+
+
+def _halved(groups: Groups) -> Groups:
+    return {
+        key: {name: tensor.bfloat16() if key in MOMENTS else tensor.half() for name, tensor in group.items()}
+        for key, group in groups.items()
+    }
+
+
+def _number(metadata: dict[str, str], name: str, high: float, path: Path) -> float:
+    """A figure of the state from 0 to ``high``; 0 where an older file lacks it."""
+    try:
+        value = float(metadata.get(name, "0"))
+        require_number(name, value, 0, high)
+    except (ValueError, UsageError) as error:
+        raise CheckpointError(f"{path} has an unusable {name}: {error!s:.300}") from error
+    return value

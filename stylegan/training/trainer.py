@@ -1,0 +1,293 @@
+"""The training loop. One step is a pure function of the state and the step's number.
+
+Every random draw of step k comes from a seed made of the run's seed and k, so a resumed run needs no
+saved random state and goes on exactly as the unbroken run would have.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from relatent.core import cpu
+from relatent.core.device import synchronize
+from relatent.core.images import from_uint8
+from stylegan.networks.discriminator import Discriminator
+from stylegan.networks.generator import Generator
+from stylegan.training import loss as gan_loss
+from stylegan.training.ada import AugmentationStrength, ada_augment
+from stylegan.training.augment import diff_augment, random_flip
+from stylegan.training.growth import set_fade
+from stylegan.training.metrics import mean_pairwise_distance
+from stylegan.training.settings import TrainingSettings
+
+ADA_INTERVAL = 4  # steps between adjustments of the adaptive augmentation
+PATH_MEAN_WEIGHT = 0.01  # of a new batch in the running mean of path lengths
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What happened since the last tick; one line of the log.
+
+    Attributes:
+        kimg: pictures shown so far, in thousands.
+        seconds: since training began, over all sessions.
+        seconds_per_kimg: speed of this tick.
+        loss_g: mean generator loss.
+        loss_d: mean discriminator loss, without R1.
+        r1: mean squared gradient at real pictures.
+        real_accuracy: share of real pictures the discriminator called real.
+        fake_accuracy: share of generated pictures it called generated.
+        pairwise_real: root mean squared difference of two real pictures of the last batch.
+        pairwise_fake: the same of generated pictures; far smaller is collapse.
+        augment: probability of adaptive augmentation at the end of the tick.
+        path_length: running mean of how far pictures move for a step in w; 0 without that regularisation.
+        memory_mb: peak memory, of the device or else of the process; 0 on a CPU under Windows, which does not tell.
+        distance: of the averaged generator's pictures to pictures kept back; None where it was not measured.
+    """
+
+    kimg: float
+    seconds: float
+    seconds_per_kimg: float
+    loss_g: float
+    loss_d: float
+    r1: float
+    real_accuracy: float
+    fake_accuracy: float
+    pairwise_real: float
+    pairwise_fake: float
+    augment: float
+    path_length: float
+    memory_mb: float
+    distance: float | None = None
+
+
+class Trainer:
+    """Two networks, their optimisers and their average, stepping through the data.
+
+    Args:
+        settings: the run's choices.
+        images: every training picture, uint8 [count, 3, R, R].
+        classes: int64 [count], or None.
+        device: where to compute; the pictures are moved there too.
+    """
+
+    def __init__(
+        self, settings: TrainingSettings, images: Tensor, classes: Tensor | None, device: torch.device
+    ) -> None:
+        self.settings, self.device = settings, device
+        cpu.prepare(device)
+        self.images = images.to(device)
+        self.classes = None if classes is None else classes.to(device)
+        self.dtype = getattr(torch, settings.precision)
+        with seeded(settings.seed, -1, device):
+            generator = Generator(settings.generator, alignment=settings.alignment, name=settings.name)
+            self.discriminator = Discriminator(settings.discriminator, grown=bool(settings.growth)).to(device)
+        if settings.growth:
+            generator.synthesis.fade = torch.zeros([])
+        self.generator = generator.to(device)
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        # A penalty acts on one step in its interval; the published correction keeps Adam's pace (appendix B).
+        loss_weights = settings.loss_weights
+        interval_g = loss_weights.path_length_interval if loss_weights.path_length_weight else None
+        self.optimizer_g = _adam(self.generator, settings.learning_rate, interval_g)
+        self.optimizer_d = _adam(self.discriminator, settings.learning_rate, loss_weights.r1_interval)
+        self.strength = AugmentationStrength()
+        self.path_mean = torch.zeros([], device=device)
+        self._last_pairs = (0.0, 0.0)
+        self.step = 0
+        self.seconds = 0.0
+        self._totals = torch.zeros(6, device=device, dtype=torch.float64)
+        self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
+        self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
+
+    @property
+    def images_seen(self) -> int:
+        return self.step * self.settings.batch
+
+    def run_tick(self, images: int) -> Tick:
+        """Train on about ``images`` pictures (at least one step) and report."""
+        self._totals.zero_()
+        steps = max(1, -(-images // self.settings.batch))  # rounded up, or a last tick would be left for the rest
+        started = time.perf_counter()
+        for number in range(1, steps + 1):
+            self.train_step(compare=number == steps)
+        synchronize(self.device)
+        elapsed = time.perf_counter() - started
+        self.seconds += elapsed
+        return self._report(steps, elapsed)
+
+    def train_step(self, compare: bool = False) -> None:
+        """One step of each network. The generated batch serves both, which saves a forward pass.
+
+        ``compare`` also takes the pairwise distances of the batch for the report.
+        """
+        settings = self.settings
+        self.set_fade()
+        with seeded(settings.seed, self.step, self.device):
+            real, c = self._real_batch()
+            z = torch.randn(settings.batch, settings.generator.z_dim, device=self.device)
+            ws = gan_loss.mixed_ws(self.generator, z, c, settings.loss_weights.mixing_probability)
+            fake = self._synthesise(ws, "random", dtype=self.dtype)
+            self._step_discriminator(real, fake.detach(), c)
+            self._step_generator(fake, z, c)
+        if compare and settings.batch > 1:
+            self._last_pairs = mean_pairwise_distance(real), mean_pairwise_distance(fake.detach())
+        self._update_average()
+        self.step += 1
+
+    def set_fade(self) -> None:
+        """Let the newest blocks of a grown network count as much as its age says."""
+        if self.settings.growth:
+            networks = [self.generator.synthesis, self.average.synthesis, self.discriminator]
+            set_fade(networks, self.settings.growth.weight(self.images_seen))
+
+    def _step_discriminator(self, real: Tensor, fake: Tensor, c: Tensor | None) -> None:
+        loss_weights = self.settings.loss_weights
+        self.discriminator.requires_grad_(True)
+        penalise = loss_weights.r1_gamma > 0 and self.step % loss_weights.r1_interval == 0
+        real = real.requires_grad_(penalise)
+        real_logits = self._logits(real, c, exact=penalise)
+        fake_logits = self._logits(fake, c)
+        losses = gan_loss.discriminator_loss(real_logits, fake_logits)
+        total = losses.mean()
+        if penalise:
+            penalty = gan_loss.r1_penalty(real_logits, real).mean()
+            total = total + penalty * (loss_weights.r1_gamma / 2 * loss_weights.r1_interval)
+            self._totals[2] += penalty.detach()
+            self._totals[5] += 1
+        self.optimizer_d.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimizer_d.step()
+        self._totals[1] += losses.detach().mean()
+        signs = real_logits.detach().sign().mean()
+        if self.settings.ada and (self.step + 1) % ADA_INTERVAL == 0:  # reading the signs waits for the device
+            self.strength.update(float(signs), ADA_INTERVAL * self.settings.batch)
+        self._totals[3] += (real_logits.detach() > 0).double().mean()
+        self._totals[4] += (fake_logits.detach() < 0).double().mean()
+
+    def _step_generator(self, fake: Tensor, z: Tensor, c: Tensor | None) -> None:
+        loss_weights = self.settings.loss_weights
+        self.discriminator.requires_grad_(False)
+        losses = gan_loss.generator_loss(self._logits(fake, c))
+        self.optimizer_g.zero_grad(set_to_none=True)
+        losses.mean().backward()
+        if loss_weights.path_length_weight and self.step % loss_weights.path_length_interval == 0:
+            penalty = self._path_length_penalty(z, c)
+            (penalty * (loss_weights.path_length_weight * loss_weights.path_length_interval)).backward()
+        self.optimizer_g.step()
+        self._totals[0] += losses.detach().mean()
+
+    def _path_length_penalty(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """Squared deviation of path lengths from their running mean, on half the batch to spare memory."""
+        half = slice(max(1, len(z) // 2))
+        ws = self.generator.mapping(z[half], None if c is None else c[half])
+        # Twice differentiated, so in full precision and not compiled.
+        lengths = gan_loss.path_lengths(self.generator.synthesis(ws, "random"), ws)
+        self.path_mean = self.path_mean.lerp(lengths.detach().mean(), PATH_MEAN_WEIGHT)
+        return (lengths - self.path_mean).square().mean()
+
+    def _logits(self, image: Tensor, c: Tensor | None, exact: bool = False) -> Tensor:
+        """``exact`` bypasses torch.compile, which cannot differentiate twice."""
+        image = ada_augment(diff_augment(image, self.settings.augment_strength), self.strength.p)
+        judge = self.discriminator if exact else self._judge
+        return judge(image, c, dtype=self.dtype)
+
+    def _real_batch(self) -> tuple[Tensor, Tensor | None]:
+        """The pictures of this step: each epoch is its own permutation, so every picture has its turn."""
+        count, batch = len(self.images), self.settings.batch
+        first = self.step * batch
+        indices = []
+        for epoch in range(first // count, (first + batch - 1) // count + 1):
+            order = _epoch_order(count, self.settings.seed, epoch)
+            indices.append(order[max(first - epoch * count, 0) : first + batch - epoch * count])
+        chosen = torch.cat(indices).to(self.device)
+        images = from_uint8(self.images[chosen])
+        if self.settings.flip:
+            images = random_flip(images)
+        if not self.settings.generator.c_dim:
+            return images, None
+        assert self.classes is not None
+        return images, nn.functional.one_hot(self.classes[chosen], self.settings.generator.c_dim).float()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Exponential moving average with a ramp, so that early weights are soon forgotten."""
+        images = self.settings.ema_kimg * 1000
+        if self.settings.ema_rampup > 0:
+            images = min(images, max(self.images_seen, 1) * self.settings.ema_rampup)
+        weight = 1 - 0.5 ** (self.settings.batch / max(images, 1e-8))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), weight)
+
+    def _report(self, steps: int, elapsed: float) -> Tick:
+        totals = self._totals.tolist()
+        return Tick(
+            kimg=round(self.images_seen / 1000, 3),
+            seconds=round(self.seconds, 1),
+            seconds_per_kimg=round(elapsed / (steps * self.settings.batch) * 1000, 3),
+            loss_g=round(totals[0] / steps, 4),
+            loss_d=round(totals[1] / steps, 4),
+            r1=round(totals[2] / max(totals[5], 1), 5),
+            real_accuracy=round(totals[3] / steps, 4),
+            fake_accuracy=round(totals[4] / steps, 4),
+            pairwise_real=round(self._last_pairs[0], 4),
+            pairwise_fake=round(self._last_pairs[1], 4),
+            augment=round(self.strength.p, 4),
+            path_length=round(float(self.path_mean), 4),
+            memory_mb=round(_peak_memory(self.device)),
+        )
+
+
+@contextmanager
+def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator[None]:
+    """Everything random inside depends on ``seed`` and ``step`` alone, and leaves no trace outside.
+
+    Beside the CPU's, the generator of ``device`` is kept, of every GPU if it is None; to keep many is slow.
+    """
+    gpus: list[torch.device | int] = []
+    if device is None:
+        gpus += range(torch.cuda.device_count())
+    elif device.type == "cuda":
+        gpus.append(device)
+    with torch.random.fork_rng(gpus):
+        torch.manual_seed(_mix(seed, step, "step"))
+        yield
+
+
+@functools.lru_cache(maxsize=2)  # a step reads from one epoch, or from the end of one and the start of the next
+def _epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order in which an epoch shows its pictures, int64 [count]."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
+
+
+def _mix(seed: int, number: int, purpose: str) -> int:
+    digest = hashlib.sha256(f"{purpose} {seed} {number}".encode()).digest()
+    return int.from_bytes(digest[:7], "little")
+
+
+def _adam(network: nn.Module, learning_rate: float, interval: int | None) -> torch.optim.Adam:
+    ratio = 1.0 if interval is None else interval / (interval + 1)
+    return torch.optim.Adam(
+        network.parameters(), lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True
+    )
+
+
+def _peak_memory(device: torch.device) -> float:
+    """In MiB; 0 where the system does not tell (Windows, for the CPU)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource  # Unix only
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

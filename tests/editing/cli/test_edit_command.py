@@ -1,0 +1,235 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from invented import invented
+from PIL import Image
+
+from editing import Direction
+from editing.__main__ import main
+from inversion import Inversion
+from inversion.batch.jobs import open_job
+from relatent.core.images import to_pixels
+from relatent.core.provenance import COMPOSITE
+from stylegan import load, network_id, save_generator
+
+
+@pytest.fixture
+def network(tiny_generator, tmp_path):
+    save_generator(tiny_generator, tmp_path / "tiny.safetensors")
+    return load(tmp_path / "tiny.safetensors")
+
+
+@pytest.fixture
+def home(network, tmp_path, monkeypatch):
+    """out/me and out/me-face2, two faces of photos/me.png, and two directions in directions/."""
+    monkeypatch.chdir(tmp_path)
+    y, x = np.mgrid[:120, :160]
+    (tmp_path / "photos").mkdir()
+    photo = tmp_path / "photos" / "me.png"
+    Image.fromarray(np.stack([x + 40, y + 60, 200 - x], axis=-1).clip(0, 255).astype(np.uint8)).save(photo)
+    torch.manual_seed(3)
+    for name in ("smile", "age"):
+        Direction(torch.randn(24), name, network_id(network)).save(tmp_path / "directions" / f"{name}.safetensors")
+    for face, stem in enumerate(("me", "me-face2"), start=1):
+        folder = tmp_path / "out" / stem
+        place = np.array([[2.0, 0, 70 * face - 60], [0, 2, 5], [0, 0, 1]])
+        invented(network, face).replace(photo="me.png", face_to_photo=place).save(folder / "inversion.safetensors")
+        made_from = {"name": "me.png", "file": str(photo), "sha256": open_job(photo).digest, "face": face, "faces": 2}
+        (folder / "report.json").write_text(json.dumps({"network": network_id(network), "photo": made_from}))
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["edit", *map(str, arguments)], catch_exceptions=False)
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def test_what_is_promised_is_written(home, network):
+    result = run("out/me", "--set", "smile=2", "--set", "age=-1")
+    assert result.exit_code == 0, result.output
+    folder = home / "out" / "me"
+    assert {path.name for path in folder.iterdir()} == {
+        "inversion.safetensors", "report.json", "edited.png", "pasted.png", "edited.safetensors"
+    }  # fmt: skip
+    edited = Inversion.load(folder / "edited.safetensors")
+    assert edited.edits == {"smile": 2.0, "age": -1.0}
+    np.testing.assert_array_equal(pixels(folder / "edited.png"), to_pixels(edited.tensor(network))[0])
+    assert pixels(folder / "pasted.png").shape == (120, 160, 3)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["photo"]["face"] == 1  # the inversion's own report goes on
+    assert report["edit"]["edits"] == {"smile": 2.0, "age": -1.0}
+    assert report["edit"]["directions"]["smile"]["network"] == network_id(network)
+    for name in ("edited.png", "pasted.png"):
+        data = (folder / name).read_bytes()
+        assert COMPOSITE.encode() in data
+        assert b"smile +2, age -1" in data
+
+
+def test_another_outdir_leaves_the_inversion_alone(home):
+    before = {path: path.read_bytes() for path in (home / "out" / "me").iterdir()}
+    assert run("out/me", "--set", "smile=0", "--outdir", "new").exit_code == 0
+    assert {path: path.read_bytes() for path in (home / "out" / "me").iterdir()} == before
+    assert {path.name for path in (home / "new" / "me").iterdir()} == {
+        "report.json", "edited.png", "pasted.png", "edited.safetensors"
+    }  # fmt: skip
+    np.testing.assert_array_equal(pixels("new/me/pasted.png"), pixels("photos/me.png"))
+
+
+def test_faces_of_one_photo_are_pasted_together(home):
+    assert run("out", "--set", "smile=2", "--outdir", "new").exit_code == 0
+    both, again = pixels("new/me/pasted.png"), pixels("new/me-face2/pasted.png")
+    np.testing.assert_array_equal(both, again)
+    changed = np.abs(both - pixels("photos/me.png")).max(axis=2).max(axis=0) > 0
+    assert changed[20:60].any()
+    assert changed[90:130].any()
+    run("out/me", "--set", "smile=2", "--outdir", "alone")
+    changed = np.abs(pixels("alone/me/pasted.png") - pixels("photos/me.png")).max(axis=2).max(axis=0) > 0
+    assert not changed[80:].any()
+
+
+def test_an_edit_of_an_edit(home):
+    assert run("out/me", "--set", "smile=2", "--outdir", "a").exit_code == 0
+    result = run("a/me/edited.safetensors", "--set", "smile=1", "--outdir", "b")
+    assert result.exit_code == 0, result.output
+    assert Inversion.load("b/me/edited.safetensors").edits == {"smile": 3.0}
+    assert (home / "b" / "me" / "pasted.png").exists()
+    result = run("a/me/edited.safetensors", "--set", "smile=1")
+    assert result.exit_code == 2
+    assert "would replace" in result.stderr
+
+
+def test_strips_and_grids(home, network):
+    assert run("out/me", "--sweep", "smile=-2:2:5").exit_code == 0
+    strip = pixels("out/me/sweep.png")
+    assert strip.shape == (32, 160, 3)
+    me = Inversion.load("out/me")
+    np.testing.assert_array_equal(strip[:, 64:96], to_pixels(me.tensor(network))[0])
+    assert not (home / "out" / "me" / "edited.png").exists()
+    assert run("out/me", "--sweep", "smile=-1:1:3", "--sweep", "age=0:1:2", "--set", "age=1").exit_code == 0
+    cells = pixels("out/me/sweep.png")
+    assert cells.shape == (96, 64, 3)
+    edited = Inversion.load("out/me/edited.safetensors")
+    np.testing.assert_array_equal(cells[32:64, :32], to_pixels(edited.tensor(network))[0])
+    assert COMPOSITE.encode() in (home / "out" / "me" / "sweep.png").read_bytes()
+
+
+def test_regions(home):
+    assert run("out/me", "--set", "smile=2", "--only", "mouth", "--keep", "background").exit_code == 0
+    assert Inversion.load("out/me/edited.safetensors").mask.mean() < 0.5
+    report = json.loads((home / "out" / "me" / "report.json").read_text())
+    assert report["edit"]["only"] == ["mouth"]
+
+
+def test_photos_are_known_by_their_content(home):
+    (home / "photos" / "me.png").rename(home / "moved.png")
+    result = run("out/me", "--set", "smile=1")
+    assert result.exit_code == 0
+    assert "me.png that me was made from was not found" in result.stderr
+    assert "--photo" in result.stderr
+    assert not (home / "out" / "me" / "pasted.png").exists()
+    assert run("out/me", "--set", "smile=1", "--photo", "moved.png").stderr == ""
+    assert (home / "out" / "me" / "pasted.png").exists()
+    run("out/me", "--set", "smile=1")
+    assert not (home / "out" / "me" / "pasted.png").exists()  # an old one would show another edit
+    Image.new("RGB", (160, 120)).save(home / "photos" / "me.png")
+    assert "was not found" in run("out/me", "--set", "smile=1", "--photo", "photos").stderr
+    assert "is not the file" in run("out/me", "--set", "smile=1", "--photo", "photos/me.png").stderr
+
+
+def test_no_metadata(home):
+    result = run("out/me", "--set", "smile=1", "--no-metadata")
+    assert result.exit_code == 0
+    assert "will not say that a network took part" in result.stderr
+    for name in ("edited.png", "pasted.png"):
+        data = (home / "out" / "me" / name).read_bytes()
+        assert b"Relatent" not in data
+        assert COMPOSITE.encode() not in data
+
+
+def test_one_that_fails_does_not_stop_the_others(home):
+    (home / "out" / "me" / "inversion.safetensors").write_text("not a latent")
+    result = run("out/me", "out/me-face2", "nowhere", "--set", "smile=1")
+    assert result.exit_code == 1
+    assert result.stderr.count("error:") == 2
+    assert "2 of 3 failed" in result.stderr
+    assert (home / "out" / "me-face2" / "edited.png").exists()
+
+
+def test_a_foreign_direction_is_refused(home):
+    Direction(torch.zeros(24), "smile", "tiny@000000000000").save(home / "far" / "laugh.safetensors")
+    result = run("out/me", "--set", "far/laugh.safetensors=1")
+    assert result.exit_code == 2
+    assert "belongs to the network tiny@000000000000" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "nothing to do"),
+        (["--set", "smile"], "NAME=STRENGTH"),
+        (["--set", "smile=much"], "NAME=STRENGTH"),
+        (["--set", "smile=inf"], "NAME=STRENGTH"),
+        (["--set", "smile=1", "--set", "smile=2"], "twice"),
+        (["--set", "smlie=1"], "did you mean smile"),
+        (["--sweep", "smile=1:2"], "FROM:TO:COUNT"),
+        (["--sweep", "smile=1:2:0"], "FROM:TO:COUNT"),
+        (["--sweep", "smile=1:2:3:4"], "FROM:TO:COUNT"),
+        (["--sweep", "smile=0:1:401"], "at most 400"),
+        (["--sweep", "smile=0:1:2", "--sweep", "smile=0:1:3"], "two different ones"),
+        (["--set", "smile=1", "--only", "elbow"], "elbow"),
+        (["--set", "smile=1", "--blend", "mix"], "mix"),
+    ],
+)
+def test_wrong_usage(home, arguments, words):
+    result = run("out/me", *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_what_cannot_be_written_is_said(home):
+    (home / "file").touch()
+    result = run("out/me", "--set", "smile=1", "--outdir", "file")
+    assert result.exit_code == 1
+    assert "cannot write" in result.stderr
+    result = run("out/me", "--set", "smile=1", "--photo", "nowhere.jpg")
+    assert result.exit_code == 1
+    assert "does not exist" in result.stderr
+
+
+def test_only_some_layers_move(home):
+    assert run("out/me", "--set", "smile=2", "--layers", "0-1").exit_code == 0
+    before = Inversion.load(home / "out" / "me")
+    after = Inversion.load(home / "out" / "me" / "edited.safetensors")
+    assert (after.ws != before.ws).any(dim=2)[0].tolist() == [True, True] + [False] * (before.ws.shape[1] - 2)
+    refused = run("out/me", "--set", "smile=2", "--layers", "99")
+    assert refused.exit_code != 0
+    assert "layer 99 is not in this network" in refused.output
+
+
+def test_truncation_goes_towards_the_average_face_before_the_edits(home, network):
+    assert run("out/me", "--set", "smile=2", "--truncation", "0.5").exit_code == 0
+    before = Inversion.load(home / "out" / "me")
+    after = Inversion.load(home / "out" / "me" / "edited.safetensors")
+    smile = Direction.load(home / "directions" / "smile.safetensors")
+    wanted = network.w_avg + 0.5 * (before.ws - network.w_avg) + 2 * smile.vector
+    torch.testing.assert_close(after.ws, wanted)
+
+
+def test_pastes_with_the_network_that_was_named(home, monkeypatch):
+    """A network that has moved is named with --network; pasting must not look where it was."""
+    (home / "tiny.safetensors").rename(home / "moved.safetensors")
+    read = []
+    original = Inversion.open_network
+    monkeypatch.setattr(Inversion, "open_network", lambda self: read.append(self) or original(self))
+    result = run("out/me", "out/me-face2", "--set", "smile=2", "--network", "moved.safetensors", "--photo", "photos")
+    assert result.exit_code == 0, result.output
+    assert (home / "out" / "me" / "pasted.png").exists()
+    assert read == []

@@ -1,0 +1,147 @@
+"""Teaching an encoder: it learns, goes on exactly after a stop, and its command writes what it promises."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from inversion.__main__ import main
+from inversion.encoders.loading import load_encoder
+from inversion.encoders.run import load_state, train_encoder, write_snapshot
+from inversion.encoders.training import EncoderSettings, EncoderTrainer, validate
+from inversion.losses.perceptual import load_perceptual
+from inversion.training_loop import state_path
+from relatent.core.errors import CheckpointError, UsageError
+from stylegan import load, network_id
+from stylegan.networks.backbone import load_backbone
+from stylegan.training.run import Schedule
+
+CPU = torch.device("cpu")
+SETTINGS = EncoderSettings(network="tiny", data="nowhere", batch=8, rounds=2, hidden=16)
+
+
+@pytest.fixture
+def photos(tiny_generator):
+    """Pictures the network can draw, as uint8."""
+    with torch.no_grad():
+        drawn = tiny_generator.synthesis(tiny_generator.mapping.truncate(tiny_generator.sample_w(24, seed=5)))
+    return ((drawn.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def trainer(network, photos, kimg=1.0, **changes):
+    return EncoderTrainer(dataclasses.replace(SETTINGS, **changes), network, photos, kimg, CPU)
+
+
+def test_its_loss_is_that_of_the_lpips_package():
+    first, second = (torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(k)) * 2 - 1 for k in (0, 1))
+    with torch.no_grad():
+        torch.testing.assert_close(load_backbone().distance(first, second), load_perceptual()(first, second))
+
+
+@pytest.mark.slow
+def test_learns(tiny_generator, photos):
+    run = trainer(tiny_generator, photos, kimg=0.24, hidden=64, learning_rate=0.02)
+    before = validate(run.encoder.eval(), tiny_generator, photos, 2)
+    last = run.run_tick(240)
+    after = validate(run.encoder, tiny_generator, photos, 2)
+    assert after["lpips 2"] < 0.95 * before["lpips 2"]
+    assert after["pixels 2"] < 0.7 * before["pixels 2"]
+    assert last.learning_rate == pytest.approx(0, abs=1e-6)
+
+
+def test_every_parameter_moves(tiny_generator, photos):
+    run = trainer(tiny_generator, photos)
+    before = {name: p.detach().clone() for name, p in run.encoder.named_parameters()}
+    for _ in range(2):  # heads that are zero let nothing through to the body at the first step
+        run.train_step()
+    still = [name for name, p in run.encoder.named_parameters() if p.requires_grad and torch.equal(p, before[name])]
+    assert still == []
+
+
+def test_the_generator_does_not_move(tiny_generator, photos):
+    before = {name: p.clone() for name, p in tiny_generator.state_dict().items()}
+    trainer(tiny_generator, photos).train_step()
+    assert all(torch.equal(before[name], p) for name, p in tiny_generator.state_dict().items())
+
+
+def test_resumed_run_is_the_unbroken_one(tiny_generator, photos, tmp_path):
+    whole, broken = trainer(tiny_generator, photos), trainer(tiny_generator, photos)
+    for _ in range(4):
+        whole.train_step()
+    for _ in range(2):
+        broken.train_step()
+    write_snapshot(broken, tmp_path / "e.safetensors")
+    resumed = trainer(tiny_generator, photos)
+    load_state(resumed, state_path(tmp_path / "e.safetensors"))
+    for _ in range(2):
+        resumed.train_step()
+    for name in ("encoder", "average"):
+        for a, b in zip(getattr(whole, name).parameters(), getattr(resumed, name).parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_bfloat16_steps(tiny_generator, photos):
+    tick = trainer(tiny_generator, photos, precision="bfloat16").run_tick(16)
+    assert 0 < tick.lpips < 14
+
+
+@pytest.mark.parametrize("change", [{"batch": 1}, {"rounds": 0}, {"learning_rate": -1.0}, {"precision": "int8"}])
+def test_impossible_settings(change):
+    with pytest.raises(UsageError):
+        dataclasses.replace(SETTINGS, **change)
+
+
+class TestCommand:
+    @pytest.fixture
+    def data(self, photos, tmp_path):
+        folder = tmp_path / "photos" / "train"
+        folder.mkdir(parents=True)
+        for index, photo in enumerate(photos.permute(0, 2, 3, 1).numpy()):
+            Image.fromarray(np.ascontiguousarray(photo)).save(folder / f"{index:02d}.png")
+        return folder.parent
+
+    def run(self, *args):
+        return CliRunner().invoke(main, ["train-encoder", *map(str, args), "--device", "cpu"])
+
+    def test_writes_encoder_state_and_log(self, tiny_file, data, tmp_path):
+        out = tmp_path / "r" / "encoder.safetensors"
+        args = ["--network", tiny_file, "--data", data, "--data-folder", "train", "--out", out, "--batch", 4]
+        result = self.run(*args, "--rounds", 1, "--kimg", 0.008)
+        assert result.exit_code == 0, result.output
+        assert load_encoder(out).network == network_id(load(tiny_file))
+        lines = out.with_suffix(".log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["kimg"] for line in lines] == [0.008]
+        result = self.run(*args)
+        assert result.exit_code == 2
+        assert "already holds a run" in result.output
+        result = self.run("--out", out, "--resume", "--kimg", 0.012)
+        assert result.exit_code == 0, result.output
+        again = self.run(*args[:-4], "--out", tmp_path / "s.safetensors", "--start", out, "--kimg", 0)
+        assert again.exit_code == 0, again.output
+        started = load_encoder(tmp_path / "s.safetensors")
+        torch.testing.assert_close(started.model.gather.weight, load_encoder(out).model.gather.weight)
+
+    def test_what_is_missing_is_named(self, tiny_file, tmp_path):
+        result = self.run("--network", tiny_file, "--out", tmp_path / "e.safetensors")
+        assert result.exit_code == 2
+        assert "--data is missing" in result.output
+
+    def test_dry_run(self, tiny_file, data, tmp_path):
+        result = self.run("--network", tiny_file, "--data", data, "--out", tmp_path / "e.safetensors", "--dry-run")
+        assert json.loads(result.output)["rounds"] == 3
+        assert not (tmp_path / "e.safetensors").exists()
+
+    def test_an_encoder_of_other_sizes_is_no_start(self, tiny_generator, photos, tmp_path):
+        write_snapshot(trainer(tiny_generator, photos, hidden=8), tmp_path / "small.safetensors")
+        with pytest.raises(CheckpointError, match="other sizes"):
+            trainer(tiny_generator, photos, start=str(tmp_path / "small.safetensors"))
+
+    def test_state_of_something_else(self, tiny_file, data, tmp_path):
+        settings = dataclasses.replace(SETTINGS, network=str(tiny_file), data=str(data))
+        state_path(tmp_path / "e.safetensors").write_bytes(tiny_file.read_bytes())
+        with pytest.raises(CheckpointError, match="not the state of an encoder's training"):
+            train_encoder(settings, tmp_path / "e.safetensors", Schedule(kimg=0.1), device=CPU, resume=True)

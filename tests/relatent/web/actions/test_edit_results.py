@@ -1,0 +1,96 @@
+"""What the Edit tab shows, and what can be taken home."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from editing import paste_back
+from inversion import Inversion
+from relatent.core.errors import UsageError
+from relatent.core.images import to_pixels
+from relatent.web.actions.download import command_lines, python_lines, write_download
+from relatent.web.actions.edit import Change
+from relatent.web.actions.results import in_photo, shown, sweep
+
+
+def test_an_unchanged_face_leaves_the_photo_alone(studio, face):
+    _, one = face()
+    drawn, photo = shown(studio, one)
+    assert np.array_equal(drawn, to_pixels(one.inversion.tensor(studio.network))[0])
+    assert np.array_equal(photo, np.array(Image.open(one.photo.with_name("screen.jpg"))))
+    assert np.array_equal(np.asarray(in_photo(studio, one, one.inversion)), np.array(Image.open(one.photo)))
+
+
+@pytest.mark.parametrize("move", [2.0, -1.0])
+def test_the_screen_shows_what_paste_back_does(studio, face, move):
+    _, one = face()
+    one.history.add(Change({"smile": move}))
+    _, photo = shown(studio, one)
+    small = Image.open(one.photo.with_name("screen.jpg"))  # of this photo's own size: it is smaller than a screen
+    edited = one.history.now.apply(one.inversion, studio.network, studio.directions)
+    assert np.array_equal(photo, np.asarray(paste_back(edited, small, network=studio.network)))
+    assert (photo != np.array(small)).any()
+
+
+def test_a_face_without_a_photo_shows_alone(studio, face):
+    session, one = face(photo=None)
+    one.history.add(Change({"smile": 1}))
+    assert shown(studio, one)[1] is None
+    with pytest.raises(UsageError, match="no photo to go back into"):
+        write_download(studio, session, one, "photo-png")
+
+
+def test_downloads_hold_what_is_shown(studio, face):
+    session, one = face()
+    one.history.add(Change({"smile": 2}))
+    edited = one.history.now.apply(one.inversion, studio.network, studio.directions)
+    files = {kind: write_download(studio, session, one, kind) for kind in ("photo-png", "photo-jpeg", "face-png")}
+    whole = np.asarray(paste_back(edited, one.photo, network=studio.network))
+    with Image.open(files["photo-png"]) as opened:
+        assert np.array_equal(np.array(opened), whole)
+        assert "smile +2" in opened.info["Software"]
+    with Image.open(files["photo-jpeg"]) as opened:
+        assert opened.format == "JPEG"
+        assert b"compositeWithTrainedAlgorithmicMedia" in files["photo-jpeg"].read_bytes()
+    with Image.open(files["face-png"]) as opened:
+        assert np.array_equal(np.array(opened), to_pixels(edited.tensor(studio.network))[0])
+    assert np.array_equal(np.load(write_download(studio, session, one, "latent"))["w"], edited.ws.numpy())
+    saved = Inversion.load(write_download(studio, session, one, "inversion"))
+    assert saved.edits == {"smile": 2}
+    assert np.array_equal(saved.face_to_photo, edited.face_to_photo)
+    assert all(path.is_relative_to(session.folder) for path in files.values())
+
+
+def test_random_directions_can_be_taken_home(studio, face):
+    session, one = face()
+    with pytest.raises(UsageError, match="no random direction"):
+        write_download(studio, session, one, "direction")
+    one.history.add(Change({"random_7": 0.5}))
+    assert write_download(studio, session, one, "direction").name == "random_7.safetensors"
+    assert "--set random_7.safetensors=0.5" in command_lines(studio, one)
+
+
+def test_the_command_and_python_lines_say_everything(studio, face):
+    _, one = face(facts={"face": 2, "num_steps": 50, "space": "w"})
+    one.history.add(Change({"smile": 2, "random_7": 0.5}, (0, 3), 0.8))
+    shell = command_lines(studio, one, "replace")
+    assert shell.splitlines() == [
+        "python -m inversion.project me.png --preset balanced --seed 1 --num-steps 50 --space w --face 2",
+        "python -m editing edit out/me-face2 --set smile=2 --set random_7.safetensors=0.5 --layers 0-3 "
+        "--truncation 0.8 --blend replace",
+    ]
+    python = python_lines(studio, one, "replace")
+    compile(python, "lines", "exec")
+    assert "invert('me.png', preset='balanced', seed=1, num_steps=50, space='w', face=2)" in python
+    assert "edit(me, {'smile': 2.0, 'random_7.safetensors': 0.5}, layers='0-3', truncation=0.8)" in python
+
+
+def test_a_sweep_has_a_picture_for_each_strength(studio, face):
+    _, one = face()
+    strip = sweep(studio, one, "smile", [-1, 0, 1])
+    assert strip.size == (96, 32)
+    middle = np.asarray(strip)[:, 32:64]
+    assert np.array_equal(middle, to_pixels(one.inversion.tensor(studio.network))[0])
+    assert "sweep smile -1 to 1" in strip.software

@@ -1,0 +1,54 @@
+"""Two people never see each other's pictures, nothing is kept, and nothing is asked of other machines."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from steps import invert, upload_astronaut
+
+pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
+
+
+def test_no_request_leaves_the_machine(visitor, server):
+    page = visitor()
+    upload_astronaut(page)
+    own = (server.address.rstrip("/"), "data:", "blob:")
+    assert [url for url in page.requested if not url.startswith(own)] == []
+    assert page.evaluate("[...document.fonts].filter(font => font.status === 'loaded').length") == 0
+
+
+def test_two_visitors_share_nothing(visitor, server):
+    one, other = visitor(), visitor()
+    upload_astronaut(one)
+    invert(one, 5)
+    other.get_by_role("tab", name="Edit").click()
+    other.wait_for_selector("#edited")
+    assert other.locator("#edited img").count() == 0
+    other.reload()
+    other.wait_for_selector("#invert")
+    assert other.locator("#strip img").count() == 0
+    assert other.locator("#photo img").count() == 0
+    again = one.context.new_page()  # even the same person's second tab begins anew
+    again.goto(server.address)
+    again.wait_for_selector("#invert")
+    assert again.locator("#photo img").count() == 0
+
+
+def test_nothing_is_kept_in_the_browser_or_after_the_visit(visitor, server):
+    page = visitor()
+    before = {path for path in server.files() if path.exists()}
+    upload_astronaut(page)
+    invert(page, 5)
+    stored = page.evaluate("JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")
+    assert "astronaut" not in stored
+    databases = page.evaluate("indexedDB.databases().then(found => found.map(one => one.name))")
+    assert not [name for name in databases if "run" in str(name).lower()]
+    assert page.request.get(f"{server.address}gradio_api/runs").status in (403, 404)
+    mine = set(server.files()) - before
+    assert mine
+    page.close()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and any(path.exists() for path in mine):
+        time.sleep(0.5)
+    assert [path for path in mine if path.exists()] == []

@@ -1,0 +1,57 @@
+import re
+
+import pytest
+import torch
+from PIL import Image
+from wiring import handler_of, widget
+
+from editing.seeds import seed_inversion
+from relatent.web.actions.explore import COUNT, KINDS
+from relatent.web.tabs.explore import SHEET
+
+gr = pytest.importorskip("gradio")
+STILL = [0.0] * (COUNT * len(KINDS))
+
+
+def test_every_component_has_a_slider_that_moves_the_face(page, session):
+    draw = handler_of(page.blocks, "explore-psi", "input")
+    still = draw(session, 3, 0.7, "all", *STILL)
+    assert "seed 3" in still
+    seen = {still}
+    for number, kind in enumerate(KINDS):
+        for component in (0, COUNT - 1):
+            assert widget(page.blocks, f"explore-{kind}-{component + 1}").minimum < 0
+            moved = [*STILL]
+            moved[number * COUNT + component] = 3.0
+            seen.add(draw(session, 3, 0.7, "all", *moved))
+    assert len(seen) == 5
+
+
+def test_a_kept_face_is_in_the_gallery(page, session):
+    moved = [1.5, *STILL[1:]]
+    text = handler_of(page.blocks, "explore-keep", "click")(session, 3, 0.7, "all", *moved)
+    assert "seed 3" in text
+    one = session.chosen()
+    plain = seed_inversion(page.studio.network, 3, 0.7)
+    assert one.inversion.edits == {"sefa_0": 1.5}
+    assert torch.equal(one.inversion.origin, plain.ws)
+
+
+def test_many_faces_at_once(page, session):
+    shown = handler_of(page.blocks, "explore-many", "click")(session, 40, 0.7)
+    assert [text for _, text in shown] == [f"seed {seed}" for seed in range(40, 40 + SHEET)]
+    for path, _ in shown:
+        assert path.startswith(str(session.folder))
+        with Image.open(path) as opened:
+            assert opened.size == (64, 64)
+
+
+def test_what_is_no_seed_is_refused_in_words(page, session):
+    with pytest.raises(gr.Error, match=re.escape("the seed is -1; expected 0 to 4294967295")):
+        handler_of(page.blocks, "explore-psi", "input")(session, -1, 0.7, "all", *STILL)
+
+
+def test_the_about_tab_shows_the_texts(page):
+    assert "FairFace" in widget(page.blocks, "about-card").value
+    assert "iBUG 300-W" in widget(page.blocks, "about-licences").value
+    assert "Ask." in widget(page.blocks, "about-use").value

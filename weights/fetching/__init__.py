@@ -1,0 +1,1 @@
+"""Published weights: found by name, fetched, verified, cached."""

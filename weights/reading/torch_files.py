@@ -1,0 +1,227 @@
+"""The two layouts of ``torch.save``, read as data: a zip since PyTorch 1.6, pickles and raw numbers before.
+
+``torch.load`` is not used: what it may run depends on its version and on its arguments.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+import torch
+
+from weights.reading.budget import ELSEWHERE, Budget, Refusal, damaged
+from weights.reading.pickle_machine import PickleMachine
+from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Storage, Unknown
+
+LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the layout's magic number
+LEGACY_PROTOCOL = 1001
+ZIP_START = b"PK\x03\x04"
+PIECE = 2**24  # bytes read at once
+MAX_DIRECTORY = 2**22  # bytes of a zip's table of contents; 5000 tensors need 0.5 MB
+MAX_PICKLE = 2**26
+INFLATION = 2**26  # bytes that a zip may unpack to beyond a quarter more than its length: weights hardly shrink
+DIRECTORY_END, DIRECTORY_END_64, LOCATOR_64 = 22, 56, 20  # sizes of a zip's last records
+
+
+def read_legacy(
+    data: memoryview, known: Mapping[str, Maker], budget: Budget, unknown: list[Unknown] | None = None
+) -> Any:
+    """The value of a file of the old layout.
+
+    Args:
+        data: the whole file.
+        known: what its main pickle may import.
+        budget: what it may cost.
+        unknown: is given what its main pickle holds besides; None to refuse that.
+
+    Raises:
+        Refusal: damaged or asking for what is not known.
+    """
+    machine = PickleMachine(data, budget)
+    machine.run()  # the magic number, which the caller recognised
+    if machine.run() != LEGACY_PROTOCOL:
+        raise damaged("not the old layout's version")
+    system = machine.run()
+    if type(system) is not dict or system.get("little_endian") is not True:
+        raise Refusal("was written by a big-endian machine; expected little-endian. Save it again elsewhere.")
+    storages: dict[str, Storage] = {}
+
+    def storage(identity: Any) -> Any:
+        if _is_class(identity):
+            return identity[1]
+        name, key, count = _identity(identity)
+        if key in storages:
+            return _same(storages[key], name, count)
+        budget.spend_bulk(count * DTYPES[name].itemsize)
+        storages[key] = Storage(_empty(name, count))
+        return storages[key]
+
+    value = machine.run(known, storage, go_on=unknown is not None)
+    keys = machine.run()
+    if unknown is not None:
+        unknown.extend(machine.unknown)
+    if machine.unknown and type(keys) is list and len(keys) > len(storages):  # of a kind whose length nobody knows
+        raise Refusal(machine.unknown[0].reason)
+    if type(keys) is not list or not all(type(key) is str for key in keys) or set(keys) != set(storages):
+        raise damaged("its list of storages does not fit")
+    for key in keys:
+        numbers = storages[key].numbers
+        if machine.take_number(8) != len(numbers):
+            raise damaged(f"storage {ascii(key)[:40]} has another length than its tensors say")
+        raw = machine.take_bytes(numbers.nbytes)
+        numbers.view(torch.uint8).numpy()[:] = np.frombuffer(raw, np.uint8)
+    return value
+
+
+def inflated(length: int) -> int:
+    """How many bytes a zip of this length may unpack to."""
+    return length + length // 4 + INFLATION
+
+
+def nested_storage(args: tuple[Any, ...], budget: Budget) -> Storage:
+    """``torch.storage._load_from_bytes``: a storage as a file of the old layout inside a pickle.
+
+    Nothing may be imported in there but the storages' own names, so nesting ends here.
+    """
+    data = memoryview(args[0]) if len(args) == 1 and type(args[0]) in (bytes, memoryview) else memoryview(b"")
+    if bytes(data[: len(LEGACY_START)]) != LEGACY_START:
+        raise damaged("a storage in an unknown layout")
+    value = read_legacy(data, STORAGES, budget)
+    if type(value) is not Storage:
+        raise damaged("a storage that is none")
+    return value
+
+
+FILE_KNOWN: Mapping[str, Maker] = {**KNOWN, "torch.storage._load_from_bytes": nested_storage}
+
+
+def read_zip(file: BinaryIO, known: Mapping[str, Maker], budget: Budget, unknown: list[Unknown] | None = None) -> Any:
+    """The value of a file of the zip layout; the arguments and errors are those of :func:`read_legacy`."""
+    length = os.fstat(file.fileno()).st_size
+    _check_directory(file, length)
+    with zipfile.ZipFile(file) as archive:
+        members = _members(archive, length)
+        folder = _folder(members)
+        order = f"{folder}byteorder"
+        if order in members and archive.read(members[order])[:16] != b"little":
+            raise Refusal("was written by a big-endian machine; expected little-endian. Save it again elsewhere.")
+        machine = PickleMachine(memoryview(archive.read(members[f"{folder}data.pkl"])), budget)
+        storages = _zip_storages(archive, members, f"{folder}data/")
+        value = machine.run(known, storages, go_on=unknown is not None)
+        if unknown is not None:
+            unknown.extend(machine.unknown)
+        return value
+
+
+def _zip_storages(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], folder: str) -> Callable[[Any], Any]:
+    storages: dict[str, Storage] = {}
+
+    def storage(identity: Any) -> Any:
+        if _is_class(identity):
+            return identity[1]
+        name, key, count = _identity(identity)
+        if key in storages:
+            return _same(storages[key], name, count)
+        member = members.get(folder + key)
+        if member is None or member.file_size != count * DTYPES[name].itemsize:
+            size = "is missing" if member is None else f"has {member.file_size} bytes"
+            raise damaged(f"storage {ascii(key)[:40]} {size} where its tensors need {count} numbers")
+        numbers = _empty(name, count)
+        with archive.open(member) as stream:
+            _read_into(numbers, stream)
+        storages[key] = Storage(numbers)
+        return storages[key]
+
+    return storage
+
+
+def _read_into(numbers: torch.Tensor, stream: IO[bytes]) -> None:
+    """Fill ``numbers`` piece by piece, so that a large storage is in memory once; the last read checks its sum."""
+    target = numbers.view(torch.uint8).numpy()
+    position = 0
+    while piece := stream.read(PIECE):
+        target[position : position + len(piece)] = np.frombuffer(piece, np.uint8)
+        position += len(piece)
+    if position != len(target):
+        raise damaged("a storage ends too early")
+
+
+def _is_class(identity: Any) -> bool:
+    """Whether a persistent id is a module's class with its source, which is dropped: torch.save's way of warning."""
+    return type(identity) is tuple and len(identity) == 4 and identity[0] == "module" and type(identity[1]) is Name
+
+
+def _identity(identity: Any) -> tuple[str, str, int]:
+    """Storage type, key and length of a persistent id."""
+    if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
+        raise damaged("an unknown kind of data outside the pickle")
+    kind, key, _, count = identity[1:5]
+    name = kind.text.rpartition(".")[2] if type(kind) is Name else ""
+    if name not in DTYPES or type(key) is not str or type(count) is not int or count < 0:
+        raise damaged("a storage's description is not as expected")
+    if len(identity) == 6 and identity[5] is not None:
+        raise Refusal(f"holds views of storages as PyTorch 0.3 wrote them. Save it again with a newer one. {ELSEWHERE}")
+    return name, key, count
+
+
+def _empty(name: str, count: int) -> torch.Tensor:
+    return torch.empty(count, dtype=DTYPES[name])
+
+
+def _same(storage: Storage, name: str, count: int) -> Storage:
+    if storage.numbers.dtype != DTYPES[name] or len(storage.numbers) != count:
+        raise damaged("one storage is described in two ways")
+    return storage
+
+
+def _check_directory(file: BinaryIO, length: int) -> None:
+    """Believe a zip's table of contents only if it is short: ``zipfile`` reads the whole of it first."""
+    file.seek(max(0, length - DIRECTORY_END - LOCATOR_64 - DIRECTORY_END_64))
+    tail = file.read()
+    end = tail[-DIRECTORY_END:]
+    if len(end) < DIRECTORY_END or not end.startswith(b"PK\x05\x06") or not end.endswith(b"\0\0"):
+        raise damaged("its end is not a zip's")
+    size = struct.unpack_from("<L", end, 12)[0]
+    wide = tail[:DIRECTORY_END_64] if len(tail) == DIRECTORY_END + LOCATOR_64 + DIRECTORY_END_64 else b""
+    if wide.startswith(b"PK\x06\x06"):
+        size = max(struct.unpack_from("<Q", wide, 40)[0], 0 if size == 0xFFFFFFFF else size)
+    if size > MAX_DIRECTORY:
+        raise Refusal(f"has a table of contents of {size} bytes; no network needs that. {ELSEWHERE}")
+    file.seek(0)
+
+
+def _members(archive: zipfile.ZipFile, length: int) -> dict[str, zipfile.ZipInfo]:
+    infos = archive.infolist()
+    members = {info.filename: info for info in infos}
+    if len(members) != len(infos):
+        raise Refusal(f"is a zip in which a name occurs twice. {ELSEWHERE}")
+    for info in infos:
+        path = PurePosixPath(info.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
+            raise Refusal(f"is a zip with the name {info.filename!a:.80}; expected names inside it. {ELSEWHERE}")
+        if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Refusal(f"is a zip that is encrypted or packed in an unusual way; expected torch.save's. {ELSEWHERE}")
+    total = sum(info.file_size for info in infos)
+    if total > inflated(length):
+        raise Refusal(f"unpacks to {total} bytes from {length}; no network shrinks that far. {ELSEWHERE}")
+    return members
+
+
+def _folder(members: dict[str, zipfile.ZipInfo]) -> str:
+    """The one folder that ``torch.save`` puts everything in, with its slash."""
+    found = [name for name in members if PurePosixPath(name).name == "data.pkl"]
+    folder = found[0].removesuffix("data.pkl") if len(found) == 1 else ""
+    if any(name.startswith(f"{folder}code/") or name == f"{folder}constants.pkl" for name in members):
+        raise Refusal("is a TorchScript program, not a file of weights. Save the model's state_dict() instead.")
+    if len(found) != 1:
+        example = ascii(next(iter(members), ""))[:60]
+        raise Refusal(f"is a zip of {len(members)} files such as {example}; expected one that torch.save wrote.")
+    if members[found[0]].file_size > MAX_PICKLE:
+        raise Refusal(f"has a pickle of {members[found[0]].file_size} bytes; no network needs that. {ELSEWHERE}")
+    return folder
