@@ -51,8 +51,8 @@ def read_stylegan2(network: Persistent, path: Path) -> Generator:
     for theirs, ours in STATED.items():
         if theirs in stated and not (type(stated[theirs]) is int and stated[theirs] == sizes[ours]):
             raise CheckpointError(
-                f"{path} says {theirs} {shown(stated[theirs])} where its tensors say {sizes[ours]}. "
-                "Copy or download it again."
+                f"{path} says {theirs} {shown(stated[theirs])} where its tensors say {sizes[ours]}; "
+                "that kind of network is not supported."
             )
     return _assembled(sizes, tensors, path)
 
