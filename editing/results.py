@@ -13,7 +13,7 @@ from inversion.batch.report import REPORT_FILE, read_report, versions
 from inversion.foreign_latents import LATENT_FILE
 from relatent.core.errors import CheckpointError, PhotoError, RelatentError, UsageError
 from relatent.core.files import output_errors, write_bytes
-from relatent.core.images import find_photos
+from relatent.core.folders import look_through
 from relatent.core.provenance import MarkedImage
 from stylegan import Generator
 
@@ -70,7 +70,7 @@ def saved_in(folder: Path) -> list[Path]:
     latents = _file_in(folder, LATENT_FILE)
     if found or latents is not None:
         return found or [latents]  # type: ignore[list-item]
-    if find_photos(folder):
+    if look_through(folder).photos:
         raise CheckpointError(
             f"{folder} holds pictures and no {INVERSION_FILE}. Invert them first: python -m inversion.project {folder}"
         )
@@ -166,10 +166,11 @@ def write_edited(
     *,
     key: str,  # "edit" or "mix"
     account: dict[str, object],  # what report.json says below ``key``
+    face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo
     metadata: bool = True,  # write the mark of relatent.core.provenance
 ) -> None:
-    """Write edited.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
+    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
 
     In the folder of an inversion report.json goes on saying what it says, and gains ``key``.
 
@@ -177,7 +178,9 @@ def write_edited(
         OutputError: the folder cannot be written.
     """
     edited.save(folder / EDITED_FILE)
-    write_bytes(folder / "edited.png", edited.image(network).encoded(metadata=metadata))
+    drawn = edited.image(network).encoded(metadata=metadata)
+    write_bytes(folder / "drawn.png", drawn)
+    write_bytes(folder / "edited.png", drawn if face is None else face.encoded(metadata=metadata))
     if pasted is not None:
         write_bytes(folder / "pasted.png", pasted.encoded(metadata=metadata))
     else:

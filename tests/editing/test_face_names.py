@@ -114,7 +114,12 @@ class TestEdit:
         (folder,) = (home / "new").iterdir()
         expected = invented(network, 1).ws
         torch.testing.assert_close(latent(folder), expected[:, :1].expand_as(expected) if face == "w.npz" else expected)
-        assert {path.name for path in folder.iterdir()} == {"edited.png", "edited.safetensors", "report.json"}
+        assert {path.name for path in folder.iterdir()} == {
+            "edited.png",
+            "drawn.png",
+            "edited.safetensors",
+            "report.json",
+        }
 
     def test_beside_the_latents_by_default(self, home):
         assert run("edit", "0.pt", "--set", "smile=2", "--network", "tiny.safetensors").exit_code == 0
@@ -188,7 +193,7 @@ class TestMixAndMorph:
         }  # fmt: skip
 
     def test_morph_takes_them_too(self, home):
-        result = run("morph", "latents.pt", "out/me", "--frames", 3, "--out", "a.gif", "--side", 1)
+        result = run("morph", "latents.pt", "out/me", "--frames", 3, "--out", "a.gif")
         assert result.exit_code == 0, result.output
         with Image.open("a.gif") as video:
             assert video.n_frames == 3
@@ -251,7 +256,7 @@ def test_seeds_of_a_network_with_classes(tmp_path, monkeypatch):
     expected = mix(seed_inversion(network, 1, c=2), seed_inversion(network, 2, c=2), "coarse")
     torch.testing.assert_close(Inversion.load("mixed/1/edited.safetensors").ws, expected.ws)
     assert run(*arguments, "--class", 3).exit_code == 2
-    morphing = ["morph", "1", "2", "--frames", 2, "--network", "classes.safetensors", "--class", 1, "--side", 1]
+    morphing = ["morph", "1", "2", "--frames", 2, "--network", "classes.safetensors", "--class", 1]
     for space in ("w", "z"):
         assert run(*morphing, "--space", space, "--out", f"{space}.gif").exit_code == 0
     finding = ["directions", "ganspace", "--count", 1, "--samples", 100, "--network", "classes.safetensors"]

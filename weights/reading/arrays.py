@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.lib.format as npy
 
+from relatent.core.archive import Archive, ArchiveError
 from relatent.core.errors import CheckpointError
 from weights.reading.pickles import read_bytes
 
 MAX_BYTES = 2**28  # of one array; GANSpace's 80 components of 512 numbers take 160 kB
+MAX_TABLE_BYTES = 2**20  # of a .npz file's table of contents; some ten thousand arrays
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 SUFFIX = ".npy"  # of every member of a .npz
 
@@ -51,30 +51,29 @@ def read_npy_value(path: Path) -> Any:
 def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Those arrays of a ``.npz`` file that are named and there, float32; raises as :func:`read_npy` does."""
     _require_file(path)
-    with _zip_errors(path), zipfile.ZipFile(path) as archive:
-        return {
-            name: _numbers(_value(archive.read(f"{name}{SUFFIX}"), f"{name} of {path}", path), f"{name} of {path}")
-            for name in names
-            if _is_small(archive, f"{name}{SUFFIX}")
-        }
+    found = {}
+    with _zip_errors(path), Archive(path, MAX_TABLE_BYTES) as archive:
+        members = {member.filename: member for member in archive.members if member.file_size <= MAX_BYTES}
+        for name in names:
+            if f"{name}{SUFFIX}" in members:
+                data, called = archive.read(members[f"{name}{SUFFIX}"], MAX_BYTES), f"{name} of {path}"
+                found[name] = _numbers(_value(data, called, path), called)
+    return found
 
 
 def npz_names(path: Path) -> list[str]:
     """The arrays of a ``.npz`` file; raises as :func:`read_npy` does."""
     _require_file(path)
-    with _zip_errors(path), zipfile.ZipFile(path) as archive:
-        return [name.removesuffix(SUFFIX) for name in archive.namelist() if name.endswith(SUFFIX)]
-
-
-def _is_small(archive: zipfile.ZipFile, member: str) -> bool:
-    return member in archive.namelist() and archive.getinfo(member).file_size <= MAX_BYTES
+    with _zip_errors(path), Archive(path, MAX_TABLE_BYTES) as archive:
+        names = [member.filename for member in archive.members]
+    return [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
 
 
 @contextmanager
 def _zip_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
+    except ArchiveError as error:
         raise CheckpointError(
             f"{path} is not a readable .npz file ({error!s:.120}). Copy or download it again."
         ) from error

@@ -91,8 +91,7 @@ def open_torch(path: Path) -> Content:
         if bytes(data[: len(LEGACY_START)]) == LEGACY_START:
             value = read_legacy(data, FILE_KNOWN, budget, unknown)
         elif bytes(data[: len(ZIP_START)]) == ZIP_START:
-            with path.open("rb") as file:
-                value = read_zip(file, FILE_KNOWN, budget, unknown)
+            value = read_zip(path, FILE_KNOWN, budget, unknown)
         else:
             raise Refusal("does not start as a file of torch.save does, in neither layout. Copy or download it again.")
         return Content(path, value, tuple(unknown), SHARING * inflated(len(data)))
