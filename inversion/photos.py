@@ -39,7 +39,13 @@ def open_photo(photo: PhotoLike) -> Photo:
 
 
 def is_many(photo: object) -> bool:
-    """Whether ``photo`` stands for several: a list, a tuple or a folder."""
+    """Whether ``photo`` stands for several: a list, a tuple or a folder.
+
+    Raises:
+        UsageError: an empty text, which Python would take for the current folder.
+    """
+    if isinstance(photo, str) and not photo:
+        raise UsageError('a photo came as an empty text; expected a path. Write "." for the current folder.')
     return isinstance(photo, list | tuple) or (isinstance(photo, str | Path) and Path(photo).is_dir())
 
 

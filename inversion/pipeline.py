@@ -232,7 +232,7 @@ def open_network(network: object = None, device: object = None) -> Generator:
     """
     if not isinstance(network, Generator):
         where = pick_device(None if device is None else str(device))
-        generator = load(str(network or DEFAULT_NETWORK)).to(where)
+        generator = load(DEFAULT_NETWORK if network is None else str(network)).to(where)
     else:
         where = network.w_avg.device if device is None else pick_device(str(device))
         frozen = not network.training and not any(one.requires_grad for one in network.parameters())
