@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import app
+from relatent.web import command as app
 
 pytest.importorskip("gradio")
 
