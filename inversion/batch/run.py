@@ -21,8 +21,8 @@ from relatent.core.video import enlarged
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
-VIDEO_FRAMES = 120
-VIDEO_SIDE = 256
+VIDEO_FRAMES = 120  # five seconds at 24 a second
+VIDEO_SIDE = 256  # px; smaller videos are hard to find in a player's window
 
 
 @dataclass(frozen=True)

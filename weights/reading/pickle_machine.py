@@ -16,7 +16,7 @@ from weights.reading.budget import ELSEWHERE, Budget, Refusal, damaged, unknown_
 from weights.reading.plain_data import Maker, Name, give_state, hashable
 
 MAX_TEXT = 2**20  # characters of one string; the longest in real files is a module's source
-MAX_NAME = 256
+MAX_NAME = 256  # characters; the longest real ones have some 50
 MAX_WHOLE = 16  # bytes of a whole number
 CALL_STEPS = 5  # what a call costs beside its own instruction
 PROTOCOLS = range(2, 6)
