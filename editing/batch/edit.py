@@ -13,18 +13,23 @@ import numpy as np
 
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
-from editing.pasting import Blend, paste_back
+from editing.faces import Named, opened_faces
+from editing.pasting import DEFAULT_BLEND, Blend, paste_back
+from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
 from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
+from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
 from relatent.core.files import write_bytes
-from relatent.core.images import MAX_PIXELS, to_pixels
+from relatent.core.images import MAX_PIXELS, Photo, read_photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
-from stylegan import Generator
+from relatent.face.crop import LARGEST
+from stylegan import Generator, network_id
 
 SWEEP_FILE = "sweep.png"
+UNNAMED = ""  # the network of faces that name none
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,14 @@ class EditOptions:
         layers: the only ones that directions may move, as `editing.layers.layer_numbers` reads them; None for theirs.
         truncation: how much of what sets a face apart from the network's average stays; 1 for all.
         blend: how a face goes back into its photo.
+        at: "photo" shows edited faces at their photo's resolution, where the photo or its face is known; "network" as
+            the network draws them.
         photos: photos, or folders of photos, to look at for the ones that were inverted.
         folders: folders of further directions.
         metadata: write the mark of relatent.core.provenance, and keep what the photo says of itself.
-        network: name, file or generator, where the ones the inversions remember have moved or are at hand.
+        network: name, file or generator, where the ones the inversions remember have moved or are at hand; of latents
+            that name none, photos and seeds, which belong to the embedded one by default.
+        class_number: of seeds, where their network has classes; None for none.
         device: None for the best there is.
     """
 
@@ -66,11 +75,13 @@ class EditOptions:
     keep: tuple[str, ...] = ()
     layers: str | None = None
     truncation: float = 1.0
-    blend: Blend = "difference"
+    blend: Blend = DEFAULT_BLEND
+    at: At = "photo"
     photos: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
     metadata: bool = True
     network: str | Generator | None = None
+    class_number: int | None = None
     device: str | None = None
 
     @property
@@ -106,14 +117,14 @@ class _Task:
 
 
 def edit_all(
-    found: Sequence[Saved | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
+    found: Sequence[Named | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
 ) -> Iterator[Edited]:
-    """Edit inversions and write their folders, yielding what became of each.
+    """Edit faces and write their folders, yielding what became of each.
 
     Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them.
 
     Args:
-        found: inversions; an error in the place of one is passed on.
+        found: what :func:`editing.faces.look_for_faces` found; an error in the place of a face is passed on.
         outdir: results go to OUTDIR/STEM; None for each inversion's own folder.
         options: see :class:`EditOptions`.
     """
@@ -121,19 +132,42 @@ def edit_all(
     tasks: list[_Task] = []
     networks: dict[str, Generator] = {}
     for one in found:
-        if isinstance(one, RelatentError):
-            yield Edited(error=one)
-            continue
-        try:
-            tasks.append(_edited(one, outdir, options, networks, alone=len(found) == 1))
-        except RelatentError as error:
-            yield Edited(error=error)
+        for saved in _opened(one, outdir, options, networks):
+            try:
+                if isinstance(saved, RelatentError):
+                    raise saved
+                tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
+            except RelatentError as error:
+                yield Edited(error=error)
+    whole = _WholePhotos(tasks, options.blend)
     for task in tasks:
         try:
-            note = _write(task, [other for other in tasks if task.photo and other.photo == task.photo], options)
+            note = _write(task, whole, options)
             yield Edited(folder=task.folder, note=note)
         except RelatentError as error:
             yield Edited(error=error)
+
+
+def _opened(
+    named: Named | RelatentError, outdir: Path | None, options: EditOptions, networks: dict[str, Generator]
+) -> Sequence[Saved | RelatentError]:
+    """The inversions that one face's name stands for."""
+    if isinstance(named, Saved | RelatentError):
+        return [named]
+    try:
+        network = networks.get(UNNAMED) or open_network(options.network, options.device)
+        networks[UNNAMED] = networks[network_id(network)] = network
+        if isinstance(named, int):
+            return [_of_seed(named, network.of_class(options.class_number), outdir)]
+        return [one for one in opened_faces(named, network, outdir) if isinstance(one, Saved)]
+    except RelatentError as error:
+        return [error]
+
+
+def _of_seed(seed: int, network: Generator, outdir: Path | None) -> Saved:
+    if outdir is None:
+        raise UsageError(f"--outdir is missing; the face of seed {seed} lies in no folder to write into.")
+    return Saved(outdir / f"{seed}", seed_inversion(network, seed), str(seed), foreign=True)
 
 
 def _edited(
@@ -161,42 +195,92 @@ def _moved(
     return within(edited, options.only, options.keep, network) if options.only or options.keep else edited
 
 
-def _write(task: _Task, together: Sequence[_Task], options: EditOptions) -> str:
+class _WholePhotos:
+    """Photos with all their edited faces in them; the last one is remembered, as its next face wants it, too."""
+
+    def __init__(self, tasks: Sequence[_Task], blend: Blend) -> None:
+        self.tasks, self.blend = tasks, blend
+        self.path: Path | None = None
+        self.source: Photo | None = None
+        self.image: MarkedImage | None = None
+
+    def read(self, path: Path) -> Photo:
+        """The photo as it is.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        if self.path != path or self.source is None:
+            self.source, self.image, self.path = read_photo(path), None, path
+        return self.source
+
+    def pasted(self, path: Path) -> MarkedImage:
+        """The photo with every face of it that is edited.
+
+        Raises:
+            PhotoError: it cannot be read.
+            UsageError: a face lies outside it.
+        """
+        source = self.read(path)
+        if self.image is None:
+            together = [task for task in self.tasks if task.photo == path]
+            networks = {task.edited.network: task.network for task in together}
+            self.image = paste_back([task.edited for task in together], source, blend=self.blend, network=networks)
+        return self.image
+
+
+def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
     """Write one folder; returns what a person should know."""
     started = time.perf_counter()
     account = _account(task, options)
-    pasted = None
-    if task.photo is not None and options.changes:
-        faces = [one.edited for one in together]
-        networks = {one.edited.network: one.network for one in together}
-        pasted = paste_back(faces, task.photo, blend=options.blend, network=networks)
+    source = None if task.photo is None else whole.read(task.photo)
+    pasted = face = None
+    if task.photo is not None and source is not None and options.changes:
+        pasted = whole.pasted(task.photo)
+        face = cut_from(pasted, source, task.edited, task.network)
+    elif options.changes and options.at == "photo":
+        face = at_photo(task.edited, task.network, options.blend)
     if options.sweeps:
-        picture = _sweep(task, options).encoded(metadata=options.metadata)
+        picture = _sweep(task, options, source).encoded(metadata=options.metadata)
         write_bytes(task.folder / SWEEP_FILE, picture)
     account["seconds"] = round(task.seconds + time.perf_counter() - started, 3)
     if not options.changes:
         write_report(task.folder, task.edited, "edit", account)
         return ""
     write_edited(
-        task.folder, task.edited, task.network, key="edit", account=account, pasted=pasted, metadata=options.metadata
+        task.folder,
+        task.edited,
+        task.network,
+        key="edit",
+        account=account,
+        face=face if options.at == "photo" else None,
+        pasted=pasted,
+        metadata=options.metadata,
     )
     return _about_photo(task)
 
 
-def _sweep(task: _Task, options: EditOptions) -> MarkedImage:
+def _sweep(task: _Task, options: EditOptions, source: Photo | None) -> MarkedImage:
     """The strip or grid of a sweep, on top of the edits that were set."""
     count, side = math.prod(sweep.count for sweep in options.sweeps), task.network.resolution
     if count * side**2 > MAX_PIXELS:
         raise UsageError(f"the sweep would be {count} pictures of {side} px, too many for one file. Lower its count.")
+    shown = photo_face(task.edited, task.network, source, LARGEST) if options.at == "photo" else None
+    shown = shown and shown.resized(sheet_side([shown], task.network, count, MAX_PIXELS))
     cells = []
     for strengths in product(*(sweep.strengths for sweep in options.sweeps)):
         moves = [(task.directions[one.name], value) for one, value in zip(options.sweeps, strengths, strict=True)]
-        cells.append(to_pixels(_moved(task.edited, moves, task.network, options).tensor(task.network))[0])
+        face = _moved(task.edited, moves, task.network, options)
+        drawn = face.tensor(task.network)
+        cells.append(
+            to_pixels(drawn)[0] if shown is None else shown.edited(face, to_levels(drawn)[0].numpy(), options.blend)
+        )
     columns = options.sweeps[-1].count
     rows = [np.concatenate(cells[first : first + columns], axis=1) for first in range(0, len(cells), columns)]
     pixels = np.concatenate(rows)
     ranges = ", ".join(f"{one.name} {one.start:g} to {one.stop:g}" for one in options.sweeps)
-    return MarkedImage(pixels, f"{software_tag(task.edited.network, task.edited.edits)}; sweep {ranges}")
+    tag = f"{software_tag(task.edited.network, task.edited.edits)}; sweep {ranges}"
+    return MarkedImage(pixels, tag, None if shown is None else colours_of(shown.source))
 
 
 def _account(task: _Task, options: EditOptions) -> dict[str, object]:
@@ -213,6 +297,7 @@ def _account(task: _Task, options: EditOptions) -> dict[str, object]:
         "layers": options.layers,
         "truncation": options.truncation,
         "blend": options.blend,
+        "at": options.at,
         "photo": None if task.photo is None else str(task.photo),
         "made_from": made_from(task.saved),
         "metadata": options.metadata,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
-from editing.faces import as_faces, find_faces, open_faces_network
+from editing.faces import Named, as_faces, find_faces, open_faces_network
 from editing.interpolation import NOISES, Morph, morph, morph_seeds
-from editing.pasting import BLENDS
-from editing.results import Saved
+from editing.pasting import BLENDS, DEFAULT_BLEND
+from editing.photo_faces import ATS, At, shared_photo_face
 from editing.seeds import SEEDS
 from editing.video import write_morph
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
@@ -63,11 +64,21 @@ GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
 @click.option("--seed", type=click.IntRange(0, SEEDS - 1), default=0, show_default=True, help="Of random noise.")
 @click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
 @click.option(
-    "--blend", type=click.Choice(BLENDS), default="difference", show_default=True, help="How the face goes back."
+    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
+)
+@click.option(
+    "--at",
+    type=click.Choice(ATS),
+    default="photo",
+    show_default=True,
+    help="Show faces at their photo's resolution, where it is known, or as the network draws them.",
 )
 @click.option("--outdir", type=PATH, help="Results go to OUTDIR/STEM, a grid's to OUTDIR.  [default: the first's own]")
 @click.option(
     "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
+)
+@click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
@@ -80,21 +91,22 @@ def mix_command(
     cols: tuple[str, ...],
     outdir: Path | None,
     network: str | None,
+    number: int | None,
     device: str | None,
     **choices: Any,
 ) -> None:
     """Change a face's coarse, middle or fine styles to another's.
 
-    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502. The first is changed,
-    the styles of the others come in: OUTDIR/STEM gets edited.png, edited.safetensors, report.json, and pasted.png
-    where the photo is found. With --rows and --cols instead, every row is mixed with every column: ROW-COL.png and
-    grid.png.
+    FACES are folders or files that `inversion.project` or `editing edit` wrote, latents of other tools (.npz, .npy,
+    .pt; FILE:NAME for one of several), photos, or seeds such as 85,100,1500-1502. The first is changed, the styles of
+    the others come in: OUTDIR/STEM gets edited.png, drawn.png, edited.safetensors, report.json, and pasted.png where
+    the photo is found. With --rows and --cols instead, every row is mixed with every column: ROW-COL.png and grid.png.
     """
     if bool(rows) != bool(cols) or bool(rows) == bool(faces):
         raise UsageError("expected either faces to mix, or --rows and --cols for a grid. Try --help.")
     if faces:
         found = find_faces(faces)
-        generator = open_faces_network(found, network, device)
+        generator = open_faces_network(found, network, device).of_class(number)
         options = MixOptions(layers or (MIX_LAYERS,), **choices)
         folder, note = mix_faces(found, outdir, generator, options)
         if note:
@@ -104,7 +116,7 @@ def mix_command(
     if outdir is None:
         raise UsageError("--outdir is missing; a grid needs a folder for its pictures.")
     down, across = find_faces(rows), find_faces(cols)
-    generator = open_faces_network([*down, *across], network, device)
+    generator = open_faces_network([*down, *across], network, device).of_class(number)
     options = MixOptions(layers or (GRID_LAYERS,), **choices)
     click.echo(str(write_grid(down, across, outdir, generator, options)))
 
@@ -132,6 +144,13 @@ def mix_command(
     help="Straight through W or W+, or, for seeds alone, along arcs in Z.",
 )
 @click.option(
+    "--at",
+    type=click.Choice(ATS),
+    default="photo",
+    show_default=True,
+    help="Show edits of one photo's face at the photo's resolution, or as the network draws them.",
+)
+@click.option(
     *TRUNCATION_FLAGS,
     "psi",
     type=float,
@@ -144,6 +163,9 @@ def mix_command(
 )
 @click.option(
     "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
+)
+@click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
@@ -158,30 +180,34 @@ def morph_command(
     noise: str,
     space: str,
     psi: float,
+    at: At,
     network: str | None,
+    number: int | None,
     device: str | None,
     **options: Any,  # of write_morph
 ) -> None:
     """Draw a video that goes from face to face.
 
-    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502; two or more.
+    FACES are two or more of what `editing mix` takes: inversions, latents, photos, seeds.
     """
     require_video_name(out, fps)
     found = find_faces(faces)
-    generator = open_faces_network(found, network, device)
+    generator = open_faces_network(found, network, device).of_class(number)
     path: Morph[Any]
+    photo = None
     if space == "z":
         path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop)
     else:
         inversions = [face.inversion for face in as_faces(found, generator, psi)]
         path = morph(inversions, generator, loop=loop, noise=noise)
+        photo = shared_photo_face(inversions, generator) if at == "photo" else None
     with ProgressBar(desc=out.name, unit="frame") as bar:
-        write_morph(path, out, generator, frames=frames, fps=fps, progress=bar.show, **options)
+        write_morph(path, out, generator, frames=frames, fps=fps, photo=photo, progress=bar.show, **options)
     click.echo(str(out))
 
 
-def _seeds_alone(found: list[Saved | int]) -> list[int]:
+def _seeds_alone(found: Sequence[Named]) -> list[int]:
     seeds = [one for one in found if isinstance(one, int)]
     if len(seeds) < len(found):
-        raise UsageError("--space z came with an inversion, which has no z; expected seeds alone. Leave it out.")
+        raise UsageError("--space z came with a face that has no z; expected seeds alone. Leave it out.")
     return seeds

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError, UsageError
-from relatent.core.files import atomic_file
 from stylegan import Generator, network_id
-from stylegan.formats.checkpoint import read_safetensors
+from stylegan.formats.checkpoint import OWN, read_safetensors, write_safetensors
 from weights.embedded import FOLDER
 
 FORMAT = "relatent-direction-1"
@@ -138,8 +136,7 @@ class Direction:
         text = {"name": self.name, "network": self.network, "space": self.space}
         text |= {"source": self.source, "unit": self.unit}
         data = {"layers": json.dumps(self.layers), "facts": json.dumps(self.facts)}
-        with atomic_file(Path(path)) as temporary:
-            save_file({"vector": self.vector.contiguous()}, temporary, metadata={"format": FORMAT, **text, **data})
+        write_safetensors(Path(path), {"vector": self.vector.contiguous()}, {"format": FORMAT, **text, **data})
 
     @classmethod
     def load(cls, path: str | Path) -> Direction:
@@ -151,9 +148,7 @@ class Direction:
         path = Path(path)
         tensors, metadata = read_safetensors(path)
         if metadata.get("format") != FORMAT or "vector" not in tensors:
-            raise CheckpointError(
-                f"{path} is not a direction of ours. Bring in a foreign one with: python -m editing directions import"
-            )
+            raise CheckpointError(f"{path} is not a direction of ours. {_way_out(path, metadata)}")
         try:
             layers = json.loads(metadata["layers"])
             return cls(
@@ -168,6 +163,14 @@ class Direction:
             )
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
             raise CheckpointError(f"{path} is a damaged direction ({error!s:.200}). Copy or learn it again.") from error
+
+
+def _way_out(path: Path, metadata: dict[str, str]) -> str:
+    if metadata.get("format", "").startswith("relatent-inversion"):
+        return f"It is a face: edit it with python -m editing edit {path} --set NAME=STRENGTH"
+    if metadata.get("format", "").startswith(OWN):
+        return f"It says format {metadata['format']!r:.60}; name a direction's file."
+    return "Bring in a foreign one, as .npy, .npz or .pt, with: python -m editing directions import"
 
 
 def direction_folder(network: Generator | str) -> Path:

@@ -18,6 +18,7 @@ from relatent.core.images import encode_png
 from relatent.core.video import write_video
 
 REPORT_FILE = "report.json"
+VIDEO_FILE = "proj.mp4"
 STAGES = ("load", "align", "encode", "optimise", "tune", "measure", "write")
 PACKAGES = ("torch", "numpy", "lpips", "dlib-bin", "pillow", "safetensors")
 
@@ -54,6 +55,7 @@ class Result:
             "photo": self.photo,
             "note": self.note,
             "seconds": {"total": round(sum(seconds.values()), 3), **seconds},
+            "mask_share": None if face.mask_share is None else round(face.mask_share, 4),
             "losses": inversion.losses,
             **face.quality.as_dict(),
             "lpips_percentile": None if percentile is None else percentile.value,
@@ -66,7 +68,8 @@ class Result:
         quality, percentile = self.face.quality, self.face.percentile
         identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
         parts = [f"PSNR {quality.psnr:.1f} dB", f"LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}"]
-        return ", ".join([*parts, f"identity {identity}", *([] if percentile is None else [str(percentile)])])
+        mask = [] if self.face.mask_share is None else [f"{self.face.mask_share:.0%} of the face counted"]
+        return ", ".join([*parts, f"identity {identity}", *([] if percentile is None else [str(percentile)]), *mask])
 
 
 def write_result(result: Result, folder: Path) -> None:
@@ -83,7 +86,7 @@ def write_result(result: Result, folder: Path) -> None:
         (scratch / "projected_w.npz").write_bytes(latent_bytes(inversion.ws.numpy()))
         inversion.save(scratch / "inversion.safetensors")
         if result.video:
-            write_video(result.video, scratch / "proj.mp4")
+            write_video(result.video, scratch / VIDEO_FILE)
         face.seconds["write"] = time.perf_counter() - started
         (scratch / REPORT_FILE).write_text(json.dumps(result.report(), indent=2) + "\n")
 

@@ -1,9 +1,9 @@
 """The perceptual distance (LPIPS, Zhang et al. 2018), with the target's features computed once.
 
-"vgg", "alex" and "squeeze" are the published distances, the networks of the ``lpips`` package: torchvision's
-backbones, fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The
-embedded backbone is our own, under uniform heads, and needs no such package; its distances are not comparable with
-published LPIPS figures, so every result names its backbone. Nothing here ever downloads.
+"vgg", "alex" and "squeeze" are the published distances, the networks of the ``lpips`` package: torchvision's backbones,
+fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The embedded backbone
+is our own, under uniform heads, and needs no such package; its distances are not comparable with published LPIPS
+figures, so every result names its backbone. Nothing here ever downloads.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class PerceptualDistance(nn.Module):
     """Distances between pictures, one number for each photo.
 
     Args:
-        net: pictures [N, 3, R, R] to one feature [N, C, h, w] at each depth.
+        net: pictures [N, 3, R, R] to the features of each layer, [N, C, h, w].
         backbone: what reports call it, for example "faces-trunk".
         scaling: what pictures in [-1, 1] go through before it; None for nothing.
-        heads: a weight for each channel of each feature, [1, C, 1, 1], not negative; None for 1.
+        heads: a weight for each channel of each layer, [1, C, 1, 1], not negative; None for 1.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class PerceptualDistance(nn.Module):
         scaled = self.scaling(fit_size(image))
         with torch.autocast(image.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             features = self.net(scaled)
-        directions = [unit_length(feature) for feature in features]
+        features = [unit_length(feature) for feature in features]
         if not self.roots:
-            return directions
-        return [direction * root for direction, root in zip(directions, self.roots, strict=True)]
+            return features
+        return [feature * root for feature, root in zip(features, self.roots, strict=True)]
 
     def between(self, ours: list[Tensor], theirs: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
         """Distance of two sets of features, [N]; a mean over positions, a sum over layers, no mean over photos.

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from relatent.core.archive import Archive, ArchiveError, MemberTooLargeError, TableTooLongError
 from relatent.core.errors import DatasetError, UnreadablePhotoError
-from relatent.core.images import SUFFIXES, find_photos, read_photo, square
+from relatent.core.folders import find_photos
+from relatent.core.images import SUFFIXES, read_photo, square
 from stylegan.bounds import MAX_DIM, shown
 
 MAX_MEMBER_BYTES = 256 * 2**20  # of one picture, which may be a large TIFF

@@ -12,12 +12,11 @@ import torch
 from PIL import Image
 
 from relatent.core.errors import ShapeError
+from relatent.core.folders import find_photos, look_through
 from relatent.core.images import (
     encode_png,
-    find_photos,
     from_uint8,
     grid,
-    look_through,
     square,
     to_pixels,
     to_tensor,
