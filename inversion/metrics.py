@@ -18,7 +18,7 @@ from relatent.core.alignment import Alignment
 from relatent.core.images import from_uint8, to_pixels
 from relatent.face import identity_distance
 
-MS_SSIM_SIZE = 256
+MS_SSIM_SIZE = 256  # px; five scales with a window of 11 need more than 160
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from relatent.core.precision import AUTO, choose
 from stylegan.bounds import require_number, require_whole
 
 CPU = torch.device("cpu")
-DEFAULT_SEED = 303
+DEFAULT_SEED = 303  # of NVIDIA's projector, projector.py of StyleGAN2-ADA
 DEFAULT_PRESET = "balanced"
 
 

@@ -14,7 +14,7 @@ COMMANDS = {  # name: (module, attribute, what its help says)
     "directions": ("editing.__main__", "directions", "List, learn, find and import directions."),
     "train": ("stylegan.__main__", "train_command", "Train a generator on a zip file or folder of pictures."),
     "weights": ("weights.__main__", "main", "Fetch, verify and convert networks."),
-    "page": ("app", "main", "Open the page in a browser."),
+    "page": ("relatent.web.command", "main", "Open the page in a browser."),
 }
 
 

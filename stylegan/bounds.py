@@ -8,8 +8,8 @@ from relatent.core.alignment import Alignment
 from relatent.core.errors import UsageError
 
 MAX_DIM = 16384  # more than any published network has; networks this large still cost nothing on the meta device
-MAX_LAYERS = 64
-MAX_CHANNEL_BASE = 2**20
+MAX_LAYERS = 64  # StyleGAN3 has 14, mapping networks 8
+MAX_CHANNEL_BASE = 2**20  # published networks have 2**15 or 2**16
 COLOURS = (1, 3)  # channels of a picture: grey, RGB
 RESOLUTIONS = tuple(2**k for k in range(3, 11))
 MAX_SHOWN = 9  # names from a file that a message lists

@@ -32,7 +32,7 @@ from weights.embedded import FOLDER
 from weights.manifest import read_toml
 
 RECIPE = "recipe.toml"
-CHUNK = 2**20
+CHUNK = 2**20  # bytes hashed at once
 AS_IT_WAS = "as it was"
 
 Tell = Callable[[str], None]

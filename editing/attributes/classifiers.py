@@ -34,10 +34,10 @@ FORMAT = "relatent-classifier-1"
 SIDE = 64  # px; what classifiers read, whatever the network draws: finer detail did not exist where they were trained
 GRID_LAYER = 3  # this feature is also pooled over the picture's four quarters: what is where
 NUM_FEATURES = sum(WIDTHS) + 4 * WIDTHS[GRID_LAYER]
-BATCH = 64
+BATCH = 64  # pictures looked at together
 LEAST_EACH = 20  # pictures of each kind, or in all for numbers; fewer cannot be held out and cross-validated
-HELD_OUT = 0.2
-FOLDS = 5
+HELD_OUT = 0.2  # share that the fit never sees, the usual fifth
+FOLDS = 5  # of cross-validation, the usual number
 ALPHAS = tuple(10.0**k for k in range(1, 7))  # of the ridge, on standardised features
 STRENGTHS = tuple(10.0**k for k in range(-5, 0))  # C of the logistic regression
 

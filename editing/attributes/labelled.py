@@ -19,7 +19,7 @@ from relatent.face import align_face, find_faces
 from stylegan.bounds import shown
 from stylegan.training.dataset import ImageDataset
 
-MAX_TABLE_BYTES = 64 * 2**20
+MAX_TABLE_BYTES = 64 * 2**20  # a table of a million names
 FILE_COLUMN = "file"
 RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)")
 BEYOND = re.compile(r"(?:more than|over|>)\s*(\d+(?:\.\d+)?)|(\d+(?:\.\d+)?)\s*\+")

@@ -25,7 +25,7 @@ from relatent.face.regions import REGIONS
 from stylegan import Generator
 
 PATH = click.Path(path_type=Path)
-STYLE_REACH = 15.0
+STYLE_REACH = 15.0  # deviations of a channel; one alone does little
 SAMPLES_OPTION = click.option(
     "--samples", type=click.IntRange(min=LEAST_SAMPLES), default=SAMPLES, show_default=True, help="Random latents."
 )

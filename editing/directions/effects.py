@@ -20,7 +20,7 @@ LAYER_PROBES, SCALE_PROBES = 24, 64  # faces
 KEPT_EFFECT = 0.9  # share of the strongest range's effect that the chosen layers must keep
 LEAST_EFFECT = 0.05  # standard deviations of the score for one of w's; less is called no effect
 CLOSE = 0.1  # how near to one standard deviation strength 1 must come
-ROUNDS = 4
+ROUNDS = 4  # of the search for the scale, at most
 
 
 class Effects:

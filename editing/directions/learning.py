@@ -26,7 +26,7 @@ from stylegan.networks.generator import Generator
 METHODS = ("svm", "ridge")
 EXTREME = 0.2  # share of the faces at each end that the axis is fitted on
 HELD_OUT = 0.2  # share of the faces that the fit never sees
-FOLDS = 5
+FOLDS = 5  # of cross-validation, the usual number
 LEAST_LEFT = 0.05  # of an axis beside others, as a share of its length
 LEAST_EACH = 10  # faces at each end; five folds need some in every one
 STRENGTHS = tuple(10.0**k for k in range(-5, 1))  # C of the support vector machine

@@ -15,9 +15,9 @@ from relatent.core.images import to_pixels
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
-SAMPLES = 10_000
-BATCH = 32
-LEAST_SAMPLES = 100
+SAMPLES = 10_000  # what a direction's unit is measured on, see docs/conventions.md
+BATCH = 32  # faces drawn together
+LEAST_SAMPLES = 100  # enough for learning's LEAST_EACH at both ends
 Progress = Callable[[int, int], object]  # done and in all; False stops
 
 

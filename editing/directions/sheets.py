@@ -23,7 +23,7 @@ PSI = 0.7  # closer to the average face than the samples: what moves shows bette
 LEAST_CELL, LARGEST_CELL = 64, 128  # px
 LABEL_WIDTH, HEADER_HEIGHT, LINE_HEIGHT = 150, 18, 12  # px
 LABEL_CHARACTERS = 22  # of Pillow's own font in LABEL_WIDTH
-MAX_CELLS = 4000
+MAX_CELLS = 4000  # more would be a picture that few programs open
 
 
 def contact_sheet(

@@ -29,7 +29,7 @@ PRECISIONS = ("float32", "bfloat16")
 SIZES = (64, 64, 64, 64, 64, 80, 96, 128)  # of a step's crops; 64 px is what the embedded generator draws
 LOSS_POSITIONS = 12  # a side, about; larger features are sampled
 FORCED_SHARE = 0.5  # of the run, see _student_features
-WARMUP_STEPS = 50
+WARMUP_STEPS = 50  # by trial
 EMA_SHARE = 0.04  # half-life of the weights' average, as a share of the steps so far
 
 

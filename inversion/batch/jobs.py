@@ -12,7 +12,7 @@ from relatent.core.errors import PhotoError, UnreadablePhotoError
 from relatent.core.folders import look_through
 from relatent.core.wording import listed
 
-CHUNK = 2**20
+CHUNK = 2**20  # bytes hashed at once
 
 
 @dataclass(frozen=True)

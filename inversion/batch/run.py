@@ -22,8 +22,8 @@ from stylegan import network_id
 from stylegan.networks.generator import Generator
 
 NO_STEPS = "With this preset and network there are no steps to show: proj.mp4 shows the result alone."
-VIDEO_FRAMES = 120
-VIDEO_SIDE = 256
+VIDEO_FRAMES = 120  # five seconds at 24 a second
+VIDEO_SIDE = 256  # px; smaller videos are hard to find in a player's window
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STEM_CHANNELS = 64
+STEM_CHANNELS = 64  # this and the two below are those of InsightFace_Pytorch, whose weights pSp starts with
 STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))  # channels and blocks; the first block of each halves the picture
 REDUCTION = 16  # channels to hidden units in a gate
 

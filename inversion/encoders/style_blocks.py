@@ -20,7 +20,7 @@ RESOLUTION = 256  # pixels along a side of the picture: the heads end in exactly
 WIDTH = STAGES[-1][0]  # channels of the pyramid, and dimensions of a code
 SIDES = (RESOLUTION // 16, RESOLUTION // 8, RESOLUTION // 4)  # pixels along the coarse, middle and fine level
 FIRST_MIDDLE, FIRST_FINE = 3, 7  # layers 0 to 2 read the coarse level, 3 to 6 the middle one, all others the fine one
-LEAKY_SLOPE = 0.01
+LEAKY_SLOPE = 0.01  # PyTorch's default, which pSp uses
 
 
 class GradualStyleEncoder(nn.Module):

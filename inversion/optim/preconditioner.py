@@ -33,7 +33,7 @@ from stylegan.networks.generator import W_AVG_SAMPLES, Generator
 from stylegan.training.trainer import seeded
 
 EVEN = 1e-3  # of the largest variance of w: no direction's is taken to be smaller
-SMALL = 1e-12
+SMALL = 1e-12  # keeps a network whose w never varies from a singular matrix
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from relatent.core.files import atomic_file
 
 SUFFIXES = (".mp4", ".gif")
 MAX_FPS = {".mp4": 240, ".gif": 50}  # players take a GIF frame of less than 20 ms for a mistake and show it for 100
-DEFAULT_FPS = 24
+DEFAULT_FPS = 24  # frames a second, as in cinemas
 
 
 def write_video(frames: Iterable[np.ndarray], path: Path, fps: float = DEFAULT_FPS, *, comment: str = "") -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 FACE_SIDE = 384  # px; what small networks' faces are enlarged to
 PHOTO_SIDE = 900  # px; the long side of a photo on the screen
-QUALITY = 90
+QUALITY = 90  # of JPEG, for the screen alone
 
 
 def smooth(pixels: np.ndarray, side: int = FACE_SIDE) -> np.ndarray:

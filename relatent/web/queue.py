@@ -30,7 +30,7 @@ from relatent.web.network_lock import NetworkLock
 
 T = TypeVar("T")
 PICTURE_SECONDS = 0.8  # a picture is asked for no more often
-NEWS_SECONDS = 0.4
+NEWS_SECONDS = 0.4  # news come no more often
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from weights.manifest import find_entry
 from weights.reading.file_kinds import kind_of
 
 SUFFIX = ".safetensors"
-SEED = 7
-PICTURES = 1
+SEED = 7  # of the picture drawn by both
+PICTURES = 1  # drawn by both
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 0.05}  # of the largest value in the pictures
 
 

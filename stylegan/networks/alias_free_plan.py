@@ -11,7 +11,7 @@ from stylegan.bounds import MAX_LAYERS, require_network_sizes, require_number, r
 
 TAPS_PER_RATE = 6  # a filter's taps are this times its factor (Karras et al. 2021, appendix C: n = 6)
 NONLINEARITY_RATE = 2  # the nonlinearity works at this times the rate of its layer (sec. 3.2: m = 2)
-MAX_MARGIN = 64
+MAX_MARGIN = 64  # px; published networks have 10
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.mapping import MappingNetwork
 from stylegan.networks.synthesis import STYLE_METHODS, NoiseMode, StyleMethod, SynthesisNetwork
 
-W_AVG_SAMPLES = 10_000
+W_AVG_SAMPLES = 10_000  # as NVIDIA's projector takes
 
 
 @dataclass(frozen=True)

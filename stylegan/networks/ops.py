@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SQRT2 = math.sqrt(2.0)
-FILTER_TAPS = (1.0, 3.0, 3.0, 1.0)
-EPSILON = 1e-8
+FILTER_TAPS = (1.0, 3.0, 3.0, 1.0)  # resample_filter of the published code
+EPSILON = 1e-8  # Karras et al. 2018, sec. 4.2, and all of StyleGAN since
 
 
 def normalize_second_moment(x: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ from relatent.core.folders import find_photos
 from relatent.core.images import SUFFIXES, read_photo, square
 from stylegan.bounds import MAX_DIM, shown
 
-MAX_MEMBER_BYTES = 256 * 2**20
+MAX_MEMBER_BYTES = 256 * 2**20  # of one picture, which may be a large TIFF
 MAX_TABLE_BYTES = 2**28  # of a zip's table of contents: some three million pictures
-MAX_BYTES_IN_MEMORY = 8 * 2**30
+MAX_BYTES_IN_MEMORY = 8 * 2**30  # all of FFHQ at 192 px
 MAX_CLASSES = MAX_DIM
 LABELS_FILE = "dataset.json"
 

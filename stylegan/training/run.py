@@ -33,9 +33,9 @@ from stylegan.training.validation import Validation
 
 STATE_FILE = "training-state.safetensors"
 LOG_FILE = "log.jsonl"
-SAMPLE_COLUMNS = 12
+SAMPLE_COLUMNS = 12  # 12 by 8 faces fill a screen
 SAMPLE_ROWS = 8
-SAMPLE_SEED = 1000
+SAMPLE_SEED = 1000  # of the latents of all samples, so that they can be compared
 
 
 def train(

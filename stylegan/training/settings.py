@@ -16,7 +16,7 @@ from stylegan.networks.generator import GeneratorConfig
 from stylegan.training.loss import GanLossWeights
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-MAX_BATCH = 65536
+MAX_BATCH = 65536  # published trainings have at most 2048
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from stylegan.networks.generator import Generator
 from stylegan.training.metrics import frechet_distance
 
 SAMPLES = 2000  # enough to rank snapshots: the bias of a small set is the same for all of them
-SEED = 2024
-CHUNK = 50
+SEED = 2024  # of the faces drawn
+CHUNK = 50  # faces drawn together
 
 Bar = Callable[[Iterable[Tensor]], Iterable[Tensor]]
 

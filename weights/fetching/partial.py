@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relatent.core.files import write_bytes
 
-CHUNK = 2**20
+CHUNK = 2**20  # bytes hashed at once
 
 
 @dataclass(frozen=True)

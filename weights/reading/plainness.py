@@ -12,7 +12,7 @@ from weights.reading.budget import ELSEWHERE, Refusal
 from weights.reading.plain_data import Attributes, Name, Persistent, Storage, Unknown
 
 MAX_DEPTH = 100  # far below Python's limit on recursion, so that users of the data may recurse
-MAX_VALUES = 5_000_000
+MAX_VALUES = 5_000_000  # ten for each pickle instruction that is allowed; only shared parts make more
 LEAVES = frozenset((type(None), bool, int, float, str, bytes, memoryview, np.dtype, np.ndarray, Tensor))
 
 

@@ -18,7 +18,7 @@ from relatent.web.session import Kept
 from relatent.web.studio import Studio
 
 SCREEN_FILE = "screen.jpg"  # beside the photo, in the session's folder
-SCREEN_QUALITY = 95
+SCREEN_QUALITY = 95  # of Pillow's JPEG; higher is advised against by its documentation
 LARGEST_REMEMBERED = 256  # px; what larger networks draw is too much to remember of every face
 
 
