@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from inversion.optim.low_rank import Tuned, draw, to_half
 from relatent.core.errors import CheckpointError, ShapeError, UsageError
-from relatent.core.files import atomic_file
+from relatent.core.files import printable
 from relatent.core.images import to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import load, network_id
-from stylegan.formats.checkpoint import read_safetensors
+from stylegan.formats.checkpoint import read_safetensors, write_safetensors
 from stylegan.networks.generator import Generator
 
 FORMAT = "relatent-inversion-1"
@@ -132,20 +131,24 @@ class Inversion:
 
         Raises:
             OutputError: it cannot be written.
+            UsageError: latents that are not finite.
         """
-        tensors = {"ws": self.ws.contiguous()}
-        tensors |= {k: v.contiguous() for k, v in (("origin", self.origin), ("mask", self.mask)) if v is not None}
+        if not self.ws.isfinite().all():
+            raise UsageError("this inversion holds values that are not finite. Edit or invert again.")
+        tensors = {"ws": self.ws}
+        tensors |= {k: v for k, v in (("origin", self.origin), ("mask", self.mask)) if v is not None}
         for index, value in enumerate(self.noise or ()):
-            tensors[f"noise.{index}"] = value.contiguous()
+            tensors[f"noise.{index}"] = value
         for name, (left, right) in (self.tuned or {}).items():
-            tensors |= {f"tuned.{name}.left": left.contiguous(), f"tuned.{name}.right": right.contiguous()}
+            tensors |= {f"tuned.{name}.left": left, f"tuned.{name}.right": right}
         if self.face_to_photo is not None:
             tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
         text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
         numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
         numbers |= {"edits": json.dumps(self.edits), "metrics": json.dumps(self.metrics)}
-        with atomic_file(Path(path)) as temporary:
-            save_file(tensors, temporary, metadata={"format": FORMAT, **text, **numbers})
+        if printable(self.photo) != self.photo:  # a name that is no text, which the header cannot hold
+            numbers["photo_json"] = json.dumps(self.photo)
+        write_safetensors(Path(path), tensors, {"format": FORMAT, **text, **numbers})
 
     @classmethod
     def load(cls, path: str | Path) -> Inversion:
@@ -175,7 +178,7 @@ class Inversion:
                 losses={str(k): float(v) for k, v in json.loads(metadata["losses"]).items()},
                 metrics={str(k): float(v) for k, v in json.loads(metadata.get("metrics", "{}")).items()},
                 seed=int(metadata["seed"]),
-                photo=metadata["photo"],
+                photo=str(json.loads(metadata["photo_json"])) if "photo_json" in metadata else metadata["photo"],
                 tuned=_read_tuned(tensors),
             )
         except (KeyError, ValueError, TypeError, AttributeError, ShapeError, UsageError) as error:

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from relatent.core.decoding import IPTC_RESOURCE, XMP_HEAD
 from relatent.core.errors import OutputError, UsageError
-from relatent.core.files import atomic_file
+from relatent.core.files import atomic_file, printable
 from relatent.core.images import Photo
 from relatent.core.xmp import xmp_packet
 
@@ -37,7 +37,7 @@ def software_tag(network: str, edits: Mapping[str, float] | None = None) -> str:
     except importlib.metadata.PackageNotFoundError:
         version = "(not installed)"
     changes = ", ".join(f"{name} {strength:+.3g}" for name, strength in (edits or {}).items())
-    return f"Relatent {version}; network {network}; edits {changes or 'none'}"
+    return printable(f"Relatent {version}; network {network}; edits {changes or 'none'}")
 
 
 class MarkedImage(Image.Image):

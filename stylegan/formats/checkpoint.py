@@ -10,18 +10,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from relatent.core.alignment import Alignment
 from relatent.core.errors import CheckpointError, RelatentError
-from relatent.core.files import atomic_file
+from relatent.core.files import atomic_file, printable
 from stylegan.bounds import check_alignment, shown
 from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.generator import Generator, GeneratorConfig
@@ -94,8 +97,22 @@ def save_generator(
         "fingerprint": _digest(tensors),
         **dataclasses.asdict(provenance or Provenance()),
     }
+    write_safetensors(path, tensors, metadata)
+
+
+def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors and text to one safetensors file, each tensor whole even where several share memory.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    header = {key: printable(text) for key, text in metadata.items()}
     with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        if printable(str(temporary)) == str(temporary):
+            save_file(copies, temporary, metadata=header)
+        else:  # safetensors takes paths in UTF-8 alone
+            temporary.write_bytes(save(copies, metadata=header))
 
 
 def load_generator(path: Path) -> Generator:
@@ -158,7 +175,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         state = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {state}; expected a safetensors file.")
     try:
-        with safe_open(path, framework="pt") as file:
+        with _named_in_text(path) as named, safe_open(named, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError, OverflowError, RuntimeError) as error:  # torch knows odd types
@@ -168,6 +185,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
     require_finite(tensors, path)
     return tensors, metadata
+
+
+@contextmanager
+def _named_in_text(path: Path) -> Iterator[Path]:
+    """The file, or a copy of it where safetensors cannot be told its path: it takes UTF-8 alone."""
+    if printable(str(path)) == str(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="relatent-") as folder:
+        yield Path(shutil.copyfile(path, Path(folder) / "copy.safetensors"))
 
 
 def require_format(metadata: dict[str, str], expected: str, what: str, path: Path) -> None:
