@@ -34,7 +34,7 @@ from relatent.core.device import pick_device
 from relatent.core.errors import PhotoError, ShapeError
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
-from relatent.face import AlignedFace, Face
+from relatent.face import AlignedFace, Face, find_faces
 from stylegan import Generator, load, network_id
 from weights.embedded import DEFAULT_NETWORK
 
@@ -49,12 +49,16 @@ class PreparedFace:
         aligned: the crop.
         photo: the photo's file name.
         mask: [1, 1, R, R], 1 where the photo counts; None for everywhere.
+        number: of the face among those of the photo, counted from 1, largest first.
+        faces: how many were found in the photo; None where nobody has looked.
         seconds: of the stages so far.
     """
 
     aligned: AlignedFace
     photo: str = ""
     mask: Tensor | None = None
+    number: int = 1
+    faces: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -115,13 +119,20 @@ class Pipeline:
         """
         config, network = self.config, self.network
         started = time.perf_counter()
+        if config.align and found is None:
+            found = find_faces(photo.pixels)
         crops = crop_faces(photo, network, align=config.align, which=config.face, found=found)
         masks = [
             None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
         ]
         seconds = (time.perf_counter() - started) / len(crops)
         name = Path(photo.name).name
-        return [PreparedFace(crop, name, mask, {"align": seconds}) for crop, mask in zip(crops, masks, strict=True)]
+        count = len(found) if config.align and found is not None else None
+        first = config.face if config.align and isinstance(config.face, int) else 1
+        return [
+            PreparedFace(crop, name, mask, number, count, {"align": seconds})
+            for number, (crop, mask) in enumerate(zip(crops, masks, strict=True), start=first)
+        ]
 
     def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
         """Invert faces together, draw each once and measure it.
@@ -315,8 +326,13 @@ def open_network(network: object = None, device: object = None) -> Generator:
 
 
 def batch_size_for(network: Generator) -> int:
-    """How many photos are optimised together where nobody says otherwise."""
-    return 4 if network.resolution <= 256 else 1
+    """How many photos are optimised together where nobody says otherwise.
+
+    One on a CPU. A convolution rounds otherwise in a batch of another size, and a hundred steps of L-BFGS make several
+    levels of a picture out of the last bit: a photo's result would depend on its company. A batch of four is hardly
+    faster there.
+    """
+    return 4 if network.resolution <= 256 and network.w_avg.device.type != "cpu" else 1
 
 
 def _invert_each(photos: list[PhotoLike], pipeline: Pipeline, progress: Progress | None) -> Iterator[Inversion]:
