@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from editing.drawing import draw_many
-from editing.interpolation import Morph
+from editing.interpolation import MOST_FRAMES, Morph
 from relatent.core.errors import Cancelled
 from relatent.core.images import to_pixels
+from relatent.core.numbers import as_whole
 from relatent.core.provenance import software_tag
 from relatent.core.video import DEFAULT_FPS, enlarged, require_video_name, write_video
 from stylegan import Generator, network_id
 
 SIDE = 256  # px; smaller videos are hard to find in a player's window
+LARGEST_SIDE = 4096
 OnFrame = Callable[[int, int], object]
 
 
@@ -52,6 +54,9 @@ def write_morph(
     """
     path = Path(path)
     require_video_name(path, fps)
+    side = as_whole("side", side, 1, LARGEST_SIDE)
+    if batch_size is not None:
+        batch_size = as_whole("batch_size", batch_size, 1, MOST_FRAMES)
     pictures = draw_many(morph.frames(frames), network, batch_size)
 
     def drawn() -> Iterator[np.ndarray]:

@@ -14,12 +14,12 @@ import numpy as np
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
 from editing.pasting import Blend, paste_back
-from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
+from editing.results import Saved, claim_result, find_photo, is_photo_of, made_from, write_account, write_edited
 from inversion import Inversion
 from inversion.pipeline import open_network
+from relatent.core.claims import Claim
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
-from relatent.core.files import write_bytes
 from relatent.core.images import MAX_PIXELS, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import Generator
@@ -94,10 +94,10 @@ class Edited:
     note: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task:
     saved: Saved
-    folder: Path
+    claim: Claim
     network: Generator
     edited: Inversion
     directions: dict[str, Direction]
@@ -110,7 +110,8 @@ def edit_all(
 ) -> Iterator[Edited]:
     """Edit inversions and write their folders, yielding what became of each.
 
-    Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them.
+    Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them. Of
+    several inversions of one face, each shows its own.
 
     Args:
         found: inversions; an error in the place of one is passed on.
@@ -120,20 +121,24 @@ def edit_all(
     options = options or EditOptions()
     tasks: list[_Task] = []
     networks: dict[str, Generator] = {}
-    for one in found:
-        if isinstance(one, RelatentError):
-            yield Edited(error=one)
-            continue
-        try:
-            tasks.append(_edited(one, outdir, options, networks, alone=len(found) == 1))
-        except RelatentError as error:
-            yield Edited(error=error)
-    for task in tasks:
-        try:
-            note = _write(task, [other for other in tasks if task.photo and other.photo == task.photo], options)
-            yield Edited(folder=task.folder, note=note)
-        except RelatentError as error:
-            yield Edited(error=error)
+    try:
+        for one in found:
+            if isinstance(one, RelatentError):
+                yield Edited(error=one)
+                continue
+            try:
+                tasks.append(_edited(one, outdir, options, networks, alone=len(found) == 1))
+            except RelatentError as error:
+                yield Edited(error=error)
+        for task in tasks:
+            try:
+                note = _write(task, _together(task, tasks), options)
+                yield Edited(folder=task.claim.folder, note=note)
+            except RelatentError as error:
+                yield Edited(error=error)
+    finally:
+        for task in tasks:
+            task.claim.release()
 
 
 def _edited(
@@ -141,17 +146,47 @@ def _edited(
 ) -> _Task:
     started = time.perf_counter()
     inversion = saved.inversion
-    folder = result_folder(saved, outdir)
     names = [*options.strengths, *(sweep.name for sweep in options.sweeps)]
     directions = {name: find(name, inversion, folders=options.folders) for name in names}
     if inversion.network not in networks:
         opened = open_network(options.network, options.device) if options.network else inversion.open_network()
         networks[inversion.network] = opened.to(pick_device(options.device))
     network = inversion.check_network(networks[inversion.network])
+    if options.network and network.file:  # where it was when the photo was inverted it is no longer
+        inversion = inversion.replace(network_file=network.file)
     start = inversion if options.truncation == 1 else truncated(inversion, network, options.truncation)
     edited = _moved(start, [(directions[name], value) for name, value in options.strengths.items()], network, options)
     photo = None if inversion.face_to_photo is None else find_photo(saved, options.photos, alone=alone)
-    return _Task(saved, folder, network, edited, directions, photo, time.perf_counter() - started)
+    claim = claim_result(saved, outdir)
+    return _Task(saved, claim, network, edited, directions, photo, time.perf_counter() - started)
+
+
+def _together(task: _Task, tasks: Sequence[_Task]) -> list[_Task]:
+    """The tasks whose faces a pasted photo shows: this one, and those of the photo's other faces.
+
+    Where a face was inverted several times, what lies beside this inversion goes first.
+    """
+    chosen = [task]
+    if task.photo is None:
+        return chosen
+    place, home = task.photo.resolve(), task.saved.path.absolute().parent.parent
+    others = [one for one in tasks if one is not task and one.photo is not None and one.photo.resolve() == place]
+    for other in sorted(others, key=lambda one: one.saved.path.absolute().parent.parent != home):
+        if not any(_same_face(other, one) for one in chosen):
+            chosen.append(other)
+    return [one for one in tasks if one in chosen]  # in one order for all: their pictures are the same
+
+
+def _same_face(one: _Task, other: _Task) -> bool:
+    """Whether two crops of a photo are of one face: their centres lie closer than half of the smaller one's side."""
+    centres, sides = [], []
+    for task in (one, other):
+        matrix = task.saved.inversion.face_to_photo
+        assert matrix is not None  # else no photo was looked for
+        middle = (task.network.resolution - 1) / 2
+        centres.append((matrix @ [middle, middle, 1])[:2])
+        sides.append(task.network.resolution * abs(np.linalg.det(matrix[:2, :2])) ** 0.5)
+    return bool(np.linalg.norm(centres[0] - centres[1]) < min(sides) / 2)
 
 
 def _moved(
@@ -170,15 +205,20 @@ def _write(task: _Task, together: Sequence[_Task], options: EditOptions) -> str:
         faces = [one.edited for one in together]
         networks = {one.edited.network: one.network for one in together}
         pasted = paste_back(faces, task.photo, blend=options.blend, network=networks)
-    if options.sweeps:
-        picture = _sweep(task, options).encoded(metadata=options.metadata)
-        write_bytes(task.folder / SWEEP_FILE, picture)
+    strip = {SWEEP_FILE: _sweep(task, options).encoded(metadata=options.metadata)} if options.sweeps else {}
     account["seconds"] = round(task.seconds + time.perf_counter() - started, 3)
     if not options.changes:
-        write_report(task.folder, task.edited, "edit", account)
+        write_account(task.claim, task.edited, "edit", account, strip)
         return ""
     write_edited(
-        task.folder, task.edited, task.network, key="edit", account=account, pasted=pasted, metadata=options.metadata
+        task.claim,
+        task.edited,
+        task.network,
+        key="edit",
+        account=account,
+        pasted=pasted,
+        metadata=options.metadata,
+        more=strip,
     )
     return _about_photo(task)
 

@@ -15,10 +15,10 @@ from editing.faces import Face, Named, as_faces
 from editing.layers import layer_numbers, layer_text
 from editing.mixing import mix, mix_grid
 from editing.pasting import Blend, paste_back
-from editing.results import find_photo, result_folder, write_edited, write_report
+from editing.results import claim_below, claim_folder, claim_result, find_photo, write_account, write_edited
 from inversion import Inversion
+from relatent.core.claims import Claim
 from relatent.core.errors import UsageError
-from relatent.core.files import write_bytes
 from relatent.core.images import MAX_PIXELS, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import Generator, network_id
@@ -80,7 +80,18 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
     if len(found) < 2:
         raise UsageError(f"{len(found)} faces came; expected the one to change and at least one to mix in.")
     first, *others = as_faces(found, network, options.psi)
-    folder = _folder(first, outdir)
+    claim = _claim(first, outdir, network)
+    try:
+        note = _mix_into(claim, first, others, network, options, started)
+    finally:
+        claim.release()
+    return claim.folder, note
+
+
+def _mix_into(
+    claim: Claim, first: Face, others: Sequence[Face], network: Generator, options: MixOptions, started: float
+) -> str:
+    """Mix and write one folder; returns what a person should know."""
     base = with_noise(first.inversion, network, options.noise_mode, options.seed)
     strength = options.strengths[0] if len(options.strengths) == 1 else options.strengths
     mixed = mix(base, [one.inversion for one in others], options.layers, strength)
@@ -95,8 +106,8 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
         "photo": None if photo is None else str(photo),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    write_edited(folder, mixed, network, key="mix", account=account, pasted=pasted, metadata=options.metadata)
-    return folder, "" if pasted or mixed.face_to_photo is None else _not_pasted(first)
+    write_edited(claim, mixed, network, key="mix", account=account, pasted=pasted, metadata=options.metadata)
+    return "" if pasted or mixed.face_to_photo is None else _not_pasted(first)
 
 
 def write_grid(
@@ -105,7 +116,7 @@ def write_grid(
     """Draw every row's face with every column's styles, as NVIDIA's style_mixing.py does.
 
     Writes ROW-COL.png for each cell, NAME-NAME.png for each face itself, grid.png with the faces along its edges,
-    and report.json; the grid comes last.
+    and report.json.
 
     Returns:
         The grid's file.
@@ -115,25 +126,37 @@ def write_grid(
         OutputError: the folder cannot be written.
     """
     _check_grid(len(rows), len(cols), network, options)
-    size = network.resolution
     faces = as_faces([*rows, *cols], network, options.psi)
     down, across = faces[: len(rows)], faces[len(rows) :]
     cells = _cells(down, across, network, options)
-    canvas = np.full(((len(rows) + 1) * size, (len(cols) + 1) * size, 3), 255, np.uint8)
-    for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
-        pixels = to_pixels(picture)[0]
-        canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
-        marked = MarkedImage(pixels, software_tag(cell.inversion.network, cell.inversion.edits))
-        write_bytes(outdir / f"{cell.name}.png", marked.encoded(metadata=options.metadata))
     account = _account(options, network) | {
         "rows": [_described(one) for one in down],
         "cols": [_described(one) for one in across],
         "strength": options.strengths[0],
     }
-    write_report(outdir, cells[0].inversion, "grid", account)
-    tag = f"{software_tag(network_id(network))}; grid of {len(rows)} x {len(cols)} faces"
-    write_bytes(outdir / GRID_FILE, MarkedImage(canvas, tag).encoded(metadata=options.metadata))
+    claim = claim_folder(outdir, [*(f"{cell.name}.png" for cell in cells), GRID_FILE])
+    try:
+        files = _grid_files(cells, (len(rows) + 1, len(cols) + 1), network, options)
+        write_account(claim, cells[0].inversion, "grid", account, files)
+    finally:
+        claim.release()
     return outdir / GRID_FILE
+
+
+def _grid_files(
+    cells: Sequence[_Cell], shape: tuple[int, int], network: Generator, options: MixOptions
+) -> dict[str, bytes]:
+    """Every cell's picture and the whole sheet of ``shape`` (rows, columns) cells, by file name."""
+    size, files = network.resolution, {}
+    canvas = np.full((shape[0] * size, shape[1] * size, 3), 255, np.uint8)
+    for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
+        pixels = to_pixels(picture)[0]
+        canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
+        marked = MarkedImage(pixels, software_tag(cell.inversion.network, cell.inversion.edits))
+        files[f"{cell.name}.png"] = marked.encoded(metadata=options.metadata)
+    tag = f"{software_tag(network_id(network))}; grid of {shape[0] - 1} x {shape[1] - 1} faces"
+    files[GRID_FILE] = MarkedImage(canvas, tag).encoded(metadata=options.metadata)
+    return files
 
 
 def _check_grid(rows: int, cols: int, network: Generator, options: MixOptions) -> None:
@@ -162,12 +185,12 @@ def _cells(rows: Sequence[Face], cols: Sequence[Face], network: Generator, optio
     return cells
 
 
-def _folder(first: Face, outdir: Path | None) -> Path:
+def _claim(first: Face, outdir: Path | None, network: Generator) -> Claim:
     if first.saved is not None:
-        return result_folder(first.saved, outdir)
+        return claim_result(first.saved, outdir)
     if outdir is None:
         raise UsageError(f"--outdir is missing; the face of seed {first.name} lies in no folder to write into.")
-    return outdir / first.name
+    return claim_below(outdir, first.name, {"source": {"seed": first.name, "network": network_id(network)}})
 
 
 def _not_pasted(face: Face) -> str:
