@@ -167,7 +167,7 @@ def take(folder: Path, owner: Owner, is_same: Callable[[Owner], bool] | None = N
     if is_same is not None and not (is_free(folder) or is_same(left or report)):
         _unlock(lock)
         return None
-    whose = {key: known[key] for known in (report, left) for key in ("photo", "source") if key in known}
+    whose: Owner = {str(key): known[key] for known in (report, left) for key in ("photo", "source") if key in known}
     claim = Claim(folder, {**whose, **owner}, made, lock, own_files(folder))
     claim._say(claim.owner | {key: left[key] for key in ("files", "writing") if key in left})
     return claim
