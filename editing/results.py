@@ -18,7 +18,8 @@ from stylegan import Generator
 
 INVERSION_FILE = "inversion.safetensors"
 EDITED_FILE = "edited.safetensors"
-EDITED_PICTURE, PASTED_FILE = "edited.png", "pasted.png"
+EDITED_PICTURE, DRAWN_FILE, PASTED_FILE = "edited.png", "drawn.png", "pasted.png"
+WRITTEN = (EDITED_PICTURE, DRAWN_FILE, EDITED_FILE)  # by every edit
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def claim_below(outdir: Path, stem: str, owner: Owner, is_earlier: Callable[[Own
     )
 
 
-def claim_folder(folder: Path, names: Sequence[str] = (EDITED_PICTURE, EDITED_FILE)) -> Claim:
+def claim_folder(folder: Path, names: Sequence[str] = WRITTEN) -> Claim:
     """A folder whosever it is, for files called ``names``; raises OutputError as :func:`claim_result` does."""
     claim = take(folder, {})
     if claim is None:
@@ -106,7 +107,7 @@ def claim_folder(folder: Path, names: Sequence[str] = (EDITED_PICTURE, EDITED_FI
     return _with_room(claim, names)
 
 
-def _with_room(claim: Claim, names: Sequence[str] = (EDITED_PICTURE, EDITED_FILE)) -> Claim:
+def _with_room(claim: Claim, names: Sequence[str] = WRITTEN) -> Claim:
     try:
         claim.require_room(names)
     except OutputError:
@@ -178,11 +179,12 @@ def write_edited(
     *,
     key: str,  # "edit" or "mix"
     account: dict[str, object],  # what report.json says below ``key``
+    face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo
     metadata: bool = True,  # write the mark of relatent.core.provenance
     more: Mapping[str, bytes] | None = None,  # further files
 ) -> None:
-    """Write edited.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
+    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
 
     In the folder of an inversion report.json goes on saying what it says, and gains ``key``. An earlier edit's
     pasted.png goes: it would be taken for this one's.
@@ -190,7 +192,9 @@ def write_edited(
     Raises:
         OutputError: the folder cannot be written, or somebody else's file is in the way.
     """
-    files = {EDITED_PICTURE: edited.image(network).encoded(metadata=metadata), **(more or {})}
+    drawn = edited.image(network).encoded(metadata=metadata)
+    shown = drawn if face is None else face.encoded(metadata=metadata)
+    files = {EDITED_PICTURE: shown, DRAWN_FILE: drawn, **(more or {})}
     if pasted is not None:
         files[PASTED_FILE] = pasted.encoded(metadata=metadata)
     with claim.writing() as scratch:

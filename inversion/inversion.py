@@ -13,7 +13,6 @@ from torch import Tensor
 
 from inversion.optim.low_rank import Tuned, draw, to_half
 from relatent.core.errors import CheckpointError, ShapeError, UsageError
-from relatent.core.files import printable
 from relatent.core.images import to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import load, network_id
@@ -44,6 +43,8 @@ class Inversion:
         seed: what the inversion started from.
         photo: the photo's file name; empty if unknown.
         tuned: the photo's own additions to the network's weights, float16; None for the network as it is.
+        crop: the face as the photo shows it, at most 1024 px a side, the bytes of a picture's file
+            (:mod:`relatent.face.crop`); None if it is not kept.
     """
 
     ws: Tensor
@@ -60,6 +61,7 @@ class Inversion:
     seed: int = 0
     photo: str = ""
     tuned: Tuned | None = None
+    crop: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.ws.ndim != 3 or self.ws.shape[0] != 1:
@@ -143,11 +145,11 @@ class Inversion:
             tensors |= {f"tuned.{name}.left": left, f"tuned.{name}.right": right}
         if self.face_to_photo is not None:
             tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
+        if self.crop is not None:
+            tensors["crop"] = torch.frombuffer(bytearray(self.crop), dtype=torch.uint8)
         text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
         numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
         numbers |= {"edits": json.dumps(self.edits), "metrics": json.dumps(self.metrics)}
-        if printable(self.photo) != self.photo:  # a name that is no text, which the header cannot hold
-            numbers["photo_json"] = json.dumps(self.photo)
         write_safetensors(Path(path), tensors, {"format": FORMAT, **text, **numbers})
 
     @classmethod
@@ -178,11 +180,22 @@ class Inversion:
                 losses={str(k): float(v) for k, v in json.loads(metadata["losses"]).items()},
                 metrics={str(k): float(v) for k, v in json.loads(metadata.get("metrics", "{}")).items()},
                 seed=int(metadata["seed"]),
-                photo=str(json.loads(metadata["photo_json"])) if "photo_json" in metadata else metadata["photo"],
+                photo=metadata["photo"],
                 tuned=_read_tuned(tensors),
+                crop=_read_crop(tensors),
             )
         except (KeyError, ValueError, TypeError, AttributeError, ShapeError, UsageError) as error:
             raise CheckpointError(f"{path} is a damaged inversion ({error}).") from error
+
+
+def _read_crop(tensors: dict[str, Tensor]) -> bytes | None:
+    """The bytes of the face's picture; whether they are one shows when it is needed."""
+    packed = tensors.get("crop")
+    if packed is None:
+        return None
+    if packed.dtype != torch.uint8 or packed.ndim != 1 or not len(packed):
+        raise ShapeError(f"its crop is {packed.dtype} {list(packed.shape)}; expected bytes, uint8 [N]")
+    return packed.numpy().tobytes()
 
 
 def _read_tuned(tensors: dict[str, Tensor]) -> Tuned | None:

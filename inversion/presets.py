@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 
@@ -14,7 +13,6 @@ from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.precision import AUTO, choose
 from stylegan.bounds import require_number, require_whole
 
-Preset = Literal["fast", "balanced", "best", "paper"]
 CPU = torch.device("cpu")
 DEFAULT_SEED = 303
 DEFAULT_PRESET = "balanced"
@@ -25,7 +23,8 @@ class LbfgsSettings:
     """Preconditioned L-BFGS steps of latents; see inversion/optim/lbfgs.py.
 
     Attributes:
-        damping: weight of the prior S^-1 against J^T J; less goes farther where the picture says little.
+        damping: weight of S^-1 beside J^T J, S being the covariance of w; with less, steps along directions that hardly
+            change the picture are longer.
         step: factor on the preconditioner: the length of the first step, as a share of the Gauss-Newton step.
         memory: pairs in the history; 0 for none.
     """

@@ -9,10 +9,9 @@ from pathlib import Path
 from relatent.core.claims import Claim, Owner, take
 from relatent.core.errors import PhotoError, UnreadablePhotoError
 from relatent.core.files import sha256_of
-from relatent.core.images import find_photos
+from relatent.core.folders import look_through
 from relatent.core.results import is_free, read_claim, read_report, without_results
-
-MOST_NAMED = 20  # files that a note lists
+from relatent.core.wording import listed
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,25 @@ class Inputs:
 
     Attributes:
         photos: files, each once; an error in the place of a folder without photos.
+        passed_over: what lies in the folders beside the pictures.
         results: what Relatent made before, found in folders and left out.
     """
 
     photos: list[Path | PhotoError]
+    passed_over: list[Path]
     results: list[Path]
 
     def note(self) -> str:
-        """What a person should know of what was left out; empty if nothing was."""
-        if not self.results:
-            return ""
-        named = ", ".join(map(str, self.results[:MOST_NAMED]))
-        more = f" and {len(self.results) - MOST_NAMED} more" if len(self.results) > MOST_NAMED else ""
-        return f"left out what Relatent made before: {named}{more}. To invert such a picture, name it."
+        """What a person should know of what was passed over and left out; empty if nothing was."""
+        parts = []
+        if self.passed_over:
+            count = len(self.passed_over)
+            what = "1 file is no picture and was" if count == 1 else f"{count} files are no pictures and were"
+            parts.append(f"{what} passed over: {listed([str(path) for path in self.passed_over])}.")
+        if self.results:
+            named = listed([str(path) for path in self.results])
+            parts.append(f"left out what Relatent made before: {named}. To invert such a picture, name it.")
+        return " ".join(parts)
 
 
 def expand(inputs: Iterable[Path]) -> Inputs:
@@ -56,19 +61,23 @@ def expand(inputs: Iterable[Path]) -> Inputs:
     is taken once.
     """
     found: dict[Path, Path | PhotoError] = {}
-    left_out: dict[Path, None] = {}
+    others: list[Path] = []
+    results: list[Path] = []
     for path in inputs:
         if not path.is_dir():
             found.setdefault(_whole(path), path)
             continue
-        photos, results = without_results(find_photos(path))
-        left_out |= dict.fromkeys(results)
+        contents = look_through(path)
+        photos, made = without_results(contents.photos)
+        strange, more = without_results(contents.others)
+        others += strange
+        results += made + more
         for photo in photos:
             found.setdefault(_whole(photo), photo)
         if not photos:
-            what = "no pictures but what Relatent made before" if results else "no pictures"
+            what = "no pictures but what Relatent made before" if made else "no pictures"
             found[path] = PhotoError(f"{path} holds {what}; expected files such as .jpg or .png. Check the folder.")
-    return Inputs(list(found.values()), list(left_out))
+    return Inputs(list(found.values()), list(dict.fromkeys(others)), sorted(set(results)))
 
 
 def open_job(photo: Path) -> Job:

@@ -244,6 +244,9 @@ class _Batch:
             "seed": config.seed,
             "settings": config.report(network),
         }
+        settings = report.get("settings")
+        if isinstance(settings, dict):  # what an earlier version did not record had no choice
+            wanted["settings"] = {name: value for name, value in config.report(network).items() if name in settings}
         return [name for name, value in wanted.items() if report.get(name) != value]
 
     def _open(self, job: Job) -> list[Outcome]:

@@ -6,7 +6,7 @@ the generator: a few hundred directions of W+ change the picture much, thousands
 
     P g = (J^T J + damping * S^-1)^-1 g,
 
-where S is the covariance of w: where the picture does not say, plausible latents are preferred (a Gaussian prior).
+where S is the covariance of w: the damping limits steps in units of w's own spread, where the picture does not.
 It turns the gradient g of any photo's loss into a step of about the right length in each direction.
 
 J^T J is never formed. Random combinations of r, differentiated by ws, have it as their covariance.
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from inversion.latent_samples import random_latents
+from inversion.losses.perceptual import fit_size
 from relatent.core.device import synchronize
 from relatent.core.errors import UsageError
 from stylegan.bounds import require_number, require_whole
@@ -136,7 +137,7 @@ def _probe(network: Generator, backbone: Backbone, ws: Tensor, settings: Precond
     ws = ws.requires_grad_(True)
     with torch.enable_grad():
         drawn = network.synthesis(ws)
-        features = backbone.normalised(drawn)
+        features = backbone.normalised(fit_size(drawn))  # at the size at which photos are compared
         gradients: list[Tensor] = []
         for probe in range(settings.probes):
             # The distance is a mean over places, so each place's share is divided by their number's root.

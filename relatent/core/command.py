@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from relatent.core.errors import RelatentError, UsageError
+from relatent.core.wording import make_output_printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +31,7 @@ class RelatentCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Not click's token_normalize_func: that would change the choices of options, too.
+        make_output_printable()
         flags = {flag for param in self.get_params(ctx) for flag in (*param.opts, *param.secondary_opts)}
         end = args.index("--") if "--" in args else len(args)  # what follows "--" is never a flag
         with _one_line_errors():
@@ -41,6 +41,7 @@ class RelatentCommand(click.Command):
             return rest
 
     def invoke(self, ctx: click.Context) -> Any:
+        make_output_printable()
         with _one_line_errors():
             return super().invoke(ctx)
 
@@ -48,8 +49,9 @@ class RelatentCommand(click.Command):
 def config_options(config: type[Any]) -> Callable[[F], F]:
     """One option for each field of a frozen dataclass: name, default, choices and help text come from the field.
 
-    A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type`` and
-    ``aliases`` (older spellings of the flag); see :class:`inversion.config.InvertConfig`.
+    A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type``,
+    ``flag`` (where it is not the name) and ``aliases`` (older spellings of it); see
+    :class:`inversion.config.InvertConfig`.
     """
 
     def decorate(command: F) -> F:
@@ -63,7 +65,8 @@ def config_options(config: type[Any]) -> Callable[[F], F]:
 def _field_option(one: dataclasses.Field[Any]) -> Callable[[F], F]:
     flag, about = "--" + one.name.replace("_", "-"), one.metadata
     if isinstance(one.default, bool):
-        names = [f"{flag}/--no-{flag.removeprefix('--')}"]
+        flag = about.get("flag", flag)
+        names = [f"{flag}/--no-{flag.removeprefix('--')}", one.name]
     else:
         names = [flag, *about.get("aliases", ()), one.name]
     kind: Any = about.get("type")
@@ -113,16 +116,8 @@ def _check_numbers(flag: str, value: object) -> None:
         raise UsageError(f"{flag} is {value!r:.60}; expected a number of at most 18 digits.")
 
 
-def _print_any_name() -> None:
-    """Let the terminal show file names that its encoding does not have, or that are no text, with backslashes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
-            stream.reconfigure(errors="backslashreplace")
-
-
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    _print_any_name()
     try:
         yield
     except RelatentError as error:

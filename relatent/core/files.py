@@ -67,11 +67,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def printable(name: str) -> str:
-    """A file name as text that any file can hold: bytes that are no UTF-8 are written with backslashes."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal; raises OSError."""
     digest = hashlib.sha256()

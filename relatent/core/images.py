@@ -7,11 +7,13 @@ Conventions, everywhere in Relatent:
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +22,13 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from relatent.core.decoding import iptc_of, rgb_pixels, rgb_profile, turn_upright, xmp_of
+from relatent.core.colour import with_changes
+from relatent.core.decoding import decoded, iptc_of, orientation_of, turn_upright, xmp_of
+from relatent.core.deep import is_deep, read_deep
 from relatent.core.errors import ShapeError, UnreadablePhotoError
 
-# Formats Pillow decodes by itself; others (EPS among them) start external programs.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "TGA")
+# Formats Pillow decodes by itself, and HEIF by pillow-heif; others (EPS among them) start external programs.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF", "TGA")
 SUFFIXES = frozenset(
     (
         ".jpg",
@@ -41,6 +45,9 @@ SUFFIXES = frozenset(
         ".ppm",
         ".pgm",
         ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
         ".tga",
     )
 )
@@ -56,13 +63,15 @@ class Photo:
     """A picture as it came from a file.
 
     Attributes:
-        pixels: uint8 [H, W, 3], RGB, upright, in the colour space of ``icc_profile`` (sRGB if that is None).
+        pixels: uint8 [H, W, 3], sRGB, upright, transparency on white: what networks see and screens show.
         name: how messages call it.
         note: what a person should know about how it was read; empty if nothing.
         exif: the file's EXIF block without its orientation, or None if there is none that can be understood.
-        icc_profile: the file's RGB colour profile, or None; a CMYK or grey one does not fit ``pixels``.
+        icc_profile: the file's colour profile, or None; one of CMYK fits neither ``original`` nor ``pixels``.
         xmp: the file's XMP packet as it stands there, or None.
         iptc: a JPEG's IPTC record as it stands there, or None.
+        original: the file's own pixels where they say more than ``pixels``, upright: uint8 or uint16 [H, W, C], grey,
+            grey and alpha, RGB, or RGB and alpha, in the colours of ``icc_profile``; else None.
     """
 
     pixels: np.ndarray
@@ -72,13 +81,23 @@ class Photo:
     icc_profile: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
+    original: np.ndarray | None = None
+
+    def changed(self, pixels: np.ndarray) -> np.ndarray:
+        """The photo's own pixels with what was changed in ``pixels``, uint8 [H, W, 3]: like ``original`` if it has one.
+
+        A grey photo stays grey, transparency stays, 16 bits stay where nothing was changed.
+        """
+        own, profile = (self.pixels, None) if self.original is None else (self.original, self.icc_profile)
+        return with_changes(own, profile, self.pixels, pixels)
 
 
 def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read any picture as upright RGB.
+    """Read any picture as upright sRGB.
 
-    Transparent pixels are put on white, 16-bit pictures are reduced to 8 bits, CMYK and palettes are
-    converted, and of an animation the first frame is used, which ``note`` then says.
+    Transparent pixels are put on white, 16-bit pictures are reduced to 8 bits, other colour spaces and palettes are
+    converted, and of an animation the first frame is used, which ``note`` then says. ``original`` keeps what is lost
+    thereby.
 
     Args:
         source: a path, or the bytes of a file.
@@ -91,31 +110,35 @@ def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixel
     name = name or ("the picture" if isinstance(source, bytes) else str(source))
     with _foreign_errors(name, max_pixels), _filters_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked below, and of odd metadata
-        Image.init()
-        formats = [known for known in FORMATS if known in Image.OPEN]
-        with Image.open(_existing_data(source, name), formats=formats) as opened:
+        with Image.open(_existing_data(source, name), formats=_formats()) as opened:
             _check_size(opened, name, max_pixels)
+            deep = is_deep(opened)
+            orientation = orientation_of(opened) if deep else 1
             opened.load()
-            icc_profile = rgb_profile(opened)
-            xmp, iptc = xmp_of(opened), iptc_of(opened)
-            exif = turn_upright(opened)
-            pixels = rgb_pixels(opened)
+            _check_size(opened, name, max_pixels)  # a HEIF file's header may say one size and its picture another
+            photo = _photo_of(opened, name)
+            if deep:
+                seen = photo.pixels if photo.original is None else photo.original
+                data = source if isinstance(source, bytes) else Path(source).read_bytes()
+                levels = read_deep(data, seen, orientation)
+                photo = photo if levels is None else dataclasses.replace(photo, original=levels)
             note = _frames_note(opened, name)  # last: counting moves on to the other frames
-    return Photo(pixels=pixels, name=name, note=note, exif=exif, icc_profile=icc_profile, xmp=xmp, iptc=iptc)
+    return dataclasses.replace(photo, note=note)
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """Every picture file below ``folder``, sorted by path.
+def photo_of(picture: Image.Image, name: str = "the picture") -> Photo:
+    """A picture that Pillow has opened elsewhere, as :func:`read_photo` would have read it."""
+    with _foreign_errors(name, MAX_PIXELS):
+        picture.load()
+        return _photo_of(picture.copy(), name)
 
-    Hidden files and folders are passed over, and links to folders are not followed: they may lead in circles.
-    """
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+
+def _photo_of(picture: Image.Image, name: str) -> Photo:
+    """A loaded picture, which is turned upright in place."""
+    xmp, iptc = xmp_of(picture), iptc_of(picture)
+    exif = turn_upright(picture)
+    found = decoded(picture)
+    return Photo(found.pixels, name, "", exif, found.profile, xmp, iptc, found.original)
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -143,11 +166,6 @@ def to_levels(image: Tensor) -> Tensor:
     if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
         raise ShapeError(f"the image is {image.dtype} {list(image.shape)}; expected floats [N, 3, H, W] in -1..1.")
     return ((image.detach().float() + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1)
-
-
-def to_pil(image: Tensor) -> Image.Image:
-    """One picture, float [1, 3, H, W] in [-1, 1], as a Pillow image."""
-    return Image.fromarray(to_pixels(image)[0])
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -209,6 +227,15 @@ def _existing_data(source: str | Path | bytes, name: str) -> Path | io.BytesIO:
     return io.BytesIO(source) if isinstance(source, bytes) else path
 
 
+def _formats() -> list[str]:
+    """The formats that can be read here, their decoders registered with Pillow."""
+    Image.init()
+    if "HEIF" not in Image.OPEN:
+        with suppress(ImportError):  # of use for training alone, pillow-heif may be missing
+            importlib.import_module("pillow_heif").register_heif_opener()
+    return [known for known in FORMATS if known in Image.OPEN]
+
+
 def _frames_note(opened: Image.Image, name: str) -> str:
     """What to tell of an animation or a file of several pages; the second picture of an MPO is a mere preview."""
     if opened.format == "MPO" or not getattr(opened, "is_animated", False):
@@ -217,7 +244,8 @@ def _frames_note(opened: Image.Image, name: str) -> str:
         count = str(getattr(opened, "n_frames", 1))
     except Exception:  # a later frame is damaged in one of Pillow's many ways; the first one is already read
         count = "several"
-    return f"{name} has {count} frames; the first one is used."
+    which = "main" if opened.format == "HEIF" else "first"
+    return f"{name} has {count} frames; the {which} one is used."
 
 
 @contextmanager
@@ -228,9 +256,12 @@ def _foreign_errors(name: str, max_pixels: int) -> Iterator[None]:
     except UnreadablePhotoError:
         raise
     except UnidentifiedImageError:
+        advice = "Open it in an image editor and export it as JPEG or PNG."
+        if "HEIF" not in Image.OPEN:
+            advice = "If it is a HEIC photo, install what reads it with: pip install pillow-heif"
         raise UnreadablePhotoError(
-            f"{name} is not a picture that can be read; expected JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF. "
-            "Open it in an image editor and export it as JPEG or PNG."
+            f"{name} is not a picture that can be read; expected JPEG, PNG, HEIC, AVIF, WebP, GIF, BMP or TIFF. "
+            + advice
         ) from None
     except Image.DecompressionBombError:
         raise UnreadablePhotoError(_too_large(name, max_pixels)) from None

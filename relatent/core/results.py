@@ -19,7 +19,7 @@ REPORT_FILE = "report.json"
 CLAIM_FILE = ".relatent-claim"
 SCRATCH_FOLDER = ".relatent-new"
 INVERSION_FILES = ("target.png", "proj.png", "projected_w.npz", "inversion.safetensors", "proj.mp4")
-EDIT_FILES = ("edited.png", "pasted.png", "edited.safetensors", "sweep.png")
+EDIT_FILES = ("edited.png", "drawn.png", "pasted.png", "edited.safetensors", "sweep.png")
 MARK = re.compile(rb"Relatent [^;\0]{1,40}; network ")  # relatent.core.provenance.software_tag
 HEAD, TAIL = 2**18, 2**16  # bytes; EXIF and XMP lie near a file's beginning or, in WebP, at its end
 

@@ -11,7 +11,7 @@ from inversion.inversion import Inversion
 from relatent.core.errors import CheckpointError, ShapeError, UsageError
 from relatent.core.images import to_pixels
 from stylegan import load, network_id, save_generator
-from stylegan.formats.checkpoint import read_safetensors
+from stylegan.formats.checkpoint import read_safetensors, write_safetensors
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +59,20 @@ def test_round_trip_of_an_edit(inversion, tmp_path, tiny_generator):
     assert (drawn - before).abs().max() > 0.01
     assert inversion.unedited().edits == {}
     assert torch.equal(inversion.unedited().ws, inversion.ws)
+
+
+def test_the_photo_s_face_travels_along(inversion, tmp_path):
+    path = tmp_path / "inversion.safetensors"
+    inversion.replace(crop=b"any bytes").save(path)
+    assert Inversion.load(path).crop == b"any bytes"
+    assert Inversion.load(path).unedited().crop == b"any bytes"
+    assert "any bytes" not in repr(Inversion.load(path))
+    inversion.save(path)
+    assert Inversion.load(path).crop is None
+    tensors, metadata = read_safetensors(path)
+    save_file({**tensors, "crop": torch.zeros(2, 2)}, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match="its crop is"):
+        Inversion.load(path)
 
 
 def test_files_from_before_there_were_edits(inversion, tmp_path):
@@ -129,6 +143,8 @@ def test_damaged_files(inversion, tmp_path, tiny_generator):
     save_generator(tiny_generator, path)
     with pytest.raises(CheckpointError, match="not an inversion"):
         Inversion.load(path)
-    inversion.replace(ws=inversion.ws * float("nan")).save(path)
+    inversion.save(path)
+    tensors, metadata = read_safetensors(path)
+    write_safetensors(path, {**tensors, "ws": tensors["ws"] * float("nan")}, metadata)
     with pytest.raises(CheckpointError, match="not finite"):
         Inversion.load(path)

@@ -192,7 +192,7 @@ def test_names_that_are_no_text_do_not_end_the_batch(tiny_file, few_steps, peopl
     photos = [picture(tmp_path / "photos" / name, seed) for seed, name in enumerate(names_of)]
     result = CliRunner().invoke(main, [str(tmp_path / "photos"), "--network", str(tiny_file), "--outdir", "out"])
     assert result.exit_code == 0, result.output
-    assert "caf\\udce9" in result.stdout
+    assert "caf\\xe9" in result.stdout
     folder = Path("out") / photos[1].stem
     assert Inversion.load(folder).photo == photos[1].name
     assert report(folder)["photo"]["file"] == str(photos[1].absolute())

@@ -11,15 +11,21 @@ import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pillow_heif
 import pytest
 import torch
 from PIL import Image, ImageCms
+from profiles import ADOBE_RGB, encode_srgb, grey_profile, in_srgb, matrix_profile
 
+from relatent.core.deep import encode_deep_png
 from relatent.core.errors import UnreadablePhotoError
-from relatent.core.images import FORMATS, Photo, read_photo
+from relatent.core.images import FORMATS, Photo, photo_of, read_photo
 
 ORIENTATION, MAKE = 274, 271
+pillow_heif.register_heif_opener()  # these tests write HEIC themselves
+
 RAMP = np.linspace(0, 255, 256).astype(np.uint8).reshape(16, 16)
 
 
@@ -93,6 +99,7 @@ def test_pictures_taller_than_a_strip_are_whole():
         ({"format": "JPEG", "quality": 95}, 4),
         ({"format": "JPEG", "quality": 95, "progressive": True}, 4),
         ({"format": "AVIF", "quality": 95}, 4),
+        ({"format": "HEIF", "quality": 95}, 4),
         ({"format": "MPO", "quality": 95}, 4),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
@@ -108,7 +115,7 @@ def test_every_format(options, tolerance):
 
 def test_the_formats_are_ones_that_pillow_knows_and_decodes_itself():
     Image.init()
-    assert set(FORMATS) - {"AVIF", "MPO"} <= set(Image.OPEN)  # AVIF came with Pillow 11.3; JPEG opens MPO
+    assert set(FORMATS) - {"MPO"} <= set(Image.OPEN)  # JPEG opens MPO
     assert not {"EPS", "WMF", "FITS", "MPEG", "HDF5", "GRIB", "BUFR"} & set(FORMATS)
 
 
@@ -120,6 +127,38 @@ def test_the_second_picture_of_an_mpo_is_no_animation():
     photo = read_photo(data)
     assert worst(photo, gradient()) <= 12
     assert photo.note == ""
+
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+
+
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "jpegnamed.heic"])
+@pytest.mark.skipif(not CASES.is_dir(), reason="the pictures are not here")
+def test_photos_of_telephones(name):
+    assert read_photo(CASES / name).pixels.shape == (512, 512, 3)
+
+
+def test_a_jpeg_under_a_heic_name(tmp_path):
+    path = tmp_path / "me.heic"
+    path.write_bytes(saved(Image.fromarray(gradient()), format="JPEG", quality=95))
+    assert np.abs(read_photo(path).pixels.astype(int) - gradient()).mean() <= 4
+
+
+def test_heic_without_its_reader_says_what_to_install(monkeypatch):
+    data = saved(Image.fromarray(gradient()), format="HEIF")
+    monkeypatch.setattr(Image, "OPEN", {name: entry for name, entry in Image.OPEN.items() if name != "HEIF"})
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # an import of it now fails
+    with pytest.raises(UnreadablePhotoError, match="pip install pillow-heif"):
+        read_photo(data)
+
+
+def test_a_heif_file_of_several_pictures_says_which_is_used(tmp_path):
+    heif = pillow_heif.from_pillow(Image.fromarray(gradient()))
+    heif.add_from_pillow(Image.new("RGB", (40, 40)))
+    heif.save(tmp_path / "burst.heic", quality=95, primary_index=0)
+    photo = read_photo(tmp_path / "burst.heic", "burst.heic")
+    assert photo.pixels.shape == (16, 24, 3)
+    assert photo.note == "burst.heic has 2 frames; the main one is used."
 
 
 # --- depths and colours ----------------------------------------------------------------------------------------------
@@ -345,8 +384,9 @@ def tags(exif: bytes | None) -> dict[int, object]:
         ({"format": "TIFF"}, 0),
         ({"format": "TIFF", "compression": "tiff_lzw"}, 0),
         ({"format": "AVIF", "quality": 95, "subsampling": "4:4:4"}, 30),
+        ({"format": "HEIF", "quality": 95, "chroma": 444}, 30),
     ],
-    ids=["jpeg", "png", "webp", "tiff", "tiff-lzw", "avif"],
+    ids=["jpeg", "png", "webp", "tiff", "tiff-lzw", "avif", "heif"],
 )
 def test_every_orientation_comes_out_upright(orientation, options, tolerance):
     if options["format"] not in Image.SAVE:
@@ -387,10 +427,89 @@ def test_the_colour_profile_is_kept(form):
     assert photo.icc_profile == profile
 
 
-def test_a_profile_that_does_not_fit_rgb_is_dropped():
-    grey = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    grey[16:20] = b"GRAY"
-    assert read_photo(saved(Image.fromarray(RAMP), format="PNG", icc_profile=bytes(grey))).icc_profile is None
+def test_a_profile_that_does_not_fit_the_colours_is_dropped():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert read_photo(saved(Image.fromarray(RAMP), format="PNG", icc_profile=profile)).icc_profile is None
+    grey = profile[:16] + b"GRAY" + profile[20:]  # a header alone makes no profile of grey, and does no harm
+    photo = read_photo(saved(Image.fromarray(RAMP), format="PNG", icc_profile=grey))
+    assert np.array_equal(photo.pixels, np.repeat(RAMP[..., None], 3, 2))
+    photo = read_photo(saved(Image.fromarray(gradient()), format="PNG", icc_profile=grey))
+    assert photo.icc_profile is None
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16"])
+def test_what_pixels_cannot_say_is_kept_as_it_was(mode):
+    picture = palette_picture() if mode == "P" else Image.fromarray(RAMP).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        picture = Image.fromarray((RAMP.astype(np.uint16) * 257 + 3 * (RAMP < 255)).astype(np.uint16))
+    if mode in ("LA", "RGBA"):
+        picture.putalpha(Image.fromarray(RAMP[::-1]))
+    photo = read_photo(saved(picture, format="PNG"))
+    if mode == "P":
+        assert photo.original is None
+        return
+    own = np.asarray(picture.convert("L") if mode == "1" else picture)
+    assert np.array_equal(photo.original, own.reshape(*own.shape[:2], -1))
+    assert photo.original.dtype == own.dtype
+    assert np.array_equal(photo.changed(photo.pixels.copy()), photo.original)
+
+
+def adobe_rgb_picture() -> tuple[Image.Image, bytes]:
+    return Image.fromarray(gradient(32, 48) // 2 + 60), matrix_profile(ADOBE_RGB, 2.2)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+def test_other_colours_become_srgb(form):
+    picture, profile = adobe_rgb_picture()
+    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}.get(form, {"quality": 95})
+    photo = read_photo(saved(picture, format=form, icc_profile=profile, **({} if form in ("PNG", "TIFF") else options)))
+    assert photo.icc_profile == profile
+    expected = in_srgb(photo.original, ADOBE_RGB, 2.2)
+    inside = ((expected > 1) & (expected < 254)).all(axis=2)  # of what sRGB can show
+    assert inside.mean() > 0.3
+    assert np.abs(photo.pixels - expected)[inside].max() <= 2
+    assert np.abs(photo.original - expected)[inside].max() > 8
+
+
+def test_a_grey_profile_counts():
+    photo = read_photo(saved(Image.fromarray(RAMP), format="PNG", icc_profile=grey_profile(1.0)))
+    expected = encode_srgb(RAMP / 255.0)
+    assert np.abs(photo.pixels - expected[..., None]).max() <= 1
+    assert np.array_equal(photo.original[..., 0], RAMP)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_16_bits_are_kept(channels, orientation):
+    levels = np.random.default_rng(0).integers(0, 65536, (16, 24, channels), np.uint16)
+    described = Image.new("RGB", (1, 1))
+    data = encode_deep_png(stored(levels, orientation), saved(described, format="PNG", exif=exif_block(orientation)))
+    photo = read_photo(data)
+    shown = levels[..., [0, 0, 0, 1]] if channels == 2 else levels  # Pillow makes colours of such grey
+    assert np.array_equal(photo.original, shown)
+    assert photo.original.dtype == np.uint16
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8])  # none, LZW, deflate
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bits_of_a_tiff_are_kept(channels, compression, tmp_path):
+    levels = np.random.default_rng(0).integers(0, 65536, (40, 24, channels), np.uint16)
+    order = [2, 1, 0, 3][:channels]
+    cv2.imwrite(str(tmp_path / "deep.tif"), levels[..., order], [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    photo = read_photo(tmp_path / "deep.tif")
+    assert np.array_equal(photo.original, levels)
+
+
+def test_a_pillow_image_is_read_as_its_file_would_be():
+    picture, profile = adobe_rgb_picture()
+    data = saved(picture, format="PNG", icc_profile=profile, exif=exif_block(6))
+    with Image.open(io.BytesIO(data)) as opened:
+        photo = photo_of(opened)
+        assert opened.size == (48, 32)  # the caller's picture is left alone
+    expected = read_photo(data)
+    assert np.array_equal(photo.pixels, expected.pixels)
+    assert np.array_equal(photo.original, expected.original)
+    assert (photo.icc_profile, photo.exif) == (expected.icc_profile, expected.exif)
 
 
 BROKEN_EXIF = [
