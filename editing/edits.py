@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from editing.directions.direction import Direction, find_direction
+from editing.faces import FaceLike, open_face
 from editing.layers import LayerChoice, layer_numbers
 from inversion import Inversion
+from inversion.pipeline import open_network
 from relatent.core.errors import UsageError
 from relatent.core.images import to_pixels
 from relatent.core.numbers import as_strength, as_truncation
@@ -21,7 +23,7 @@ FARTHEST = 1e5  # of any value of ws; those of faces are of the order of 1
 
 
 def edit(
-    inversion: Inversion,
+    face: FaceLike,
     strengths: Mapping[str, float] | None = None,
     /,
     *,
@@ -31,10 +33,12 @@ def edit(
     keep: Iterable[str] = (),  # regions that stay as they are
     layers: LayerChoice | None = None,  # the only ones that directions may move, see layer_numbers; None for theirs
     truncation: float = 1.0,  # what stays of the way from the network's average face, before the moves
-    network: Generator | None = None,  # spares loading it where ``only``, ``keep`` or ``truncation`` need it
+    network: Generator | str | Path | None = None,  # of latents, photos and seeds; spares loading an inversion's own
     **more: float,  # strengths by name: smile=2, age=-1
 ) -> Inversion:
     """A new inversion, moved along named directions; noise, tuned weights and the place in the photo stay.
+
+    The face is an inversion, or whatever :func:`editing.faces.open_face` takes: a folder, latents, a photo, a seed.
 
     Strength 1 is one of the direction's own unit, usually one standard deviation of its attribute. What comes out
     remembers where it came from: further edits add up, and ``unedited()`` goes back.
@@ -46,6 +50,9 @@ def edit(
     """
     only, keep = check_regions(only), check_regions(keep)
     wanted = {**(strengths or {}), **more}
+    inversion = open_face(face, network)
+    if network is not None and not isinstance(network, Generator):
+        network = open_network(network)
     moves = [(find(name, inversion, directions, folders), as_strength(name, value)) for name, value in wanted.items()]
     if truncation != 1:
         network = inversion.open_network() if network is None else network

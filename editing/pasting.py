@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
+from editing.faces import FaceLike, open_faces
 from inversion import Inversion
 from inversion.photos import PhotoLike, open_photo
 from relatent.core.errors import UnknownNameError, UsageError
@@ -23,7 +24,7 @@ DEFAULT_BLEND: Blend = "warp"
 
 
 def paste_back(
-    edited: Inversion | Sequence[Inversion],
+    edited: FaceLike | Sequence[FaceLike],
     photo: PhotoLike,
     *,
     blend: Blend = DEFAULT_BLEND,
@@ -37,7 +38,8 @@ def paste_back(
     colour; ``poisson`` does so by its gradients. docs/edit.md says what was measured.
 
     Args:
-        edited: what :func:`editing.edit` or :func:`editing.mix` made; several for several faces of one photo.
+        edited: what :func:`editing.edit` or :func:`editing.mix` made, or the folder or file where it lies; several for
+            several faces of one photo.
         photo: the photo that was inverted: a path, bytes of pixels, or a Pillow image.
         blend: one of :data:`BLENDS`.
         network: the network of all of them, or networks by their id; None loads what each face names.
@@ -52,7 +54,8 @@ def paste_back(
     """
     if blend not in BLENDS:
         raise UnknownNameError("blend", str(blend), BLENDS)
-    faces = [edited] if isinstance(edited, Inversion) else list(edited)
+    own = network if isinstance(network, Generator) else None
+    faces = open_faces(edited if isinstance(edited, list | tuple) else [cast("FaceLike", edited)], own)
     if not faces:
         raise UsageError("no face was given; expected at least one edited inversion.")
     source = open_photo(photo)

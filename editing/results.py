@@ -10,14 +10,17 @@ from pathlib import Path
 from inversion import Inversion
 from inversion.batch.jobs import open_job
 from inversion.batch.report import versions
+from inversion.foreign_latents import LATENT_FILE
 from relatent.core.claims import Claim, Owner, take, take_first
 from relatent.core.errors import CheckpointError, OutputError, PhotoError, RelatentError, UsageError
+from relatent.core.folders import look_through
 from relatent.core.provenance import MarkedImage
 from relatent.core.results import read_report
 from stylegan import Generator
 
 INVERSION_FILE = "inversion.safetensors"
 EDITED_FILE = "edited.safetensors"
+OWN_FOLDER = (INVERSION_FILE, EDITED_FILE, LATENT_FILE)  # files that lie in a folder of their own, called after it
 EDITED_PICTURE, DRAWN_FILE, PASTED_FILE = "edited.png", "drawn.png", "pasted.png"
 WRITTEN = (EDITED_PICTURE, DRAWN_FILE, EDITED_FILE)  # by every edit
 
@@ -30,16 +33,18 @@ class Saved:
         path: its file.
         inversion: what it holds.
         stem: what its results are called: the folder's name, or the file's own.
+        foreign: whether the file is of another tool, so that no report beside it is about this face.
     """
 
     path: Path
     inversion: Inversion
     stem: str
+    foreign: bool = False
 
     @property
     def report(self) -> dict[str, object]:
         """The report beside it; empty if there is none."""
-        return read_report(self.path.parent) or {}
+        return {} if self.foreign else read_report(self.path.parent) or {}
 
 
 def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
@@ -47,23 +52,54 @@ def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
     found: dict[Path, Path] = {}
     errors: list[Saved | RelatentError] = []
     for path in inputs:
-        below = sorted(path.glob(f"*/{INVERSION_FILE}")) if path.is_dir() else []
-        if path.is_dir() and not (path / INVERSION_FILE).is_file():
-            if not below:
-                errors.append(CheckpointError(f"{path} holds no {INVERSION_FILE}. Invert a photo first, or check it."))
-        else:
-            below = [path / INVERSION_FILE if path.is_dir() else path]
-        for file in below:
-            found.setdefault(file.resolve(), file)  # one that comes twice, by whatever path, is edited once
+        try:
+            for file in saved_in(path) if path.is_dir() else [path]:
+                found.setdefault(file.resolve(), file)
+        except RelatentError as error:
+            errors.append(error)
     return [*(_opened(path) for path in found.values()), *errors]
+
+
+def saved_in(folder: Path) -> list[Path]:
+    """The inversion in a folder, else the edited face in it, else those of the folders in it, else its latents.
+
+    Raises:
+        CheckpointError: there is none of these.
+    """
+    own = _file_in(folder, INVERSION_FILE, EDITED_FILE)
+    if own is not None:
+        return [own]
+    below = [_file_in(one, INVERSION_FILE, EDITED_FILE) for one in sorted(folder.iterdir()) if one.is_dir()]
+    found = [path for path in below if path is not None]
+    latents = _file_in(folder, LATENT_FILE)
+    if found or latents is not None:
+        return found or [latents]  # type: ignore[list-item]
+    if look_through(folder).photos:
+        raise CheckpointError(
+            f"{folder} holds pictures and no {INVERSION_FILE}. Invert them first: python -m inversion.project {folder}"
+        )
+    raise CheckpointError(f"{folder} holds no {INVERSION_FILE}. Invert a photo first, or check it.")
+
+
+def _file_in(folder: Path, *names: str) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _opened(path: Path) -> Saved | RelatentError:
     try:
-        own_folder = path.name in (INVERSION_FILE, EDITED_FILE)
-        return Saved(path, Inversion.load(path), path.absolute().parent.name if own_folder else path.stem)
+        return open_saved(path)
     except RelatentError as error:
         return error
+
+
+def open_saved(path: Path) -> Saved:
+    """An inversion's file; raises CheckpointError where it is none."""
+    return Saved(path, Inversion.load(path), stem_of(path))
+
+
+def stem_of(path: Path) -> str:
+    """What the results of a file are called."""
+    return path.absolute().parent.name if path.name in OWN_FOLDER else path.stem
 
 
 def claim_result(saved: Saved, outdir: Path | None) -> Claim:
@@ -76,13 +112,13 @@ def claim_result(saved: Saved, outdir: Path | None) -> Claim:
         UsageError: the default would write over the file that was read.
         OutputError: somebody else's file is in the way, the folder cannot be written, or another process is at it.
     """
-    own = saved.path.parent if saved.path.name in (INVERSION_FILE, EDITED_FILE) else None
+    own = saved.path.parent if saved.path.name in OWN_FOLDER and saved.stem == stem_of(saved.path) else None
     folder = (own or saved.path.parent / saved.stem) if outdir is None else outdir / saved.stem
     if (folder / EDITED_FILE).absolute() == saved.path.absolute():
         raise UsageError(f"the result would replace {saved.path}, which is being edited. Choose another --outdir.")
     if own is not None and folder.resolve() == own.resolve():
         return claim_folder(folder)
-    source: Owner = {"source": {"inversion": str(saved.path.resolve())}}
+    source: Owner = {"source": {"file": str(saved.path.resolve()), "name": saved.stem}}
     return claim_below(folder.parent, saved.stem, source, lambda known: _is_earlier_edit(known, saved))
 
 

@@ -67,7 +67,8 @@ def carry_out(
         target: the photos.
         preconditioner: the network's, on its device; a preconditioned plan needs it.
         seed: of everything random.
-        progress: sees each step of optimisation and tuning; returning False cancels.
+        progress: sees each step of optimisation and tuning, or of the refinement where there is nothing else;
+            returning False cancels.
 
     Raises:
         UsageError: a plan of nothing but an encoder, without one; or an encoder of another network.
@@ -82,7 +83,13 @@ def carry_out(
                 start = start_from_encoder(encoder, target.images, network, plan.encoder_iterations)
                 if plan.refinement is not None:
                     refined, judged = optimise(
-                        network, target, plan.refinement, seed=seed, start=start, preconditioner=preconditioner
+                        network,
+                        target,
+                        plan.refinement,
+                        seed=seed,
+                        start=start,
+                        preconditioner=preconditioner,
+                        progress=None if plan.optimiser else progress,  # else it would count twice
                     )
                     start = refined.w
         if plan.optimiser is None:

@@ -13,9 +13,11 @@ import numpy as np
 
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
+from editing.faces import Named, opened_faces
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
 from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
 from editing.results import Saved, claim_result, find_photo, is_photo_of, made_from, write_account, write_edited
+from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.claims import Claim
@@ -24,9 +26,10 @@ from relatent.core.errors import RelatentError, UsageError
 from relatent.core.images import MAX_PIXELS, Photo, read_photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST
-from stylegan import Generator
+from stylegan import Generator, network_id
 
 SWEEP_FILE = "sweep.png"
+UNNAMED = ""  # the network of faces that name none
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ class EditOptions:
         photos: photos, or folders of photos, to look at for the ones that were inverted.
         folders: folders of further directions.
         metadata: write the mark of relatent.core.provenance, and keep what the photo says of itself.
-        network: name, file or generator, where the ones the inversions remember have moved or are at hand.
+        network: name, file or generator, where the ones the inversions remember have moved or are at hand; of latents
+            that name none, photos and seeds, which belong to the embedded one by default.
+        class_number: of seeds, where their network has classes; None for none.
         device: None for the best there is.
     """
 
@@ -76,6 +81,7 @@ class EditOptions:
     folders: tuple[Path, ...] = ()
     metadata: bool = True
     network: str | Generator | None = None
+    class_number: int | None = None
     device: str | None = None
 
     @property
@@ -111,30 +117,34 @@ class _Task:
 
 
 def edit_all(
-    found: Sequence[Saved | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
+    found: Sequence[Named | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
 ) -> Iterator[Edited]:
-    """Edit inversions and write their folders, yielding what became of each.
+    """Edit faces and write their folders, yielding what became of each.
 
     Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them. Of
     several inversions of one face, each shows its own.
 
     Args:
-        found: inversions; an error in the place of one is passed on.
+        found: what :func:`editing.faces.look_for_faces` found; an error in the place of a face is passed on.
         outdir: results go to OUTDIR/STEM; None for each inversion's own folder.
         options: see :class:`EditOptions`.
     """
     options = options or EditOptions()
     tasks: list[_Task] = []
     networks: dict[str, Generator] = {}
+    seen: set[tuple[Path, str]] = set()
     try:
         for one in found:
-            if isinstance(one, RelatentError):
-                yield Edited(error=one)
-                continue
-            try:
-                tasks.append(_edited(one, outdir, options, networks, alone=len(found) == 1))
-            except RelatentError as error:
-                yield Edited(error=error)
+            for saved in _opened(one, outdir, options, networks):
+                try:
+                    if isinstance(saved, RelatentError):
+                        raise saved
+                    known = saved.path.resolve(), saved.stem
+                    if known not in seen:  # one that comes twice, by whatever path, is edited once
+                        seen.add(known)
+                        tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
+                except RelatentError as error:
+                    yield Edited(error=error)
         whole = _WholePhotos(tasks, options.blend)
         for task in tasks:
             try:
@@ -145,6 +155,28 @@ def edit_all(
     finally:
         for task in tasks:
             task.claim.release()
+
+
+def _opened(
+    named: Named | RelatentError, outdir: Path | None, options: EditOptions, networks: dict[str, Generator]
+) -> Sequence[Saved | RelatentError]:
+    """The inversions that one face's name stands for."""
+    if isinstance(named, Saved | RelatentError):
+        return [named]
+    try:
+        network = networks.get(UNNAMED) or open_network(options.network, options.device)
+        networks[UNNAMED] = networks[network_id(network)] = network
+        if isinstance(named, int):
+            return [_of_seed(named, network.of_class(options.class_number), outdir)]
+        return [one for one in opened_faces(named, network, outdir) if isinstance(one, Saved)]
+    except RelatentError as error:
+        return [error]
+
+
+def _of_seed(seed: int, network: Generator, outdir: Path | None) -> Saved:
+    if outdir is None:
+        raise UsageError(f"--outdir is missing; the face of seed {seed} lies in no folder to write into.")
+    return Saved(outdir / f"{seed}", seed_inversion(network, seed), str(seed), foreign=True)
 
 
 def _edited(

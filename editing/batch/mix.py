@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from editing.drawing import draw_many, with_noise
-from editing.faces import Face, Named, as_faces
+from editing.faces import Face, Named, as_faces, opened_faces
 from editing.layers import layer_numbers, layer_text
 from editing.mixing import mix, mix_grid
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
@@ -82,9 +82,10 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
         OutputError: the folder cannot be written.
     """
     started = time.perf_counter()
-    if len(found) < 2:
-        raise UsageError(f"{len(found)} faces came; expected the one to change and at least one to mix in.")
-    first, *others = as_faces(found, network, options.psi)
+    faces = as_faces(found, network, options.psi, outdir)
+    if len(faces) < 2:
+        raise UsageError(f"{len(faces)} faces came; expected the one to change and at least one to mix in.")
+    first, *others = faces
     claim = _claim(first, outdir, network)
     try:
         note = _mix_into(claim, first, others, network, options, started)
@@ -147,8 +148,10 @@ def write_grid(
         OutputError: the folder cannot be written.
     """
     _check_grid(len(rows), len(cols), network, options)
-    faces = as_faces([*rows, *cols], network, options.psi)
-    down, across = faces[: len(rows)], faces[len(rows) :]
+    opened = [[one for named in side for one in opened_faces(named, network, outdir)] for side in (rows, cols)]
+    count, faces = len(opened[0]), as_faces([*opened[0], *opened[1]], network, options.psi)
+    down, across = faces[:count], faces[count:]
+    _check_grid(len(down), len(across), network, options)  # a file may hold many
     cells = _cells(down, across, network, options)
     account = _account(options, network) | {
         "rows": [_described(one) for one in down],
@@ -157,7 +160,7 @@ def write_grid(
     }
     claim = claim_folder(outdir, [*(f"{cell.name}.png" for cell in cells), GRID_FILE])
     try:
-        files = _grid_files(cells, (len(rows) + 1, len(cols) + 1), network, options)
+        files = _grid_files(cells, (len(down) + 1, len(across) + 1), network, options)
         write_account(claim, cells[0].inversion, "grid", account, files)
     finally:
         claim.release()

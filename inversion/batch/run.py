@@ -20,10 +20,11 @@ from relatent.core.files import output_errors
 from relatent.core.images import MAX_PIXELS, read_photo, to_pixels
 from relatent.core.numbers import as_whole
 from relatent.core.results import INVERSION_FILES, finished_report
-from relatent.core.video import enlarged
+from relatent.core.video import enlarged, require_video_name
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
+NO_STEPS = "With this preset and network there are no steps to show: proj.mp4 shows the result alone."
 VIDEO_FRAMES = 120
 VIDEO_SIDE = 256
 
@@ -111,6 +112,8 @@ def project_photos(
         OutputError: ``outdir`` cannot be written at all.
         Cancelled: ``on_step`` returned False.
     """
+    if options is not None and options.save_video:
+        require_video_name(Path(VIDEO_FILE))  # that there is ffmpeg is better known before the work
     started = time.perf_counter()
     pipeline = Pipeline(network, config, device=device)
     loading = time.perf_counter() - started
@@ -177,6 +180,10 @@ class _Batch:
 
         found = self.pipeline.invert([task.prepared for task in tasks], watch)
         for task, face in zip(tasks, found, strict=True):
+            if self.options.save_video:
+                if not task.frames:
+                    task.note = f"{task.note} {NO_STEPS}".strip()
+                task.frames.append(_frame(face.aligned, to_pixels(face.drawn)[0]))  # what was kept
             result = Result(
                 face=face,
                 preset=self.pipeline.config.preset,
@@ -228,12 +235,17 @@ class _Batch:
             return None
         different = self._different(report)
         if not different:
-            return Outcome("skipped", "done before; --overwrite does it again", job.photo, folder)
+            return Outcome("skipped", self._done_note(folder), job.photo, folder)
         message = (
             f"{folder} holds {job.photo.name} inverted with another {' and '.join(different)}. "
             "Add --overwrite to replace it, or choose another --outdir."
         )
         return Outcome("failed", message, job.photo)
+
+    def _done_note(self, folder: Path) -> str:
+        if self.options.save_video and not (folder / VIDEO_FILE).is_file():
+            return "done before, without a video; --overwrite does it again and writes one"
+        return "done before; --overwrite does it again"
 
     def _different(self, report: dict[str, object]) -> list[str]:
         """Which of the choices that decide a result an earlier run had made otherwise."""
