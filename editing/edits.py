@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from editing.directions.direction import Direction, find_direction
 from editing.faces import FaceLike, open_face
@@ -15,8 +15,11 @@ from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.errors import UsageError
 from relatent.core.images import to_pixels
+from relatent.core.numbers import as_strength, as_truncation
 from relatent.face.regions import check_regions, drawn_landmarks, edit_mask
 from stylegan import Generator
+
+FARTHEST = 1e5  # of any value of ws; those of faces are of the order of 1
 
 
 def edit(
@@ -50,7 +53,7 @@ def edit(
     inversion = open_face(face, network)
     if network is not None and not isinstance(network, Generator):
         network = open_network(network)
-    moves = [(find(name, inversion, directions, folders), _finite(name, value)) for name, value in wanted.items()]
+    moves = [(find(name, inversion, directions, folders), as_strength(name, value)) for name, value in wanted.items()]
     if truncation != 1:
         network = inversion.open_network() if network is None else network
         inversion = truncated(inversion, network, truncation)
@@ -64,7 +67,8 @@ def moved(
     """An inversion moved along directions that are at hand, in ``layers`` alone; raises as :func:`edit` does."""
     ws, edits, space = inversion.ws, dict(inversion.edits), inversion.space
     free = None if layers is None else set(layer_numbers(layers, ws.shape[1]))
-    for direction, strength in moves:
+    for direction, wanted in moves:
+        strength = as_strength(direction.name, wanted)
         direction.check_network(inversion.network)
         if free is not None:
             own = range(ws.shape[1]) if direction.layers is None else direction.layers
@@ -74,7 +78,7 @@ def moved(
         if direction.vector.ndim == 2 or direction.layers is not None:
             space = "w+"
     origin = inversion.ws if inversion.origin is None else inversion.origin
-    return inversion.replace(ws=ws, origin=origin, edits=edits, space=space)
+    return inversion.replace(ws=within_reach(ws), origin=origin, edits=edits, space=space)
 
 
 def truncated(inversion: Inversion, network: Generator, psi: float) -> Inversion:
@@ -86,13 +90,13 @@ def truncated(inversion: Inversion, network: Generator, psi: float) -> Inversion
         psi: what stays of the distance: 1 for all of it, 0 for the average face, above 1 for more than there was.
 
     Raises:
-        UsageError: not a finite number, or an inversion of another network.
+        UsageError: no number from -100 to 100, or an inversion of another network.
     """
-    psi = _finite("truncation", psi)
+    psi = as_truncation(psi)
     average = inversion.check_network(network).w_avg.detach().float().cpu()
     ws = average + psi * (inversion.ws - average)  # [1, L, w_dim]
     origin = inversion.ws if inversion.origin is None else inversion.origin
-    return inversion.replace(ws=ws, origin=origin, edits={**inversion.edits, "truncation": psi})
+    return inversion.replace(ws=within_reach(ws), origin=origin, edits={**inversion.edits, "truncation": psi})
 
 
 def within(
@@ -126,7 +130,12 @@ def find(
     return known[name] if name in known else find_direction(name, inversion.network, folders)
 
 
-def _finite(name: str, strength: float) -> float:
-    if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):
-        raise UsageError(f"the strength of {name} is {strength!r}; expected a number such as 2 or -1.5.")
-    return float(strength)
+def within_reach(ws: Tensor) -> Tensor:
+    """ws as they are, unless an edit has moved them where no network draws anything.
+
+    Raises:
+        UsageError: values that are not finite, or beyond ``FARTHEST``.
+    """
+    if not bool((ws.abs() <= FARTHEST).all()):  # neither is NaN
+        raise UsageError("the edit leads to latents that no network can draw. Use smaller strengths.")
+    return ws

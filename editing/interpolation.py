@@ -21,10 +21,12 @@ from editing.mixing import require_same_network, short_name
 from editing.seeds import inversion_of_z, seed_z
 from inversion.inversion import Inversion
 from relatent.core.errors import ShapeError, UnknownNameError, UsageError
+from relatent.core.numbers import as_whole
 from stylegan.networks.generator import Generator
 
 Key = TypeVar("Key")
 NOISES = ("blend", "hold")
+MOST_FRAMES = 100_000
 SAME_WAY = 1e-6  # radians; below it an arc and a line are one
 
 
@@ -57,10 +59,9 @@ class Morph(Generic[Key]):
         """``count`` faces, evenly in time; a loop leaves out its end, which is the beginning of the next round.
 
         Raises:
-            UsageError: fewer than two.
+            UsageError: fewer than two, or more than ``MOST_FRAMES``.
         """
-        if count < 2:
-            raise UsageError(f"a morph of {count} frames was asked for; expected at least 2.")
+        count = as_whole("the number of frames", count, 2, MOST_FRAMES)
         last = count if self.loop else count - 1
         return (self.at(index / last) for index in range(count))
 

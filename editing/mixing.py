@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,10 @@ from editing.faces import FaceLike, open_faces
 from editing.layers import LayerChoice, layer_numbers, layer_text
 from inversion.inversion import Inversion
 from relatent.core.errors import UsageError
+from relatent.core.numbers import as_number
 from stylegan.networks.generator import Generator
+
+FARTHEST = 100.0  # strengths; 1 is all the way to the other face
 
 
 def mix(
@@ -31,8 +33,8 @@ def mix(
         a: the face that is changed, an inversion or whatever :func:`editing.faces.open_face` takes; it stays as it is.
         b: whose styles come in, one face or several. Of several, a later one comes on top of an earlier one.
         layers: where, as :func:`editing.layers.layer_numbers` takes it; for several inversions one choice for each.
-        strength: how far from ``a`` (0) to ``b`` (1); less than 0 or more than 1 goes beyond. For several inversions
-            one number, or one for each.
+        strength: how far from ``a`` (0) to ``b`` (1), -100 to 100; less than 0 or more than 1 goes beyond. For several
+            inversions one number, or one for each.
         network: of latents, photos and seeds; None for that of the first inversion.
 
     Returns:
@@ -40,7 +42,7 @@ def mix(
 
     Raises:
         UsageError: inversions of different networks, layers that the network has not, not as many choices as
-            inversions, or a strength that is not finite.
+            inversions, or a strength that is no number in range.
         UnknownNameError: an unknown name for layers.
     """
     several = isinstance(b, Sequence) and not isinstance(b, str)
@@ -54,13 +56,10 @@ def mix(
     ws = a.ws.clone()  # [1, L, w_dim]
     edits = dict(a.edits)
     for source, choice, amount in zip(sources, choices, strengths, strict=True):
-        if not math.isfinite(amount):
-            raise UsageError(f"the strength is {amount}; expected a finite number, usually from 0 to 1.")
+        amount = as_number("the strength", amount, -FARTHEST, FARTHEST, example="0.5")
         index = list(layer_numbers(choice, ws.shape[1]))
-        ws[:, index] = torch.lerp(ws[:, index], source.ws[:, index], float(amount))
-        edits[f"mix:{short_name(source)}:{layer_text(index)}"] = float(amount)
-    if not ws.isfinite().all():
-        raise UsageError(f"the strength {max(strengths, key=abs)} leads out of all numbers; expected about 0 to 1.")
+        ws[:, index] = torch.lerp(ws[:, index], source.ws[:, index], amount)
+        edits[f"mix:{short_name(source)}:{layer_text(index)}"] = amount
     space = "w" if bool((ws == ws[:, :1]).all()) else "w+"
     return a.replace(ws=ws, space=space, origin=a.ws if a.origin is None else a.origin, edits=edits)
 

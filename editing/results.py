@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from inversion import Inversion
 from inversion.batch.jobs import open_job
-from inversion.batch.report import REPORT_FILE, read_report, versions
+from inversion.batch.report import versions
 from inversion.foreign_latents import LATENT_FILE
-from relatent.core.errors import CheckpointError, PhotoError, RelatentError, UsageError
-from relatent.core.files import output_errors, write_bytes
+from relatent.core.claims import Claim, Owner, take, take_first
+from relatent.core.errors import CheckpointError, OutputError, PhotoError, RelatentError, UsageError
 from relatent.core.folders import look_through
 from relatent.core.provenance import MarkedImage
+from relatent.core.results import read_report
 from stylegan import Generator
 
 INVERSION_FILE = "inversion.safetensors"
 EDITED_FILE = "edited.safetensors"
 OWN_FOLDER = (INVERSION_FILE, EDITED_FILE, LATENT_FILE)  # files that lie in a folder of their own, called after it
+EDITED_PICTURE, DRAWN_FILE, PASTED_FILE = "edited.png", "drawn.png", "pasted.png"
+WRITTEN = (EDITED_PICTURE, DRAWN_FILE, EDITED_FILE)  # by every edit
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,15 @@ class Saved:
 
 def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
     """Inversions named by file, by their folder, or by a folder of such folders; what is none becomes its error."""
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     errors: list[Saved | RelatentError] = []
     for path in inputs:
         try:
-            found |= dict.fromkeys(saved_in(path) if path.is_dir() else [path])
+            for file in saved_in(path) if path.is_dir() else [path]:
+                found.setdefault(file.resolve(), file)
         except RelatentError as error:
             errors.append(error)
-    return [*(_opened(path) for path in found), *errors]
+    return [*(_opened(path) for path in found.values()), *errors]
 
 
 def saved_in(folder: Path) -> list[Path]:
@@ -98,21 +102,66 @@ def stem_of(path: Path) -> str:
     return path.absolute().parent.name if path.name in OWN_FOLDER else path.stem
 
 
-def result_folder(saved: Saved, outdir: Path | None) -> Path:
-    """Where the results of an edit go: OUTDIR/STEM, by default the inversion's own folder.
+def claim_result(saved: Saved, outdir: Path | None) -> Claim:
+    """The folder for the results of an edit, claimed: OUTDIR/STEM, by default the inversion's own folder.
+
+    Below ``outdir`` a folder belongs to one inversion: where STEM is another's, or holds anything else, STEM-2 is
+    taken, and so on.
 
     Raises:
         UsageError: the default would write over the file that was read.
+        OutputError: somebody else's file is in the way, the folder cannot be written, or another process is at it.
     """
-    if outdir is not None:
-        folder = outdir / saved.stem
-    elif saved.path.name in OWN_FOLDER:
-        folder = saved.path.parent
-    else:
-        folder = saved.path.parent / saved.stem
+    own = saved.path.parent if saved.path.name in OWN_FOLDER and saved.stem == stem_of(saved.path) else None
+    folder = (own or saved.path.parent / saved.stem) if outdir is None else outdir / saved.stem
     if (folder / EDITED_FILE).absolute() == saved.path.absolute():
         raise UsageError(f"the result would replace {saved.path}, which is being edited. Choose another --outdir.")
-    return folder
+    if own is not None and folder.resolve() == own.resolve():
+        return claim_folder(folder)
+    source: Owner = {"source": {"file": str(saved.path.resolve()), "name": saved.stem}}
+    return claim_below(folder.parent, saved.stem, source, lambda known: _is_earlier_edit(known, saved))
+
+
+def claim_below(outdir: Path, stem: str, owner: Owner, is_earlier: Callable[[Owner], bool] = lambda _: False) -> Claim:
+    """OUTDIR/STEM, or the first of STEM-2, STEM-3 ... that is free or the owner's; ``is_earlier`` knows it without
+    the name of its source, which earlier versions did not write.
+    """
+    return _with_room(
+        take_first(
+            _numbered(outdir, stem),
+            owner,
+            lambda known: known.get("source") == owner["source"] or ("source" not in known and is_earlier(known)),
+        )
+    )
+
+
+def claim_folder(folder: Path, names: Sequence[str] = WRITTEN) -> Claim:
+    """A folder whosever it is, for files called ``names``; raises OutputError as :func:`claim_result` does."""
+    claim = take(folder, {})
+    if claim is None:
+        raise OutputError(f"{folder} is being written by another process. Wait for it, then try again.")
+    return _with_room(claim, names)
+
+
+def _with_room(claim: Claim, names: Sequence[str] = WRITTEN) -> Claim:
+    try:
+        claim.require_room(names)
+    except OutputError:
+        claim.release()
+        raise
+    return claim
+
+
+def _numbered(outdir: Path, stem: str) -> Iterator[Path]:
+    return (outdir / (stem if number == 1 else f"{stem}-{number}") for number in count(1))
+
+
+def _is_earlier_edit(known: Owner, saved: Saved) -> bool:
+    """Whether a report of an earlier version is of an edit or mix of the same face."""
+    edit, mix, photo = known.get("edit"), known.get("mix"), made_from(saved)
+    if isinstance(mix, dict) and isinstance(mix.get("faces"), list):
+        return "photo" not in known and str(saved.path) in mix["faces"][:1]
+    return "photo" not in known and isinstance(edit, dict) and bool(photo) and edit.get("made_from") == photo
 
 
 def find_photo(saved: Saved, named: Sequence[Path] = (), *, alone: bool = False) -> Path | None:
@@ -160,7 +209,7 @@ def made_from(saved: Saved) -> dict[str, object]:
 
 
 def write_edited(
-    folder: Path,
+    claim: Claim,
     edited: Inversion,
     network: Generator,
     *,
@@ -169,27 +218,38 @@ def write_edited(
     face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo
     metadata: bool = True,  # write the mark of relatent.core.provenance
+    more: Mapping[str, bytes] | None = None,  # further files
 ) -> None:
     """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
 
-    In the folder of an inversion report.json goes on saying what it says, and gains ``key``.
+    In the folder of an inversion report.json goes on saying what it says, and gains ``key``. An earlier edit's
+    pasted.png goes: it would be taken for this one's.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or somebody else's file is in the way.
     """
-    edited.save(folder / EDITED_FILE)
     drawn = edited.image(network).encoded(metadata=metadata)
-    write_bytes(folder / "drawn.png", drawn)
-    write_bytes(folder / "edited.png", drawn if face is None else face.encoded(metadata=metadata))
+    shown = drawn if face is None else face.encoded(metadata=metadata)
+    files = {EDITED_PICTURE: shown, DRAWN_FILE: drawn, **(more or {})}
     if pasted is not None:
-        write_bytes(folder / "pasted.png", pasted.encoded(metadata=metadata))
-    else:
-        with output_errors(folder):  # an earlier edit's would now be taken for this one's
-            (folder / "pasted.png").unlink(missing_ok=True)
-    write_report(folder, edited, key, {**account, "edits": edited.edits})
+        files[PASTED_FILE] = pasted.encoded(metadata=metadata)
+    with claim.writing() as scratch:
+        edited.save(scratch / EDITED_FILE)
+        for name, data in files.items():
+            (scratch / name).write_bytes(data)
+        claim.finish(_with_account(claim, edited, key, {**account, "edits": edited.edits}), obsolete=[PASTED_FILE])
 
 
-def write_report(folder: Path, edited: Inversion, key: str, account: dict[str, object]) -> None:
-    """Put ``account`` below ``key`` of a folder's report.json, which is made if there is none."""
-    report = read_report(folder) or {"network": edited.network, "versions": versions()}
-    write_bytes(folder / REPORT_FILE, (json.dumps({**report, key: account}, indent=2) + "\n").encode())
+def write_account(
+    claim: Claim, edited: Inversion, key: str, account: dict[str, object], files: Mapping[str, bytes]
+) -> None:
+    """Write files and put ``account`` below ``key`` of the folder's report.json, which is made if there is none."""
+    with claim.writing() as scratch:
+        for name, data in files.items():
+            (scratch / name).write_bytes(data)
+        claim.finish(_with_account(claim, edited, key, account))
+
+
+def _with_account(claim: Claim, edited: Inversion, key: str, account: dict[str, object]) -> dict[str, object]:
+    report = read_report(claim.folder) or {"network": edited.network, "versions": versions()}
+    return {**report, key: account}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +9,7 @@ from torch import Tensor
 from editing.directions.direction import Direction
 from inversion.inversion import Inversion
 from relatent.core.errors import UsageError
+from relatent.core.numbers import as_truncation, as_whole
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
@@ -23,8 +22,7 @@ def seed_z(seed: int, z_dim: int) -> Tensor:
     Raises:
         UsageError: a seed that is not from 0 to 2^32 - 1.
     """
-    if not 0 <= seed < SEEDS:
-        raise UsageError(f"the seed is {seed}; expected 0 to {SEEDS - 1}.")
+    seed = as_whole("the seed", seed, 0, SEEDS - 1)
     return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim).astype(np.float32))
 
 
@@ -42,8 +40,7 @@ def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 
     Raises:
         UsageError: psi is no finite number, a class that the network has not, or none where it has classes.
     """
-    if not math.isfinite(psi):
-        raise UsageError(f"the truncation is {psi}; expected a finite number, usually from 0 to 1.")
+    psi = as_truncation(psi)
     network = network.of_class(c)
     if network.c_dim and network.chosen_class is None:
         raise UsageError(

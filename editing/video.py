@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from editing.drawing import draw_many
-from editing.interpolation import Morph
+from editing.interpolation import MOST_FRAMES, Morph
 from editing.pasting import DEFAULT_BLEND, Blend
 from editing.photo_faces import PhotoFace
 from relatent.core.errors import Cancelled
 from relatent.core.images import to_levels, to_pixels
+from relatent.core.numbers import as_whole
 from relatent.core.provenance import software_tag
 from relatent.core.video import DEFAULT_FPS, enlarged, require_video_name, write_video
 from stylegan import Generator, network_id
@@ -59,6 +60,8 @@ def write_morph(
     """
     path = Path(path)
     require_video_name(path, fps)
+    if batch_size is not None:
+        batch_size = as_whole("batch_size", batch_size, 1, MOST_FRAMES)
     faces, again = tee(morph.frames(frames))
     pictures = draw_many(faces, network, batch_size)
 

@@ -17,8 +17,8 @@ from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES, Plan, plan_for
 from relatent.core.errors import UsageError
+from relatent.core.numbers import as_whole, digits_in
 from relatent.core.precision import CHOICES, check_precision
-from stylegan.bounds import require_whole
 from stylegan.networks.generator import Generator
 
 SPACES = ("w", "w+")
@@ -97,8 +97,8 @@ class InvertConfig:
             if value is not None and value not in choices:
                 raise UsageError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
         if self.num_steps is not None:
-            require_whole("num_steps", self.num_steps, 1, 10**7)
-        require_whole("seed", self.seed, -(2**63), 2**63 - 1)
+            object.__setattr__(self, "num_steps", as_whole("num_steps", self.num_steps, 1, 10**7))
+        object.__setattr__(self, "seed", as_whole("seed", self.seed, -(2**63), 2**63 - 1))
         object.__setattr__(self, "face", parse_face(self.face))
         plan_for(self.preset, space=self.space, num_steps=self.num_steps, precision=self.precision)
 
@@ -142,10 +142,11 @@ def parse_face(face: object) -> Which:
         return "largest"
     if face == "all":
         return "all"
-    text = str(face)
-    if not isinstance(face, bool) and text.isascii() and text.isdigit() and 1 <= int(text) <= 10**6:
-        return int(text)
-    raise UsageError(f"face is {face!r}; expected largest, all, or a number from 1.")
+    number = digits_in(face) if isinstance(face, str) else face
+    try:
+        return as_whole("face", number, 1, 10**6)
+    except UsageError:
+        raise UsageError(f"face is {face!r:.60}; expected largest, all, or a number from 1.") from None
 
 
 def _named(choice: object) -> str | None:

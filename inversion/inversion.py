@@ -133,13 +133,16 @@ class Inversion:
 
         Raises:
             OutputError: it cannot be written.
+            UsageError: latents that are not finite.
         """
-        tensors = {"ws": self.ws.contiguous()}
-        tensors |= {k: v.contiguous() for k, v in (("origin", self.origin), ("mask", self.mask)) if v is not None}
+        if not self.ws.isfinite().all():
+            raise UsageError("this inversion holds values that are not finite. Edit or invert again.")
+        tensors = {"ws": self.ws}
+        tensors |= {k: v for k, v in (("origin", self.origin), ("mask", self.mask)) if v is not None}
         for index, value in enumerate(self.noise or ()):
-            tensors[f"noise.{index}"] = value.contiguous()
+            tensors[f"noise.{index}"] = value
         for name, (left, right) in (self.tuned or {}).items():
-            tensors |= {f"tuned.{name}.left": left.contiguous(), f"tuned.{name}.right": right.contiguous()}
+            tensors |= {f"tuned.{name}.left": left, f"tuned.{name}.right": right}
         if self.face_to_photo is not None:
             tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
         if self.crop is not None:

@@ -11,6 +11,7 @@ from inversion.config import Which
 from relatent.core.errors import PhotoError, UsageError
 from relatent.core.folders import find_photos
 from relatent.core.images import Photo, photo_of, read_photo
+from relatent.core.results import without_results
 from relatent.face import AlignedFace, Face, align_face, centre_square, choose_faces, find_faces
 from stylegan.networks.generator import Generator
 
@@ -50,7 +51,7 @@ def is_many(photo: object) -> bool:
 
 
 def listed(photos: object) -> list[PhotoLike]:
-    """A list as it is, a folder as the pictures in it.
+    """A list as it is, a folder as the pictures in it but those that Relatent made.
 
     Raises:
         PhotoError: a folder without pictures.
@@ -58,7 +59,7 @@ def listed(photos: object) -> list[PhotoLike]:
     if isinstance(photos, list | tuple):
         return list(photos)
     folder = Path(str(photos))
-    found = find_photos(folder)
+    found, _ = without_results(find_photos(folder))
     if not found:
         raise PhotoError(f"{folder} holds no pictures; expected files such as .jpg or .png.")
     return list(found)
@@ -80,5 +81,5 @@ def crop_faces(
     if not align:
         return [centre_square(photo.pixels, network.resolution)]
     height, width = photo.pixels.shape[:2]
-    faces = choose_faces(found or find_faces(photo.pixels), which, photo.name, (width, height))
+    faces = choose_faces(find_faces(photo.pixels) if found is None else found, which, photo.name, (width, height))
     return [align_face(photo.pixels, face.landmarks, network.alignment, network.resolution) for face in faces]

@@ -28,7 +28,7 @@ from relatent.core.device import pick_device
 from relatent.core.errors import ShapeError
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
-from relatent.face import AlignedFace, Face
+from relatent.face import AlignedFace, Face, find_faces
 from relatent.face.crop import pack_crop
 from stylegan import Generator, load, network_id
 from weights.embedded import DEFAULT_NETWORK
@@ -45,6 +45,8 @@ class PreparedFace:
         photo: the photo's file name.
         mask: [1, 1, R, R], 1 where the photo counts; None for everywhere.
         crop: the face at the photo's own resolution, packed (:mod:`relatent.face.crop`); None if it is not kept.
+        number: of the face among those of the photo, counted from 1, largest first.
+        faces: how many were found in the photo; None where nobody has looked.
         seconds: of the stages so far.
     """
 
@@ -52,6 +54,8 @@ class PreparedFace:
     photo: str = ""
     mask: Tensor | None = None
     crop: bytes | None = None
+    number: int = 1
+    faces: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -114,6 +118,8 @@ class Pipeline:
         """
         config, network = self.config, self.network
         started = time.perf_counter()
+        if config.align and found is None:
+            found = find_faces(photo.pixels)
         crops = crop_faces(photo, network, align=config.align, which=config.face, found=found)
         masks = [
             None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
@@ -122,9 +128,11 @@ class Pipeline:
         packed = [pack_crop(photo, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
         seconds = (time.perf_counter() - started) / len(crops)
         name = Path(photo.name).name
+        count = len(found) if config.align and found is not None else None
+        first = config.face if config.align and isinstance(config.face, int) else 1
         return [
-            PreparedFace(*each, {"align": seconds})
-            for each in zip(crops, [name] * len(crops), masks, packed, strict=True)
+            PreparedFace(crop, name, mask, kept, number, count, {"align": seconds})
+            for number, (crop, mask, kept) in enumerate(zip(crops, masks, packed, strict=True), start=first)
         ]
 
     def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
@@ -244,8 +252,13 @@ def open_network(network: object = None, device: object = None) -> Generator:
 
 
 def batch_size_for(network: Generator) -> int:
-    """How many photos are optimised together where nobody says otherwise."""
-    return 4 if network.resolution <= 256 else 1
+    """How many photos are optimised together where nobody says otherwise.
+
+    One on a CPU. A convolution rounds otherwise in a batch of another size, and a hundred steps of L-BFGS make several
+    levels of a picture out of the last bit: a photo's result would depend on its company. A batch of four is hardly
+    faster there.
+    """
+    return 4 if network.resolution <= 256 and network.w_avg.device.type != "cpu" else 1
 
 
 def _check_images(images: Tensor, masks: Tensor | None, size: int) -> None:

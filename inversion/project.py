@@ -16,7 +16,7 @@ from inversion.batch.run import BatchOptions, Outcome, project_photos
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
-from relatent.core.command import RelatentCommand, config_options
+from relatent.core.command import PATH, RelatentCommand, config_options
 from relatent.core.errors import PhotoError, UsageError
 from relatent.core.progress import ProgressBar
 from weights.embedded import DEFAULT_NETWORK
@@ -25,10 +25,8 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 
 
 @click.command(cls=RelatentCommand)
-@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--target", multiple=True, type=click.Path(path_type=Path), help="A photo; the old projectors' name for PHOTOS."
-)
+@click.argument("photos", nargs=-1, type=PATH)
+@click.option("--target", multiple=True, type=PATH, help="A photo; the old projectors' name for PHOTOS.")
 @click.option("--demo", is_flag=True, help="Invert a photograph that comes with a dependency: the astronaut.")
 @click.option(
     "--network",
@@ -37,19 +35,19 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
     metavar="NAME_OR_FILE",
     help="The generator to invert into.",
 )
-@click.option(
-    "--outdir", default="out", show_default=True, type=click.Path(path_type=Path), help="Results go to OUTDIR/STEM."
-)
+@click.option("--outdir", default="out", show_default=True, type=PATH, help="Results go to OUTDIR/STEM.")
 @config_options(InvertConfig)
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     default=None,
-    help="Photos optimised together.  [default: 4, and 1 above 256 px]",
+    help="Photos optimised together.  [default: 1 on a CPU; else 4, and 1 above 256 px]",
 )
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--save-video/--no-save-video", default=False, show_default=True, help="Also write proj.mp4.")
-@click.option("--overwrite", is_flag=True, help="Redo photos that are done already.")
+@click.option(
+    "--overwrite", is_flag=True, help="Redo photos that are done already; only files that Relatent wrote are replaced."
+)
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @click.pass_context
 def main(
@@ -70,7 +68,8 @@ def main(
     """Put photos of faces into the latent space of a generator.
 
     PHOTOS are pictures or folders of pictures. Each face gets a folder OUTDIR/STEM with target.png,
-    proj.png, projected_w.npz, inversion.safetensors and report.json. A rerun skips what is done.
+    proj.png, projected_w.npz, inversion.safetensors and report.json. A rerun skips what is done. Of a folder, the
+    pictures that Relatent made are left out.
     """
     found = expand([*photos, *target, *([demo_photo()] if demo else [])])
     if not found.photos:
@@ -88,7 +87,7 @@ def main(
             bar.close()
             _tell(outcome)
             outcomes.append(outcome)
-    if found.passed_over:
+    if found.passed_over or found.results:
         click.echo(f"note: {found.note()}", err=True)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(outcomes) > 1:
@@ -111,7 +110,7 @@ def final_settings(found: Inputs, network: str, config: InvertConfig, device: st
     pipeline = Pipeline(network, config, device=device)
     settings = {
         "photos": [str(one) for one in found.photos],
-        "passed_over": [str(one) for one in found.passed_over],
+        "passed_over": [str(one) for one in (*found.passed_over, *found.results)],
         "network": network,
         "preset": config.preset,
         "seed": config.seed,

@@ -16,13 +16,13 @@ from editing.edits import find, moved, truncated, within
 from editing.faces import Named, opened_faces
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
 from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
-from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
+from editing.results import Saved, claim_result, find_photo, is_photo_of, made_from, write_account, write_edited
 from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.pipeline import open_network
+from relatent.core.claims import Claim
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
-from relatent.core.files import write_bytes
 from relatent.core.images import MAX_PIXELS, Photo, read_photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST
@@ -105,10 +105,10 @@ class Edited:
     note: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task:
     saved: Saved
-    folder: Path
+    claim: Claim
     network: Generator
     edited: Inversion
     directions: dict[str, Direction]
@@ -121,7 +121,8 @@ def edit_all(
 ) -> Iterator[Edited]:
     """Edit faces and write their folders, yielding what became of each.
 
-    Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them.
+    Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them. Of
+    several inversions of one face, each shows its own.
 
     Args:
         found: what :func:`editing.faces.look_for_faces` found; an error in the place of a face is passed on.
@@ -131,21 +132,29 @@ def edit_all(
     options = options or EditOptions()
     tasks: list[_Task] = []
     networks: dict[str, Generator] = {}
-    for one in found:
-        for saved in _opened(one, outdir, options, networks):
+    seen: set[tuple[Path, str]] = set()
+    try:
+        for one in found:
+            for saved in _opened(one, outdir, options, networks):
+                try:
+                    if isinstance(saved, RelatentError):
+                        raise saved
+                    known = saved.path.resolve(), saved.stem
+                    if known not in seen:  # one that comes twice, by whatever path, is edited once
+                        seen.add(known)
+                        tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
+                except RelatentError as error:
+                    yield Edited(error=error)
+        whole = _WholePhotos(tasks, options.blend)
+        for task in tasks:
             try:
-                if isinstance(saved, RelatentError):
-                    raise saved
-                tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
+                note = _write(task, whole, options)
+                yield Edited(folder=task.claim.folder, note=note)
             except RelatentError as error:
                 yield Edited(error=error)
-    whole = _WholePhotos(tasks, options.blend)
-    for task in tasks:
-        try:
-            note = _write(task, whole, options)
-            yield Edited(folder=task.folder, note=note)
-        except RelatentError as error:
-            yield Edited(error=error)
+    finally:
+        for task in tasks:
+            task.claim.release()
 
 
 def _opened(
@@ -175,17 +184,47 @@ def _edited(
 ) -> _Task:
     started = time.perf_counter()
     inversion = saved.inversion
-    folder = result_folder(saved, outdir)
     names = [*options.strengths, *(sweep.name for sweep in options.sweeps)]
     directions = {name: find(name, inversion, folders=options.folders) for name in names}
     if inversion.network not in networks:
         opened = open_network(options.network, options.device) if options.network else inversion.open_network()
         networks[inversion.network] = opened.to(pick_device(options.device))
     network = inversion.check_network(networks[inversion.network])
+    if options.network and network.file:  # where it was when the photo was inverted it is no longer
+        inversion = inversion.replace(network_file=network.file)
     start = inversion if options.truncation == 1 else truncated(inversion, network, options.truncation)
     edited = _moved(start, [(directions[name], value) for name, value in options.strengths.items()], network, options)
     photo = None if inversion.face_to_photo is None else find_photo(saved, options.photos, alone=alone)
-    return _Task(saved, folder, network, edited, directions, photo, time.perf_counter() - started)
+    claim = claim_result(saved, outdir)
+    return _Task(saved, claim, network, edited, directions, photo, time.perf_counter() - started)
+
+
+def _together(task: _Task, tasks: Sequence[_Task]) -> list[_Task]:
+    """The tasks whose faces a pasted photo shows: this one, and those of the photo's other faces.
+
+    Where a face was inverted several times, what lies beside this inversion goes first.
+    """
+    chosen = [task]
+    if task.photo is None:
+        return chosen
+    place, home = task.photo.resolve(), task.saved.path.absolute().parent.parent
+    others = [one for one in tasks if one is not task and one.photo is not None and one.photo.resolve() == place]
+    for other in sorted(others, key=lambda one: one.saved.path.absolute().parent.parent != home):
+        if not any(_same_face(other, one) for one in chosen):
+            chosen.append(other)
+    return [one for one in tasks if one in chosen]  # in one order for all: their pictures are the same
+
+
+def _same_face(one: _Task, other: _Task) -> bool:
+    """Whether two crops of a photo are of one face: their centres lie closer than half of the smaller one's side."""
+    centres, sides = [], []
+    for task in (one, other):
+        matrix = task.saved.inversion.face_to_photo
+        assert matrix is not None  # else no photo was looked for
+        middle = (task.network.resolution - 1) / 2
+        centres.append((matrix @ [middle, middle, 1])[:2])
+        sides.append(task.network.resolution * abs(np.linalg.det(matrix[:2, :2])) ** 0.5)
+    return bool(np.linalg.norm(centres[0] - centres[1]) < min(sides) / 2)
 
 
 def _moved(
@@ -203,6 +242,7 @@ class _WholePhotos:
         self.path: Path | None = None
         self.source: Photo | None = None
         self.image: MarkedImage | None = None
+        self.shown: list[_Task] = []  # whose faces ``image`` shows
 
     def read(self, path: Path) -> Photo:
         """The photo as it is.
@@ -214,18 +254,19 @@ class _WholePhotos:
             self.source, self.image, self.path = read_photo(path), None, path
         return self.source
 
-    def pasted(self, path: Path) -> MarkedImage:
-        """The photo with every face of it that is edited.
+    def pasted(self, task: _Task) -> MarkedImage:
+        """A task's photo with every face of it that is edited; of several inversions of one face, with its own.
 
         Raises:
             PhotoError: it cannot be read.
             UsageError: a face lies outside it.
         """
-        source = self.read(path)
-        if self.image is None:
-            together = [task for task in self.tasks if task.photo == path]
-            networks = {task.edited.network: task.network for task in together}
-            self.image = paste_back([task.edited for task in together], source, blend=self.blend, network=networks)
+        assert task.photo is not None
+        source, together = self.read(task.photo), _together(task, self.tasks)
+        if self.image is None or self.shown != together:
+            networks = {one.edited.network: one.network for one in together}
+            self.image = paste_back([one.edited for one in together], source, blend=self.blend, network=networks)
+            self.shown = together
         return self.image
 
 
@@ -236,19 +277,19 @@ def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
     source = None if task.photo is None else whole.read(task.photo)
     pasted = face = None
     if task.photo is not None and source is not None and options.changes:
-        pasted = whole.pasted(task.photo)
+        pasted = whole.pasted(task)
         face = cut_from(pasted, source, task.edited, task.network)
     elif options.changes and options.at == "photo":
         face = at_photo(task.edited, task.network, options.blend)
+    strip = {}
     if options.sweeps:
-        picture = _sweep(task, options, source).encoded(metadata=options.metadata)
-        write_bytes(task.folder / SWEEP_FILE, picture)
+        strip[SWEEP_FILE] = _sweep(task, options, source).encoded(metadata=options.metadata)
     account["seconds"] = round(task.seconds + time.perf_counter() - started, 3)
     if not options.changes:
-        write_report(task.folder, task.edited, "edit", account)
+        write_account(task.claim, task.edited, "edit", account, strip)
         return ""
     write_edited(
-        task.folder,
+        task.claim,
         task.edited,
         task.network,
         key="edit",
@@ -256,6 +297,7 @@ def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
         face=face if options.at == "photo" else None,
         pasted=pasted,
         metadata=options.metadata,
+        more=strip,
     )
     return _about_photo(task)
 

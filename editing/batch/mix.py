@@ -17,10 +17,10 @@ from editing.layers import layer_numbers, layer_text
 from editing.mixing import mix, mix_grid
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
 from editing.photo_faces import At, PhotoFace, at_photo, cut_from, enlarged_smoothly, photo_face, sheet_side
-from editing.results import find_photo, result_folder, write_edited, write_report
+from editing.results import claim_below, claim_folder, claim_result, find_photo, write_account, write_edited
 from inversion import Inversion
+from relatent.core.claims import Claim
 from relatent.core.errors import UsageError
-from relatent.core.files import write_bytes
 from relatent.core.images import MAX_PIXELS, read_photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import Generator, network_id
@@ -86,7 +86,18 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
     if len(faces) < 2:
         raise UsageError(f"{len(faces)} faces came; expected the one to change and at least one to mix in.")
     first, *others = faces
-    folder = _folder(first, outdir)
+    claim = _claim(first, outdir, network)
+    try:
+        note = _mix_into(claim, first, others, network, options, started)
+    finally:
+        claim.release()
+    return claim.folder, note
+
+
+def _mix_into(
+    claim: Claim, first: Face, others: Sequence[Face], network: Generator, options: MixOptions, started: float
+) -> str:
+    """Mix and write one folder; returns what a person should know."""
     base = with_noise(first.inversion, network, options.noise_mode, options.seed)
     strength = options.strengths[0] if len(options.strengths) == 1 else options.strengths
     mixed = mix(base, [one.inversion for one in others], options.layers, strength)
@@ -109,7 +120,7 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
         "seconds": round(time.perf_counter() - started, 3),
     }
     write_edited(
-        folder,
+        claim,
         mixed,
         network,
         key="mix",
@@ -118,7 +129,7 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
         pasted=pasted,
         metadata=options.metadata,
     )
-    return folder, "" if pasted or mixed.face_to_photo is None else _not_pasted(first)
+    return "" if pasted or mixed.face_to_photo is None else _not_pasted(first)
 
 
 def write_grid(
@@ -127,7 +138,7 @@ def write_grid(
     """Draw every row's face with every column's styles, as NVIDIA's style_mixing.py does.
 
     Writes ROW-COL.png for each cell, NAME-NAME.png for each face itself, grid.png with the faces along its edges,
-    and report.json; the grid comes last.
+    and report.json.
 
     Returns:
         The grid's file.
@@ -142,23 +153,36 @@ def write_grid(
     down, across = faces[:count], faces[count:]
     _check_grid(len(down), len(across), network, options)  # a file may hold many
     cells = _cells(down, across, network, options)
-    photos = _photo_faces(cells, network, options)
-    size = sheet_side(photos.values(), network, (len(down) + 1) * (len(across) + 1), MAX_PIXELS)
-    canvas = np.full(((len(down) + 1) * size, (len(across) + 1) * size, 3), 255, np.uint8)
-    for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
-        pixels = _shown(cell.inversion, picture, photos.get(cell.inversion.crop), size, options)
-        canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
-        marked = MarkedImage(pixels, software_tag(cell.inversion.network, cell.inversion.edits))
-        write_bytes(outdir / f"{cell.name}.png", marked.encoded(metadata=options.metadata))
     account = _account(options, network) | {
         "rows": [_described(one) for one in down],
         "cols": [_described(one) for one in across],
         "strength": options.strengths[0],
     }
-    write_report(outdir, cells[0].inversion, "grid", account)
-    tag = f"{software_tag(network_id(network))}; grid of {len(down)} x {len(across)} faces"
-    write_bytes(outdir / GRID_FILE, MarkedImage(canvas, tag).encoded(metadata=options.metadata))
+    claim = claim_folder(outdir, [*(f"{cell.name}.png" for cell in cells), GRID_FILE])
+    try:
+        files = _grid_files(cells, (len(down) + 1, len(across) + 1), network, options)
+        write_account(claim, cells[0].inversion, "grid", account, files)
+    finally:
+        claim.release()
     return outdir / GRID_FILE
+
+
+def _grid_files(
+    cells: Sequence[_Cell], shape: tuple[int, int], network: Generator, options: MixOptions
+) -> dict[str, bytes]:
+    """Every cell's picture and the whole sheet of ``shape`` (rows, columns) cells, by file name."""
+    files: dict[str, bytes] = {}
+    photos = _photo_faces(cells, network, options)
+    size = sheet_side(photos.values(), network, shape[0] * shape[1], MAX_PIXELS)
+    canvas = np.full((shape[0] * size, shape[1] * size, 3), 255, np.uint8)
+    for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
+        pixels = _shown(cell.inversion, picture, photos.get(cell.inversion.crop), size, options)
+        canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
+        marked = MarkedImage(pixels, software_tag(cell.inversion.network, cell.inversion.edits))
+        files[f"{cell.name}.png"] = marked.encoded(metadata=options.metadata)
+    tag = f"{software_tag(network_id(network))}; grid of {shape[0] - 1} x {shape[1] - 1} faces"
+    files[GRID_FILE] = MarkedImage(canvas, tag).encoded(metadata=options.metadata)
+    return files
 
 
 def _photo_faces(
@@ -204,12 +228,12 @@ def _cells(rows: Sequence[Face], cols: Sequence[Face], network: Generator, optio
     return cells
 
 
-def _folder(first: Face, outdir: Path | None) -> Path:
+def _claim(first: Face, outdir: Path | None, network: Generator) -> Claim:
     if first.saved is not None:
-        return result_folder(first.saved, outdir)
+        return claim_result(first.saved, outdir)
     if outdir is None:
         raise UsageError(f"--outdir is missing; the face of seed {first.name} lies in no folder to write into.")
-    return outdir / first.name
+    return claim_below(outdir, first.name, {"source": {"seed": first.name, "network": network_id(network)}})
 
 
 def _not_pasted(face: Face) -> str:

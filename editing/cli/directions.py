@@ -18,13 +18,12 @@ from editing.directions.sheets import PSI, REACH, even_strengths, write_sheet
 from editing.directions.stylespace import Channel, StyleSpace
 from editing.layers import layer_numbers
 from inversion.pipeline import open_network
-from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import RelatentError, UsageError
 from relatent.core.progress import counting
 from relatent.face.regions import REGIONS
 from stylegan import Generator
 
-PATH = click.Path(path_type=Path)
 STYLE_REACH = 15.0  # deviations of a channel; one alone does little
 SAMPLES_OPTION = click.option(
     "--samples", type=click.IntRange(min=LEAST_SAMPLES), default=SAMPLES, show_default=True, help="Random latents."

@@ -19,13 +19,12 @@ from editing.directions.sampling import LEAST_SAMPLES, SAMPLES, sample_scores
 from editing.directions.sheets import write_sheet
 from editing.layers import layer_numbers
 from inversion.pipeline import open_network
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.core.progress import counting
 from stylegan import Generator
 from weights.embedded import DEFAULT_NETWORK
 
-PATH = click.Path(path_type=Path)
 MOST_SKIPPED = 3  # named one by one
 SHEET_FILE = "learned.png"
 TOLD = ("held_out_accuracy", "held_out_correlation", "effect")

@@ -10,18 +10,17 @@ import click
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
 from editing.faces import Named, as_faces, find_faces, open_faces_network
-from editing.interpolation import NOISES, Morph, morph, morph_seeds
+from editing.interpolation import MOST_FRAMES, NOISES, Morph, morph, morph_seeds
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.photo_faces import ATS, At, shared_photo_face
 from editing.seeds import SEEDS
 from editing.video import write_morph
-from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.core.progress import ProgressBar
 from relatent.core.video import DEFAULT_FPS, require_video_name
 from stylegan.networks.synthesis import NOISE_MODES
 
-PATH = click.Path(path_type=Path)
 MIX_LAYERS = "coarse"
 GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
 
@@ -124,7 +123,9 @@ def mix_command(
 @click.command("morph", cls=RelatentCommand)
 @click.argument("faces", nargs=-1, required=True)
 @click.option("--out", type=PATH, default="morph.mp4", show_default=True, help="The video, .mp4 or .gif.")
-@click.option("--frames", type=click.IntRange(2, 100_000), default=60, show_default=True, help="In the whole video.")
+@click.option(
+    "--frames", type=click.IntRange(2, MOST_FRAMES), default=60, show_default=True, help="In the whole video."
+)
 @click.option(
     "--fps", type=float, default=DEFAULT_FPS, show_default=True, help="Frames a second; at most 50 in a .gif."
 )

@@ -136,7 +136,7 @@ class Direction:
         text = {"name": self.name, "network": self.network, "space": self.space}
         text |= {"source": self.source, "unit": self.unit}
         data = {"layers": json.dumps(self.layers), "facts": json.dumps(self.facts)}
-        write_safetensors(Path(path), {"vector": self.vector.contiguous()}, {"format": FORMAT, **text, **data})
+        write_safetensors(Path(path), {"vector": self.vector}, {"format": FORMAT, **text, **data})
 
     @classmethod
     def load(cls, path: str | Path) -> Direction:

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from inversion.batch.jobs import FolderNames, Job, open_job
-from inversion.batch.report import VIDEO_FILE, Result, read_report, write_result
+from inversion.batch.jobs import FolderNames, Job, is_face, open_job
+from inversion.batch.report import VIDEO_FILE, Result, write_result
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline, PreparedFace, batch_size_for
+from relatent.core.claims import Claim
 from relatent.core.errors import OutputError, PhotoError
 from relatent.core.files import output_errors
 from relatent.core.images import MAX_PIXELS, read_photo, to_pixels
+from relatent.core.numbers import as_whole
+from relatent.core.results import INVERSION_FILES, finished_report
 from relatent.core.video import enlarged, require_video_name
 from stylegan import network_id
 from stylegan.networks.generator import Generator
@@ -31,16 +34,23 @@ class BatchOptions:
     """What is done with many photos, apart from how each is inverted (:class:`InvertConfig`).
 
     Attributes:
-        overwrite: redo what is already done.
+        overwrite: redo what is already done. Only files that Relatent wrote are replaced.
         save_video: keep the optimisation's pictures as proj.mp4.
-        batch_size: photos optimised together; None for 4, and 1 above 256 px.
+        batch_size: photos optimised together; None for what suits the device and the network.
         max_pixels: a photo that claims more is not decoded.
+
+    Raises:
+        UsageError: a batch size that cannot be meant.
     """
 
     overwrite: bool = False
     save_video: bool = False
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            object.__setattr__(self, "batch_size", as_whole("batch_size", self.batch_size, 1, 2**16))
 
 
 @dataclass(frozen=True)
@@ -64,13 +74,11 @@ class Outcome:
 
 @dataclass
 class _Task:
-    """A face whose photo is read and that waits to be inverted."""
+    """A face whose photo is read and whose folder is claimed, and that waits to be inverted."""
 
     job: Job
-    folder: Path
+    claim: Claim
     prepared: PreparedFace
-    number: int
-    faces: int
     note: str
     frames: list[np.ndarray] = field(default_factory=list)
 
@@ -113,12 +121,15 @@ def project_photos(
         outdir.mkdir(parents=True, exist_ok=True)
     batch = _Batch(pipeline, options or BatchOptions(), FolderNames(outdir), loading)
     size = batch.options.batch_size or batch_size_for(pipeline.network)
-    for photo in photos:
-        yield from batch.read(photo)
-        while len(batch.waiting) >= size:
+    try:
+        for photo in photos:
+            yield from batch.read(photo)
+            while len(batch.waiting) >= size:
+                yield from batch.write(size, on_step)
+        if batch.waiting:
             yield from batch.write(size, on_step)
-    if batch.waiting:
-        yield from batch.write(size, on_step)
+    finally:
+        batch.close()
 
 
 class _Batch:
@@ -134,21 +145,27 @@ class _Batch:
     def __init__(self, pipeline: Pipeline, options: BatchOptions, names: FolderNames, loading: float) -> None:
         self.pipeline, self.options, self.names, self.loading = pipeline, options, names, loading
         self.waiting: list[_Task] = []
+        self.claims: dict[tuple[str, int], _Task] = {}  # of the faces at work, by photo and number
 
     def read(self, photo: Path | PhotoError) -> Iterator[Outcome]:
-        """Read and align one photo; its faces wait from then on, unless an earlier run has done them."""
+        """Read and align one photo; those of its faces that no earlier run has done wait from then on."""
         if isinstance(photo, PhotoError):
             yield Outcome("failed", str(photo))
             return
         try:
             job = open_job(photo)
-            done = self._done_before(job)
-            if done is None:
-                self.waiting.extend(self._tasks(job))
+            outcomes = self._done_before(job)
+            if outcomes is None:
+                outcomes = self._open(job)
         except (PhotoError, OutputError) as error:
-            yield Outcome("failed", str(error), photo)
-            return
-        yield from done or []
+            outcomes = [Outcome("failed", str(error), photo)]
+        yield from outcomes
+
+    def close(self) -> None:
+        """Let go of the folders of faces that were not inverted."""
+        for task in self.claims.values():
+            task.claim.release()
+        self.claims = {}
 
     def write(self, count: int, on_step: OnStep | None) -> Iterator[Outcome]:
         """Invert the first ``count`` faces that wait, and write them."""
@@ -176,33 +193,62 @@ class _Batch:
                 video=task.frames or None,
             )
             try:
-                write_result(result, task.folder)
-                yield Outcome("done", result.line(), task.job.photo, task.folder, task.note)
+                write_result(result, task.claim)
+                yield Outcome("done", result.line(), task.job.photo, task.claim.folder, task.note)
             except OutputError as error:
                 yield Outcome("failed", str(error), task.job.photo)
+            finally:
+                task.claim.release()
+                self.claims.pop((task.job.digest, task.prepared.number), None)
 
     def _done_before(self, job: Job) -> list[Outcome] | None:
-        """Outcomes of a photo that an earlier run has finished; None if there is work to do."""
+        """What is to be said of a photo that need not be read again; None if there is work to do."""
+        wanted = self._wanted(job)
+        if wanted is None:
+            return None
+        outcomes = [self._decided(job, number) for number in wanted]
+        return None if None in outcomes else [one for one in outcomes if one is not None]
+
+    def _wanted(self, job: Job) -> list[int] | None:
+        """The numbers of the wanted faces; None where only a look at the photo can tell."""
+        config = self.pipeline.config
+        if not config.align or config.face == "largest":
+            return [1]
+        if config.face != "all":
+            return [config.face]
+        report = finished_report(self.names.folder(job, 1)) or {}
+        photo = report.get("photo")
+        # Earlier versions counted the faces that were inverted, and wrote no list of files.
+        known = photo.get("faces") if isinstance(photo, dict) and "files" in report else None
+        return list(range(1, known + 1)) if isinstance(known, int) and known > 0 else None
+
+    def _decided(self, job: Job, number: int) -> Outcome | None:
+        """What is to be said of a face that is not to be inverted: done, at work, or done with other settings."""
+        at_work = self.claims.get((job.digest, number))
+        if at_work is not None:
+            return Outcome("skipped", f"the same photo as {at_work.job.photo}", job.photo, at_work.claim.folder)
         if self.options.overwrite:
             return None
-        which = self.pipeline.config.face
-        folder = self.names.folder(job, which if isinstance(which, int) else 1)
-        report = read_report(folder)
-        if report is None:
+        folder = self.names.folder(job, number)
+        report = finished_report(folder)
+        if report is None or not is_face(report, job, number):
             return None
-        self._check_same(report, job, folder)
-        count = int(report["photo"]["faces"]) if which == "all" else 1  # type: ignore[index]
-        folders = [self.names.folder(job, number) for number in range(1, count + 1)] if count > 1 else [folder]
-        if not all(read_report(one) for one in folders):
-            return None
-        return [Outcome("skipped", self._done_note(one), job.photo, one) for one in folders]
+        different = self._different(report)
+        if not different:
+            return Outcome("skipped", self._done_note(folder), job.photo, folder)
+        message = (
+            f"{folder} holds {job.photo.name} inverted with another {' and '.join(different)}. "
+            "Add --overwrite to replace it, or choose another --outdir."
+        )
+        return Outcome("failed", message, job.photo)
 
     def _done_note(self, folder: Path) -> str:
         if self.options.save_video and not (folder / VIDEO_FILE).is_file():
             return "done before, without a video; --overwrite does it again and writes one"
         return "done before; --overwrite does it again"
 
-    def _check_same(self, report: dict[str, object], job: Job, folder: Path) -> None:
+    def _different(self, report: dict[str, object]) -> list[str]:
+        """Which of the choices that decide a result an earlier run had made otherwise."""
         config, network = self.pipeline.config, self.pipeline.network
         wanted = {
             "network": network_id(network),
@@ -210,26 +256,41 @@ class _Batch:
             "seed": config.seed,
             "settings": config.report(network),
         }
-        different = [name for name, value in wanted.items() if report.get(name) != value]
-        if different:
-            raise OutputError(
-                f"{folder} holds {job.photo.name} inverted with another {' and '.join(different)}. "
-                "Add --overwrite to replace it, or choose another --outdir."
-            )
+        settings = report.get("settings")
+        if isinstance(settings, dict):  # what an earlier version did not record had no choice
+            wanted["settings"] = {name: value for name, value in config.report(network).items() if name in settings}
+        return [name for name, value in wanted.items() if report.get(name) != value]
 
-    def _tasks(self, job: Job) -> list[_Task]:
+    def _open(self, job: Job) -> list[Outcome]:
+        """Read a photo and claim folders for its faces; what is to be said of those that need no work."""
         started = time.perf_counter()
         photo = read_photo(job.photo, max_pixels=self.options.max_pixels)
         loading, self.loading = time.perf_counter() - started + self.loading, 0.0
         prepared = self.pipeline.prepare(photo)
+        outcomes = []
         for face in prepared:
             face.seconds["load"] = loading / len(prepared)
-        which = self.pipeline.config.face
-        first = which if isinstance(which, int) else 1
-        return [
-            _Task(job, self.names.folder(job, number), face, number, len(prepared), photo.note)
-            for number, face in enumerate(prepared, start=first)
-        ]
+            decided = self._decided(job, face.number)
+            if decided is not None:
+                outcomes.append(decided)
+                continue
+            try:
+                task = _Task(job, self._claim(job, face.number), face, photo.note)
+            except OutputError as error:
+                outcomes.append(Outcome("failed", str(error), job.photo))
+                continue
+            self.claims[job.digest, face.number] = task
+            self.waiting.append(task)
+        return outcomes
+
+    def _claim(self, job: Job, number: int) -> Claim:
+        claim = self.names.claim(job, number)
+        try:
+            claim.require_room(name for name in INVERSION_FILES if name != VIDEO_FILE or self.options.save_video)
+        except OutputError:
+            claim.release()
+            raise
+        return claim
 
 
 def _origin(task: _Task) -> dict[str, object]:
@@ -238,8 +299,8 @@ def _origin(task: _Task) -> dict[str, object]:
         "name": task.job.photo.name,
         "file": str(task.job.photo.absolute()),
         "sha256": task.job.digest,
-        "face": task.number,
-        "faces": task.faces,
+        "face": task.prepared.number,
+        "faces": task.prepared.faces,
     }
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from relatent.core.errors import RelatentError
+from relatent.core.errors import RelatentError, UsageError
 from relatent.core.wording import make_output_printable
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+LEAST_WHOLE, MOST_WHOLE = -(2**63), 2**63 - 1  # what seeds, and PyTorch, can hold
 
 # Truncation has one name in every command; NVIDIA's spelling and those of earlier versions work, too.
 TRUNCATION_FLAGS = ("--truncation-psi", "--trunc", "--psi", "--truncation")
@@ -33,7 +37,10 @@ class RelatentCommand(click.Command):
         flags = {flag for param in self.get_params(ctx) for flag in (*param.opts, *param.secondary_opts)}
         end = args.index("--") if "--" in args else len(args)  # what follows "--" is never a flag
         with _one_line_errors():
-            return super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
+            rest = super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
+            for param in self.get_params(ctx):
+                _check_numbers(param.opts[0], ctx.params.get(param.name or ""))
+            return rest
 
     def invoke(self, ctx: click.Context) -> Any:
         make_output_printable()
@@ -83,6 +90,32 @@ def fail(error: RelatentError) -> NoReturn:
     """Print the error in one line and leave with its exit code."""
     click.echo(f"error: {error}", err=True)
     raise SystemExit(error.exit_code) from None
+
+
+class PathType(click.Path):
+    """A path as a ``pathlib.Path``; an empty text, which Python takes for the current folder, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            raise UsageError("an empty path came. Write . for the current folder.")
+        return super().convert(value, param, ctx)
+
+
+PATH = PathType()
+
+
+def _check_numbers(flag: str, value: object) -> None:
+    """Refuse numbers that click lets pass and nothing can compute with."""
+    if isinstance(value, tuple | list):
+        for one in value:
+            _check_numbers(flag, one)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{flag} is {value}; expected a finite number.")
+    if isinstance(value, int) and not LEAST_WHOLE <= value <= MOST_WHOLE:
+        raise UsageError(f"{flag} is {value!r:.60}; expected a number of at most 18 digits.")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -27,6 +28,7 @@ REASONS = {
     errno.ENAMETOOLONG: "the name is too long for that file system. Choose a shorter one",
 }
 NAMELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO))  # what a plain write can meet
+CHUNK = 2**20  # bytes read at once
 FULL = 2**20  # bytes; less room than this is called a full disk
 LONGEST_PART = 40  # characters of the target's name repeated in the temporary one; systems allow 255 bytes in all
 
@@ -59,31 +61,19 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside ``path``; on success it takes the place of ``path``.
-
-    Raises:
-        OutputError: the parent cannot be written or the disk is full. Then, as after any other exception, nothing
-            is left behind but the folders above ``path``; a folder that was there before is untouched.
-    """
-    temporary = _beside(path)
-    try:
-        with output_errors(path, temporary):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and not path.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-            temporary.mkdir()
-            yield temporary
-            _take_the_place(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file atomically."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal; raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -145,21 +135,3 @@ def _beside(path: Path, suffix: str = "") -> Path:
     be widened, can only be read by changing it for every thread of the process.
     """
     return path.parent / f".{path.stem[:LONGEST_PART]}-{secrets.token_hex(4)}{suffix}"
-
-
-def _take_the_place(folder: Path, path: Path) -> None:
-    """Rename ``folder`` to ``path``; what was at ``path`` goes, but comes back if the rename fails."""
-    if not path.exists():
-        folder.replace(path)
-        return
-    old = _beside(path)
-    path.replace(old)
-    try:
-        folder.replace(path)
-    except BaseException:
-        old.replace(path)
-        raise
-    if old.is_symlink():
-        old.unlink()
-    else:
-        shutil.rmtree(old, ignore_errors=True)

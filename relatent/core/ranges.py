@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from relatent.core.errors import UsageError
+from relatent.core.numbers import MOST_DIGITS, digits_in
 
 MOST = 10_000  # numbers; what is beyond is a slip of the finger, not a wish
-PIECE = re.compile(r"\s*([0-9]{1,15})\s*(?:-\s*([0-9]{1,15})\s*)?")
+PIECE = re.compile(r"\s*([0-9]+)\s*(?:-\s*([0-9]+)\s*)?")
 
 
 def is_number_list(text: str) -> bool:
@@ -32,7 +33,9 @@ def whole_numbers(text: str, what: str = "numbers") -> tuple[int, ...]:
             raise UsageError(
                 f"{what} came as {text!r}; expected whole numbers and ranges, for example 85,100,1500-1502."
             )
-        first, last = int(match[1]), int(match[2] or match[1])
+        first, last = digits_in(match[1]), digits_in(match[2] or match[1])
+        if first is None or last is None:
+            raise UsageError(f"{what} came as {text!r:.80}; expected numbers of at most {MOST_DIGITS} digits.")
         if last < first:
             raise UsageError(f"the range {piece.strip()} of {what} runs backwards. Write {last}-{first}.")
         if len(found) + last - first + 1 > MOST:

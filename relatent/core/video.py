@@ -12,10 +12,12 @@ from PIL import Image
 
 from relatent.core.errors import ShapeError, UsageError
 from relatent.core.files import atomic_file
+from relatent.core.numbers import as_number
 
 SUFFIXES = (".mp4", ".gif")
 MAX_FPS = {".mp4": 240, ".gif": 50}  # players take a GIF frame of less than 20 ms for a mistake and show it for 100
 DEFAULT_FPS = 24  # frames a second, as in cinemas
+LEAST_FPS = 0.1  # ten seconds a frame; a .gif holds 655
 
 
 def write_video(frames: Iterable[np.ndarray], path: Path, fps: float = DEFAULT_FPS, *, comment: str = "") -> None:
@@ -27,7 +29,7 @@ def write_video(frames: Iterable[np.ndarray], path: Path, fps: float = DEFAULT_F
     Args:
         frames: uint8 [H, W, 3], all of one size; drawn from only after the request was found good.
         path: ends in .mp4 or .gif.
-        fps: frames a second, above 0; at most 240, and 50 in a .gif.
+        fps: frames a second, at least 0.1; at most 240, and 50 in a .gif.
         comment: what the file says of itself; empty for nothing.
 
     Raises:
@@ -50,8 +52,7 @@ def require_video_name(path: Path, fps: float = DEFAULT_FPS) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"the video is to be {path.name!r}; expected a name that ends in {' or '.join(SUFFIXES)}.")
-    if not 0 < fps <= MAX_FPS[suffix]:
-        raise UsageError(f"{fps} frames a second were asked for; expected more than 0 and at most {MAX_FPS[suffix]}.")
+    as_number("fps", fps, LEAST_FPS, MAX_FPS[suffix], example="24")
     if suffix == ".mp4":
         _require_ffmpeg()
 

@@ -166,12 +166,13 @@ def _check_fingerprint(generator: Generator, claimed: str, path: Path) -> None:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write contiguous tensors, and text as the header.
+    """Write tensors, each whole even where several share memory, and text as the header.
 
     Raises:
         OutputError: the file cannot be written.
     """
     header = {name: stored(text) for name, text in metadata.items()}
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as temporary:
         if _opens(temporary):
             save_file(tensors, temporary, metadata=header)

@@ -39,7 +39,8 @@ def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
     text = str(name_or_file)
     path = find_network(text)
     generator = _read(path, entry)
-    generator.file = text
+    known = text in network_names() or is_published(text)
+    generator.file = text if known else str(path.absolute())  # a latent remembers it, whatever folder it is used in
     if is_published(text):
         generator.name = text
         generator.alignment = find_entry(text).alignment or generator.alignment

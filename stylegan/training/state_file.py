@@ -22,8 +22,7 @@ def write_groups(path: Path, format: str, groups: Groups, metadata: dict[str, st
         OutputError: the file cannot be written.
     """
     tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_safetensors(path, copies, {"format": format, **metadata})
+    write_safetensors(path, tensors, {"format": format, **metadata})
 
 
 def read_groups(path: Path, format: str, names: Iterable[str], what: str) -> tuple[Groups, dict[str, str]]:

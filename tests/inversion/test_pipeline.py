@@ -126,6 +126,7 @@ def test_many_photos_are_read_one_batch_at_a_time(tiny_file, few_steps, monkeypa
     original = inverting.open_photo
     monkeypatch.setattr(inverting, "open_photo", lambda photo: events.append("read") or original(photo))
     run = pipeline.Pipeline.invert
+    monkeypatch.setattr("inversion.inverting.batch_size_for", lambda _: 4)
 
     def invert_batch(self, faces, progress=None):
         events.append(len(faces))

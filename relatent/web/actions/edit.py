@@ -10,6 +10,7 @@ from editing.edits import moved, truncated
 from editing.seeds import random_direction
 from inversion import Inversion
 from relatent.core.errors import UnknownNameError
+from relatent.core.numbers import as_strength, as_truncation, digits_in
 from stylegan import Generator
 
 MOST_STEPS = 100  # back; more are forgotten
@@ -23,6 +24,9 @@ class Change:
         strengths: by direction; those of 0 are left out.
         layers: (first, last) layer that may move, counted from 0; None for all.
         truncation: 1 keeps the face, 0 is the network's average one.
+
+    Raises:
+        UsageError: a number that cannot be meant.
     """
 
     strengths: Mapping[str, float] = field(default_factory=dict)
@@ -30,7 +34,9 @@ class Change:
     truncation: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "strengths", {name: float(value) for name, value in self.strengths.items() if value})
+        strengths = {name: as_strength(name, value) for name, value in self.strengths.items()}
+        object.__setattr__(self, "strengths", {name: value for name, value in strengths.items() if value})
+        object.__setattr__(self, "truncation", as_truncation(self.truncation))
 
     @property
     def nothing(self) -> bool:
@@ -74,9 +80,10 @@ def named(name: str, network: Generator, directions: Mapping[str, Direction]) ->
     """
     if name in directions:
         return directions[name]
-    prefix, _, seed = name.rpartition("_")
-    if prefix == "random" and seed.isdecimal():
-        return random_direction(network, int(seed))
+    prefix, _, digits = name.rpartition("_")
+    seed = digits_in(digits)
+    if prefix == "random" and seed is not None:
+        return random_direction(network, seed)
     raise UnknownNameError("direction", name, directions, "Random ones are called random_SEED.")
 
 

@@ -16,7 +16,6 @@ from editing.directions.direction import find_direction
 from editing.pasting import DEFAULT_BLEND, Blend
 from editing.results import find_saved
 from inversion.batch import run as inversions
-from inversion.batch.report import REPORT_FILE, read_report
 from inversion.config import InvertConfig, Which
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
@@ -24,6 +23,7 @@ from inversion.presets import DEFAULT_PRESET
 from relatent.core.errors import Cancelled, PhotoError, RelatentError
 from relatent.core.files import write_bytes
 from relatent.core.images import MAX_PIXELS, read_photo, square
+from relatent.core.results import REPORT_FILE, read_report
 from stylegan import Generator
 
 THUMBNAIL = 64  # px
