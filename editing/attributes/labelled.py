@@ -21,6 +21,7 @@ from stylegan.training.dataset import ImageDataset
 
 MAX_TABLE_BYTES = 64 * 2**20  # a table of a million names
 FILE_COLUMN = "file"
+UNANSWERED = ("", "?")
 RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)")
 BEYOND = re.compile(r"(?:more than|over|>)\s*(\d+(?:\.\d+)?)|(\d+(?:\.\d+)?)\s*\+")
 BEYOND_BY = 5.0  # "more than 70" is read as 75
@@ -102,7 +103,7 @@ def from_table(
     """A CSV table with the columns ``file`` and ``column``, and the pictures it names.
 
     Labels are numbers, ranges such as "20-29" (their middle) and "more than 70" (75), or two words, of which the
-    later one in the alphabet counts as 1.
+    later one in the alphabet counts as 1. Pictures whose cell is empty or "?" are left out.
 
     Args:
         pictures: the folder or zip file that the names in ``file`` start from.
@@ -169,7 +170,7 @@ def _photos(folder: Path) -> Iterator[Path]:
 
 
 def _read_table(path: Path, column: str) -> dict[str, str]:
-    """File names and what the table says of them in ``column``; empty cells are passed over."""
+    """File names and what the table says of them in ``column``; cells without an answer are passed over."""
     try:
         if path.stat().st_size > MAX_TABLE_BYTES:
             raise DatasetError(f"{path} has {path.stat().st_size} bytes; at most {MAX_TABLE_BYTES} are read.")
@@ -179,7 +180,8 @@ def _read_table(path: Path, column: str) -> dict[str, str]:
             if missing:
                 columns = ", ".join(table.fieldnames or ()) or "none"
                 raise DatasetError(f"{path} has no column {missing[0]!r}; its columns are: {columns:.200}.")
-            return {row[FILE_COLUMN]: row[column].strip() for row in table if row[FILE_COLUMN] and row[column]}
+            labels = {row[FILE_COLUMN]: (row[column] or "").strip() for row in table if row[FILE_COLUMN]}
+            return {name: label for name, label in labels.items() if label not in UNANSWERED}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as a table ({error!s:.100}); expected CSV in UTF-8.") from error
 

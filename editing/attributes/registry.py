@@ -18,7 +18,7 @@ from relatent.core.errors import RelatentError, UnknownNameError, UsageError
 from weights.embedded import backbone_path
 
 OWN = (
-    "For anything else, glasses for example, bring your own: two folders of pictures (--with, --without), "
+    "For anything else, a hat for example, bring your own: two folders of pictures (--with, --without), "
     "a table of labels (--labels) or a function (--score)."
 )
 
@@ -66,6 +66,7 @@ def known_attributes(alignment: Alignment) -> dict[str, Attribute]:
         Attribute("brow_darkness", "darker brows and hair", by_colours(points, scores.brow_darkness)),
         Attribute("light_from_right", "light from the picture's right", by_colours(points, scores.light_from_right)),
         Attribute("warm_light", "a warmer, yellower picture", scores.warm_light),
+        Attribute("light_background", "a lighter background", by_colours(points, scores.light_background)),
     ]
     return {one.name: one for one in [*found, *_classified(alignment)]}
 

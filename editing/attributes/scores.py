@@ -20,6 +20,7 @@ from relatent.core.errors import ShapeError
 from relatent.face.align import LEFT_EYE, RIGHT_EYE, face_to_photo_matrix
 from relatent.face.identity import aligned_box
 from relatent.face.landmarks import predict_landmarks
+from relatent.face.regions import region_mask
 from relatent.face.sampling import map_points
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -37,6 +38,7 @@ INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # upper and lower, dlib's order
 EYES = (((36, 39), ((37, 41), (38, 40))), ((42, 45), ((43, 47), (44, 46))))  # corners; upper and lower lids
 CHEEKS = ((1, 2, 3, 4, 48, 31, 40, 41), (15, 14, 13, 12, 54, 35, 47, 46))  # the picture's left, then its right
 BROWS = (slice(17, 22), slice(22, 27))
+LEAST_BACKGROUND = 0.01  # of the picture; less says nothing
 BROW_THICKNESS = 0.1  # of the distance between the eyes
 LIFT_WEIGHT = 0.5  # of raised corners beside a wide mouth; see `smile`
 
@@ -145,6 +147,17 @@ def skin_tone(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
 def warm_light(pictures: np.ndarray) -> np.ndarray:
     """Higher: the whole picture yellower, mean b* of CIELAB; needs no face."""
     return _lab(pictures)[..., 2].mean(axis=(1, 2))
+
+
+def light_background(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Higher: what lies beyond the head's reach is lighter, mean L*; unknown where the head fills the picture."""
+    values = np.full(len(pictures), np.nan)
+    for row, (lab, found) in enumerate(zip(_lab(pictures), points, strict=True)):
+        if np.isfinite(found).all():
+            background = region_mask(["background"], found, len(lab)) > 0.5
+            if background.mean() >= LEAST_BACKGROUND:
+                values[row] = lab[background, 0].mean()
+    return values
 
 
 def light_from_right(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
