@@ -1,4 +1,4 @@
-"""The generator: its configuration, and mapping and synthesis under one roof."""
+"""The generator: its configuration, and the module that combines mapping and synthesis networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ W_AVG_SAMPLES = 10_000
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Everything needed to build a StyleGAN2 generator, or one of its kin; saved in its checkpoint.
+    """Everything needed to build a StyleGAN2 or StyleGAN 1 generator; saved in its checkpoint.
 
     Attributes:
         resolution: height and width of the pictures, a power of two from 8 to 1024.
@@ -70,14 +70,14 @@ class Generator(nn.Module):
     """A style-based generator: StyleGAN2 (Karras et al. 2019, 2020) or alias-free (Karras et al. 2021).
 
     ``G.mapping(z)`` gives ws [N, num_ws, w_dim]; ``G.synthesis(ws)`` gives image [N, 3, R, R], float32,
-    about [-1, 1], not clamped; ``G(z)`` does both. The kind of ``config`` decides the kind of synthesis;
-    whoever drives a generator need not know which it is.
+    about [-1, 1], not clamped; ``G(z)`` does both. The type of ``config`` selects the synthesis network; the
+    interface is the same for both.
 
     Attributes:
         config: the sizes.
         alignment: how faces must be cropped for this network.
-        name: what people call it, for example "faces-64".
-        file: what ``stylegan.load`` was given to get it; empty for a network made in memory.
+        name: for example "faces-64".
+        file: the name or path given to ``stylegan.load``; empty for a network built in memory.
     """
 
     _network_id: str = ""  # see checkpoint.network_id, which fills it on first use
@@ -123,12 +123,12 @@ class Generator(nn.Module):
 
     @property
     def num_ws(self) -> int:
-        """Layers that read a w: 2 log2(R) - 2 of StyleGAN2, ``num_layers`` + 2 of an alias-free network."""
+        """Number of layers that read a w: 2 log2(R) - 2 in StyleGAN2, ``num_layers`` + 2 in alias-free networks."""
         return self.synthesis.num_ws
 
     @property
     def w_avg(self) -> Tensor:
-        """The centre of the latents, [w_dim]."""
+        """The mean of w, [w_dim]."""
         return self.mapping.w_avg
 
     def forward(
@@ -154,9 +154,9 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def w_std(self) -> float:
-        """Standard deviation of w around its centre: the root of the mean squared distance, of 10,000 random z.
+        """Root mean squared distance of w from its mean, over 10,000 random z.
 
-        Computed on first use and kept: it belongs to a network whose training is over.
+        Computed on first use and cached, which assumes that the network is not trained any further.
         """
         if not self._w_std:
             w = self.sample_w(W_AVG_SAMPLES, seed=123)
