@@ -1,4 +1,4 @@
-"""What of a photo counts: masks that keep occluders and background out of the loss."""
+"""Masks that exclude parts of a photo, such as occlusions and background, from the loss."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from relatent.face.regions import drawn_landmarks, region_mask
 from relatent.face.sampling import sample_square
 
 AUTO = "auto"
-SMALLEST = 0.01  # share of the face that must be left to compare
+SMALLEST = 0.01  # smallest share of the crop that a mask must keep
 
 
 def mask_of(choice: str | Path, aligned: AlignedFace, photo: Photo, alignment: Alignment) -> Tensor:
-    """The mask of one aligned face, float32 [1, 1, R, R]: 1 where the photo counts, 0 where it does not.
+    """The mask of one aligned face, float32 [1, 1, R, R]: weight of each pixel in the loss, from 0 to 1.
 
     Args:
-        choice: "auto" for the face's hull by its landmarks, or a picture: white counts, black does not. It has the
-            photo's own size, or is square and lies on the aligned face.
+        choice: "auto" for the convex hull of the landmarks, or a picture: white is 1, black is 0. The picture has the
+            size of the photo, or is square and covers the aligned face.
         aligned: the face.
-        photo: where it was found.
-        alignment: the network's, which says where the face is if no landmarks were looked for.
+        photo: the photo that it was cropped from.
+        alignment: the network's, used to place the hull if the face has no landmarks.
 
     Raises:
-        PhotoError: a picture of another shape, or one that leaves next to nothing of the face.
-        UnreadablePhotoError: no picture.
+        PhotoError: a picture of another shape, or one that keeps less than 1% of the crop.
+        UnreadablePhotoError: the file is not a picture.
     """
     size = len(aligned.image)
     if choice == AUTO:
@@ -50,13 +50,13 @@ def mask_of(choice: str | Path, aligned: AlignedFace, photo: Photo, alignment: A
 def _drawn_mask(path: Path, aligned: AlignedFace, photo_size: tuple[int, ...], size: int) -> np.ndarray:
     pixels = read_photo(path).pixels
     if pixels.shape[:2] == photo_size:
-        seen = sample_square(pixels, aligned.face_to_photo, size)
+        crop = sample_square(pixels, aligned.face_to_photo, size)
     elif pixels.shape[0] == pixels.shape[1]:
-        seen = square(pixels, size)
+        crop = square(pixels, size)
     else:
         (height, width), (high, wide) = pixels.shape[:2], photo_size
         raise PhotoError(
             f"the mask {path} is {width} x {height}; expected the photo's size, {wide} x {high}, or a square that "
             "lies on the aligned face. Draw it over the photo."
         )
-    return np.asarray(seen.mean(axis=2, dtype=np.float32) / 255)
+    return np.asarray(crop.mean(axis=2, dtype=np.float32) / 255)

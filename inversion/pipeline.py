@@ -1,6 +1,7 @@
-"""From photos to latents: crop, mask, optimise, draw once, measure. The one way for command, Python, page and batch.
+"""The inversion pipeline: crops and masks the faces of photos, inverts, draws and measures them.
 
-`invert` and `invert_photo` take photos, `invert_images` aligned tensors; all of them go through :class:`Pipeline`.
+`invert` and `invert_photo` take photos, `invert_images` takes aligned tensors. These functions, the command line, the
+page and the batch all use :class:`Pipeline`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
 from inversion.percentiles import LpipsPercentile, measured_faces
 from inversion.photos import PhotoLike, crop_faces, is_many, listed, open_photo
-from inversion.stages import carry_out, encoder_for
+from inversion.stages import encoder_for, run_plan
 from relatent.core import cpu
 from relatent.core.device import pick_device
 from relatent.core.errors import PhotoError, ShapeError
@@ -43,12 +44,12 @@ NetworkLike = str | Path | Generator
 
 @dataclass
 class PreparedFace:
-    """A face that was cropped out of its photo and waits to be inverted.
+    """A cropped face, ready to be inverted.
 
     Attributes:
         aligned: the crop.
         photo: the photo's file name.
-        mask: [1, 1, R, R], 1 where the photo counts; None for everywhere.
+        mask: weight of each pixel in the loss, [1, 1, R, R], 0 to 1; None for 1 everywhere.
         seconds: of the stages so far.
     """
 
@@ -60,14 +61,14 @@ class PreparedFace:
 
 @dataclass(frozen=True)
 class InvertedFace:
-    """A face in the latent space, drawn once and measured.
+    """An inverted face, drawn and measured.
 
     Attributes:
-        inversion: knows its place in the photo.
-        aligned: the crop it was made from, uint8 [R, R, 3].
-        drawn: what the inversion draws, float32 [1, 3, R, R].
-        quality: how close that is to the crop.
-        percentile: of its LPIPS among the validation faces; None where they were not measured in the same way.
+        inversion: with the face's position in the photo.
+        aligned: the inverted crop, uint8 [R, R, 3].
+        drawn: the picture of the inversion, float32 [1, 3, R, R].
+        quality: measures of ``drawn`` against ``aligned``.
+        percentile: of its LPIPS among the validation faces; None if these were not measured with the same settings.
         seconds: of each stage.
     """
 
@@ -80,17 +81,17 @@ class InvertedFace:
 
 
 class Pipeline:
-    """A network and a configuration, ready for any number of photos: everything that is loaded once.
+    """A network and a configuration, with everything else loaded once for any number of photos.
 
     Args:
-        network: name, file or generator; None for the embedded one. A generator is neither moved nor frozen: where
-            that is needed, a copy is used.
+        network: name, file or generator; None for the embedded one. A generator is not modified: it is copied if it
+            must be frozen or moved.
         config: see :class:`InvertConfig`.
-        device: None for the best there is, or the generator's own.
+        device: None for the generator's own, or the best available one.
 
     Raises:
-        UsageError: a configuration that does not fit the network.
-        CheckpointError: a file that cannot be read.
+        UsageError: the configuration does not fit the network.
+        CheckpointError: a file cannot be read.
     """
 
     def __init__(
@@ -104,14 +105,14 @@ class Pipeline:
         self.perceptual = load_perceptual(self.config.lpips, self.network.w_avg.device)
 
     def prepare(self, photo: Photo, found: list[Face] | None = None) -> list[PreparedFace]:
-        """The wanted faces of a photo, cropped and masked, largest first.
+        """The chosen faces of a photo, cropped and masked, largest first.
 
         Args:
-            photo: upright pixels.
-            found: its faces where somebody has looked already; None looks for them.
+            photo: EXIF orientation applied.
+            found: its detected faces, largest first; None detects them.
 
         Raises:
-            PhotoError: no face, or a mask that does not fit.
+            PhotoError: there is no face, or the mask does not fit.
         """
         config, network = self.config, self.network
         started = time.perf_counter()
@@ -124,11 +125,11 @@ class Pipeline:
         return [PreparedFace(crop, name, mask, {"align": seconds}) for crop, mask in zip(crops, masks, strict=True)]
 
     def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
-        """Invert faces together, draw each once and measure it.
+        """Invert faces as one batch, draw and measure them.
 
         Args:
-            faces: from :meth:`prepare`; they may come from different photos.
-            progress: sees each step; returning False cancels.
+            faces: from :meth:`prepare`; may come from different photos.
+            progress: called at each step; returning False cancels.
 
         Raises:
             Cancelled: the callback returned False.
@@ -169,18 +170,18 @@ class Pipeline:
 
         Args:
             images: float [N, 3, R, R] in [-1, 1], at the network's size.
-            masks: float [N, 1, R, R], 1 where a photo counts; None for everywhere.
-            progress: sees each step; returning False cancels.
-            seconds: is given the seconds of encode, optimise and tune, of the whole batch.
+            masks: weight of each pixel in the loss, float [N, 1, R, R], 0 to 1; None for 1 everywhere.
+            progress: called at each step; returning False cancels.
+            seconds: receives the seconds of encode, optimise and tune, for the whole batch.
 
         Raises:
-            ShapeError: pictures or masks of another size.
+            ShapeError: pictures or masks have another size.
             Cancelled: the callback returned False.
         """
         network, config, device = self.network, self.config, self.network.w_avg.device
         _check_images(images, masks, network.resolution)
         with computing_in(self.plan.precision, device) as dtype:
-            found = carry_out(
+            result = run_plan(
                 self.plan,
                 network,
                 self.encoder,
@@ -190,20 +191,20 @@ class Pipeline:
                 progress=progress,
             )
         if seconds is not None:
-            seconds.update(found.seconds)
-        identifier, latents = network_id(network), split(found.latents, network.num_ws)
+            seconds.update(result.seconds)
+        identifier, latents = network_id(network), split(result.latents, network.num_ws)
         return [
             Inversion(
                 ws=ws,
-                noise=None if found.own_noise else noise,
+                noise=None if result.own_noise else noise,
                 space=self.plan.space,
                 network=identifier,
                 network_file=network.file,
                 losses={"total": float(loss)},
                 seed=config.seed,
-                tuned=found.tuned[index] if found.tuned else None,
+                tuned=result.tuned[index] if result.tuned else None,
             )
-            for index, ((ws, noise), loss) in enumerate(zip(latents, found.losses.tolist(), strict=True))
+            for index, ((ws, noise), loss) in enumerate(zip(latents, result.losses.tolist(), strict=True))
         ]
 
     def _percentile(self, quality: Quality) -> LpipsPercentile | None:
@@ -222,21 +223,21 @@ def invert_photo(
     device: object = None,
     progress: Progress | None = None,
 ) -> list[Inversion]:
-    """Find the wanted faces of a photo and put them into the latent space; their ``metrics`` say how close they are.
+    """Invert the faces of a photo; their ``metrics`` tell how close the results are.
 
     Args:
         photo: a path, a Pillow image, uint8 [H, W, 3] or a :class:`Photo`.
         network: name, file or generator; None for the embedded one.
-        config: see :class:`InvertConfig`.
-        device: None for the best there is.
-        progress: sees each step; returning False cancels.
+        config: see :class:`InvertConfig`; ``config.face`` chooses the faces.
+        device: None for the generator's own, or the best available one.
+        progress: called at each step; returning False cancels.
 
     Returns:
-        An Inversion for each wanted face, largest first.
+        An Inversion for each chosen face, largest first.
 
     Raises:
-        PhotoError: a picture that cannot be read, or has no face.
-        UsageError: a configuration that cannot be meant.
+        PhotoError: the picture cannot be read, or has no face.
+        UsageError: the configuration does not fit the network.
         Cancelled: the callback returned False.
     """
     pipeline = Pipeline(network, config, device=device)
@@ -250,7 +251,7 @@ def invert(photo: np.ndarray | Image.Image | Photo, **options: Any) -> Inversion
 @overload
 def invert(photo: list[PhotoLike], **options: Any) -> list[Inversion]: ...
 def invert(photo: Any, **options: Any) -> Any:
-    """Find the face in a photo and put it into the latent space.
+    """Invert the face in a photo.
 
     Args:
         photo: a path, a Pillow image, uint8 [H, W, 3], or a list of these; a folder stands for its pictures.
@@ -258,48 +259,48 @@ def invert(photo: Any, **options: Any) -> Any:
             :class:`InvertConfig`.
 
     Returns:
-        One Inversion; a list of them for a list, a folder or ``face="all"``. Of a list or folder, a photo that
-        cannot be inverted is left out with a warning that names it; each Inversion's ``photo`` says where it is from.
+        One Inversion; a list of them for a list, a folder or ``face="all"``. A photo of a list or folder that cannot
+        be inverted is left out with a warning. The ``photo`` of an Inversion is the name of its file.
 
     Raises:
-        PhotoError: a picture that cannot be read, or has no face; of several, all of them.
-        UsageError: an option that cannot be meant.
+        PhotoError: the picture cannot be read, or has no face; for several, only if all of them fail.
+        UsageError: an invalid option.
     """
     device, network, progress = (options.pop(name, None) for name in ("device", "network", "progress"))
     pipeline = Pipeline(network, InvertConfig(**options), device=device)
     if is_many(photo):
         return list(_invert_each(listed(photo), pipeline, progress))
-    found = [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
-    return found if pipeline.config.face == "all" else found[0]
+    inversions = [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
+    return inversions if pipeline.config.face == "all" else inversions[0]
 
 
 def invert_images(
     images: Tensor,  # [N, 3, R, R] in [-1, 1], aligned faces at the network's size
     network: NetworkLike | None = None,  # name, file or generator; None for the embedded one
     *,
-    masks: Tensor | None = None,  # [N, 1, R, R], 1 where a photo counts and 0 where it does not; None for everywhere
-    device: str | None = None,  # None for the best there is
-    progress: Progress | None = None,  # sees each step; returning False cancels
-    seconds: dict[str, float] | None = None,  # is given the seconds of encode, optimise and tune, of the whole batch
+    masks: Tensor | None = None,  # weight of each pixel in the loss, [N, 1, R, R], 0 to 1; None for 1 everywhere
+    device: str | None = None,  # None for the generator's own, or the best available one
+    progress: Progress | None = None,  # called at each step; returning False cancels
+    seconds: dict[str, float] | None = None,  # receives the seconds of encode, optimise and tune, for the whole batch
     **options: Any,  # the fields of InvertConfig
 ) -> list[Inversion]:
     """Invert a batch of aligned faces.
 
     Raises:
-        ShapeError: pictures of another size than the network's.
-        UsageError: an option that cannot be meant.
+        ShapeError: the pictures have another size than the network's.
+        UsageError: an invalid option.
         Cancelled: the callback returned False.
     """
     return Pipeline(network, InvertConfig(**options), device=device).optimise(images, masks, progress, seconds)
 
 
 def open_network(network: object = None, device: object = None) -> Generator:
-    """A generator ready to be inverted: frozen, in evaluation mode, on its device.
+    """Load a generator for inversion: frozen, in evaluation mode, on ``device``.
 
     Args:
-        network: name, file or generator; None for the embedded one. A generator is never changed: one that is
-            trainable, in training mode or on another device is copied.
-        device: None for the best there is, or the generator's own.
+        network: name, file or generator; None for the embedded one. A generator is never modified: if it is
+            trainable, in training mode or on another device, it is copied.
+        device: None for the generator's own, or the best available one.
     """
     if not isinstance(network, Generator):
         where = pick_device(None if device is None else str(device))
@@ -315,12 +316,12 @@ def open_network(network: object = None, device: object = None) -> Generator:
 
 
 def batch_size_for(network: Generator) -> int:
-    """How many photos are optimised together where nobody says otherwise."""
+    """The default number of photos that are optimised together."""
     return 4 if network.resolution <= 256 else 1
 
 
 def _invert_each(photos: list[PhotoLike], pipeline: Pipeline, progress: Progress | None) -> Iterator[Inversion]:
-    """Photos one after another, faces in batches; no more than a batch of pictures is in memory at once."""
+    """Open photos one after another and invert their faces in batches, so that memory does not grow with the list."""
     waiting: list[PreparedFace] = []
     size = batch_size_for(pipeline.network)
     failed: list[PhotoError] = []

@@ -1,4 +1,4 @@
-"""The loop of a training that leaves one file: ticks go to a log beside it, snapshots replace it on the way."""
+"""The training loop of encoders and backbones: logs ticks, and writes snapshots of the result and the state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T", covariant=True)
 
 
 class Run(Protocol[T]):
-    """What steps through the data: a trainer of any kind."""
+    """The interface of a trainer."""
 
     @property
     def done(self) -> bool: ...
@@ -33,10 +33,10 @@ def run_to_end(
     """Train until the trainer is done.
 
     Args:
-        trainer: steps and reports a tick, a dataclass.
-        out: the file the training makes; the log is called after it.
-        schedule: how long a tick is and how often a snapshot is written; one is always written at the end.
-        write_snapshot: writes the result so far, and the state to go on from.
+        trainer: its ticks are dataclasses.
+        out: the result; the log is written beside it, as OUT.log.jsonl.
+        schedule: length of a tick, and ticks between snapshots; one is always written at the end.
+        write_snapshot: writes the result and the training state.
         on_tick: called with each tick.
 
     Raises:
@@ -55,7 +55,7 @@ def run_to_end(
 
 
 def state_path(out: Path) -> Path:
-    """Where the state of the training that makes ``out`` lies."""
+    """The path of the training state beside ``out``."""
     return out.with_suffix(".state.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""Muon, the optimiser that teaches the backbone."""
+"""The optimiser of the backbone's training: Muon for the filters, Adam for the biases."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from stylegan.networks.backbone import Backbone
 
 MOMENTUM = 0.95
-BIAS_RATE = 0.04  # learning rate of the biases' Adam, as a share of the filters'
+BIAS_RATE = 0.04  # learning rate of Adam for the biases, relative to that of the filters
 
 
 class Optimizer:
     """Muon (Jordan et al. 2024) for the filters, Adam for the biases.
 
-    Muon replaces each filter bank's momentum by the nearest matrix with orthogonal rows, so that rare directions are
-    learnt as fast as common ones. In short trials on this task, half of Adam's pictures brought it further than Adam.
+    Muon replaces the momentum of each convolution's weight by the nearest matrix with orthonormal rows, so that rare
+    directions are learned as fast as common ones. In short trials on this task it beat Adam with half the pictures.
     """
 
     def __init__(self, student: Backbone) -> None:
@@ -44,6 +44,6 @@ def _orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     x = x / (x.norm() + 1e-12)
     for _ in range(steps):
         gram = x @ x.T
-        # Coefficients of Jordan et al.: the steepest odd quintic that keeps [0, 1] within about [0.7, 1.2].
+        # Coefficients of Jordan et al.: the quintic iteration takes singular values in (0, 1] to about [0.7, 1.2].
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
     return (x.T if tall else x).float()

@@ -1,9 +1,9 @@
-"""The perceptual distance (LPIPS, Zhang et al. 2018), with the target's features computed once.
+"""The perceptual distance (LPIPS, Zhang et al. 2018), split so that the target's features are computed once.
 
-The networks are those of the ``lpips`` package. "vgg", "alex" and "squeeze" are the published distances: torchvision's
-backbones, fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The
-embedded backbone is our own, under uniform heads; its distances are not comparable with published LPIPS figures, so
-every result names its backbone. Nothing here ever downloads.
+The modules are those of the ``lpips`` package. "vgg", "alex" and "squeeze" are the published distances: torchvision's
+backbones, fetched by name (``python -m weights fetch lpips-vgg``), with the linear heads of the package. The embedded
+backbone is Relatent's own, with uniform heads. Its distances are not comparable with published LPIPS figures, so every
+result names its backbone. This module never downloads anything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PerceptualDistance(nn.Module):
 
     Args:
         model: an ``lpips.LPIPS``.
-        backbone: what reports call it, for example "faces-trunk".
+        backbone: its name in reports, for example "faces-trunk".
     """
 
     def __init__(self, model: Any, backbone: str) -> None:
@@ -42,16 +42,16 @@ class PerceptualDistance(nn.Module):
         self.backbone = backbone
         self.scaling = model.scaling_layer
         self.net = model.net
-        # sum(w (a - b)^2) = sum((sqrt(w) a - sqrt(w) b)^2): with the heads inside the features, a
-        # distance is one difference. Published heads are never negative.
+        # sum(w (a - b)^2) = sum((sqrt(w) a - sqrt(w) b)^2): features are multiplied by the roots of the heads, so that
+        # a distance is a plain squared difference. Published heads are never negative.
         self.roots = nn.ParameterList(
             nn.Parameter(head.model[-1].weight.detach().clamp(min=0).sqrt(), requires_grad=False) for head in model.lins
         )
 
     def features(self, image: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """image [N, 3, R, R] in [-1, 1] to the backbone's normalised, weighted features, one [N, C, h, w] a feature.
+        """image [N, 3, R, R] in [-1, 1] to normalised, weighted features, one [N, C, h, w] for each layer.
 
-        ``dtype`` is what the backbone computes in; its features come out in float32 whatever that is.
+        The backbone computes in ``dtype``; the features are float32 in any case.
         """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, R, R].")
@@ -60,12 +60,12 @@ class PerceptualDistance(nn.Module):
             features = self.net(scaled)
         return [unit_length(feature) * root for feature, root in zip(features, self.roots, strict=True)]
 
-    def between(self, ours: list[Tensor], theirs: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
-        """Distance of two sets of features, [N]; a mean over positions, a sum over layers, no mean over photos.
+    def between(self, first: list[Tensor], second: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
+        """Distance of two sets of features, [N]: a mean over positions and a sum over layers.
 
-        ``weights`` says how much each position of each layer counts, [N, h, w] with a mean of 1; None for all alike.
+        ``weights`` are the spatial weights of each layer, [N, h, w] with a mean of 1; None for uniform ones.
         """
-        return sum_over_layers([(a - b).square() for a, b in zip(ours, theirs, strict=True)], weights)
+        return sum_over_layers([(a - b).square() for a, b in zip(first, second, strict=True)], weights)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance of two batches of pictures in [-1, 1], [N]."""
@@ -125,25 +125,25 @@ def _torchvision_features(path: Path) -> dict[str, Tensor]:
     return {
         str(name).removeprefix("features."): tensor
         for name, tensor in weights.items()
-        if not str(name).startswith("classifier.")  # what torchvision's networks end in, and LPIPS never reaches
+        if not str(name).startswith("classifier.")  # the classifier of torchvision's networks, which LPIPS does not use
     }
 
 
 def _in_slices(features: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Weights under torchvision's names, "3.weight", under those of lpips, "slice2.3.weight".
+    """Rename weights from torchvision's names, "3.weight", to those of lpips, "slice2.3.weight".
 
-    lpips cuts the backbone into slices and keeps the layers' numbers. Names it does not know stay as they are.
+    lpips cuts the backbone into slices and keeps the layers' numbers. Other names are kept.
     """
     sliced = {name.split(".", 1)[1]: name for name in net.state_dict()}
     return {sliced.get(name, name): tensor for name, tensor in features.items()}
 
 
 def _silent_lpips(backbone: str, heads: bool) -> Any:
-    """An ``lpips.LPIPS`` on a random backbone: no download, no print, torchvision's deprecations hidden.
+    """An ``lpips.LPIPS`` with a randomly initialised backbone: no download, no output, no deprecation warnings.
 
     Args:
         backbone: "vgg", "alex" or "squeeze".
-        heads: take the published heads, a file inside the package; else random ones.
+        heads: load the published heads from the package; else random ones.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*'pretrained' is deprecated", category=UserWarning)
