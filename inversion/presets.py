@@ -25,7 +25,7 @@ class LbfgsSettings:
     """Preconditioned L-BFGS steps of latents; see inversion/optim/lbfgs.py.
 
     Attributes:
-        damping: weight of the prior S^-1 against J^T J; with a smaller value, steps are longer in directions that
+        damping: weight of S^-1 relative to J^T J, S being the covariance of w; with a smaller value, steps are longer in directions that
             hardly change the picture.
         step: factor on the preconditioner: length of the first step relative to a Gauss-Newton step.
         memory: number of pairs in the history; 0 for none.

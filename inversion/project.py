@@ -11,7 +11,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from inversion.batch.jobs import expand
+from inversion.batch.jobs import Inputs, expand
 from inversion.batch.run import BatchOptions, Outcome, project_photos
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
@@ -72,7 +72,7 @@ def main(
     proj.png, projected_w.npz, inversion.safetensors and report.json. A rerun skips what is done.
     """
     inputs = expand([*photos, *target, *([demo_photo()] if demo else [])])
-    if not inputs:
+    if not inputs.photos:
         raise UsageError("no photo was named; expected pictures or folders, or --demo. Try --help.")
     config = InvertConfig(**choices)
     if dry_run:
@@ -81,10 +81,12 @@ def main(
     options = BatchOptions(overwrite=overwrite, save_video=save_video, batch_size=batch_size)
     with _Bar() as bar:
         outcomes = []
-        for outcome in project_photos(inputs, outdir, network, config, options, device=device, on_step=bar.show):
+        for outcome in project_photos(inputs.photos, outdir, network, config, options, device=device, on_step=bar.show):
             bar.clear()
             _tell(outcome)
             outcomes.append(outcome)
+    if inputs.passed_over:
+        click.echo(f"note: {inputs.note()}", err=True)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(outcomes) > 1:
         click.echo(f"{failed} of {len(outcomes)} failed.", err=True)
@@ -101,11 +103,12 @@ def demo_photo() -> Path:
     raise PhotoError("the demo photo of scikit-image is missing. Install it again with: pip install scikit-image")
 
 
-def final_settings(photos: list[Path | PhotoError], network: str, config: InvertConfig, device: str | None) -> str:
+def final_settings(inputs: Inputs, network: str, config: InvertConfig, device: str | None) -> str:
     """The settings of a run as JSON; raises what a run raises before its first photo."""
     pipeline = Pipeline(network, config, device=device)
     settings = {
-        "photos": [str(one) for one in photos],
+        "photos": [str(one) for one in inputs.photos],
+        "passed_over": [str(one) for one in inputs.passed_over],
         "network": network,
         "preset": config.preset,
         "seed": config.seed,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from inversion.batch.report import read_report
 from relatent.core.errors import PhotoError, UnreadablePhotoError
-from relatent.core.images import find_photos
+from relatent.core.images import look_through
+from relatent.core.wording import listed
 
 CHUNK = 2**20
 
@@ -27,17 +28,40 @@ class Job:
     digest: str
 
 
-def expand(inputs: Iterable[Path]) -> list[Path | PhotoError]:
-    """Files as they are, folders as the pictures in them; what is neither becomes its error."""
+@dataclass(frozen=True)
+class Inputs:
+    """What was found at the places that a command was given.
+
+    Attributes:
+        photos: files, each once; an error in the place of a folder without pictures.
+        passed_over: what lies in the folders beside the pictures.
+    """
+
+    photos: list[Path | PhotoError]
+    passed_over: list[Path]
+
+    def note(self) -> str:
+        """What a person should know of what was passed over; empty if nothing was."""
+        if not self.passed_over:
+            return ""
+        count = len(self.passed_over)
+        what = "1 file is no picture and was" if count == 1 else f"{count} files are no pictures and were"
+        return f"{what} passed over: {listed([str(path) for path in self.passed_over])}."
+
+
+def expand(inputs: Iterable[Path]) -> Inputs:
+    """Files as they are, folders as the pictures in them; a folder without any becomes its error."""
     found: list[Path | PhotoError] = []
+    others: list[Path] = []
     for path in inputs:
         if path.is_dir():
-            pictures = find_photos(path)
+            contents = look_through(path)
             empty = PhotoError(f"{path} holds no pictures; expected files such as .jpg or .png. Check the folder.")
-            found.extend(pictures or [empty])
+            found.extend(contents.photos or [empty])
+            others.extend(contents.others)
         else:
             found.append(path)
-    return list(dict.fromkeys(found))
+    return Inputs(list(dict.fromkeys(found)), list(dict.fromkeys(others)))
 
 
 def open_job(photo: Path) -> Job:

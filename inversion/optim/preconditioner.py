@@ -6,8 +6,8 @@ generator: a few hundred directions of W+ change the picture much, thousands har
 
     P g = (J^T J + damping * S^-1)^-1 g,
 
-where S is the covariance of w. The damping acts as a Gaussian prior on w in directions that hardly change the picture.
-P turns the gradient g of any photo's loss into a step of about the right length in each direction.
+where S is the covariance of w. The damping limits the step, in standard deviations of w, in directions that hardly
+change the picture. P turns the gradient g of any photo's loss into a step of about the right length in each direction.
 
 J^T J is never formed. Gradients of random combinations of f have it as their covariance.
 docs/preconditioned-inversion.md derives the method.
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from inversion.latent_samples import random_latents
+from inversion.losses.perceptual import fit_size
 from relatent.core.device import synchronize
 from relatent.core.errors import UsageError
 from stylegan.bounds import require_number, require_whole
@@ -136,7 +137,7 @@ def _probe(network: Generator, backbone: Backbone, ws: Tensor, settings: Precond
     ws = ws.requires_grad_(True)
     with torch.enable_grad():
         drawn = network.synthesis(ws)
-        features = backbone.normalised(drawn)
+        features = backbone.normalised(fit_size(drawn))  # at the size at which photos are compared
         gradients: list[Tensor] = []
         for probe in range(settings.probes):
             # The distance is a mean over positions, so each position is weighted by 1 / sqrt(number of positions).

@@ -7,11 +7,13 @@ Conventions, everywhere in Relatent:
 
 from __future__ import annotations
 
+import importlib
 import io
+import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +25,8 @@ from torch import Tensor
 from relatent.core.decoding import iptc_of, rgb_pixels, rgb_profile, turn_upright, xmp_of
 from relatent.core.errors import ShapeError, UnreadablePhotoError
 
-# Formats Pillow decodes by itself; others (EPS among them) start external programs.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "TGA")
+# Formats Pillow decodes by itself, and HEIF by pillow-heif; others (EPS among them) start external programs.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF", "TGA")
 SUFFIXES = frozenset(
     (
         ".jpg",
@@ -41,6 +43,9 @@ SUFFIXES = frozenset(
         ".ppm",
         ".pgm",
         ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
         ".tga",
     )
 )
@@ -91,11 +96,10 @@ def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixel
     name = name or ("the picture" if isinstance(source, bytes) else str(source))
     with _foreign_errors(name, max_pixels), _filters_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked below, and of odd metadata
-        Image.init()
-        formats = [known for known in FORMATS if known in Image.OPEN]
-        with Image.open(_existing_data(source, name), formats=formats) as opened:
+        with Image.open(_existing_data(source, name), formats=_formats()) as opened:
             _check_size(opened, name, max_pixels)
             opened.load()
+            _check_size(opened, name, max_pixels)  # a HEIF file's header may say one size and its picture another
             icc_profile = rgb_profile(opened)
             xmp, iptc = xmp_of(opened), iptc_of(opened)
             exif = turn_upright(opened)
@@ -104,18 +108,43 @@ def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixel
     return Photo(pixels=pixels, name=name, note=note, exif=exif, icc_profile=icc_profile, xmp=xmp, iptc=iptc)
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """Every picture file below ``folder``, sorted by path.
+@dataclass(frozen=True)
+class FolderContents:
+    """What lies in a folder and in the folders below it, sorted by path.
 
-    Hidden files and folders are passed over, and links to folders are not followed: they may lead in circles.
+    Attributes:
+        photos: files with a picture's suffix.
+        others: everything else: other files, what is hidden, links to folders, folders that may not be read.
     """
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+
+    photos: list[Path]
+    others: list[Path]
+
+
+def look_through(folder: Path) -> FolderContents:
+    """Every file below ``folder``, the pictures apart from the rest.
+
+    What is hidden is not looked into, and links to folders are not followed: they may lead in circles.
+    """
+    photos: list[Path] = []
+    others: list[Path] = []
+
+    def refused(error: OSError) -> None:
+        others.append(Path(error.filename or folder))
+
+    for here, folders, files in os.walk(folder, onerror=refused):
+        entered = [name for name in folders if not name.startswith(".") and not Path(here, name).is_symlink()]
+        others += [Path(here, name) for name in folders if name not in entered]
+        folders[:] = entered
+        for path in (Path(here, name) for name in files):
+            is_photo = path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+            (photos if is_photo else others).append(path)
+    return FolderContents(sorted(photos), sorted(others))
+
+
+def find_photos(folder: Path) -> list[Path]:
+    """Every picture file below ``folder``, sorted by path; see :func:`look_through` for what it passes over."""
+    return look_through(folder).photos
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -209,6 +238,15 @@ def _existing_data(source: str | Path | bytes, name: str) -> Path | io.BytesIO:
     return io.BytesIO(source) if isinstance(source, bytes) else path
 
 
+def _formats() -> list[str]:
+    """The formats that can be read here, their decoders registered with Pillow."""
+    Image.init()
+    if "HEIF" not in Image.OPEN:
+        with suppress(ImportError):  # of use for training alone, pillow-heif may be missing
+            importlib.import_module("pillow_heif").register_heif_opener()
+    return [known for known in FORMATS if known in Image.OPEN]
+
+
 def _frames_note(opened: Image.Image, name: str) -> str:
     """What to tell of an animation or a file of several pages; the second picture of an MPO is a mere preview."""
     if opened.format == "MPO" or not getattr(opened, "is_animated", False):
@@ -217,7 +255,8 @@ def _frames_note(opened: Image.Image, name: str) -> str:
         count = str(getattr(opened, "n_frames", 1))
     except Exception:  # a later frame is damaged in one of Pillow's many ways; the first one is already read
         count = "several"
-    return f"{name} has {count} frames; the first one is used."
+    which = "main" if opened.format == "HEIF" else "first"
+    return f"{name} has {count} frames; the {which} one is used."
 
 
 @contextmanager
@@ -228,9 +267,12 @@ def _foreign_errors(name: str, max_pixels: int) -> Iterator[None]:
     except UnreadablePhotoError:
         raise
     except UnidentifiedImageError:
+        advice = "Open it in an image editor and export it as JPEG or PNG."
+        if "HEIF" not in Image.OPEN:
+            advice = "If it is a HEIC photo, install what reads it with: pip install pillow-heif"
         raise UnreadablePhotoError(
-            f"{name} is not a picture that can be read; expected JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF. "
-            "Open it in an image editor and export it as JPEG or PNG."
+            f"{name} is not a picture that can be read; expected JPEG, PNG, HEIC, AVIF, WebP, GIF, BMP or TIFF. "
+            + advice
         ) from None
     except Image.DecompressionBombError:
         raise UnreadablePhotoError(_too_large(name, max_pixels)) from None

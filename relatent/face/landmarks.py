@@ -2,8 +2,8 @@
 
 The landmark model expects the boxes of dlib's frontal HOG detector, so that detector finds the faces; it
 was built for faces of about 80 pixels and more, upright within some 20 degrees, and not in profile. The
-search therefore works on reduced, enlarged and turned copies of the photo (`relatent.face.views`), while landmarks
-are always predicted on the photo's own pixels, resampled to one size.
+search therefore works on the photo itself, tile by tile, and on reduced, enlarged and turned copies of it
+(`relatent.face.views`), while landmarks are always predicted on the photo's own pixels, resampled to one size.
 """
 
 from __future__ import annotations
@@ -22,12 +22,26 @@ import numpy as np
 from relatent.core.errors import UsageError
 from relatent.face.align import checked_landmarks, ffhq_square
 from relatent.face.sampling import check_photo, map_points, sample_square, square_matrix
-from relatent.face.views import Square, View, square_in_photo, square_of_box, turned_view, upright_view, without_repeats
+from relatent.face.views import (
+    Square,
+    View,
+    square_in_photo,
+    square_of_box,
+    tiles,
+    turned_view,
+    upright_view,
+    without_repeats,
+)
 
 PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
 RECOGNISER_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
 LEAST_SEARCH_SIDE = 400  # px; a 64 px face crop is found when it is enlarged to this
+WHOLE_SIDE = 1000  # px; the largest copy that is searched in one piece, for faces of any size
+MOST_STEP = 5.0  # from one copy to the next larger one: tiles overlap by the largest face that is new there
+LEAST_FACE = 80  # px; the detector's own window
+TILE = 2048  # px between the edges of two tiles
+LEAST_CONTRAST = 16  # of 255, within a tile; an empty sky or a border has less, and a face never
 TILTS = (90, -90, 30, -30, 60, -60, 120, -120, 150, -150, 180)  # degrees clockwise; photos lying on a side first
 MOST_TILTED_SIDE = 700  # px; turned copies are many, and few photos hold a small face that is also tilted
 LEAST_SCORE = 0.1  # for a photo's only face; 19 of 20 real ones score above 0.35
@@ -74,17 +88,14 @@ class Face:
         return (right - left) * (bottom - top)
 
 
-def find_faces(pixels: np.ndarray, *, search_side: int = 1000, tilted: bool = True) -> list[Face]:
-    """Every frontal face, largest first; an empty list where there is none.
+def find_faces(pixels: np.ndarray, *, tilted: bool = True) -> list[Face]:
+    """Every frontal face of about 80 pixels and more, largest first; an empty list where there is none.
 
-    The whole photo is searched at ``search_side`` pixels; only when that finds nothing, at twice the
-    size, and then turned in steps of 30 degrees. In a photo with one large face, faces below
-    80 / search_side of its long side are therefore not found; a larger ``search_side`` finds them.
+    A photo is searched at its own size and at smaller ones, where its largest faces fit into what is looked at
+    at once. Only when that finds nothing, it is enlarged, and then turned in steps of 30 degrees.
 
     Args:
         pixels: uint8 [H, W, 3], RGB, of any size.
-        search_side: long side of the copy that is searched, in pixels; smaller photos are not
-            enlarged to it.
         tilted: whether to search turned copies when no upright face is found.
 
     Raises:
@@ -92,14 +103,19 @@ def find_faces(pixels: np.ndarray, *, search_side: int = 1000, tilted: bool = Tr
         UsageError: dlib or its models are not installed.
     """
     check_photo(pixels)
-    base_side = min(max(*pixels.shape[:2], LEAST_SEARCH_SIDE), search_side)
-    base = upright_view(pixels, base_side)
-    faces = _faces_at(pixels, _detect(base), LEAST_SCORE)
-    if not faces:
-        large = upright_view(pixels, 2 * base_side)
-        faces = _faces_at(pixels, _detect(large), LEAST_SCORE)
+    long_side = max(pixels.shape[:2])
+    whole_side = min(max(long_side, LEAST_SEARCH_SIDE), WHOLE_SIDE)
+    squares = _detect(upright_view(pixels, whole_side))
+    for side, step in _finer_sides(long_side):
+        view = upright_view(pixels, side)
+        overlap = math.ceil(1.25 * step * LEAST_FACE)  # what is larger was found a step before
+        pieces = (tile for tile in tiles(view, TILE, overlap) if np.ptp(tile.pixels) >= LEAST_CONTRAST)
+        squares += [square for tile in pieces for square in _detect(tile)]
+    faces = _faces_at(pixels, squares, LEAST_SCORE)
+    if not faces and 2 * whole_side > long_side:
+        faces = _faces_at(pixels, _detect(upright_view(pixels, 2 * whole_side)), LEAST_SCORE)
     if not faces and tilted:
-        base = upright_view(pixels, min(base_side, MOST_TILTED_SIDE))
+        base = upright_view(pixels, min(whole_side, MOST_TILTED_SIDE))
         views = (turned_view(base, degrees) for degrees in TILTS)
         squares = [square for view in views for square in _detect(view)]
         faces = _faces_at(pixels, squares, LEAST_TILTED_SCORE)
@@ -145,6 +161,15 @@ def describe(pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     shape = dlib.full_object_detection(box, [dlib.point(round(float(x)), round(float(y))) for x, y in points])
     with _dlib_lock:
         return np.array(_recogniser().compute_face_descriptor(np.ascontiguousarray(pixels), shape))
+
+
+def _finer_sides(long_side: int) -> list[tuple[int, float]]:
+    """Long sides beyond ``WHOLE_SIDE`` at which a photo is searched, up to its own, and the step to each of them."""
+    if long_side <= WHOLE_SIDE:
+        return []
+    count = math.ceil(math.log(long_side / WHOLE_SIDE, MOST_STEP))
+    step = (long_side / WHOLE_SIDE) ** (1 / count)
+    return [(round(WHOLE_SIDE * step**number), step) for number in range(1, count + 1)]
 
 
 def _detect(view: View) -> list[Square]:

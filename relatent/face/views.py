@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -52,12 +52,24 @@ class Square:
 def upright_view(pixels: np.ndarray, long_side: int) -> View:
     """The whole photo with its long side resized to ``long_side`` pixels: area means or bicubic."""
     height, width = pixels.shape[:2]
+    if long_side == max(height, width):
+        return View(pixels, np.eye(3))
     scale = long_side / max(height, width)
     new_width, new_height = (max(1, round(length * scale)) for length in (width, height))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     copy = cv2.resize(pixels, (new_width, new_height), interpolation=interpolation)
     x, y = width / new_width, height / new_height  # rounding makes them differ a little
     return View(np.asarray(copy), np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]))
+
+
+def tiles(view: View, step: int, overlap: int) -> Iterator[View]:
+    """A view in overlapping pieces, so that whatever is at most ``overlap`` pixels large lies whole in one of them."""
+    height, width = view.pixels.shape[:2]
+    for top in range(0, max(1, height - overlap), step):
+        for left in range(0, max(1, width - overlap), step):
+            move = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]])
+            piece = view.pixels[top : top + step + overlap, left : left + step + overlap]
+            yield View(piece, view.to_photo @ move)
 
 
 def turned_view(view: View, degrees: float) -> View:

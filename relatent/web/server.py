@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from relatent.core import cpu
+from relatent.web import file_chooser
 from relatent.web.errors import require_gradio
 from relatent.web.settings import Settings
 from relatent.web.studio import Studio
@@ -69,6 +70,7 @@ class Page:
             mcp_server=False,
             theme=theme(),
             css=CSS,
+            head=file_chooser.head(),
         )
         return str(address)
 

@@ -376,3 +376,19 @@ def test_a_face_is_drawn_once_for_measuring_and_writing(project, tmp_path, astro
     monkeypatch.setattr(Inversion, "tensor", lambda self, network=None: drawn.append(1) or original(self, network))
     assert project(astronaut).exit_code == 0
     assert drawn == [1]
+
+
+def test_a_folder_s_other_files_are_named(project, tmp_path, astronaut):
+    for name in ("notes.txt", ".DS_Store"):
+        (astronaut.parent / name).write_text("no picture")
+    astronaut.rename(astronaut.with_name("me.HEIC"))  # as some exports name a JPEG or PNG
+    result = project(astronaut.parent)
+    assert result.exit_code == 0
+    (note,) = [line for line in result.stderr.splitlines() if line.startswith("note:")]
+    assert note == (
+        f"note: 2 files are no pictures and were passed over: {astronaut.parent / '.DS_Store'}, "
+        f"{astronaut.parent / 'notes.txt'}."
+    )
+    assert (tmp_path / "out" / "me" / "target.png").is_file()
+    dry = json.loads(project(astronaut.parent, "--dry-run").stdout)
+    assert len(dry["passed_over"]) == 2

@@ -31,11 +31,11 @@ class Unpacked:
 
     Attributes:
         photos: in the order of their names: a file each, or the reason why there is none.
-        passed_over: members that are no pictures.
+        passed_over: names of members that are no pictures.
     """
 
     photos: tuple[Path | PhotoError, ...]
-    passed_over: int
+    passed_over: tuple[str, ...]
 
 
 def unpack_photos(archive: Path, folder: Path, limits: Limits) -> Unpacked:
@@ -69,8 +69,8 @@ def unpack_photos(archive: Path, folder: Path, limits: Limits) -> Unpacked:
             path = folder / f"{number:04}" / safe_name(info.filename)
             write_bytes(path, data)
             photos.append(path)
-    others = sum(not info.is_dir() for info in everything) - len(pictures)
-    return Unpacked(tuple(photos), others)
+    others = (info.filename for info in everything if not info.is_dir() and not _is_picture(info))
+    return Unpacked(tuple(photos), tuple(sorted(others)))
 
 
 def safe_name(member: str) -> str:

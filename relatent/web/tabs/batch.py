@@ -14,6 +14,7 @@ import gradio as gr
 from editing.pasting import BLENDS
 from inversion.presets import DEFAULT_PRESET
 from relatent.core.errors import BusyError, Cancelled, PhotoError, RelatentError
+from relatent.core.wording import listed
 from relatent.web.batch.run import DONE, FAILED, Batch, BatchOptions, Row
 from relatent.web.batch.table import CSV_HEADER, csv_rows, summary, table
 from relatent.web.batch.zip_file import Unpacked, unpack_photos, write_results
@@ -26,6 +27,7 @@ from relatent.web.tabs.photo import PRESET_TEXTS, status_html, status_text
 from relatent.web.uploads import Limits, check_count, check_upload
 
 MEMORY = "batch"  # where a session notes that its batch is to stop between two photos
+MOST_NAMED = 10  # other files in a zip that the status names
 RETRY_SECONDS = 1.0  # until a full queue is asked again
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -96,7 +98,7 @@ def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
         PhotoError: a zip that cannot be read.
     """
     photos: list[Path | PhotoError] = []
-    passed_over = 0
+    passed_over: list[str] = []
     for number, path in enumerate(uploads, start=1):
         check_upload(path, limits)
         if path.suffix.lower() != ".zip":
@@ -106,7 +108,7 @@ def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
         photos += found.photos
         passed_over += found.passed_over
     check_count(photos, limits)
-    return Unpacked(tuple(photos), passed_over)
+    return Unpacked(tuple(photos), tuple(passed_over))
 
 
 def _cancel(session: Session) -> None:
@@ -149,10 +151,9 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
             async for update in _worked_off(studio, session, batch, to):
                 yield update
             results = await asyncio.to_thread(_packed, session, batch.rows())
-            others = f" {found.passed_over} other files in the zip were passed over." if found.passed_over else ""
             yield {
                 **idle,
-                to.status: status_text(f"{summary(batch.rows())}.{others}".capitalize()),
+                to.status: status_text(f"{summary(batch.rows()).capitalize()}.{_others(found.passed_over)}"),
                 to.rows: table(batch.rows()),
                 to.results: gr.update(visible=results is not None, value=None if results is None else str(results)),
             }
@@ -209,6 +210,14 @@ async def _in_line(studio: Studio, session: Session, batch: Batch, index: int) -
             continue
         yield job
         return
+
+
+def _others(names: tuple[str, ...]) -> str:
+    """What is said of the files in a zip that are no pictures."""
+    if not names:
+        return ""
+    what = "1 other file in the zip was" if len(names) == 1 else f"{len(names)} other files in the zip were"
+    return f" {what} passed over: {listed(names, MOST_NAMED)}."
 
 
 def _packed(session: Session, rows: tuple[Row, ...]) -> Path | None:

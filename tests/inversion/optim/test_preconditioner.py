@@ -13,7 +13,7 @@ from inversion.optim import preconditioner_file as preconditioner_file
 from inversion.optim.preconditioner import PreconditionerSettings, _probe, _strongest, measure_preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for, read_preconditioner, save_preconditioner
 from relatent.core.errors import CheckpointError, UsageError
-from stylegan import network_id, save_generator
+from stylegan import Generator, GeneratorConfig, network_id, save_generator
 from stylegan.networks.backbone import load_backbone
 
 SMALL = PreconditionerSettings(pictures=4, probes=2, rank=8, batch=2)
@@ -34,6 +34,19 @@ def test_probes_have_the_curvature_as_their_mean_square(tiny_generator):
         expected = float(bend) / 0.02**2
         found = float((gradients @ move.flatten()).square().mean())
         assert found == pytest.approx(expected, rel=0.3)  # 600 probes leave about 6 in 100
+
+
+def test_large_pictures_are_compared_at_the_size_of_the_loss(monkeypatch):
+    """Over 256 px the loss reduces pictures first."""
+    network = Generator(
+        GeneratorConfig(resolution=512, z_dim=8, w_dim=8, mapping_layers=1, channel_base=512, channel_max=4)
+    )
+    backbone, sizes = load_backbone(), []
+    original = backbone.normalised
+    monkeypatch.setattr(backbone, "normalised", lambda image: sizes.append(image.shape[-1]) or original(image))
+    ws = network.sample_w(1, seed=0)[:, None].repeat(1, network.num_ws, 1)
+    _probe(network.eval().requires_grad_(False), backbone, ws, dataclasses.replace(SMALL, probes=1))
+    assert sizes == [256]
 
 
 def test_newtons_step_is_the_damped_inverse():

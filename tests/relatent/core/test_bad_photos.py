@@ -13,11 +13,14 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import EpsImagePlugin, Image
 
 from relatent.core.errors import UnreadablePhotoError
 from relatent.core.images import MIN_SIDE, read_photo
+
+pillow_heif.register_heif_opener()  # these tests write HEIC themselves
 
 EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
 %%BoundingBox: 0 0 100 100
@@ -180,7 +183,7 @@ def test_an_interrupt_is_not_swallowed(monkeypatch):
 # --- damaged pictures ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_pictures_cut_short(form, share, tmp_path):
     if form not in Image.SAVE:
@@ -189,7 +192,9 @@ def test_pictures_cut_short(form, share, tmp_path):
     path = tmp_path / f"cut.{form.lower()}"
     path.write_bytes(data[: int(len(data) * share)])
     message = refusal(path)
-    assert "damaged or cut short" in message or share < 0.5 or form == "AVIF"  # AVIF keeps its index at the end
+    assert (
+        "damaged or cut short" in message or share < 0.5 or form in ("AVIF", "HEIF")
+    )  # AVIF keeps its index at the end
 
 
 def test_a_png_with_a_wrong_checksum():
@@ -274,6 +279,7 @@ def test_300_mutations_either_load_or_are_refused(capfd):
         saved(noise(mode="L"), "GIF", **frames),
         saved(noise(), "TIFF", exif=exif),
         saved(noise(), "TIFF", compression="tiff_lzw"),
+        saved(noise(), "HEIF", exif=exif),
     ]
     chance, messages, loaded, slowest = random.Random(20240229), [], 0, 0.0
     for index in range(300):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,17 @@ import torch
 from PIL import Image
 
 from relatent.core.errors import ShapeError
-from relatent.core.images import encode_png, find_photos, from_uint8, grid, square, to_pil, to_pixels, to_tensor
+from relatent.core.images import (
+    encode_png,
+    find_photos,
+    from_uint8,
+    grid,
+    look_through,
+    square,
+    to_pil,
+    to_pixels,
+    to_tensor,
+)
 
 ALL_VALUES = np.arange(256, dtype=np.uint8)
 
@@ -153,7 +164,7 @@ class TestGrid:
 
 class TestFindPhotos:
     def test_sorted_recursive_and_any_case(self, tmp_path):
-        wanted = ["a.PNG", "b.jpg", "c/d.Jpeg", "c/e/f.webp", "z.tiff"]
+        wanted = ["IMG_1.HEIC", "a.PNG", "b.jpg", "c/d.Jpeg", "c/e/f.webp", "e.avif", "h.heif", "z.tiff"]
         for name in [*wanted, "notes.txt", "jpg", "c/model.safetensors"]:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
@@ -174,6 +185,23 @@ class TestFindPhotos:
         (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
         (tmp_path / "linked.png").symlink_to(tmp_path / "a.png")
         assert find_photos(tmp_path) == [tmp_path / "a.png", tmp_path / "linked.png"]
+
+    def test_nothing_is_passed_over_unnamed(self, tmp_path):
+        files = ("a.png", "notes.txt", ".b.png", ".c/d.png", "e/f.mov", "e/g.jpg")
+        for name in files:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+        (tmp_path / "broken.png").symlink_to(tmp_path / "missing.png")
+        found = look_through(tmp_path)
+        assert [path.relative_to(tmp_path).as_posix() for path in found.photos] == ["a.png", "e/g.jpg"]
+        others = [path.relative_to(tmp_path).as_posix() for path in found.others]
+        assert others == [".b.png", ".c", "broken.png", "e/f.mov", "loop", "notes.txt"]
+
+    @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="nothing is forbidden to this user")
+    def test_a_folder_that_may_not_be_read_is_named(self, tmp_path):
+        (tmp_path / "closed").mkdir(mode=0)
+        assert look_through(tmp_path).others == [tmp_path / "closed"]
 
     def test_no_folder_holds_no_photos(self, tmp_path):
         assert find_photos(tmp_path / "missing") == []

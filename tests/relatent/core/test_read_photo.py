@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import torch
 from PIL import Image, ImageCms
@@ -20,6 +21,8 @@ from relatent.core.errors import UnreadablePhotoError
 from relatent.core.images import FORMATS, Photo, read_photo
 
 ORIENTATION, MAKE = 274, 271
+pillow_heif.register_heif_opener()  # these tests write HEIC themselves
+
 RAMP = np.linspace(0, 255, 256).astype(np.uint8).reshape(16, 16)
 
 
@@ -93,6 +96,7 @@ def test_pictures_taller_than_a_strip_are_whole():
         ({"format": "JPEG", "quality": 95}, 4),
         ({"format": "JPEG", "quality": 95, "progressive": True}, 4),
         ({"format": "AVIF", "quality": 95}, 4),
+        ({"format": "HEIF", "quality": 95}, 4),
         ({"format": "MPO", "quality": 95}, 4),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
@@ -108,7 +112,7 @@ def test_every_format(options, tolerance):
 
 def test_the_formats_are_ones_that_pillow_knows_and_decodes_itself():
     Image.init()
-    assert set(FORMATS) - {"AVIF", "MPO"} <= set(Image.OPEN)  # AVIF came with Pillow 11.3; JPEG opens MPO
+    assert set(FORMATS) - {"MPO"} <= set(Image.OPEN)  # JPEG opens MPO
     assert not {"EPS", "WMF", "FITS", "MPEG", "HDF5", "GRIB", "BUFR"} & set(FORMATS)
 
 
@@ -120,6 +124,38 @@ def test_the_second_picture_of_an_mpo_is_no_animation():
     photo = read_photo(data)
     assert worst(photo, gradient()) <= 12
     assert photo.note == ""
+
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+
+
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "jpegnamed.heic"])
+@pytest.mark.skipif(not CASES.is_dir(), reason="the pictures are not here")
+def test_photos_of_telephones(name):
+    assert read_photo(CASES / name).pixels.shape == (512, 512, 3)
+
+
+def test_a_jpeg_under_a_heic_name(tmp_path):
+    path = tmp_path / "me.heic"
+    path.write_bytes(saved(Image.fromarray(gradient()), format="JPEG", quality=95))
+    assert np.abs(read_photo(path).pixels.astype(int) - gradient()).mean() <= 4
+
+
+def test_heic_without_its_reader_says_what_to_install(monkeypatch):
+    data = saved(Image.fromarray(gradient()), format="HEIF")
+    monkeypatch.setattr(Image, "OPEN", {name: entry for name, entry in Image.OPEN.items() if name != "HEIF"})
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # an import of it now fails
+    with pytest.raises(UnreadablePhotoError, match="pip install pillow-heif"):
+        read_photo(data)
+
+
+def test_a_heif_file_of_several_pictures_says_which_is_used(tmp_path):
+    heif = pillow_heif.from_pillow(Image.fromarray(gradient()))
+    heif.add_from_pillow(Image.new("RGB", (40, 40)))
+    heif.save(tmp_path / "burst.heic", quality=95, primary_index=0)
+    photo = read_photo(tmp_path / "burst.heic", "burst.heic")
+    assert photo.pixels.shape == (16, 24, 3)
+    assert photo.note == "burst.heic has 2 frames; the main one is used."
 
 
 # --- depths and colours ----------------------------------------------------------------------------------------------
@@ -345,8 +381,9 @@ def tags(exif: bytes | None) -> dict[int, object]:
         ({"format": "TIFF"}, 0),
         ({"format": "TIFF", "compression": "tiff_lzw"}, 0),
         ({"format": "AVIF", "quality": 95, "subsampling": "4:4:4"}, 30),
+        ({"format": "HEIF", "quality": 95, "chroma": 444}, 30),
     ],
-    ids=["jpeg", "png", "webp", "tiff", "tiff-lzw", "avif"],
+    ids=["jpeg", "png", "webp", "tiff", "tiff-lzw", "avif", "heif"],
 )
 def test_every_orientation_comes_out_upright(orientation, options, tolerance):
     if options["format"] not in Image.SAVE:

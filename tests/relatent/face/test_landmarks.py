@@ -19,10 +19,11 @@ from PIL import Image
 
 from relatent.core.alignment import Alignment
 from relatent.core.errors import FaceNotFoundError, ShapeError, UsageError
+from relatent.core.images import read_photo
 from relatent.face import Face, align_face, choose_faces, face_to_photo_matrix, find_faces
 from relatent.face import landmarks as landmarks_module
 from relatent.face.sampling import map_points
-from relatent.face.views import Square, square_in_photo, turned_view, upright_view, without_repeats
+from relatent.face.views import Square, View, square_in_photo, tiles, turned_view, upright_view, without_repeats
 
 ROOT = Path(__file__).parents[3]
 SHARED_FACES = ROOT.parent / "shared" / "faces" / "fairface-128.zip"
@@ -116,12 +117,32 @@ def test_several_faces_come_largest_first():
     places = ((0, 30, 400), (420, 300, 300), (600, 20, 260))  # left, top, side
     for left, top, side in places:
         canvas[top : top + side, left : left + side] = resized(astronaut(), side)
-    # A face of 260 / 512 of the astronaut's is 45 pixels wide: more is searched than the photo's own size.
-    faces = find_faces(np.kron(canvas, np.ones((2, 2, 1), np.uint8)), search_side=2000)
+    faces = find_faces(np.kron(canvas, np.ones((2, 2, 1), np.uint8)))
     assert len(faces) == 3
     for face, (left, top, side) in zip(faces, places, strict=True):
         np.testing.assert_allclose(middle_of(face) / 2, (left + 0.44 * side, top + 0.25 * side), atol=0.06 * side)
     assert faces[0].area > faces[1].area > faces[2].area
+
+
+def test_small_faces_beside_a_large_one_in_a_large_photo():
+    canvas = np.full((1800, 3000, 3), 128, np.uint8)
+    places = [(100, 100, 1600), *((1800 + 400 * x, 60 + 600 * y, 560 - 30 * y) for x in range(3) for y in range(3))]
+    for left, top, side in places:
+        canvas[top : top + side, left : left + min(side, 390)] = resized(astronaut(), side)[:, : min(side, 390)]
+    canvas[100:1700, 100:1700] = cv2.resize(astronaut(), (1600, 1600), interpolation=cv2.INTER_CUBIC)
+    faces = find_faces(canvas)
+    assert len(faces) == 10
+    for left, top, side in places:
+        near = [np.hypot(*(middle_of(face) - (left + 0.44 * side, top + 0.25 * side))) < 0.06 * side for face in faces]
+        assert sum(near) == 1
+
+
+GROUP = ROOT.parent / "shared" / "cases" / "group-10-faces-4032x3024.jpg"
+
+
+@pytest.mark.skipif(not GROUP.exists(), reason="the group photo is not here")
+def test_all_ten_of_a_group():
+    assert len(find_faces(read_photo(GROUP).pixels)) == 10
 
 
 @pytest.mark.parametrize("name", ["noise", "coffee", "chelsea", "flat", "tiny"])
@@ -185,6 +206,23 @@ def test_faces_aligned_by_others_are_aligned_already():
         np.testing.assert_allclose(centre, (63.5, 63.5), atol=3)
     # One face by itself is a matter of a detector's grid; together they must not lean to any side.
     np.testing.assert_allclose(np.mean(matrices, axis=0), np.eye(3), atol=1.5)
+
+
+@pytest.mark.parametrize("size", [(90, 140), (401, 300), (700, 1203)])
+def test_tiles_hold_every_place_whole_and_know_where_they_lie(size):
+    height, width = size
+    photo = np.zeros((height, width, 3), np.uint8)
+    photo[..., 0], photo[..., 1] = np.arange(height)[:, None] // 8, np.arange(width) // 8
+    view = View(photo, np.diag([2.0, 2.0, 1.0]))
+    found = list(tiles(view, 300, 100))
+    for tile in found:
+        left, top = (map_points(tile.to_photo, np.zeros((1, 2)))[0] / 2).astype(int)
+        h, w = tile.pixels.shape[:2]
+        assert np.array_equal(tile.pixels, photo[top : top + h, left : left + w])
+    spans = [((map_points(tile.to_photo, np.zeros((1, 2)))[0] / 2).astype(int), tile.pixels.shape) for tile in found]
+    for x in range(0, width - 99, 7):
+        for y in range(0, height - 99, 7):
+            assert any(a <= x and x + 100 <= a + s[1] and b <= y and y + 100 <= b + s[0] for (a, b), s in spans)
 
 
 def square(x, y, radius, score):

@@ -42,7 +42,7 @@ def start(page, session):
 def test_a_zip_and_a_photo_come_back_as_one_zip(page, session, start, photos):
     updates = everything(start(photos, smile=2.0))
     assert said(updates, widget(page.blocks, "batch-status")).count("2 done, 1 failed") == 1
-    assert "1 other files in the zip were passed over" in said(updates, widget(page.blocks, "batch-status"))
+    assert "1 other file in the zip was passed over: readme.txt." in said(updates, widget(page.blocks, "batch-status"))
     rows = said(updates, widget(page.blocks, "batch-table"))
     assert rows.count("<tr>") == 4
     assert rows.count("<img") == 2
