@@ -1,4 +1,4 @@
-"""Style mixing (Karras et al. 2019, sec. 3.1): one face's pose and shape with another's features or colours."""
+"""Style mixing of inversions (Karras et al. 2019, sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def mix(
     layers: LayerChoice | Sequence[LayerChoice] = "coarse",
     strength: float | Sequence[float] = 1.0,
 ) -> Inversion:
-    """``a`` with the styles of ``b`` at some layers; its place in the photo, noise, mask and tuned weights stay.
+    """Replace the latents of ``a`` by those of ``b`` in some layers; noise, mask, tuned weights and position are kept.
 
     Args:
-        a: the face that is changed; the object stays as it is.
-        b: whose styles come in, one inversion or several. Of several, a later one comes on top of an earlier one.
-        layers: where, as :func:`editing.layers.layer_numbers` takes it; for several inversions one choice for each.
-        strength: how far from ``a`` (0) to ``b`` (1); less than 0 or more than 1 goes beyond. For several inversions
+        a: the inversion to change; the object is not modified.
+        b: the source of the styles, one inversion or several, which are applied in order.
+        layers: as for :func:`editing.layers.layer_numbers`; for several inversions, one choice for each.
+        strength: linear interpolation from ``a`` (0) to ``b`` (1); other values extrapolate. For several inversions,
             one number, or one for each.
 
     Returns:
-        A new inversion in W+, or in W if all its layers read the same w; ``origin`` is what ``a`` was before any edit.
+        A new inversion in W+, or in W if all layers have the same w; ``origin`` is ``a`` before any edit.
 
     Raises:
-        UsageError: inversions of different networks, layers that the network has not, not as many choices as
-            inversions, or a strength that is not finite.
-        UnknownNameError: an unknown name for layers.
+        UsageError: inversions of different networks, layers that the network does not have, different numbers of
+            choices and inversions, or a strength that is not finite.
+        UnknownNameError: there are no layers of that name.
     """
     if isinstance(b, Inversion):
         sources, choices = [b], [cast(LayerChoice, layers)]
@@ -63,22 +63,22 @@ def mix(
 def mix_grid(
     rows: Sequence[Inversion], cols: Sequence[Inversion], layers: LayerChoice = "0-6", strength: float = 1.0
 ) -> list[list[Inversion]]:
-    """Every row's face with every column's styles: ``grid[i][j] = mix(rows[i], cols[j], layers, strength)``.
+    """Mix all pairs of rows and columns: ``grid[i][j] = mix(rows[i], cols[j], layers, strength)``.
 
     Raises:
-        UsageError: as :func:`mix`, or no row or column at all.
+        UsageError: as :func:`mix`, or there are no rows or no columns.
     """
     if not rows or not cols:
         raise UsageError(f"the grid has {len(rows)} rows and {len(cols)} columns; expected at least one of each.")
-    choice = layer_numbers(layers, rows[0].ws.shape[1])  # once: an iterator would be used up by the first cell
+    choice = layer_numbers(layers, rows[0].ws.shape[1])  # once, because an iterator can be read only once
     return [[mix(row, col, choice, strength) for col in cols] for row in rows]
 
 
 def require_same_network(inversions: Iterable[Inversion]) -> None:
-    """Refuse inversions that do not all belong to one network.
+    """Check that all inversions belong to one network.
 
     Raises:
-        UsageError: two belong to different networks, or their latents have different shapes.
+        UsageError: two of them belong to different networks, or have latents of different shapes.
     """
     for one, other in pairwise(inversions):
         same = one.network.partition("@")[2] == other.network.partition("@")[2]
@@ -91,7 +91,7 @@ def require_same_network(inversions: Iterable[Inversion]) -> None:
 
 
 def short_name(inversion: Inversion) -> str:
-    """What a face is called among others: its photo's name without the ending, or its seed."""
+    """A name for a face: its photo's file name without suffix, or its seed."""
     return Path(inversion.photo).stem or f"seed{inversion.seed:04}"
 
 

@@ -1,4 +1,4 @@
-"""Faces without a photo: a seed's latent, in the shape of an inversion, so that everything works on both."""
+"""Random faces of seeds, as inversions without a photo, and random directions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from relatent.core.errors import UsageError
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
-SEEDS = 2**32  # as many as NumPy's older random numbers know
+SEEDS = 2**32  # number of seeds of NumPy's RandomState
 
 
 def seed_z(seed: int, z_dim: int) -> Tensor:
-    """The z that NVIDIA's tools draw for ``seed``, float32 [1, z_dim]: the same face comes for the same seed.
+    """The z of ``seed``, float32 [1, z_dim], drawn as in NVIDIA's tools, so that seeds give the same faces.
 
     Raises:
-        UsageError: a seed that is not from 0 to 2^32 - 1.
+        UsageError: the seed is not from 0 to 2^32 - 1.
     """
     if not 0 <= seed < SEEDS:
         raise UsageError(f"the seed is {seed}; expected 0 to {SEEDS - 1}.")
@@ -35,11 +35,11 @@ def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 
     Args:
         network: a network without classes.
         z: standard normal.
-        psi: truncation; 1 leaves the latent alone, 0 gives the average face.
-        seed: recorded as the inversion's.
+        psi: truncation; 1 leaves the latent unchanged, 0 gives the average face.
+        seed: recorded in the inversion.
 
     Raises:
-        UsageError: the network has classes, or psi is no finite number.
+        UsageError: the network has classes, or psi is not finite.
     """
     if not math.isfinite(psi):
         raise UsageError(f"the truncation is {psi}; expected a finite number, usually from 0 to 1.")
@@ -53,14 +53,14 @@ def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 
 
 @torch.no_grad()
 def random_direction(network: Generator, seed: int) -> Direction:
-    """From the network's average face towards the face of ``seed``; called "random_SEED".
+    """The direction from the network's average face to the face of ``seed``, called "random_SEED".
 
     Raises:
-        UsageError: a seed that is not from 0 to 2^32 - 1, or a network with classes.
+        UsageError: the seed is not from 0 to 2^32 - 1, or the network has classes.
     """
-    way = seed_inversion(network, seed).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
+    difference = seed_inversion(network, seed).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
     return Direction(
-        vector=way,
+        vector=difference,
         name=f"random_{seed}",
         network=network_id(network),
         source=f"random, seed {seed}",

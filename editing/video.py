@@ -1,4 +1,4 @@
-"""A morph as a moving picture: drawn in batches, written as it is drawn."""
+"""Writes morphs as videos, frame by frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relatent.core.provenance import software_tag
 from relatent.core.video import DEFAULT_FPS, enlarged, require_video_name, write_video
 from stylegan import Generator, network_id
 
-SIDE = 256  # px; smaller videos are hard to find in a player's window
+SIDE = 256  # px; smaller videos are too small to watch
 OnFrame = Callable[[int, int], object]
 
 
@@ -32,22 +32,22 @@ def write_morph(
     metadata: bool = True,
     progress: OnFrame | None = None,
 ) -> None:
-    """Draw a path through faces as .mp4 or .gif; see :func:`relatent.core.video.write_video`.
+    """Write a morph as .mp4 or .gif; see :func:`relatent.core.video.write_video`.
 
     Args:
-        morph: the path, of :func:`editing.interpolation.morph` or :func:`editing.interpolation.morph_seeds`.
+        morph: from :func:`editing.interpolation.morph` or :func:`editing.interpolation.morph_seeds`.
         path: the file to write.
-        network: the faces' network.
-        frames: how many, from 2; a loop's last one is followed by its first.
-        fps: frames a second.
-        side: smaller pictures are enlarged by a whole number until near this many pixels.
-        batch_size: drawn together; None for what suits the network's size.
-        metadata: let the file say, in its comment, that a network drew it, and which.
-        progress: sees how many frames are done, and how many there will be; returning False cancels.
+        network: of the faces.
+        frames: number of frames, at least 2.
+        fps: frames per second.
+        side: smaller pictures are enlarged by an integer factor to about this many pixels.
+        batch_size: pictures drawn together; None for a size that suits the resolution.
+        metadata: write the provenance into the comment of the file.
+        progress: called with the number of frames done and their total; returning False cancels.
 
     Raises:
-        UsageError: a file, rate or number of frames that cannot be meant.
-        OutputError: it cannot be written.
+        UsageError: an unknown file type, or a rate or number of frames out of range.
+        OutputError: the file cannot be written.
         Cancelled: ``progress`` returned False.
     """
     path = Path(path)

@@ -25,8 +25,8 @@ class LbfgsSettings:
     """Preconditioned L-BFGS steps of latents; see inversion/optim/lbfgs.py.
 
     Attributes:
-        damping: weight of S^-1 relative to J^T J, S being the covariance of w; with a smaller value, steps are longer in directions that
-            hardly change the picture.
+        damping: weight of S^-1 relative to J^T J, S being the covariance of w; with a smaller value, steps are longer
+            in directions that hardly change the picture.
         step: factor on the preconditioner: length of the first step relative to a Gauss-Newton step.
         memory: number of pairs in the history; 0 for none.
     """
