@@ -1,4 +1,4 @@
-"""`python app.py`: the page, on this machine."""
+"""`python app.py`: serves the web page on this machine."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def main(
     share: bool,
     max_queue: int,
 ) -> None:
-    """Open the page: upload a photo, see the face found, inverted, changed and put back.
+    """Serve the web page, on which photos of faces are inverted, edited and pasted back.
 
-    It listens on 127.0.0.1 alone. Nothing leaves this machine unless --share is given.
+    It listens on 127.0.0.1 only. Nothing leaves this machine unless --share is given.
     """
-    who = parse_auth(auth)
+    credentials = parse_auth(auth)
     settings = Settings(network=network, device=device, folders=folders, threads=threads, max_queue=max_queue)
     page = build_page(settings)
     try:
-        address = page.launch(port=port, share=share, auth=who, root_path=root_path, wait=False)
+        address = page.launch(port=port, share=share, auth=credentials, root_path=root_path, wait=False)
         click.echo(f"the page is at {address} (Ctrl-C stops it)")
         page.blocks.block_thread()
     finally:
@@ -61,10 +61,10 @@ def main(
 
 
 def parse_auth(text: str | None) -> tuple[str, str] | None:
-    """ "user:pass" as two; the password may hold colons.
+    """Split "user:pass"; the password may contain colons.
 
     Raises:
-        UsageError: something else.
+        UsageError: the name or the password is missing.
     """
     if text is None:
         return None

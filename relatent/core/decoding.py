@@ -1,6 +1,6 @@
-"""From whatever Pillow has opened to upright RGB pixels; the knowledge of odd file formats lives here.
+"""Converts pictures that Pillow has opened to upright RGB pixels, and extracts their metadata.
 
-Memory is counted: a 100-megapixel photo takes 400 MB inside Pillow, so no step holds it there twice.
+A 100-megapixel photo takes 400 MB inside Pillow, so pictures are converted in strips rather than copied as a whole.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from PIL.ExifTags import IFD, Base
 
 IPTC_RESOURCE = 0x0404  # Photoshop's number of it
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"  # of JPEG's APP1 segment
-STRIP_ROWS = 256  # rows converted at a time; small beside the picture, large beside the cost of a call
+STRIP_ROWS = 256  # rows converted at a time
 
-# A TIFF keeps its EXIF tags beside the tags of its own layout; only these mean something in another file.
+# A TIFF stores EXIF tags together with tags of its own layout; only these are valid in another file.
 TIFF_TAGS_KEPT = frozenset(
     (
         Base.ImageDescription,
@@ -37,9 +37,9 @@ TIFF_TAGS_KEPT = frozenset(
 
 
 def turn_upright(picture: Image.Image) -> bytes | None:
-    """Apply the EXIF orientation to ``picture`` in place; its EXIF block without the orientation, None if it has none.
+    """Apply the EXIF orientation to ``picture`` in place; returns its EXIF block without it, or None if it has none.
 
-    Damaged EXIF is no reason to refuse a readable picture: whatever of it cannot be understood is dropped.
+    Damaged EXIF data do not make a picture unreadable: they are dropped.
     """
     try:
         ImageOps.exif_transpose(picture, in_place=True)
@@ -55,15 +55,15 @@ def turn_upright(picture: Image.Image) -> bytes | None:
 
 
 def rgb_profile(picture: Image.Image) -> bytes | None:
-    """The colour profile of ``picture`` if it describes RGB, as the pixels that we hand out are; else None."""
+    """The colour profile of ``picture`` if it is an RGB profile, which fits the pixels returned here; else None."""
     profile = picture.info.get("icc_profile")
     return profile if isinstance(profile, bytes) and _profile_space(profile) == b"RGB " else None
 
 
 def xmp_of(picture: Image.Image) -> bytes | None:
-    """The XMP packet of ``picture``, unread; None if it has none."""
+    """The raw XMP packet of ``picture``; None if it has none."""
     segments = [data for name, data in getattr(picture, "applist", ()) if name == "APP1" and data.startswith(XMP_HEAD)]
-    # Pillow 10 has a PNG's packet as text under its own name, and a JPEG's among the segments alone.
+    # Pillow 10 has the packet of a PNG as a text chunk, and that of a JPEG only among the segments.
     packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
     if packet is None and segments:
         packet = segments[0][len(XMP_HEAD) :]
@@ -71,14 +71,14 @@ def xmp_of(picture: Image.Image) -> bytes | None:
 
 
 def iptc_of(picture: Image.Image) -> bytes | None:
-    """The IPTC record (caption, credit, copyright) in a JPEG's Photoshop segment, unread; None if it has none."""
+    """The raw IPTC record (caption, credit, copyright) of a JPEG's Photoshop segment; None if it has none."""
     resources = picture.info.get("photoshop")
     record = resources.get(IPTC_RESOURCE) if isinstance(resources, dict) else None
     return record if isinstance(record, bytes) else None
 
 
 def rgb_pixels(picture: Image.Image) -> np.ndarray:
-    """Any Pillow image as uint8 [H, W, 3], RGB; transparency is put on white."""
+    """Any Pillow image as uint8 [H, W, 3], RGB; transparent pixels are composited on white."""
     if picture.mode in ("CMYK", "LAB"):
         picture = _managed(picture)
     deep = picture.mode.startswith(("I", "F"))
@@ -91,7 +91,7 @@ def rgb_pixels(picture: Image.Image) -> np.ndarray:
 
 
 def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The picture in pieces of full width, each with the number of its first row."""
+    """The picture in horizontal strips, each with the number of its first row."""
     for top in range(0, picture.height, STRIP_ROWS):
         yield top, picture.crop((0, top, picture.width, min(top + STRIP_ROWS, picture.height)))
 
@@ -101,12 +101,12 @@ def _layout_of_tiff(picture: Image.Image, tag: int) -> bool:
 
 
 def _profile_space(profile: bytes) -> bytes:
-    """The four letters at byte 16 of an ICC header (128 bytes); empty if there is no such header."""
+    """The colour space, four letters at byte 16 of an ICC header (128 bytes); empty if there is no such header."""
     return profile[16:20] if len(profile) >= 128 and profile[36:40] == b"acsp" else b""
 
 
 def _white(picture: Image.Image) -> float:
-    """The value that means white in grey of 16 or 32 bits per pixel, integer or float."""
+    """The value of white in grey pictures of 16 or 32 bits per pixel, integer or float."""
     if picture.mode.startswith("I"):
         return 65535  # such integers come from 16-bit files
     arrays = (np.asarray(strip) for _, strip in _strips(picture))
@@ -121,7 +121,7 @@ def _eight_bits(strip: Image.Image, white: float) -> Image.Image:
 
 
 def _managed(picture: Image.Image) -> Image.Image:
-    """CMYK or LAB to RGB: by the file's own CMYK profile, else by Pillow's formula, which is nearly right."""
+    """CMYK or LAB to RGB by colour profile; CMYK without a profile is returned, for Pillow's approximate formula."""
     try:
         if picture.mode == "LAB":
             source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
@@ -137,7 +137,7 @@ def _managed(picture: Image.Image) -> Image.Image:
 
 def _on_white(strip: Image.Image) -> Image.Image:
     """8 bits of any mode to RGB."""
-    if strip.mode == "La":  # Pillow knows no direct way
+    if strip.mode == "La":  # Pillow has no direct conversion
         strip = strip.convert("LA")
     if strip.mode in ("LA", "PA", "RGBa") or "transparency" in strip.info:
         strip = strip.convert("RGBA")

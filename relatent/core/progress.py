@@ -1,4 +1,4 @@
-"""Progress bars that appear with the first news: until then others, of the reading of data, have the terminal."""
+"""A progress bar that appears at its first update, so that it does not mix with bars shown before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TRAINING = "{l_bar}{bar}| {n:g}/{total:g} kimg [{elapsed}<{remaining}{postfix}]"
 
 
 class LateBar:
-    """A tqdm bar made when it is first shown, closed at the end of a ``with`` block.
+    """A tqdm bar, created when it is first shown and closed at the end of a ``with`` block.
 
     Args:
         **options: of tqdm.
@@ -28,7 +28,7 @@ class LateBar:
             self.bar.close()
 
     def show(self, done: float, total: float | None, text: str = "") -> None:
-        """``done`` of ``total`` (None: unknown); it may also fall, where work begins again."""
+        """Show ``done`` of ``total`` (None if unknown). ``done`` may also decrease, when work starts again."""
         if self.bar is None:
             self.bar = tqdm(total=total, initial=done, **self.options)
         self.bar.total = total

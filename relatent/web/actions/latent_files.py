@@ -1,4 +1,4 @@
-"""Latents that a visitor brings along: read as data, and only those that this page's network can draw."""
+"""Opens uploaded latents: reads them as untrusted data, and checks that the network can draw them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from stylegan import Generator, network_id
 from weights.reading.arrays import read_npz
 
 SUFFIXES = (".safetensors", ".npz")
-KEY = "w"  # what other projectors call it, too
+KEY = "w"  # the key that other projectors use
 LONGEST_NAME = 60  # characters
 
 
 def open_latent(path: Path, network: Generator, name: str = "") -> Inversion:
-    """An inversion from a file: our own ``inversion.safetensors``, or an ``.npz`` with ws under the key ``w``.
+    """Open an inversion from Relatent's ``inversion.safetensors``, or from an ``.npz`` with ws under the key ``w``.
 
     Args:
         path: the file.
-        network: whose latents are wanted. An ``.npz`` names no network: it is taken for this one's if the sizes fit.
-        name: how messages call the file; its own name by default.
+        network: of the page. An ``.npz`` names no network: it is accepted if its shape fits.
+        name: of the file in messages; its own name by default.
 
     Returns:
-        An inversion of ``network`` that was drawn once, so that it can be drawn again. What the file says of where
-        its network lies is forgotten: that is a path on somebody's machine.
+        An inversion of ``network``, which has been drawn once as a check. The path of the network in the file is
+        replaced, because it is a path on another machine.
 
     Raises:
-        UsageError: another kind of file, or a latent of another network.
-        CheckpointError: damaged, or none of ours.
-        ShapeError: a latent of other sizes than the network's.
+        UsageError: another type of file, or an inversion of another network.
+        CheckpointError: damaged, or not an inversion.
+        ShapeError: the latents do not fit the network.
     """
     name = name or path.name
     kind = path.suffix.lower()
@@ -43,18 +43,18 @@ def open_latent(path: Path, network: Generator, name: str = "") -> Inversion:
             "this page and inversion.project write them."
         )
     try:
-        found = Inversion.load(path) if kind == ".safetensors" else _from_npz(path, network)
-        found.check_network(network)
-        _check_sizes(found, network)
-        found = found.replace(
+        inversion = Inversion.load(path) if kind == ".safetensors" else _from_npz(path, network)
+        inversion.check_network(network)
+        _check_sizes(inversion, network)
+        inversion = inversion.replace(
             network=network_id(network),
             network_file=network.file,
-            photo=PurePath(found.photo.replace("\\", "/")).name[:LONGEST_NAME] or name[:LONGEST_NAME],
+            photo=PurePath(inversion.photo.replace("\\", "/")).name[:LONGEST_NAME] or name[:LONGEST_NAME],
         )
-        _draw_once(found, network)
+        _draw_once(inversion, network)
     except RelatentError as error:
         raise type(error)(str(error).replace(str(path), name)) from error
-    return found
+    return inversion
 
 
 def _from_npz(path: Path, network: Generator) -> Inversion:
@@ -67,7 +67,7 @@ def _from_npz(path: Path, network: Generator) -> Inversion:
 
 
 def _as_ws(array: np.ndarray, network: Generator, path: Path) -> Tensor:
-    """[L, w_dim] or [1, L, w_dim], or one w for all layers as [w_dim] or [1, w_dim], as ws [1, L, w_dim]."""
+    """Reshape [L, w_dim], [1, L, w_dim], or a single w as [w_dim], [1, w_dim] or [1, 1, w_dim] to [1, L, w_dim]."""
     layers, width = network.num_ws, network.w_dim
     values = torch.from_numpy(array)
     if values.shape in {(1, layers, width), (layers, width)}:
@@ -84,23 +84,23 @@ def _as_ws(array: np.ndarray, network: Generator, path: Path) -> Tensor:
     return ws
 
 
-def _check_sizes(found: Inversion, network: Generator) -> None:
-    """Refuse what only a damaged file can hold, before it is drawn."""
+def _check_sizes(inversion: Inversion, network: Generator) -> None:
+    """Check all shapes before the inversion is drawn."""
     wanted = (1, network.num_ws, network.w_dim)
-    if tuple(found.ws.shape) != wanted:
-        raise ShapeError(f"its ws has shape {list(found.ws.shape)}; this network reads {list(wanted)}.")
-    own = [tuple(level.shape) for level in network.synthesis.noise_buffers]
-    if found.noise is not None and [tuple(level.shape) for level in found.noise] != own:
+    if tuple(inversion.ws.shape) != wanted:
+        raise ShapeError(f"its ws has shape {list(inversion.ws.shape)}; this network reads {list(wanted)}.")
+    noise_shapes = [tuple(level.shape) for level in network.synthesis.noise_buffers]
+    if inversion.noise is not None and [tuple(level.shape) for level in inversion.noise] != noise_shapes:
         raise ShapeError("its noise has other sizes than this network reads; the file is damaged. Invert again.")
     side = network.resolution
-    if found.mask is not None and tuple(found.mask.shape) != (1, 1, side, side):
-        raise ShapeError(f"its mask has shape {list(found.mask.shape)}; expected [1, 1, {side}, {side}].")
+    if inversion.mask is not None and tuple(inversion.mask.shape) != (1, 1, side, side):
+        raise ShapeError(f"its mask has shape {list(inversion.mask.shape)}; expected [1, 1, {side}, {side}].")
 
 
-def _draw_once(found: Inversion, network: Generator) -> None:
+def _draw_once(inversion: Inversion, network: Generator) -> None:
     try:
-        drawn = found.tensor(network)
-    except (RuntimeError, KeyError, ValueError) as error:  # additions to weights that the network has not
+        drawn = inversion.tensor(network)
+    except (RuntimeError, KeyError, ValueError) as error:  # low-rank updates of weights that the network does not have
         reason = " ".join(str(error).split())[:100]
         raise CheckpointError(f"this network cannot draw the latent ({reason}). Invert the photo again.") from error
     if not drawn.isfinite().all():
