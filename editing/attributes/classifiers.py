@@ -95,7 +95,8 @@ class Classifier:
             raise CheckpointError(
                 f"{path} is not a classifier. Make one with: python -m editing directions classifier --help"
             )
-        if metadata.get("backbone") != backbone_digest():
+        backbone = metadata.get("backbone", metadata.get("trunk"))  # the second in files of earlier versions
+        if backbone != backbone_digest():
             raise CheckpointError(
                 f"{path} was trained on another perceptual backbone, not the embedded one. "
                 "Train it again with: python -m editing directions classifier"
@@ -104,7 +105,7 @@ class Classifier:
         try:
             bias = float(metadata["bias"])
             facts = {str(k): v if isinstance(v, str) else float(v) for k, v in json.loads(metadata["facts"]).items()}
-            return cls(metadata["name"], metadata["up"], weight.numpy(), bias, alignment, metadata["backbone"], facts)
+            return cls(metadata["name"], metadata["up"], weight.numpy(), bias, alignment, backbone, facts)
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} is a damaged classifier ({error!s:.200}). Train it again.") from error
 

@@ -23,7 +23,7 @@ from stylegan.training.dataset import ImageDataset
 from stylegan.training.run import Schedule
 from stylegan.training.state_file import Groups, read_groups, read_progress, write_groups
 
-STATE_FORMAT = "relatent-backbone-training-1"
+STATE_FORMAT = "relatent-trunk-training-1"
 GROUPS = ("student", "average", "momentum", "first", "second")
 SOURCE_SIZE = 128  # pixels of the pictures that crops are cut from
 

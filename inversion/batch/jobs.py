@@ -1,4 +1,4 @@
-"""Which photo becomes which folder: stable names, and what is already done."""
+"""Assigns result folders to photos, so that a rerun finds those of earlier runs."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was found at the places that a command was given.
+    """The photos of a command's arguments.
 
     Attributes:
-        photos: files, each once; an error in the place of a folder without pictures.
-        passed_over: what lies in the folders beside the pictures.
+        photos: files without duplicates; an error in place of a folder without pictures.
+        passed_over: other files in the folders.
     """
 
     photos: list[Path | PhotoError]
     passed_over: list[Path]
 
     def note(self) -> str:
-        """What a person should know of what was passed over; empty if nothing was."""
+        """A message on the files that were passed over; empty if there are none."""
         if not self.passed_over:
             return ""
         count = len(self.passed_over)
@@ -50,25 +50,25 @@ class Inputs:
 
 
 def expand(inputs: Iterable[Path]) -> Inputs:
-    """Files as they are, folders as the pictures in them; a folder without any becomes its error."""
-    found: list[Path | PhotoError] = []
+    """Replace folders by the pictures in them, and folders without pictures by an error."""
+    photos: list[Path | PhotoError] = []
     others: list[Path] = []
     for path in inputs:
         if path.is_dir():
             contents = look_through(path)
             empty = PhotoError(f"{path} holds no pictures; expected files such as .jpg or .png. Check the folder.")
-            found.extend(contents.photos or [empty])
+            photos.extend(contents.photos or [empty])
             others.extend(contents.others)
         else:
-            found.append(path)
-    return Inputs(list(dict.fromkeys(found)), list(dict.fromkeys(others)))
+            photos.append(path)
+    return Inputs(list(dict.fromkeys(photos)), list(dict.fromkeys(others)))
 
 
 def open_job(photo: Path) -> Job:
-    """Read the file once to know it again by its content.
+    """Make the job of a photo, with the hash of its content.
 
     Raises:
-        UnreadablePhotoError: it cannot be read.
+        UnreadablePhotoError: the file cannot be read.
     """
     digest = hashlib.sha256()
     try:
@@ -83,10 +83,10 @@ def open_job(photo: Path) -> Job:
 
 
 class FolderNames:
-    """Gives every face its folder below ``outdir``: STEM, STEM-2 for another photo of that stem, STEM-face2.
+    """Assigns folders below ``outdir`` to faces: STEM, STEM-2 for another photo of that stem, STEM-face2.
 
-    A folder of an earlier run belongs to the photo whose content its report names, so a rerun finds
-    the same names whatever else it is asked to do.
+    A folder of an earlier run belongs to the photo whose hash is in its report, so a rerun finds the same names even
+    with other photos.
     """
 
     def __init__(self, outdir: Path) -> None:
@@ -94,7 +94,7 @@ class FolderNames:
         self._owners: dict[str, str] = {}
 
     def name(self, job: Job) -> str:
-        """The folder name of this photo's first face; reserved for it from now on."""
+        """The folder name of the photo's first face, which is reserved for this photo."""
         identity = f"{job.digest} {job.photo}"
         number = 1
         while True:
@@ -116,7 +116,7 @@ class FolderNames:
 
 
 def digest_of(folder: Path) -> str | None:
-    """The content of the photo that a finished folder was made from; "?" if the folder is something else."""
+    """The hash of the photo of a finished folder; "?" if the folder is something else."""
     report = read_report(folder)
     if report is None:
         return "?"

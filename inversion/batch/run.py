@@ -1,4 +1,4 @@
-"""Many photos to many folders: one bad photo is reported and never shifts or stops the others."""
+"""Inverts many photos into folders; errors of a photo are reported and do not stop the others."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ VIDEO_SIDE = 256
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What is done with many photos, apart from how each is inverted (:class:`InvertConfig`).
+    """Options of a batch, in addition to :class:`InvertConfig`.
 
     Attributes:
-        overwrite: redo what is already done.
-        save_video: keep the optimisation's pictures as proj.mp4.
+        overwrite: invert finished photos again.
+        save_video: write the pictures of the optimisation as proj.mp4.
         batch_size: photos optimised together; None for 4, and 1 above 256 px.
-        max_pixels: a photo that claims more is not decoded.
+        max_pixels: larger photos are not decoded.
     """
 
     overwrite: bool = False
@@ -44,14 +44,14 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one face.
+    """The outcome of one face.
 
     Attributes:
-        status: "done", "skipped" because an earlier run has done it, or "failed".
-        message: the measures, or the reason.
-        photo: the file; None where an error stood in its place.
-        folder: where the results are; None if it failed.
-        note: what a person should know about how the photo was read; empty if nothing.
+        status: "done", "skipped" if an earlier run has finished it, or "failed".
+        message: the measures, or the error message.
+        photo: the file; None if the input was an error.
+        folder: of the results; None if it failed.
+        note: a remark on how the photo was read; may be empty.
     """
 
     status: str
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass
 class _Task:
-    """A face whose photo is read and that waits to be inverted."""
+    """A prepared face that waits to be inverted."""
 
     job: Job
     folder: Path
@@ -87,20 +87,20 @@ def project_photos(
     device: str | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[Outcome]:
-    """Invert photos into folders below ``outdir``, yielding each face's outcome as it is known.
+    """Invert photos into folders below ``outdir``; yields the outcome of each face when it is finished.
 
     Args:
-        photos: files; an error in a file's place is passed on as its outcome.
-        outdir: made if needed.
+        photos: files; errors in place of files become failed outcomes.
+        outdir: created if needed.
         network: name, file or generator; None for the embedded one.
-        config: how each photo is inverted.
+        config: of the inversions.
         options: see :class:`BatchOptions`.
-        device: None for the best there is.
-        on_step: sees the names of the photos at work and each step; returning False cancels.
+        device: None for the generator's own, or the best available one.
+        on_step: called with the names of the current photos and each step; returning False cancels.
 
     Raises:
-        UsageError: options that cannot be meant.
-        OutputError: ``outdir`` cannot be written at all.
+        UsageError: invalid options.
+        OutputError: ``outdir`` cannot be created.
         Cancelled: ``on_step`` returned False.
     """
     started = time.perf_counter()
@@ -119,13 +119,13 @@ def project_photos(
 
 
 class _Batch:
-    """The faces that wait, and the folders they go to.
+    """The faces that wait to be inverted.
 
     Args:
-        pipeline: inverts them.
+        pipeline: for inverting them.
         options: see :class:`BatchOptions`.
         names: of the folders.
-        loading: seconds that the pipeline took to load; counted once, with the first photo.
+        loading: seconds for loading the pipeline, which are added to the first photo.
     """
 
     def __init__(self, pipeline: Pipeline, options: BatchOptions, names: FolderNames, loading: float) -> None:
@@ -133,7 +133,7 @@ class _Batch:
         self.waiting: list[_Task] = []
 
     def read(self, photo: Path | PhotoError) -> Iterator[Outcome]:
-        """Read and align one photo; its faces wait from then on, unless an earlier run has done them."""
+        """Read and align one photo, and append its faces to ``waiting`` unless an earlier run has finished them."""
         if isinstance(photo, PhotoError):
             yield Outcome("failed", str(photo))
             return
@@ -148,7 +148,7 @@ class _Batch:
         yield from done or []
 
     def write(self, count: int, on_step: OnStep | None) -> Iterator[Outcome]:
-        """Invert the first ``count`` faces that wait, and write them."""
+        """Invert the first ``count`` waiting faces, and write their results."""
         tasks, self.waiting = self.waiting[:count], self.waiting[count:]
         names = [task.job.photo.name for task in tasks]
 
@@ -158,8 +158,8 @@ class _Batch:
                     task.frames.append(_frame(task.prepared.aligned.image, drawn))
             return on_step(names, step) if on_step else None
 
-        found = self.pipeline.invert([task.prepared for task in tasks], watch)
-        for task, face in zip(tasks, found, strict=True):
+        inverted = self.pipeline.invert([task.prepared for task in tasks], watch)
+        for task, face in zip(tasks, inverted, strict=True):
             result = Result(
                 face=face,
                 preset=self.pipeline.config.preset,
@@ -175,7 +175,7 @@ class _Batch:
                 yield Outcome("failed", str(error), task.job.photo)
 
     def _done_before(self, job: Job) -> list[Outcome] | None:
-        """Outcomes of a photo that an earlier run has finished; None if there is work to do."""
+        """Outcomes of a photo that an earlier run has finished; None if it must be inverted."""
         if self.options.overwrite:
             return None
         which = self.pipeline.config.face
@@ -221,7 +221,7 @@ class _Batch:
 
 
 def _origin(task: _Task) -> dict[str, object]:
-    """The photo a face was found in, as report.json records it."""
+    """The photo of a face, as report.json records it."""
     return {
         "name": task.job.photo.name,
         "file": str(task.job.photo.absolute()),
@@ -232,5 +232,5 @@ def _origin(task: _Task) -> dict[str, object]:
 
 
 def _frame(target: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Target and drawn face side by side, small ones enlarged so that players show them."""
+    """Target and drawn face side by side, enlarged if they are small."""
     return enlarged(np.concatenate([target, drawn], axis=1), VIDEO_SIDE)

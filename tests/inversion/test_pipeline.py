@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inversion import Inversion, InvertConfig, invert, invert_images, invert_photo, pipeline
+from inversion import Inversion, InvertConfig, invert, invert_images, invert_photo, inverting, pipeline
 from inversion.pipeline import open_network
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, FaceNotFoundError, ShapeError, UnreadablePhotoError, UsageError
@@ -109,8 +109,8 @@ def test_one_bad_photo_does_not_stop_the_others(tiny_file, few_steps, tmp_path):
 def test_many_photos_are_read_one_batch_at_a_time(tiny_file, few_steps, monkeypatch):
     """Constant memory: no photo is read before the batch ahead of it is done."""
     events = []
-    original = pipeline.open_photo
-    monkeypatch.setattr(pipeline, "open_photo", lambda photo: events.append("read") or original(photo))
+    original = inverting.open_photo
+    monkeypatch.setattr(inverting, "open_photo", lambda photo: events.append("read") or original(photo))
     run = pipeline.Pipeline.invert
 
     def invert_batch(self, faces, progress=None):

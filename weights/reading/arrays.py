@@ -1,4 +1,4 @@
-"""NumPy files of others as data: lengths are believed only where the file has them, and no object is unpickled."""
+"""Reads untrusted NumPy files: checks declared sizes against the file, and never unpickles objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_npy(path: Path) -> np.ndarray:
     """The numbers of a ``.npy`` file, float32.
 
     Raises:
-        CheckpointError: missing, damaged, too large, or holding Python objects, which only a pickle could make.
+        CheckpointError: missing, damaged, too large, or with Python objects, which would have to be unpickled.
     """
     _require_file(path)
     if path.stat().st_size > MAX_BYTES:
@@ -31,9 +31,9 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Those arrays of a ``.npz`` file that are named and there, float32; raises as :func:`read_npy` does."""
+    """The arrays ``names`` of a ``.npz`` file, as far as present, float32; raises as :func:`read_npy` does."""
     _require_file(path)
-    found = {}
+    arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
@@ -41,12 +41,12 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
                 member = f"{name}.npy"
                 if sizes.get(member, MAX_BYTES + 1) <= MAX_BYTES:
                     with archive.open(member) as file:
-                        found[name] = _numbers(file.read(), f"{name} of {path}")
+                        arrays[name] = _numbers(file.read(), f"{name} of {path}")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a readable .npz file ({error!s:.120}). Copy or download it again."
         ) from error
-    return found
+    return arrays
 
 
 def _require_file(path: Path) -> None:

@@ -1,9 +1,8 @@
-"""A pickle machine that can only build plain data.
+"""A pickle interpreter that can only build plain data.
 
-A pickle is a program. Python's own machine runs it, and the program may import and call what it likes. This one knows
-the instructions that real networks use and no others; a name is looked up in a table
-(:mod:`weights.reading.plain_data`), a call is a call of that table's function, and every instruction is paid for from a
-budget.
+A pickle is a program, which in Python's own interpreter can import and call anything. This interpreter supports only
+the instructions that occur in network files. Names are looked up in a table (:mod:`weights.reading.plain_data`), calls
+call the functions of that table, and the number of instructions is limited by a budget.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from weights.reading.plain_data import Maker, Name, give_state, hashable
 
 MAX_TEXT = 2**20  # characters of one string; the longest in real files is a module's source
 MAX_NAME = 256
-MAX_WHOLE = 16  # bytes of a whole number
-CALL_STEPS = 5  # what a call costs beside its own instruction
+MAX_WHOLE = 16  # bytes of an integer
+CALL_STEPS = 5  # steps of the budget for a call, in addition to its instruction
 PROTOCOLS = range(2, 6)
 STOP = ord(".")
 
@@ -26,10 +25,10 @@ PersistentLoad = Callable[[Any], Any]
 
 
 class PickleMachine:
-    """Reads the pickles in ``data``, one :meth:`run` each, front to back.
+    """Reads consecutive pickles from ``data``, one with each :meth:`run`.
 
     Attributes:
-        position: the first byte not read yet.
+        position: of the next byte to read.
     """
 
     def __init__(self, data: memoryview, budget: Budget) -> None:
@@ -43,14 +42,14 @@ class PickleMachine:
         self.memo: dict[int, Any] = {}
 
     def run(self, known: Mapping[str, Maker] | None = None, persistent_load: PersistentLoad | None = None) -> Any:
-        """One pickle's value: plain data, and :class:`Name`, Storage and the like where the pickle put them.
+        """The value of the next pickle: plain data, which may contain :class:`Name`, Storage and Persistent.
 
         Args:
-            known: what may be imported, and the function that stands for it; None for nothing.
-            persistent_load: gives the value of a persistent id; None if there must be none.
+            known: the names that may be imported, with their replacement functions; None for no names.
+            persistent_load: returns the value of a persistent id; None to refuse persistent ids.
 
         Raises:
-            Refusal: damaged, too expensive, or asking for anything that is not known.
+            Refusal: damaged, over budget, or using an unknown instruction or name.
         """
         self._start(known or {}, persistent_load)
         while True:
@@ -67,7 +66,7 @@ class PickleMachine:
             operation(self)
 
     def take_bytes(self, count: int) -> memoryview:
-        """The next ``count`` bytes, not copied."""
+        """The next ``count`` bytes, without copying."""
         end = self.position + count
         if end > len(self.data):
             raise damaged("it ends too early")
@@ -79,7 +78,7 @@ class PickleMachine:
         return int.from_bytes(self.take_bytes(size), "little", signed=signed)
 
     def pop(self, count: int) -> list[Any]:
-        """The topmost values, which must lie above the last mark."""
+        """Pop values from the stack; they must lie above the last mark."""
         start = len(self.stack) - count
         if start < (self.marks[-1] if self.marks else 0):
             raise damaged("a value is missing")
@@ -96,7 +95,7 @@ class PickleMachine:
         return values
 
     def top(self, kind: type[Any]) -> Any:
-        """The topmost value, left there; of this kind."""
+        """The topmost value, which must be of type ``kind`` and stays on the stack."""
         value = self.pop(1)[0]
         self.stack.append(value)
         if not isinstance(value, kind):
@@ -109,7 +108,7 @@ class PickleMachine:
             raise Refusal(f"is a pickle of protocol {version}; expected 2 to 5. {ELSEWHERE}")
 
     def frame(self) -> None:
-        self.take_bytes(8)  # how much to read ahead: a hint for streams
+        self.take_bytes(8)  # the length of the frame, a hint for buffered reading
 
     def text(self, size: int) -> None:
         length = self.take_number(size)
@@ -122,7 +121,7 @@ class PickleMachine:
         self.stack.append(bytes(self.take_bytes(self.take_number(1))))
 
     def long_bytes(self, size: int) -> None:
-        """Left where they are: most of a file's length is here, and a storage copies it once."""
+        """Push a view without copying, because these bytes are most of a file; a storage copies them once."""
         self.stack.append(self.take_bytes(self.take_number(size)))
 
     def whole_number(self) -> None:
@@ -167,7 +166,7 @@ class PickleMachine:
         self.stack.append(self.memo[index])
 
     def line(self) -> str:
-        """The next line of ASCII, which ends a GLOBAL instruction's names."""
+        """The next line, an argument of the GLOBAL instruction."""
         text, end, _ = bytes(self.data[self.position : self.position + MAX_NAME]).partition(b"\n")
         if not end:
             raise damaged("a name without an end")
@@ -189,7 +188,7 @@ class PickleMachine:
         self.stack.append(Name(name))
 
     def call(self) -> None:
-        """REDUCE and NEWOBJ: the table's function for a name, never the name's own."""
+        """REDUCE and NEWOBJ: call the table's function for a name, never the object of that name."""
         function, arguments = self.pop(2)
         if type(function) is not Name or type(arguments) is not tuple:
             raise Refusal(f"calls a {type(function).__name__}; a network file has no need of that. Nothing was run.")

@@ -1,7 +1,7 @@
-"""Foreign network files as plain data: two doors, and nothing behind them that a file could run.
+"""Reads untrusted network files as plain data: `read_pickle` for bare pickles, `read_torch` for torch.save.
 
-What comes out is made of dict, list, tuple, set, str, numbers, bytes (long ones as a memoryview), None, tensors on the
-CPU, numpy arrays, and :class:`Persistent` for NVIDIA's objects.
+The results consist of dict, list, tuple, set, str, numbers, bytes (long ones as memoryview), None, tensors on the CPU,
+NumPy arrays, and :class:`Persistent` for NVIDIA's persistent objects. Nothing in a file is executed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from weights.reading.torch_files import FILE_KNOWN, LEGACY_START, ZIP_START, inf
 __all__ = ["Persistent", "flatten", "read_pickle", "read_torch"]
 
 PARTS = ("_parameters", "_buffers", "_modules")
-SHARING = 2  # how often, on average, the numbers of a file may be mentioned
+SHARING = 2  # limit on the total size of tensors, relative to the file, when shared storages are counted repeatedly
 
 
 def read_pickle(path: Path) -> Any:
-    """The value of a bare pickle, as NVIDIA publishes networks.
+    """Read a bare pickle, the format of NVIDIA's networks.
 
     Raises:
-        CheckpointError: missing, damaged, asking to import what is not known, or larger inside than outside.
+        CheckpointError: missing, damaged, importing an unknown name, or expanding beyond the limits.
     """
     with refusals(path):
         data = _mapped(path)
@@ -39,7 +39,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def read_torch(path: Path) -> Any:
-    """The value of a file that ``torch.save`` wrote, in the zip layout or the older one; raises as the other door."""
+    """Read a file of ``torch.save``, in the zip format or the legacy one; raises as :func:`read_pickle` does."""
     with refusals(path):
         data = _mapped(path)
         if bytes(data[: len(LEGACY_START)]) == LEGACY_START:
@@ -54,14 +54,14 @@ def read_torch(path: Path) -> Any:
 
 
 def flatten(module: Persistent, path: Path) -> dict[str, Tensor]:
-    """Parameters and buffers of a persistent module by their dotted names; those that are None are left out.
+    """Parameters and buffers of a persistent module by their dotted names, without those that are None.
 
     Args:
         module: the module.
-        path: the file it is from, for messages.
+        path: its file, for messages.
 
     Raises:
-        CheckpointError: it is not a module, or two have the same name.
+        CheckpointError: it is not a module, or a name occurs twice.
     """
     tensors: dict[str, Tensor] = {}
     with refusals(path):

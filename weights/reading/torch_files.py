@@ -1,6 +1,6 @@
-"""The two layouts of ``torch.save``, read as data: a zip since PyTorch 1.6, pickles and raw numbers before.
+"""Reads the two formats of ``torch.save``: a zip file since PyTorch 1.6, and the legacy format before.
 
-``torch.load`` is not used: what it may run depends on its version and on its arguments.
+``torch.load`` is not used, because what it can execute depends on its version and arguments.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from weights.reading.budget import ELSEWHERE, Budget, Refusal, damaged
 from weights.reading.pickle_machine import PickleMachine
 from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Storage
 
-LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the layout's magic number
+LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the format's magic number
 LEGACY_PROTOCOL = 1001
 ZIP_START = b"PK\x03\x04"
-PIECE = 2**24  # bytes read at once
-MAX_DIRECTORY = 2**22  # bytes of a zip's table of contents; 5000 tensors need 0.5 MB
+PIECE = 2**24  # bytes read at a time
+MAX_DIRECTORY = 2**22  # bytes of a zip's central directory; 5000 tensors need 0.5 MB
 MAX_PICKLE = 2**26
-INFLATION = 2**26  # bytes that a zip may unpack to beyond a quarter more than its length: weights hardly shrink
+INFLATION = 2**26  # bytes, see `inflated`; weights hardly compress
 DIRECTORY_END, DIRECTORY_END_64, LOCATOR_64 = 22, 56, 20  # sizes of a zip's last records
 
 
 def read_legacy(data: memoryview, known: Mapping[str, Maker], budget: Budget) -> Any:
-    """The value of a file of the old layout.
+    """Read a file of the legacy format.
 
     Args:
         data: the whole file.
-        known: what its main pickle may import.
-        budget: what it may cost.
+        known: the names that its main pickle may import.
+        budget: for reading it.
 
     Raises:
-        Refusal: damaged or asking for what is not known.
+        Refusal: damaged, over budget, or importing an unknown name.
     """
     machine = PickleMachine(data, budget)
     machine.run()  # the magic number, which the caller recognised
@@ -71,14 +71,14 @@ def read_legacy(data: memoryview, known: Mapping[str, Maker], budget: Budget) ->
 
 
 def inflated(length: int) -> int:
-    """How many bytes a zip of this length may unpack to."""
+    """Limit on the unpacked size of a zip of this length, in bytes."""
     return length + length // 4 + INFLATION
 
 
 def nested_storage(args: tuple[Any, ...], budget: Budget) -> Storage:
-    """``torch.storage._load_from_bytes``: a storage as a file of the old layout inside a pickle.
+    """``torch.storage._load_from_bytes``: a storage, stored as a legacy file inside a pickle.
 
-    Nothing may be imported in there but the storages' own names, so nesting ends here.
+    Only the names of storages may be imported there, so it cannot be nested further.
     """
     data = memoryview(args[0]) if len(args) == 1 and type(args[0]) in (bytes, memoryview) else memoryview(b"")
     if bytes(data[: len(LEGACY_START)]) != LEGACY_START:
@@ -93,7 +93,7 @@ FILE_KNOWN: Mapping[str, Maker] = {**KNOWN, "torch.storage._load_from_bytes": ne
 
 
 def read_zip(file: BinaryIO, known: Mapping[str, Maker], budget: Budget) -> Any:
-    """The value of a file of the zip layout; the arguments and errors are those of :func:`read_legacy`."""
+    """Read a file of the zip format; arguments and errors as for :func:`read_legacy`."""
     length = os.fstat(file.fileno()).st_size
     _check_directory(file, length)
     with zipfile.ZipFile(file) as archive:
@@ -129,7 +129,7 @@ def _zip_storages(
 
 
 def _read_into(numbers: torch.Tensor, stream: IO[bytes]) -> None:
-    """Fill ``numbers`` piece by piece, so that a large storage is in memory once; the last read checks its sum."""
+    """Fill ``numbers`` in pieces, so that a large storage is in memory only once; the last read checks the CRC."""
     target = numbers.view(torch.uint8).numpy()
     position = 0
     while piece := stream.read(PIECE):
@@ -140,7 +140,7 @@ def _read_into(numbers: torch.Tensor, stream: IO[bytes]) -> None:
 
 
 def _identity(identity: Any) -> tuple[str, str, int]:
-    """Storage type, key and length of a persistent id."""
+    """The storage type, key and length of a persistent id."""
     if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
         raise damaged("an unknown kind of data outside the pickle")
     kind, key, _, count = identity[1:5]
@@ -196,7 +196,7 @@ def _members(archive: zipfile.ZipFile, length: int) -> dict[str, zipfile.ZipInfo
 
 
 def _folder(members: dict[str, zipfile.ZipInfo]) -> str:
-    """The one folder that ``torch.save`` puts everything in, with its slash."""
+    """The folder in the zip that ``torch.save`` writes to, with a trailing slash."""
     found = [name for name in members if PurePosixPath(name).name == "data.pkl"]
     folder = found[0].removesuffix("data.pkl") if len(found) == 1 else ""
     if any(name.startswith(f"{folder}code/") or name == f"{folder}constants.pkl" for name in members):

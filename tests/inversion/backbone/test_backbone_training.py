@@ -68,7 +68,7 @@ class TestTraining:
         assert [line["kimg"] for line in lines] == [tick.kimg for tick in ticks] == [0.002, 0.004]
         assert all(0 < tick.loss < 4 for tick in ticks)
         assert sorted(p.name for p in out.parent.iterdir()) == sorted(
-            ["trunk.safetensors", "backbone.state.safetensors", "backbone.log.jsonl"]
+            ["trunk.safetensors", "trunk.state.safetensors", "trunk.log.jsonl"]
         )
 
     def test_resumed_run_equals_unbroken_run(self, settings, tmp_path, small):
