@@ -1,4 +1,4 @@
-"""Faces as a command line names them: inversions on disk, or seeds."""
+"""Finds the faces named on a command line: inversions on disk, or seeds."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Face:
     """A face with a name.
 
     Attributes:
-        name: what files call it: the inversion's stem, or the seed.
+        name: used in file names: the inversion's stem, or the seed.
         inversion: the face.
-        saved: where it lies; None for a seed.
+        saved: its file; None for a seed.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Face:
 
 
 def find_faces(texts: Iterable[str]) -> list[Named]:
-    """What each text names, in order: "85,100,1500-1502" seeds; anything else a path, or several with commas between.
+    """Parse seeds such as "85,100,1500-1502", and paths, which may be separated by commas.
 
-    A path is that of an inversion's folder or file, or of a folder of such folders. One made of digits alone needs a
-    ``./`` before it.
+    A path is that of an inversion's folder or file, or of a folder of such folders. A path that consists of digits
+    needs a ``./`` before it.
 
     Raises:
-        CheckpointError: a path at which no inversion is.
-        UsageError: a range of seeds that cannot be meant.
+        CheckpointError: there is no inversion at a path.
+        UsageError: an invalid range of seeds.
     """
     found: list[Named] = []
     for text in texts:
@@ -58,10 +58,10 @@ def find_faces(texts: Iterable[str]) -> list[Named]:
 
 
 def open_faces_network(found: Sequence[Named], network: str | None, device: str | None) -> Generator:
-    """The network to draw faces with: the one that is named, else the first inversion's, else the embedded one.
+    """The network of faces: ``network`` if given, else that of the first inversion, else the embedded one.
 
     Raises:
-        UsageError: the first inversion belongs to another, or its network is no longer what it was.
+        UsageError: the first inversion belongs to another network, or its network has changed.
         CheckpointError: the network cannot be read.
     """
     first = next((one.inversion for one in found if isinstance(one, Saved)), None)
@@ -73,15 +73,15 @@ def open_faces_network(found: Sequence[Named], network: str | None, device: str 
 
 
 def as_faces(found: Sequence[Named], network: Generator, psi: float = 1.0) -> list[Face]:
-    """Faces of ``network``, each with a name of its own: a second one of a name is called NAME-2.
+    """Faces with unique names: a second face of the same name is called NAME-2.
 
     Args:
-        found: what :func:`find_faces` found.
-        network: theirs.
+        found: result of :func:`find_faces`.
+        network: of the faces.
         psi: truncation of the seeds.
 
     Raises:
-        UsageError: an inversion of another network, or what is no seed.
+        UsageError: an inversion of another network, or a seed out of range.
     """
     faces: list[Face] = []
     taken: dict[str, Named] = {}

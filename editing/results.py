@@ -1,4 +1,4 @@
-"""Where edited faces come from and go to: inversions on disk, the photos they were made from, the files written."""
+"""Finds inversions on disk and their photos, and writes the results of edits."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Saved:
 
     Attributes:
         path: its file.
-        inversion: what it holds.
-        stem: what its results are called: the folder's name, or the file's own.
+        inversion: its content.
+        stem: used in names of results: the name of its folder, or that of the file.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Saved:
 
 
 def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
-    """Inversions named by file, by their folder, or by a folder of such folders; what is none becomes its error."""
+    """Open inversions given by file, by their folder, or by a folder of such folders; errors are returned in place."""
     found: dict[Path, None] = {}
     errors: list[Saved | RelatentError] = []
     for path in inputs:
@@ -63,10 +63,10 @@ def _opened(path: Path) -> Saved | RelatentError:
 
 
 def result_folder(saved: Saved, outdir: Path | None) -> Path:
-    """Where the results of an edit go: OUTDIR/STEM, by default the inversion's own folder.
+    """The folder for the results of an edit: OUTDIR/STEM, or without ``outdir`` the inversion's own folder.
 
     Raises:
-        UsageError: the default would write over the file that was read.
+        UsageError: the result would overwrite the file that is being edited.
     """
     if outdir is not None:
         folder = outdir / saved.stem
@@ -80,15 +80,15 @@ def result_folder(saved: Saved, outdir: Path | None) -> Path:
 
 
 def find_photo(saved: Saved, named: Sequence[Path] = (), *, alone: bool = False) -> Path | None:
-    """The photo an inversion was made from, known again by its content; None if it is nowhere to be found.
+    """The photo of an inversion, recognised by its hash; None if it is not found.
 
     Args:
         saved: the inversion.
-        named: photos, or folders of photos, to look at first.
-        alone: the only inversion there is: a single photo in ``named`` is meant for it, whatever its content.
+        named: photos, or folders of photos, to search first.
+        alone: it is the only inversion, so a single photo in ``named`` is used regardless of its hash.
 
     Raises:
-        PhotoError: a photo that was named does not exist.
+        PhotoError: a path in ``named`` does not exist.
     """
     for path in named:
         if not path.exists():
@@ -103,7 +103,7 @@ def find_photo(saved: Saved, named: Sequence[Path] = (), *, alone: bool = False)
 
 
 def is_photo_of(saved: Saved, file: Path) -> bool:
-    """Whether a file has the content an inversion was made from, or its name where the content is not known."""
+    """Whether a file has the hash of the inverted photo, or the same name if the hash is not known."""
     digest = made_from(saved).get("sha256")
     if not digest:
         return file.name == saved.inversion.photo
@@ -114,7 +114,7 @@ def is_photo_of(saved: Saved, file: Path) -> bool:
 
 
 def made_from(saved: Saved) -> dict[str, object]:
-    """What the report beside an inversion, or beside an edited one, says of the photo: name, file, sha256, face."""
+    """The entry of the photo in the report beside an inversion or edited inversion: name, file, sha256, face."""
     report = saved.report
     edits = [report[key] for key in ("edit", "mix") if isinstance(report.get(key), dict)]
     for photo in (report.get("photo"), *(edit.get("made_from") for edit in edits)):  # type: ignore[attr-defined]
@@ -129,13 +129,13 @@ def write_edited(
     network: Generator,
     *,
     key: str,  # "edit" or "mix"
-    account: dict[str, object],  # what report.json says below ``key``
+    account: dict[str, object],  # stored below ``key`` in report.json
     pasted: MarkedImage | None = None,  # the whole photo
-    metadata: bool = True,  # write the mark of relatent.core.provenance
+    metadata: bool = True,  # write provenance (relatent.core.provenance)
 ) -> None:
-    """Write edited.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
+    """Write edited.png, pasted.png if there is one, edited.safetensors and report.json, each atomically.
 
-    In the folder of an inversion report.json goes on saying what it says, and gains ``key``.
+    An existing report.json of the inversion is kept and extended by ``key``.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -145,12 +145,12 @@ def write_edited(
     if pasted is not None:
         write_bytes(folder / "pasted.png", pasted.encoded(metadata=metadata))
     else:
-        with output_errors(folder):  # an earlier edit's would now be taken for this one's
+        with output_errors(folder):  # pasted.png of an earlier edit would not belong to this one
             (folder / "pasted.png").unlink(missing_ok=True)
     write_report(folder, edited, key, {**account, "edits": edited.edits})
 
 
 def write_report(folder: Path, edited: Inversion, key: str, account: dict[str, object]) -> None:
-    """Put ``account`` below ``key`` of a folder's report.json, which is made if there is none."""
+    """Store ``account`` below ``key`` in the report.json of a folder, which is created if needed."""
     report = read_report(folder) or {"network": edited.network, "versions": versions()}
     write_bytes(folder / REPORT_FILE, (json.dumps({**report, key: account}, indent=2) + "\n").encode())

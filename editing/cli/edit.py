@@ -1,4 +1,4 @@
-"""`python -m editing edit`: parsing and printing only."""
+"""The command `python -m editing edit`."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def edit_command(
     metadata: bool,
     **choices: object,
 ) -> None:
-    """Change inverted faces, and put them back into their photos.
+    """Edit inverted faces, and paste them back into their photos.
 
     INVERSIONS are folders that `inversion.project` wrote, folders of such folders, or their files. Each gets
-    OUTDIR/STEM with edited.png, edited.safetensors, report.json, and pasted.png where the photo is found.
+    OUTDIR/STEM with edited.png, edited.safetensors, report.json, and pasted.png if the photo is found.
     """
     options = EditOptions(
         strengths=parse_sets(sets),
@@ -111,10 +111,10 @@ def edit_command(
 
 
 def parse_sets(texts: tuple[str, ...]) -> dict[str, float]:
-    """``smile=2`` and the like as strengths by name.
+    """Parse options of the form ``smile=2``.
 
     Raises:
-        UsageError: something else, or a name that comes twice.
+        UsageError: another format, or a name that occurs twice.
     """
     strengths: dict[str, float] = {}
     for text in texts:
@@ -129,10 +129,10 @@ def parse_sets(texts: tuple[str, ...]) -> dict[str, float]:
 
 
 def parse_sweeps(texts: tuple[str, ...]) -> tuple[Sweep, ...]:
-    """``smile=-3:3:7`` and the like.
+    """Parse options of the form ``smile=-3:3:7``.
 
     Raises:
-        UsageError: something else, more than two, the same twice, or too many pictures.
+        UsageError: another format, more than two, the same name twice, or too many pictures.
     """
     sweeps = []
     for text in texts:

@@ -1,4 +1,4 @@
-"""`python -m editing directions learn` and `classifier`: parsing and printing only."""
+"""The commands `python -m editing directions learn` and `classifier`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PATH = click.Path(path_type=Path)
 MOST_SKIPPED = 3  # named one by one
 SHEET_FILE = "learned.png"
 TOLD = ("held_out_accuracy", "held_out_correlation", "effect")
-LEAST_TOLD = 0.25  # standard deviations; what moves less beside is not worth a line
+LEAST_TOLD = 0.25  # standard deviations; smaller effects on other attributes are not printed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class OwnPictures:
-    """Where a user's labelled pictures are, as the options say it."""
+    """The options for labelled pictures."""
 
     with_: Path | None
     without: Path | None
@@ -51,11 +51,11 @@ class OwnPictures:
         return any(one is not None for one in (self.with_, self.without, self.pictures, self.labels, self.column))
 
     def read(self, network: Generator) -> Labelled:
-        """The pictures, cropped as the network's are.
+        """Read the pictures, cropped for the network.
 
         Raises:
-            UsageError: half of what is needed.
-            DatasetError: pictures or labels that cannot be used.
+            UsageError: incomplete options.
+            DatasetError: the pictures or labels cannot be used.
         """
         with counting("reading pictures", "picture") as show:
             if self.with_ and self.without and not (self.pictures or self.labels or self.column):
@@ -77,7 +77,7 @@ class OwnPictures:
 
 
 def network_options(command: Command) -> Command:
-    """--network and --device."""
+    """Decorator that adds --network and --device."""
     command = click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")(
         command
     )
@@ -87,7 +87,7 @@ def network_options(command: Command) -> Command:
 
 
 def picture_options(command: Command) -> Command:
-    """Where labelled pictures come from."""
+    """Decorator that adds the options for labelled pictures."""
     options = [
         click.option("--with", "with_", type=PATH, default=None, help="A folder of pictures that have it."),
         click.option("--without", type=PATH, default=None, help="A folder of pictures that have it not."),
@@ -142,10 +142,10 @@ def learn_command(
     outdir: Path,
     **pictures: Any,
 ) -> None:
-    """Learn directions from faces that the network draws and that are scored.
+    """Learn directions from scored random faces of the network.
 
-    NAMES are attributes that Relatent can score (an unknown name lists them), or one name of your own together with
-    labelled pictures, a scoring function or a classifier. Writes OUTDIR/NAME.safetensors and a contact sheet.
+    NAMES are attributes that Relatent can score (an unknown name lists them), or a new name together with labelled
+    pictures, a scoring function or a classifier. Writes OUTDIR/NAME.safetensors and a contact sheet.
     """
     generator = open_network(network, device)
     chosen = None if layers == "auto" else layer_numbers(layers, generator.num_ws)

@@ -1,4 +1,4 @@
-"""`python -m editing mix` and `python -m editing morph`: parsing and printing only."""
+"""The commands `python -m editing mix` and `python -m editing morph`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stylegan.networks.synthesis import NOISE_MODES
 
 PATH = click.Path(path_type=Path)
 MIX_LAYERS = "coarse"
-GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
+GRID_LAYERS = "coarse,middle"  # layers 0-6, the default of NVIDIA's style_mixing.py
 
 
 @click.command("mix", cls=RelatentCommand)
@@ -83,12 +83,11 @@ def mix_command(
     device: str | None,
     **choices: Any,
 ) -> None:
-    """Change a face's coarse, middle or fine styles to another's.
+    """Replace a face's coarse, middle or fine styles by those of others.
 
-    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502. The first is changed,
-    the styles of the others come in: OUTDIR/STEM gets edited.png, edited.safetensors, report.json, and pasted.png
-    where the photo is found. With --rows and --cols instead, every row is mixed with every column: ROW-COL.png and
-    grid.png.
+    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502. The styles of the
+    others are mixed into the first: OUTDIR/STEM gets edited.png, edited.safetensors, report.json, and pasted.png if the
+    photo is found. With --rows and --cols instead, every row is mixed with every column: ROW-COL.png and grid.png.
     """
     if bool(rows) != bool(cols) or bool(rows) == bool(faces):
         raise UsageError("expected either faces to mix, or --rows and --cols for a grid. Try --help.")
@@ -167,7 +166,7 @@ def morph_command(
     device: str | None,
     **options: Any,  # of write_morph
 ) -> None:
-    """Draw a video that goes from face to face.
+    """Draw a morph video through faces.
 
     FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502; two or more.
     """

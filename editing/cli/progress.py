@@ -1,4 +1,4 @@
-"""A progress bar for work that reports how much is done of how much."""
+"""A progress bar as a callback with the number done and the total."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 @contextmanager
 def counting(label: str, unit: str = "face") -> Iterator[Callable[[int, int], None]]:
-    """Yields a function to call with the number done and the number in all."""
+    """Yields a callback that takes the number done and the total, and shows them on a progress bar."""
     with tqdm(desc=label, unit=unit, leave=False, disable=None) as bar:  # shown on a terminal only
 
         def show(done: int, total: int) -> None:

@@ -47,8 +47,8 @@ MOST_TILTED_SIDE = 700  # px; there are many rotated copies, and faces that are 
 LEAST_SCORE = 0.1  # for the only face of a photo; 19 of 20 real faces score above 0.35
 LEAST_TILTED_SCORE = 0.4  # higher, because eleven rotated copies give eleven chances of a false positive
 # With several detections, each needs half the score of the best one, but at most this. Chosen on 21 sizes of one
-# portrait, in which folds of cloth scored up to 0.37 and could be larger than the face; on 26 other sizes one fold still
-# passed (0.41). A higher limit would lose real faces, of which 7 in 100 score less than this.
+# portrait, in which folds of cloth scored up to 0.37 and could be larger than the face; on 26 other sizes one fold
+# still passed (0.41). A higher limit would lose real faces, of which 7 in 100 score less than this.
 ENOUGH_SCORE = 0.38
 
 # Landmarks are predicted on a patch with the detector's box in its centre.

@@ -13,8 +13,8 @@ import numpy as np
 
 from relatent.core.errors import ShapeError
 
-# A photo is first reduced by the largest integer factor that leaves at least this many pixels per square pixel and axis;
-# the slower supersampling then works on the reduced copy.
+# A photo is first reduced by the largest integer factor that leaves at least this many pixels per square pixel and
+# axis; the slower supersampling then works on the reduced copy.
 KEPT_PIXELS = 3
 BAND_PIXELS = 2_000_000  # supersampled pixels in memory at a time
 KERNEL_REACH = 3  # pixels that a bicubic kernel reads beyond a sample, rounded up

@@ -1,7 +1,7 @@
-"""NVIDIA's pickles of stylegan2-ada-pytorch and stylegan3, read as data.
+"""Reads NVIDIA's pickles of stylegan2-ada-pytorch and stylegan3.
 
-Such a file holds several networks ("G", "D", "G_ema"), each with its Python source, which is dropped unread. Sizes
-come from the tensors' shapes, and what shapes do not tell from the layers' own attributes.
+Such a file holds several networks ("G", "D", "G_ema"), each with its Python source, which is ignored. Sizes are
+derived from the shapes of tensors, and other settings from the attributes of layers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from stylegan.networks.generator import Generator
 from weights.reading.pickles import Persistent, flatten, read_pickle
 
 ENTRY = "G_ema"
-MAPPING_LR = 0.01  # where a file does not say
-# what the layers' attributes must say where they say anything, and what it means if they do not
+MAPPING_LR = 0.01  # if the file does not contain it
+# required values of layers' attributes, if present, and the error messages for other values
 EXPECTED = {
     "architecture": ("skip", "its blocks are connected in another way than StyleGAN2's"),
     "activation": ("lrelu", "its activation is another than leaky ReLU"),
@@ -36,7 +36,7 @@ def read_nvidia(path: Path, entry: str | None = None) -> Generator:
 
     Args:
         path: the file.
-        entry: which of its networks; None for "G_ema".
+        entry: the network of the file; None for "G_ema".
 
     Raises:
         CheckpointError: not such a file, or a network that is not supported.
@@ -72,7 +72,7 @@ def read_stylegan2(network: Persistent, path: Path) -> Generator:
 
 
 def _network(data: Any, entry: str | None, path: Path) -> Persistent:
-    """The entry asked for; a pickle may also hold one network and no dict around it."""
+    """The network of ``entry``; a pickle may also hold a single network without a dict."""
     entries = data if isinstance(data, dict) else {ENTRY: data}
     networks = [name for name, value in entries.items() if isinstance(value, Persistent)]
     network = entries.get(entry or ENTRY)
@@ -87,7 +87,7 @@ def _network(data: Any, entry: str | None, path: Path) -> Persistent:
 
 
 def _walk(module: Persistent, prefix: str) -> Iterator[tuple[str, Persistent]]:
-    """Every module inside, by its dotted name; ``flatten`` has seen that all are modules."""
+    """All submodules by their dotted names; ``flatten`` has checked that they are modules."""
     for name, inner in module.state["_modules"].items():
         if inner is not None:
             yield f"{prefix}{name}", inner
@@ -95,13 +95,13 @@ def _walk(module: Persistent, prefix: str) -> Iterator[tuple[str, Persistent]]:
 
 
 def _part(module: Any, name: str) -> dict[str, Any]:
-    """A dict among the attributes of a module; empty where there is none."""
+    """An attribute of a module that is a dict; empty if there is none."""
     part = module.state.get(name) if isinstance(module, Persistent) else None
     return part if isinstance(part, dict) else {}
 
 
 def _stated(network: Persistent) -> dict[str, Any]:
-    """The arguments that the network was made with, in one dict."""
+    """The arguments with which the network was built, in one dict."""
     stated = dict(_part(network, "_init_kwargs"))
     for group in ("mapping_kwargs", "synthesis_kwargs"):
         inner = stated.pop(group, None)
@@ -112,22 +112,22 @@ def _stated(network: Persistent) -> dict[str, Any]:
 def _check_attributes(modules: dict[str, dict[str, Any]], path: Path) -> None:
     for name, state in modules.items():
         for attribute, (expected, meaning) in EXPECTED.items():
-            found = state.get(attribute, expected)
-            if name.rpartition(".")[2] in LINEAR or (type(found) is type(expected) and found == expected):
+            value = state.get(attribute, expected)
+            if name.rpartition(".")[2] in LINEAR or (type(value) is type(expected) and value == expected):
                 continue
             raise CheckpointError(
-                f"{path} is not supported: {meaning} ({shown(name)} has {attribute} {shown(found)}, "
+                f"{path} is not supported: {meaning} ({shown(name)} has {attribute} {shown(value)}, "
                 f"expected {expected!r})."
             )
 
 
 def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
-    """What the shapes tell."""
+    """The sizes that follow from the tensors' shapes."""
     widths = {}
     for name, tensor in tensors.items():
-        found = re.fullmatch(r"synthesis\.b([1-9]\d{0,3})\.torgb\.weight", name)
-        if found and tensor.ndim == 4:
-            widths[int(found[1])] = tensor.shape[1]
+        match = re.fullmatch(r"synthesis\.b([1-9]\d{0,3})\.torgb\.weight", name)
+        if match and tensor.ndim == 4:
+            widths[int(match[1])] = tensor.shape[1]
     layers = [name for name in tensors if re.fullmatch(r"mapping\.fc\d+\.weight", name)]
     first, top = tensors.get("mapping.fc0.weight"), tensors.get(f"synthesis.b{max(widths, default=0)}.torgb.weight")
     if first is None or first.ndim != 2 or top is None:
@@ -148,7 +148,7 @@ def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _shared(attribute: str, states: Iterable[dict[str, Any]], default: Any, path: Path) -> Any:
-    """The value that all layers with this attribute share."""
+    """The value of an attribute, which must be the same in all layers that have it."""
     values = [state[attribute] for state in states if attribute in state] or [default]
     if any(type(value) not in (int, float, type(None)) or value != values[0] for value in values):
         raise CheckpointError(

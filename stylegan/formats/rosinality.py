@@ -1,7 +1,7 @@
-"""The `.pt` files of rosinality's stylegan2-pytorch, and the decoders of pSp and e4e, which have its layout.
+"""Reads the `.pt` files of rosinality's stylegan2-pytorch, and the decoders of pSp and e4e, which have its layout.
 
-Sizes come from the tensors' shapes. The file does not say how its mapping network was scaled or whether activations
-were clamped; the published code has one answer to both, 0.01 and never.
+Sizes are derived from the shapes of tensors. The file does not contain the learning rate multiplier of the mapping
+network and the clamping of activations; in the published code these are always 0.01 and none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MARK = "to_rgb1.conv.weight"  # a tensor that every generator of this layout has
 W_AVG = "latent_avg"
 NOISES = "noises.noise_"
 NOISE_SEED = 0
-MAX_STYLE = 2048  # bounds what the average w and the noise may take to compute before the network is known to be one
+MAX_STYLE = 2048  # limits the cost of computing w_avg and noise before the tensors are checked
 MAX_LEVELS = 8  # 1024 px
 LAYOUT = "rosinality's StyleGAN2 layout"
 PARTS = {
@@ -42,7 +42,7 @@ def read_rosinality(path: Path, entry: str | None = None) -> Generator:
 
     Args:
         path: the file.
-        entry: which of its networks; None for "g_ema" or the decoder, whichever it has.
+        entry: the network of the file; None for "g_ema" or the decoder, whichever is present.
 
     Raises:
         CheckpointError: not such a file, or a network that is not supported.
@@ -61,11 +61,11 @@ def generator_from_rosinality(tensors: dict[str, Tensor], latent_avg: Tensor | N
 
     Args:
         tensors: by rosinality's names, without a prefix such as "decoder.".
-        latent_avg: [w_dim], or [L, w_dim] for each layer as pSp has it; None to take the mean w of 10,000 samples.
-        source: the file they are from, for messages and for the network's name.
+        latent_avg: [w_dim], or [L, w_dim] as in pSp; None for the mean w of 10,000 samples.
+        source: the file, for messages and the network's name.
 
     Raises:
-        CheckpointError: they are not a generator of that layout.
+        CheckpointError: the tensors are not a generator of that layout.
     """
     tensors = {name: _unbatched(name, tensor, source) for name, tensor in tensors.items()}
     take_filters(tensors, ".kernel", 4.0, source)
@@ -80,7 +80,7 @@ def generator_from_rosinality(tensors: dict[str, Tensor], latent_avg: Tensor | N
 
 
 def _network(data: dict[Any, Any], entry: str | None, path: Path) -> dict[str, Tensor]:
-    """The tensors of the entry asked for, or of the first that is usual."""
+    """The tensors of ``entry``, or of the default entries."""
     candidates = {name: value for name, value in data.items() if _is_generator(value)}
     whole = data.get("state_dict")
     if isinstance(whole, dict):
@@ -90,17 +90,17 @@ def _network(data: dict[Any, Any], entry: str | None, path: Path) -> dict[str, T
     if _is_generator(data):
         candidates[ENTRY] = data
     wanted = [entry] if entry else [ENTRY, "decoder"]
-    found = next((candidates[name] for name in wanted if name in candidates), None)
-    if found is None:
+    network = next((candidates[name] for name in wanted if name in candidates), None)
+    if network is None:
         names = ", ".join(map(shown, list(candidates)[:MAX_SHOWN])) or "none"
         raise CheckpointError(
             f"{path} has no generator of rosinality's layout in {' or '.join(map(shown, wanted))}; "
             f"expected one of its entries: {names}."
         )
-    for name, value in found.items():
+    for name, value in network.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(f"{path} has {shown(name)} among its weights, which is no tensor; expected {LAYOUT}.")
-    return found
+    return network
 
 
 def _is_generator(value: Any) -> bool:
@@ -108,7 +108,7 @@ def _is_generator(value: Any) -> bool:
 
 
 def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
-    """What the shapes tell."""
+    """The sizes that follow from the tensors' shapes."""
     depth = sum(bool(re.fullmatch(r"to_rgbs\.\d+\.bias", name)) for name in tensors)
     names = ["to_rgb1", *(f"to_rgbs.{index}" for index in range(depth))]
     colours = [tensors.get(f"{name}.conv.weight") for name in names]
@@ -133,7 +133,7 @@ def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _noises(resolution: int) -> dict[str, Tensor]:
-    """Noise for the files of old versions, which drew it anew for every picture."""
+    """Noise maps for files of older versions, which have none because they drew new noise for every picture."""
     rng = torch.Generator().manual_seed(NOISE_SEED)
     levels = range(2, int(math.log2(resolution)) + 1)
     sides = [2**level for level in levels for _ in range(2)][1:]  # one layer at 4 px, two at every other size
@@ -141,7 +141,7 @@ def _noises(resolution: int) -> dict[str, Tensor]:
 
 
 def _centre(latent_avg: Tensor | None, w_dim: int, path: Path) -> Tensor:
-    """latent_avg as one w, [w_dim]; zeros where there is none."""
+    """latent_avg as one w, [w_dim]; zeros if there is none."""
     if latent_avg is None:
         return torch.zeros(w_dim)
     if latent_avg.ndim not in (1, 2) or latent_avg.shape[-1] != w_dim or not latent_avg.numel():
@@ -153,7 +153,7 @@ def _centre(latent_avg: Tensor | None, w_dim: int, path: Path) -> Tensor:
 
 
 def _unbatched(name: str, tensor: Tensor, path: Path) -> Tensor:
-    """The tensor without the axes of length 1 that this layout puts around some of them."""
+    """A tensor without the axes of length 1 that this layout adds to some tensors."""
     if name.startswith(NOISES):
         before, after = 2, 0  # [1, 1, r, r]
     elif re.fullmatch(r"to_rgb(1|s\.\d+)\.bias", name):
@@ -169,7 +169,7 @@ def _unbatched(name: str, tensor: Tensor, path: Path) -> Tensor:
 
 
 def _their_name(ours: str) -> str:
-    """The layout counts layers through all resolutions where ours counts within each."""
+    """The file's name for a tensor of ours; the layout numbers layers over all resolutions, ours within each."""
     if ours == "mapping.w_avg":
         return W_AVG
     if ours.startswith("mapping."):
