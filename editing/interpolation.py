@@ -23,10 +23,6 @@ from relatent.core.errors import ShapeError, UnknownNameError, UsageError
 from stylegan.networks.generator import Generator
 
 Key = TypeVar("Key")
-EASINGS: dict[str, Callable[[float], float]] = {
-    "linear": lambda t: t,
-    "smooth": lambda t: (1 - math.cos(math.pi * t)) / 2,  # stands still for a moment at each face
-}
 NOISES = ("blend", "hold")
 SMALL_ANGLE = 1e-6  # radians; below, slerp is linear
 
@@ -39,26 +35,22 @@ class Morph(Generic[Key]):
         keys: the faces in order, two or more.
         between: the interpolation of two keys at t in [0, 1].
         loop: whether the path returns from the last face to the first.
-        easing: name in EASINGS of how t moves from a face to the next.
     """
 
     keys: tuple[Key, ...]
     between: Callable[[Key, Key, float], Inversion]
     loop: bool = False
-    easing: str = "smooth"
 
     def __post_init__(self) -> None:
         if len(self.keys) < 2:
             raise UsageError(f"a morph came with {len(self.keys)} faces; expected at least two.")
-        if self.easing not in EASINGS:
-            raise UnknownNameError("easing", self.easing, EASINGS)
 
     def at(self, t: float) -> Inversion:
         """The face at ``t`` in [0, 1] of the whole path; in a loop, 0 and 1 are the same face."""
         legs = len(self.keys) if self.loop else len(self.keys) - 1
-        position = min(max(t, 0.0), 1.0) * legs
-        leg = min(int(position), legs - 1)
-        return self.between(self.keys[leg], self.keys[(leg + 1) % len(self.keys)], EASINGS[self.easing](position - leg))
+        place = min(max(t, 0.0), 1.0) * legs
+        leg = min(int(place), legs - 1)
+        return self.between(self.keys[leg], self.keys[(leg + 1) % len(self.keys)], slowing_at_faces(place - leg))
 
     def frames(self, count: int) -> Iterator[Inversion]:
         """``count`` faces, evenly spaced in time; a loop omits its end, which equals its beginning.
@@ -72,12 +64,16 @@ class Morph(Generic[Key]):
         return (self.at(index / last) for index in range(count))
 
 
+def slowing_at_faces(t: float) -> float:
+    """The way from one face to the next at the time ``t``, both from 0 to 1: half a cosine, which rests at its ends."""
+    return (1 - math.cos(math.pi * t)) / 2
+
+
 def morph(
     inversions: Sequence[Inversion],
     network: Generator,
     *,
     loop: bool = False,
-    easing: str = "smooth",
     noise: str = "blend",
 ) -> Morph[Inversion]:
     """The path through inversions, straight in W or W+ from each to the next.
@@ -86,13 +82,12 @@ def morph(
         inversions: two or more of one network.
         network: of the inversions.
         loop: return to the first.
-        easing: "smooth" slows down at each face, "linear" does not.
-        noise: "blend" interpolates the noise maps and keeps their variance; "hold" uses those of the first face.
+        noise: "blend" takes the fine detail along, keeping its strength; "hold" leaves the first one's in place.
 
     Raises:
-        UsageError: fewer than two inversions, or of different networks.
-        ShapeError: noise or a mask has another size than the network's, for example in a damaged file.
-        UnknownNameError: there is no such easing or noise.
+        UsageError: fewer than two, or of different networks.
+        ShapeError: noise or a mask of another size than the network's, as a damaged file may hold it.
+        UnknownNameError: an unknown noise.
     """
     if noise not in NOISES:
         raise UnknownNameError("noise of a morph", noise, NOISES)
@@ -106,25 +101,22 @@ def morph(
         keys = [one.replace(noise=inversions[0].noise) for one in keys]
     elif any(one.noise is not None for one in keys):
         keys = [one if one.noise is not None else one.replace(noise=own) for one in keys]
-    return Morph(tuple(keys), blend, loop, easing)
+    return Morph(tuple(keys), blend, loop)
 
 
-def morph_seeds(
-    seeds: Sequence[int], network: Generator, *, psi: float = 1.0, loop: bool = False, easing: str = "smooth"
-) -> Morph[Tensor]:
-    """The path through the faces of seeds by spherical interpolation in Z; see :func:`editing.seeds.seed_z`.
+def morph_seeds(seeds: Sequence[int], network: Generator, *, psi: float = 1.0, loop: bool = False) -> Morph[Tensor]:
+    """The path through seeds' faces along arcs in Z; see :func:`editing.seeds.seed_z`.
 
     Every face on the path is a valid sample of the network, but the path is less even than one in W.
 
     Raises:
-        UsageError: fewer than two seeds, a seed out of range, or a network with classes.
-        UnknownNameError: there is no such easing.
+        UsageError: fewer than two seeds, one that is no seed, or a network with classes.
     """
 
     def between(a: Tensor, b: Tensor, t: float) -> Inversion:
         return inversion_of_z(network, slerp(a, b, t), psi, seeds[0])
 
-    return Morph(tuple(seed_z(seed, network.z_dim) for seed in seeds), between, loop, easing)
+    return Morph(tuple(seed_z(seed, network.z_dim) for seed in seeds), between, loop)
 
 
 def blend(a: Inversion, b: Inversion, t: float) -> Inversion:

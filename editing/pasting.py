@@ -14,24 +14,27 @@ from relatent.core.images import Photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.paste import paste_difference, paste_face
 from relatent.face.regions import drawn_landmarks, region_mask
+from relatent.face.warp import face_in_photo, paste_warped
 from stylegan import Generator
 
-Blend = Literal["difference", "replace", "poisson"]
-BLENDS: tuple[Blend, ...] = ("difference", "replace", "poisson")
+Blend = Literal["warp", "difference", "replace", "poisson"]
+BLENDS: tuple[Blend, ...] = ("warp", "difference", "replace", "poisson")
+DEFAULT_BLEND: Blend = "warp"
 
 
 def paste_back(
     edited: Inversion | Sequence[Inversion],
     photo: PhotoLike,
     *,
-    blend: Blend = "difference",
-    network: Generator | Mapping[str, Generator] | None = None,  # if loaded already
+    blend: Blend = DEFAULT_BLEND,
+    network: Generator | Mapping[str, Generator] | None = None,  # spares loading it
 ) -> MarkedImage:
     """Paste edited faces into the photo at its full size.
 
-    ``difference`` adds the change that the edit made to the drawn face, so that everything else keeps the photo's
-    detail, which small networks cannot draw. ``replace`` pastes the drawn face, feathered along its outline and matched
-    in colour; ``poisson`` uses gradient-domain (Poisson) blending. docs/edit.md has measurements.
+    ``warp`` moves the photo's own pixels as the edit moved the drawn face's, and shows the drawing where moving does
+    not explain the edit (:mod:`relatent.face.warp`). ``difference`` adds to the photo what the edit changed in the
+    drawn face, in place. ``replace`` puts the drawn face itself there, feathered along its outline and matched in
+    colour; ``poisson`` does so by its gradients. docs/edit.md says what was measured.
 
     Args:
         edited: from :func:`editing.edit` or :func:`editing.mix`; several for several faces of one photo.
@@ -40,8 +43,8 @@ def paste_back(
         network: the network of all faces, or networks by id; None loads the network of each face.
 
     Returns:
-        A Pillow image whose ``save`` keeps the photo's EXIF (without its orientation), XMP and colour profile, and adds
-        provenance (:mod:`relatent.core.provenance`).
+        A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP, colour profile and, in PNG, 16 bits
+        a channel, and adds the mark of :mod:`relatent.core.provenance`.
 
     Raises:
         UsageError: an inversion without a position in a photo, or with one outside this photo.
@@ -63,7 +66,7 @@ def paste_back(
             networks[face.network] = face.open_network()
         pixels = _with_face(pixels, face, networks[face.network], blend)
         edits |= face.edits
-    return MarkedImage(pixels, software_tag(faces[0].network, edits), _described(source))
+    return MarkedImage(source.changed(pixels), software_tag(faces[0].network, edits), _described(source))
 
 
 def _with_face(pixels: np.ndarray, face: Inversion, network: Generator, blend: Blend) -> np.ndarray:
@@ -77,7 +80,8 @@ def paste_drawn(
     edited: np.ndarray,
     before: np.ndarray,
     network: Generator,
-    blend: Blend = "difference",
+    blend: Blend = DEFAULT_BLEND,
+    landmarks: np.ndarray | None = None,
 ) -> np.ndarray:
     """:func:`paste_back` for one face whose pictures are drawn already.
 
@@ -88,6 +92,8 @@ def paste_drawn(
         before: its picture without edits.
         network: of the face.
         blend: one of :data:`BLENDS`.
+        landmarks: [68, 2] of the photo's face in pixels of the drawn one, for ``warp``; None looks for them, which
+            takes longer than the rest.
 
     Returns:
         uint8 [H, W, 3], a new array.
@@ -100,12 +106,28 @@ def paste_drawn(
             "this latent does not know its place in a photo. Invert the photo itself (inversion.invert or "
             "python -m inversion.project), not a tensor."
         )
+    if blend == "warp":
+        points = landmarks if landmarks is not None else photo_landmarks(pixels, face, network)
+        free = None if face.mask is None else face.mask[0, 0].numpy()
+        return paste_warped(pixels, edited, before, face.face_to_photo, points, free)
     if blend == "difference":
         return paste_difference(pixels, edited, before, face.face_to_photo)
     mask = np.maximum(*(_outline(picture, network) for picture in (edited, before)))
     if face.mask is not None:
         mask = mask * face.mask[0, 0].numpy()
     return paste_face(pixels, edited, face.face_to_photo, mask, before=before, poisson=blend == "poisson")
+
+
+def photo_landmarks(pixels: np.ndarray, face: Inversion, network: Generator) -> np.ndarray:
+    """Where the photo's face has its landmarks, [68, 2] in pixels of the drawn face.
+
+    Args:
+        pixels: uint8 [H, W, 3], the photo.
+        face: knows its place in it.
+        network: its network.
+    """
+    assert face.face_to_photo is not None
+    return face_in_photo(pixels, face.face_to_photo, network.resolution, network.alignment)
 
 
 def _outline(picture: np.ndarray, network: Generator) -> np.ndarray:

@@ -129,11 +129,12 @@ def write_edited(
     network: Generator,
     *,
     key: str,  # "edit" or "mix"
-    account: dict[str, object],  # stored below ``key`` in report.json
+    account: dict[str, object],  # what report.json says below ``key``
+    face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo
     metadata: bool = True,  # write provenance (relatent.core.provenance)
 ) -> None:
-    """Write edited.png, pasted.png if there is one, edited.safetensors and report.json, each atomically.
+    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
 
     An existing report.json of the inversion is kept and extended by ``key``.
 
@@ -141,7 +142,9 @@ def write_edited(
         OutputError: the folder cannot be written.
     """
     edited.save(folder / EDITED_FILE)
-    write_bytes(folder / "edited.png", edited.image(network).encoded(metadata=metadata))
+    drawn = edited.image(network).encoded(metadata=metadata)
+    write_bytes(folder / "drawn.png", drawn)
+    write_bytes(folder / "edited.png", drawn if face is None else face.encoded(metadata=metadata))
     if pasted is not None:
         write_bytes(folder / "pasted.png", pasted.encoded(metadata=metadata))
     else:

@@ -83,6 +83,13 @@ class InvertConfig:
         default="largest",
         metadata=_option("Which face of a photo; N counts from 1, largest first.", metavar="largest|all|N", type=str),
     )
+    keep_photo: bool = field(
+        default=True,
+        metadata=_option(
+            "Keep the face as the photo shows it in inversion.safetensors, for edits at the photo's resolution.",
+            flag="--photo",
+        ),
+    )
 
     def __post_init__(self) -> None:
         for name in ("space", "lpips"):
@@ -115,7 +122,7 @@ class InvertConfig:
 
     def report(self, network: Generator) -> dict[str, object]:
         """All settings that affect the result, as report.json records them under ``settings``."""
-        choices = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask)}
+        choices = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask), "keep_photo": self.keep_photo}
         files = {"encoder": _named(self.encoder), "preconditioner": _named(self.preconditioner)}
         return {**dataclasses.asdict(self.plan(network)), **choices, **files}
 

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from inversion.optim.low_rank import Tuned, draw, to_half
 from relatent.core.errors import CheckpointError, ShapeError, UsageError
-from relatent.core.files import atomic_file
 from relatent.core.images import to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import load, network_id
-from stylegan.formats.checkpoint import read_safetensors
+from stylegan.formats.checkpoint import read_safetensors, write_safetensors
 from stylegan.networks.generator import Generator
 
 FORMAT = "relatent-inversion-1"
@@ -44,7 +42,9 @@ class Inversion:
             if not measured.
         seed: of the inversion.
         photo: the photo's file name; empty if unknown.
-        tuned: low-rank updates of the network's weights by pivotal tuning, float16; None without tuning.
+        tuned: the photo's own additions to the network's weights, float16; None for the network as it is.
+        crop: the face as the photo shows it, at most 1024 px a side, the bytes of a picture's file
+            (:mod:`relatent.face.crop`); None if it is not kept.
     """
 
     ws: Tensor
@@ -61,6 +61,7 @@ class Inversion:
     seed: int = 0
     photo: str = ""
     tuned: Tuned | None = None
+    crop: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.ws.ndim != 3 or self.ws.shape[0] != 1:
@@ -141,11 +142,12 @@ class Inversion:
             tensors |= {f"tuned.{name}.left": left.contiguous(), f"tuned.{name}.right": right.contiguous()}
         if self.face_to_photo is not None:
             tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
+        if self.crop is not None:
+            tensors["crop"] = torch.frombuffer(bytearray(self.crop), dtype=torch.uint8)
         text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
         numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
         numbers |= {"edits": json.dumps(self.edits), "metrics": json.dumps(self.metrics)}
-        with atomic_file(Path(path)) as temporary:
-            save_file(tensors, temporary, metadata={"format": FORMAT, **text, **numbers})
+        write_safetensors(Path(path), tensors, {"format": FORMAT, **text, **numbers})
 
     @classmethod
     def load(cls, path: str | Path) -> Inversion:
@@ -177,9 +179,20 @@ class Inversion:
                 seed=int(metadata["seed"]),
                 photo=metadata["photo"],
                 tuned=_read_tuned(tensors),
+                crop=_read_crop(tensors),
             )
         except (KeyError, ValueError, TypeError, AttributeError, ShapeError, UsageError) as error:
             raise CheckpointError(f"{path} is a damaged inversion ({error}).") from error
+
+
+def _read_crop(tensors: dict[str, Tensor]) -> bytes | None:
+    """The bytes of the face's picture; whether they are one shows when it is needed."""
+    packed = tensors.get("crop")
+    if packed is None:
+        return None
+    if packed.dtype != torch.uint8 or packed.ndim != 1 or not len(packed):
+        raise ShapeError(f"its crop is {packed.dtype} {list(packed.shape)}; expected bytes, uint8 [N]")
+    return packed.numpy().tobytes()
 
 
 def _read_tuned(tensors: dict[str, Tensor]) -> Tuned | None:

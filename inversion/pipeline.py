@@ -32,6 +32,7 @@ from relatent.core.errors import ShapeError
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
 from relatent.face import AlignedFace, Face
+from relatent.face.crop import pack_crop
 from stylegan import Generator, load, network_id
 from weights.embedded import DEFAULT_NETWORK
 
@@ -45,13 +46,15 @@ class PreparedFace:
     Attributes:
         aligned: the crop.
         photo: the photo's file name.
-        mask: weight of each pixel in the loss, [1, 1, R, R], 0 to 1; None for 1 everywhere.
+        mask: [1, 1, R, R], 1 where the photo counts; None for everywhere.
+        crop: the face at the photo's own resolution, packed (:mod:`relatent.face.crop`); None if it is not kept.
         seconds: of the stages so far.
     """
 
     aligned: AlignedFace
     photo: str = ""
     mask: Tensor | None = None
+    crop: bytes | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -66,6 +69,7 @@ class InvertedFace:
         quality: measures of ``drawn`` against ``aligned``.
         percentile: of its LPIPS among the validation faces; None if these were not measured with the same settings.
         seconds: of each stage.
+        mask_share: how much of the crop counted, 0 to 1; None without a mask.
     """
 
     inversion: Inversion
@@ -74,6 +78,7 @@ class InvertedFace:
     quality: Quality
     percentile: LpipsPercentile | None
     seconds: dict[str, float]
+    mask_share: float | None = None
 
 
 class Pipeline:
@@ -116,9 +121,14 @@ class Pipeline:
         masks = [
             None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
         ]
+        size = network.resolution
+        packed = [pack_crop(photo, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
         seconds = (time.perf_counter() - started) / len(crops)
         name = Path(photo.name).name
-        return [PreparedFace(crop, name, mask, {"align": seconds}) for crop, mask in zip(crops, masks, strict=True)]
+        return [
+            PreparedFace(*each, {"align": seconds})
+            for each in zip(crops, [name] * len(crops), masks, packed, strict=True)
+        ]
 
     def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
         """Invert faces as one batch, draw and measure them.
@@ -144,13 +154,17 @@ class Pipeline:
             results.append(
                 InvertedFace(
                     inversion.replace(
-                        face_to_photo=face.aligned.face_to_photo, photo=face.photo, metrics=quality.numbers()
+                        face_to_photo=face.aligned.face_to_photo,
+                        photo=face.photo,
+                        crop=face.crop,
+                        metrics=quality.numbers(),
                     ),
                     face.aligned.image,
                     drawn,
                     quality,
                     self._percentile(quality),
                     {**face.seconds, **seconds, "measure": time.perf_counter() - started},
+                    None if face.mask is None else float(face.mask.mean()),
                 )
             )
         return results

@@ -13,15 +13,17 @@ import numpy as np
 
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
-from editing.pasting import Blend, paste_back
+from editing.pasting import DEFAULT_BLEND, Blend, paste_back
+from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
 from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
 from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
 from relatent.core.files import write_bytes
-from relatent.core.images import MAX_PIXELS, to_pixels
+from relatent.core.images import MAX_PIXELS, Photo, read_photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
+from relatent.face.crop import LARGEST
 from stylegan import Generator
 
 SWEEP_FILE = "sweep.png"
@@ -48,12 +50,14 @@ class EditOptions:
     Attributes:
         strengths: by direction, name or file.
         sweeps: none; one, drawn as a strip; or two, drawn as a grid, rows first.
-        only: regions to restrict the edit to; empty for everywhere.
-        keep: regions that the edit does not change.
-        layers: restrict directions to these layers, as for `editing.layers.layer_numbers`; None for their own.
-        truncation: psi, applied before the directions; 1 for none.
-        blend: how a face is pasted into its photo.
-        photos: photos, or folders of photos, in which to search for the inverted ones.
+        only: regions in which alone the edit may show; empty for everywhere.
+        keep: regions that stay as they are.
+        layers: the only ones that directions may move, as `editing.layers.layer_numbers` reads them; None for theirs.
+        truncation: how much of what sets a face apart from the network's average stays; 1 for all.
+        blend: how a face goes back into its photo.
+        at: "photo" shows edited faces at their photo's resolution, where the photo or its face is known; "network" as
+            the network draws them.
+        photos: photos, or folders of photos, to look at for the ones that were inverted.
         folders: folders of further directions.
         metadata: write provenance (relatent.core.provenance), and keep the photo's metadata.
         network: name, file or generator, if those stored in the inversions have moved or are loaded already.
@@ -66,7 +70,8 @@ class EditOptions:
     keep: tuple[str, ...] = ()
     layers: str | None = None
     truncation: float = 1.0
-    blend: Blend = "difference"
+    blend: Blend = DEFAULT_BLEND
+    at: At = "photo"
     photos: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
     metadata: bool = True
@@ -128,9 +133,10 @@ def edit_all(
             tasks.append(_edited(one, outdir, options, networks, alone=len(found) == 1))
         except RelatentError as error:
             yield Edited(error=error)
+    whole = _WholePhotos(tasks, options.blend)
     for task in tasks:
         try:
-            note = _write(task, [other for other in tasks if task.photo and other.photo == task.photo], options)
+            note = _write(task, whole, options)
             yield Edited(folder=task.folder, note=note)
         except RelatentError as error:
             yield Edited(error=error)
@@ -161,42 +167,92 @@ def _moved(
     return within(edited, options.only, options.keep, network) if options.only or options.keep else edited
 
 
-def _write(task: _Task, together: Sequence[_Task], options: EditOptions) -> str:
+class _WholePhotos:
+    """Photos with all their edited faces in them; the last one is remembered, as its next face wants it, too."""
+
+    def __init__(self, tasks: Sequence[_Task], blend: Blend) -> None:
+        self.tasks, self.blend = tasks, blend
+        self.path: Path | None = None
+        self.source: Photo | None = None
+        self.image: MarkedImage | None = None
+
+    def read(self, path: Path) -> Photo:
+        """The photo as it is.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        if self.path != path or self.source is None:
+            self.source, self.image, self.path = read_photo(path), None, path
+        return self.source
+
+    def pasted(self, path: Path) -> MarkedImage:
+        """The photo with every face of it that is edited.
+
+        Raises:
+            PhotoError: it cannot be read.
+            UsageError: a face lies outside it.
+        """
+        source = self.read(path)
+        if self.image is None:
+            together = [task for task in self.tasks if task.photo == path]
+            networks = {task.edited.network: task.network for task in together}
+            self.image = paste_back([task.edited for task in together], source, blend=self.blend, network=networks)
+        return self.image
+
+
+def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
     """Write one folder; returns a note for the user."""
     started = time.perf_counter()
     account = _account(task, options)
-    pasted = None
-    if task.photo is not None and options.changes:
-        faces = [one.edited for one in together]
-        networks = {one.edited.network: one.network for one in together}
-        pasted = paste_back(faces, task.photo, blend=options.blend, network=networks)
+    source = None if task.photo is None else whole.read(task.photo)
+    pasted = face = None
+    if task.photo is not None and source is not None and options.changes:
+        pasted = whole.pasted(task.photo)
+        face = cut_from(pasted, source, task.edited, task.network)
+    elif options.changes and options.at == "photo":
+        face = at_photo(task.edited, task.network, options.blend)
     if options.sweeps:
-        picture = _sweep(task, options).encoded(metadata=options.metadata)
+        picture = _sweep(task, options, source).encoded(metadata=options.metadata)
         write_bytes(task.folder / SWEEP_FILE, picture)
     account["seconds"] = round(task.seconds + time.perf_counter() - started, 3)
     if not options.changes:
         write_report(task.folder, task.edited, "edit", account)
         return ""
     write_edited(
-        task.folder, task.edited, task.network, key="edit", account=account, pasted=pasted, metadata=options.metadata
+        task.folder,
+        task.edited,
+        task.network,
+        key="edit",
+        account=account,
+        face=face if options.at == "photo" else None,
+        pasted=pasted,
+        metadata=options.metadata,
     )
     return _about_photo(task)
 
 
-def _sweep(task: _Task, options: EditOptions) -> MarkedImage:
+def _sweep(task: _Task, options: EditOptions, source: Photo | None) -> MarkedImage:
     """The strip or grid of a sweep, starting from the edited face."""
     count, side = math.prod(sweep.count for sweep in options.sweeps), task.network.resolution
     if count * side**2 > MAX_PIXELS:
         raise UsageError(f"the sweep would be {count} pictures of {side} px, too many for one file. Lower its count.")
+    shown = photo_face(task.edited, task.network, source, LARGEST) if options.at == "photo" else None
+    shown = shown and shown.resized(sheet_side([shown], task.network, count, MAX_PIXELS))
     cells = []
     for strengths in product(*(sweep.strengths for sweep in options.sweeps)):
         moves = [(task.directions[one.name], value) for one, value in zip(options.sweeps, strengths, strict=True)]
-        cells.append(to_pixels(_moved(task.edited, moves, task.network, options).tensor(task.network))[0])
+        face = _moved(task.edited, moves, task.network, options)
+        drawn = face.tensor(task.network)
+        cells.append(
+            to_pixels(drawn)[0] if shown is None else shown.edited(face, to_levels(drawn)[0].numpy(), options.blend)
+        )
     columns = options.sweeps[-1].count
     rows = [np.concatenate(cells[first : first + columns], axis=1) for first in range(0, len(cells), columns)]
     pixels = np.concatenate(rows)
     ranges = ", ".join(f"{one.name} {one.start:g} to {one.stop:g}" for one in options.sweeps)
-    return MarkedImage(pixels, f"{software_tag(task.edited.network, task.edited.edits)}; sweep {ranges}")
+    tag = f"{software_tag(task.edited.network, task.edited.edits)}; sweep {ranges}"
+    return MarkedImage(pixels, tag, None if shown is None else colours_of(shown.source))
 
 
 def _account(task: _Task, options: EditOptions) -> dict[str, object]:
@@ -213,6 +269,7 @@ def _account(task: _Task, options: EditOptions) -> dict[str, object]:
         "layers": options.layers,
         "truncation": options.truncation,
         "blend": options.blend,
+        "at": options.at,
         "photo": None if task.photo is None else str(task.photo),
         "made_from": made_from(task.saved),
         "metadata": options.metadata,

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from editing.drawing import draw_many, with_noise
 from editing.faces import Face, Named, as_faces
 from editing.layers import layer_numbers, layer_text
 from editing.mixing import mix, mix_grid
-from editing.pasting import Blend, paste_back
+from editing.pasting import DEFAULT_BLEND, Blend, paste_back
+from editing.photo_faces import At, PhotoFace, at_photo, cut_from, enlarged_smoothly, photo_face, sheet_side
 from editing.results import find_photo, result_folder, write_edited, write_report
 from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
-from relatent.core.images import MAX_PIXELS, to_pixels
+from relatent.core.images import MAX_PIXELS, read_photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import Generator, network_id
 
@@ -36,9 +38,11 @@ class MixOptions:
         psi: truncation of the faces of seeds.
         noise_mode: "const" keeps the noise of each face.
         seed: of random noise.
-        blend: how a face is pasted into its photo.
-        photos: photos, or folders of photos, in which to search for the inverted one.
-        metadata: write provenance (relatent.core.provenance).
+        blend: how a face goes back into its photo.
+        at: "photo" shows faces at their photo's resolution, where the photo or its face is known; "network" as the
+            network draws them.
+        photos: photos, or folders of photos, to look at for the one that was inverted.
+        metadata: write the mark of relatent.core.provenance.
     """
 
     layers: tuple[str, ...]
@@ -46,7 +50,8 @@ class MixOptions:
     psi: float = 1.0
     noise_mode: str = "const"
     seed: int = 0
-    blend: Blend = "difference"
+    blend: Blend = DEFAULT_BLEND
+    at: At = "photo"
     photos: tuple[Path, ...] = ()
     metadata: bool = True
 
@@ -87,15 +92,31 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
     photo = None
     if first.saved is not None and mixed.face_to_photo is not None:
         photo = find_photo(first.saved, options.photos, alone=True)
-    pasted = paste_back(mixed, photo, blend=options.blend, network=network) if photo else None
+    pasted = face = None
+    if photo:
+        source = read_photo(photo)
+        pasted = paste_back(mixed, source, blend=options.blend, network=network)
+        face = cut_from(pasted, source, mixed, network)
+    elif options.at == "photo":
+        face = at_photo(mixed, network, options.blend)
     account = _account(options, network) | {
         "faces": [_described(one) for one in (first, *others)],
         "strengths": list(options.strengths),
         "blend": options.blend,
+        "at": options.at,
         "photo": None if photo is None else str(photo),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    write_edited(folder, mixed, network, key="mix", account=account, pasted=pasted, metadata=options.metadata)
+    write_edited(
+        folder,
+        mixed,
+        network,
+        key="mix",
+        account=account,
+        face=face if options.at == "photo" else None,
+        pasted=pasted,
+        metadata=options.metadata,
+    )
     return folder, "" if pasted or mixed.face_to_photo is None else _not_pasted(first)
 
 
@@ -115,13 +136,14 @@ def write_grid(
         OutputError: the folder cannot be written.
     """
     _check_grid(len(rows), len(cols), network, options)
-    size = network.resolution
     faces = as_faces([*rows, *cols], network, options.psi)
     down, across = faces[: len(rows)], faces[len(rows) :]
     cells = _cells(down, across, network, options)
+    photos = _photo_faces(cells, network, options)
+    size = sheet_side(photos.values(), network, (len(rows) + 1) * (len(cols) + 1), MAX_PIXELS)
     canvas = np.full(((len(rows) + 1) * size, (len(cols) + 1) * size, 3), 255, np.uint8)
     for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
-        pixels = to_pixels(picture)[0]
+        pixels = _shown(cell.inversion, picture, photos.get(cell.inversion.crop), size, options)
         canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
         marked = MarkedImage(pixels, software_tag(cell.inversion.network, cell.inversion.edits))
         write_bytes(outdir / f"{cell.name}.png", marked.encoded(metadata=options.metadata))
@@ -134,6 +156,23 @@ def write_grid(
     tag = f"{software_tag(network_id(network))}; grid of {len(rows)} x {len(cols)} faces"
     write_bytes(outdir / GRID_FILE, MarkedImage(canvas, tag).encoded(metadata=options.metadata))
     return outdir / GRID_FILE
+
+
+def _photo_faces(
+    cells: Sequence[_Cell], network: Generator, options: MixOptions
+) -> dict[bytes | None, PhotoFace | None]:
+    """The photos' faces that the cells show, by the crop that is kept with each."""
+    if options.at == "network":
+        return {}
+    firsts = {cell.inversion.crop: cell.inversion for cell in reversed(cells)}
+    return {crop: photo_face(one, network) for crop, one in firsts.items() if crop is not None}
+
+
+def _shown(face: Inversion, picture: Tensor, photo: PhotoFace | None, size: int, options: MixOptions) -> np.ndarray:
+    """A cell, uint8 [size, size, 3]: the photo's face with the change, or the drawing, enlarged."""
+    if photo is None:
+        return enlarged_smoothly(to_pixels(picture)[0], size)
+    return photo.resized(size).edited(face, to_levels(picture)[0].numpy(), options.blend)
 
 
 def _check_grid(rows: int, cols: int, network: Generator, options: MixOptions) -> None:

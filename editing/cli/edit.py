@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from editing.batch.edit import EditOptions, Sweep, edit_all
-from editing.pasting import BLENDS
+from editing.pasting import BLENDS, DEFAULT_BLEND
+from editing.photo_faces import ATS
 from editing.results import find_saved
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
@@ -47,7 +48,14 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
 @click.option(
-    "--blend", type=click.Choice(BLENDS), default="difference", show_default=True, help="How the face goes back."
+    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
+)
+@click.option(
+    "--at",
+    type=click.Choice(ATS),
+    default="photo",
+    show_default=True,
+    help="Show faces at their photo's resolution, where it is known, or as the network draws them.",
 )
 @click.option("--outdir", type=PATH, default=None, help="Results go to OUTDIR/STEM.  [default: the inversion's folder]")
 @click.option(
@@ -82,7 +90,7 @@ def edit_command(
     """Edit inverted faces, and paste them back into their photos.
 
     INVERSIONS are folders that `inversion.project` wrote, folders of such folders, or their files. Each gets
-    OUTDIR/STEM with edited.png, edited.safetensors, report.json, and pasted.png if the photo is found.
+    OUTDIR/STEM with edited.png, drawn.png, edited.safetensors, report.json, and pasted.png where the photo is found.
     """
     options = EditOptions(
         strengths=parse_sets(sets),

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
 from editing.faces import as_faces, find_faces, open_faces_network
-from editing.interpolation import EASINGS, NOISES, Morph, morph, morph_seeds
-from editing.pasting import BLENDS
+from editing.interpolation import NOISES, Morph, morph, morph_seeds
+from editing.pasting import BLENDS, DEFAULT_BLEND
+from editing.photo_faces import ATS, At, shared_photo_face
 from editing.results import Saved
 from editing.seeds import SEEDS
-from editing.video import SIDE, write_morph
+from editing.video import write_morph
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
+from relatent.core.progress import ProgressBar
 from relatent.core.video import DEFAULT_FPS, require_video_name
 from stylegan.networks.synthesis import NOISE_MODES
 
@@ -63,7 +64,14 @@ GRID_LAYERS = "coarse,middle"  # layers 0-6, the default of NVIDIA's style_mixin
 @click.option("--seed", type=click.IntRange(0, SEEDS - 1), default=0, show_default=True, help="Of random noise.")
 @click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
 @click.option(
-    "--blend", type=click.Choice(BLENDS), default="difference", show_default=True, help="How the face goes back."
+    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
+)
+@click.option(
+    "--at",
+    type=click.Choice(ATS),
+    default="photo",
+    show_default=True,
+    help="Show faces at their photo's resolution, where it is known, or as the network draws them.",
 )
 @click.option("--outdir", type=PATH, help="Results go to OUTDIR/STEM, a grid's to OUTDIR.  [default: the first's own]")
 @click.option(
@@ -85,9 +93,10 @@ def mix_command(
 ) -> None:
     """Replace a face's coarse, middle or fine styles by those of others.
 
-    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502. The styles of the
-    others are mixed into the first: OUTDIR/STEM gets edited.png, edited.safetensors, report.json, and pasted.png if the
-    photo is found. With --rows and --cols instead, every row is mixed with every column: ROW-COL.png and grid.png.
+    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502. The first is changed,
+    the styles of the others come in: OUTDIR/STEM gets edited.png, drawn.png, edited.safetensors, report.json, and
+    pasted.png where the photo is found. With --rows and --cols instead, every row is mixed with every column:
+    ROW-COL.png and grid.png.
     """
     if bool(rows) != bool(cols) or bool(rows) == bool(faces):
         raise UsageError("expected either faces to mix, or --rows and --cols for a grid. Try --help.")
@@ -117,9 +126,6 @@ def mix_command(
 )
 @click.option("--loop", is_flag=True, help="Return to the first face, so that the video can repeat without a jump.")
 @click.option(
-    "--easing", type=click.Choice(list(EASINGS)), default="smooth", show_default=True, help="Rest at each face, or not."
-)
-@click.option(
     "--noise",
     type=click.Choice(NOISES),
     default="blend",
@@ -133,7 +139,13 @@ def mix_command(
     show_default=True,
     help="Straight through W or W+, or, for seeds alone, along arcs in Z.",
 )
-@click.option("--side", type=click.IntRange(1, 4096), default=SIDE, show_default=True, help="Enlarge smaller pictures.")
+@click.option(
+    "--at",
+    type=click.Choice(ATS),
+    default="photo",
+    show_default=True,
+    help="Show edits of one photo's face at the photo's resolution, or as the network draws them.",
+)
 @click.option(
     *TRUNCATION_FLAGS,
     "psi",
@@ -158,10 +170,10 @@ def morph_command(
     frames: int,
     fps: float,
     loop: bool,
-    easing: str,
     noise: str,
     space: str,
     psi: float,
+    at: At,
     network: str | None,
     device: str | None,
     **options: Any,  # of write_morph
@@ -174,13 +186,15 @@ def morph_command(
     found = find_faces(faces)
     generator = open_faces_network(found, network, device)
     path: Morph[Any]
+    photo = None
     if space == "z":
-        path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop, easing=easing)
+        path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop)
     else:
         inversions = [face.inversion for face in as_faces(found, generator, psi)]
-        path = morph(inversions, generator, loop=loop, easing=easing, noise=noise)
-    with tqdm(total=frames, desc=out.name, unit="frame") as bar:
-        write_morph(path, out, generator, frames=frames, fps=fps, progress=lambda *_: bar.update(), **options)
+        path = morph(inversions, generator, loop=loop, noise=noise)
+        photo = shared_photo_face(inversions, generator) if at == "photo" else None
+    with ProgressBar(desc=out.name, unit="frame") as bar:
+        write_morph(path, out, generator, frames=frames, fps=fps, photo=photo, progress=bar.show, **options)
     click.echo(str(out))
 
 

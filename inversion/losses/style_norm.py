@@ -35,12 +35,8 @@ class StyleNorms:
         self.constant = _stacked([b @ b for _, b in weights], (0,), network.w_avg)  # [K]
         self.average = self._squared(network.w_avg.expand(1, network.num_ws, -1))
 
-    def relative(self, ws: Tensor) -> Tensor:
-        """Norms of the styles of ws [N, L, w_dim], relative to those of the average w; [N, K]."""
-        return (self._squared(ws) / self.average).sqrt()
-
     def penalty(self, ws: Tensor, norm: float) -> Tensor:
-        """Mean over styles of log^2(relative norm / ``norm``); ws [N, L, w_dim] to [N]."""
+        """Mean over styles of log^2(norm relative to the average w's / ``norm``); ws [N, L, w_dim] to [N]."""
         if not len(self.layers):
             return ws.new_zeros(len(ws))
         return ((self._squared(ws) / (self.average * norm**2)).log() / 2).square().mean(dim=1)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from relatent.core.errors import RelatentError
+from relatent.core.wording import make_output_printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,12 +27,14 @@ class RelatentCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Not click's token_normalize_func, which would also change the choices of options.
+        make_output_printable()
         flags = {flag for param in self.get_params(ctx) for flag in (*param.opts, *param.secondary_opts)}
         end = args.index("--") if "--" in args else len(args)  # arguments after "--" are never flags
         with _one_line_errors():
             return super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
 
     def invoke(self, ctx: click.Context) -> Any:
+        make_output_printable()
         with _one_line_errors():
             return super().invoke(ctx)
 
@@ -39,8 +42,9 @@ class RelatentCommand(click.Command):
 def config_options(config: type[Any]) -> Callable[[F], F]:
     """Decorator that adds an option for each field of a frozen dataclass, with its name and default.
 
-    The metadata of a field may contain ``help``, ``choices``, ``least`` (minimum of an int), ``metavar``, ``type`` and
-    ``aliases`` (older spellings of the flag); see :class:`inversion.config.InvertConfig`.
+    A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type``,
+    ``flag`` (where it is not the name) and ``aliases`` (older spellings of it); see
+    :class:`inversion.config.InvertConfig`.
     """
 
     def decorate(command: F) -> F:
@@ -54,7 +58,8 @@ def config_options(config: type[Any]) -> Callable[[F], F]:
 def _field_option(one: dataclasses.Field[Any]) -> Callable[[F], F]:
     flag, about = "--" + one.name.replace("_", "-"), one.metadata
     if isinstance(one.default, bool):
-        names = [f"{flag}/--no-{flag.removeprefix('--')}"]
+        flag = about.get("flag", flag)
+        names = [f"{flag}/--no-{flag.removeprefix('--')}", one.name]
     else:
         names = [flag, *about.get("aliases", ()), one.name]
     kind: Any = about.get("type")

@@ -16,7 +16,7 @@ def test_every_field_is_an_option_of_the_command():
     options = {one.name: one for one in main.params}
     for field in dataclasses.fields(InvertConfig):
         option = options[field.name]
-        assert option.opts[0] == "--" + field.name.replace("_", "-")
+        assert option.opts[0] == field.metadata.get("flag", "--" + field.name.replace("_", "-"))
         assert option.default == field.default
         assert option.help == field.metadata["help"]
     assert options["align"].secondary_opts == ["--no-align"]

@@ -61,6 +61,20 @@ def test_round_trip_of_an_edit(inversion, tmp_path, tiny_generator):
     assert torch.equal(inversion.unedited().ws, inversion.ws)
 
 
+def test_the_photo_s_face_travels_along(inversion, tmp_path):
+    path = tmp_path / "inversion.safetensors"
+    inversion.replace(crop=b"any bytes").save(path)
+    assert Inversion.load(path).crop == b"any bytes"
+    assert Inversion.load(path).unedited().crop == b"any bytes"
+    assert "any bytes" not in repr(Inversion.load(path))
+    inversion.save(path)
+    assert Inversion.load(path).crop is None
+    tensors, metadata = read_safetensors(path)
+    save_file({**tensors, "crop": torch.zeros(2, 2)}, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match="its crop is"):
+        Inversion.load(path)
+
+
 def test_files_from_before_there_were_edits(inversion, tmp_path):
     inversion.save(tmp_path / "inversion.safetensors")
     tensors, metadata = read_safetensors(tmp_path / "inversion.safetensors")

@@ -8,6 +8,7 @@ from inversion.pipeline import open_network
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, FaceNotFoundError, ShapeError, UnreadablePhotoError, UsageError
 from relatent.core.images import read_photo
+from relatent.face.crop import cut_crop, unpack_crop
 from stylegan import load, network_id
 
 
@@ -22,6 +23,19 @@ def test_every_kind_of_photo_gives_the_same(tiny_file, few_steps):
     assert results[0].photo == "astronaut.png"
     assert results[0].network == network_id(network)
     assert results[0].image().size == (32, 32)
+
+
+def test_the_photo_s_face_is_kept_unless_it_must_not_be(tiny_file, few_steps):
+    network, photo = load(tiny_file), read_photo(demo_photo())
+    kept = invert(photo, network=network)
+    crop = unpack_crop(kept.crop).pixels
+    side = 32 * np.hypot(*kept.face_to_photo[:2, 0])
+    assert len(crop) - 64 < side <= len(crop)
+    shown = cut_crop(photo.pixels, kept.face_to_photo, 32, len(crop))
+    assert np.abs(crop.astype(int) - shown).mean() < 4
+    assert invert(photo, network=network, keep_photo=False).crop is None
+    square = invert(photo.pixels[:200, :200], network=network, align=False)
+    assert unpack_crop(square.crop).pixels.shape == (256, 256, 3)  # 200 px, rounded up
 
 
 def test_lists_and_folders_give_lists(tiny_file, few_steps, tmp_path):

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from editing.layers import layer_text
-from editing.pasting import Blend
+from editing.pasting import DEFAULT_BLEND, Blend
 from inversion.batch.report import latent_bytes
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
@@ -26,8 +26,8 @@ KINDS = {
 }
 
 
-def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend: Blend = "difference") -> Path:
-    """Write the edited face to a file of the session.
+def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend: Blend = DEFAULT_BLEND) -> Path:
+    """A file of this session with the face as it is now.
 
     Args:
         studio: the shared state.
@@ -76,7 +76,7 @@ def _write_random_direction(studio: Studio, session: Session, change: Change) ->
     return path
 
 
-def command_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str:
+def command_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
     """The commands that invert and edit the photo as the page did."""
     change, facts = one.history.now, one.facts
     photo = one.photo.name if one.photo else "photo.jpg"
@@ -92,12 +92,12 @@ def command_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str
     edit += [f"--set {_file_or_name(studio, name)}={value:g}" for name, value in change.strengths.items()]
     edit += [f"--layers {layer_text(change.layer_numbers)}"] if change.layer_numbers is not None else []
     edit += [f"--truncation {change.truncation:g}"] if change.truncation != 1 else []
-    edit += [f"--blend {blend}"] if blend != "difference" else []
+    edit += [f"--blend {blend}"] if blend != DEFAULT_BLEND else []
     lines = [" ".join(invert)] if one.photo else []
     return "\n".join(lines if change.nothing else [*lines, " ".join(edit)])
 
 
-def python_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str:
+def python_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
     """The equivalent Python code."""
     change, facts = one.history.now, one.facts
     photo = repr(one.photo.name if one.photo else "photo.jpg")
@@ -110,7 +110,7 @@ def python_lines(studio: Studio, one: Kept, blend: Blend = "difference") -> str:
     edits = [repr(strengths)]
     edits += [f"layers={layer_text(change.layer_numbers)!r}"] if change.layer_numbers is not None else []
     edits += [f"truncation={change.truncation:g}"] if change.truncation != 1 else []
-    how = f", blend={blend!r}" if blend != "difference" else ""
+    how = f", blend={blend!r}" if blend != DEFAULT_BLEND else ""
     start = f"me = invert({', '.join([photo, *options])})" if one.photo else 'me = Inversion.load("face.safetensors")'
     return "\n".join(
         [

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from editing.pasting import Blend, paste_back, paste_drawn
+from editing.pasting import DEFAULT_BLEND, Blend, paste_back, paste_drawn
 from inversion import Inversion
 from relatent.core.images import Photo, read_photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
@@ -33,8 +33,8 @@ def changed(studio: Studio, one: Kept, change: Change | None = None) -> Inversio
     return (change or one.history.now).apply(one.inversion, studio.network, studio.directions)
 
 
-def shown(studio: Studio, one: Kept, blend: Blend = "difference") -> tuple[np.ndarray, np.ndarray | None]:
-    """The edited face, and the photo reduced for the screen with the face pasted into it.
+def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> tuple[np.ndarray, np.ndarray | None]:
+    """The face as it is now, and the photo at a screen's size with it.
 
     Returns:
         uint8 [R, R, 3], and uint8 [H, W, 3] or None without a photo.
@@ -49,7 +49,8 @@ def shown(studio: Studio, one: Kept, blend: Blend = "difference") -> tuple[np.nd
     if not edited.edits:
         return face, pixels
     placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
-    return face, paste_drawn(pixels, placed, levels, _before(studio, one), studio.network, blend)
+    pasted = paste_drawn(pixels, placed, levels, _before(studio, one), studio.network, blend)
+    return face, Photo(pixels, one.stem).changed(pasted)  # a grey photo stays grey, as in the file that is downloaded
 
 
 def _before(studio: Studio, one: Kept) -> np.ndarray:
@@ -67,7 +68,7 @@ def _levels(studio: Studio, inversion: Inversion) -> np.ndarray:
         return to_levels(inversion.tensor(studio.network))[0].numpy()
 
 
-def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = "difference") -> MarkedImage | None:
+def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
     """The photo at full size with the edited face pasted into it; None without a photo."""
     if one.photo is None or edited.face_to_photo is None:
         return None

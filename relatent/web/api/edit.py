@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 
 from editing.layers import layer_numbers
-from editing.pasting import BLENDS
+from editing.pasting import BLENDS, DEFAULT_BLEND
 from inversion import Inversion, InvertConfig
 from inversion.batch.report import latent_bytes
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
@@ -64,7 +64,7 @@ def _add_edit(studio: Studio, session: gr.State) -> None:
         gr.File(label="photo"),
         gr.Textbox("", label="layers"),
         gr.Number(1.0, label="truncation"),
-        gr.Dropdown(list(BLENDS), value="difference", label="blend"),
+        gr.Dropdown(list(BLENDS), value=DEFAULT_BLEND, label="blend"),
     ]
     outputs = [gr.File(label=name) for name in ("face", "pasted", "inversion", "latent")]
     gr.Button("edit").click(

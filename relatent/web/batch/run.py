@@ -13,7 +13,7 @@ import numpy as np
 
 from editing.batch.edit import EditOptions, edit_all
 from editing.directions.direction import find_direction
-from editing.pasting import Blend
+from editing.pasting import DEFAULT_BLEND, Blend
 from editing.results import find_saved
 from inversion.batch import run as inversions
 from inversion.batch.report import REPORT_FILE, read_report
@@ -48,7 +48,7 @@ class BatchOptions:
     num_steps: int | None = None
     face: Which = "largest"
     strengths: dict[str, float] = field(default_factory=dict)
-    blend: Blend = "difference"
+    blend: Blend = DEFAULT_BLEND
     folders: tuple[Path, ...] = ()
     max_pixels: int = MAX_PIXELS
 

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from editing.directions.direction import Direction
-from editing.pasting import BLENDS
+from editing.pasting import BLENDS, DEFAULT_BLEND
 from relatent.core.errors import UsageError
 from relatent.web.actions.download import KINDS, command_lines, python_lines, write_download
 from relatent.web.actions.edit import Change
@@ -145,7 +145,7 @@ def _advanced(studio: Studio, controls: Controls) -> None:
             elem_id="truncation",
         )  # fmt: skip
         controls.blend = gr.Radio(
-            list(BLENDS), value="difference", label="How the face goes back into the photo", elem_id="blend"
+            list(BLENDS), value=DEFAULT_BLEND, label="How the face goes back into the photo", elem_id="blend"
         )
 
 
@@ -210,7 +210,7 @@ class _Handlers:
         if not session.kept:
             return [
                 gr.update(visible=False),
-                *self._controls(Change(), session.memory.get("blend", "difference")),
+                *self._controls(Change(), session.memory.get("blend", DEFAULT_BLEND)),
                 *self._pictures(None),
             ]
         return self._everything(session, session.chosen())
@@ -227,7 +227,7 @@ class _Handlers:
         return self._pictures(one, values[-1])[0]
 
     def _lines(self, session: Session) -> list[str]:
-        return self._lines_of(session.chosen(), session.memory.get("blend", "difference"))
+        return self._lines_of(session.chosen(), session.memory.get("blend", DEFAULT_BLEND))
 
     def _undo(self, session: Session) -> list[Any]:
         one = session.chosen()
@@ -262,7 +262,7 @@ class _Handlers:
     def _everything(self, session: Session, one: Kept) -> list[Any]:
         labels = [(kept.label, key) for key, kept in session.kept.items()]
         faces = gr.update(choices=labels, value=one.key, visible=len(labels) > 1)
-        blend = session.memory.get("blend", "difference")
+        blend = session.memory.get("blend", DEFAULT_BLEND)
         return [faces, *self._controls(one.history.now, blend), *self._pictures(one, blend)]
 
     def _controls(self, change: Change, blend: Any) -> list[Any]:
@@ -272,7 +272,7 @@ class _Handlers:
         values = [change.strengths.get(name, 0.0) for name in self.names]
         return [*values, seed, far, first, last, change.truncation, blend]
 
-    def _pictures(self, one: Kept | None, blend: Any = "difference") -> list[Any]:
+    def _pictures(self, one: Kept | None, blend: Any = DEFAULT_BLEND) -> list[Any]:
         if one is None:
             return [NOTHING, "", ""]
         drawn, whole = shown(self.studio, one, blend)

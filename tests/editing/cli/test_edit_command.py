@@ -11,8 +11,9 @@ from editing import Direction
 from editing.__main__ import main
 from inversion import Inversion
 from inversion.batch.jobs import open_job
-from relatent.core.images import to_pixels
+from relatent.core.images import read_photo, to_pixels
 from relatent.core.provenance import COMPOSITE
+from relatent.face.crop import cut_crop, pack_crop
 from stylegan import load, network_id, save_generator
 
 
@@ -56,17 +57,19 @@ def test_what_is_promised_is_written(home, network):
     assert result.exit_code == 0, result.output
     folder = home / "out" / "me"
     assert {path.name for path in folder.iterdir()} == {
-        "inversion.safetensors", "report.json", "edited.png", "pasted.png", "edited.safetensors"
+        "inversion.safetensors", "report.json", "edited.png", "drawn.png", "pasted.png", "edited.safetensors"
     }  # fmt: skip
     edited = Inversion.load(folder / "edited.safetensors")
     assert edited.edits == {"smile": 2.0, "age": -1.0}
-    np.testing.assert_array_equal(pixels(folder / "edited.png"), to_pixels(edited.tensor(network))[0])
+    np.testing.assert_array_equal(pixels(folder / "drawn.png"), to_pixels(edited.tensor(network))[0])
+    face = cut_crop(pixels(folder / "pasted.png").astype(np.uint8), edited.face_to_photo, 32, 64)
+    np.testing.assert_array_equal(pixels(folder / "edited.png"), face)
     assert pixels(folder / "pasted.png").shape == (120, 160, 3)
     report = json.loads((folder / "report.json").read_text())
     assert report["photo"]["face"] == 1  # the inversion's own report goes on
     assert report["edit"]["edits"] == {"smile": 2.0, "age": -1.0}
     assert report["edit"]["directions"]["smile"]["network"] == network_id(network)
-    for name in ("edited.png", "pasted.png"):
+    for name in ("edited.png", "drawn.png", "pasted.png"):
         data = (folder / name).read_bytes()
         assert COMPOSITE.encode() in data
         assert b"smile +2, age -1" in data
@@ -77,7 +80,7 @@ def test_another_outdir_leaves_the_inversion_alone(home):
     assert run("out/me", "--set", "smile=0", "--outdir", "new").exit_code == 0
     assert {path: path.read_bytes() for path in (home / "out" / "me").iterdir()} == before
     assert {path.name for path in (home / "new" / "me").iterdir()} == {
-        "report.json", "edited.png", "pasted.png", "edited.safetensors"
+        "report.json", "edited.png", "drawn.png", "pasted.png", "edited.safetensors"
     }  # fmt: skip
     np.testing.assert_array_equal(pixels("new/me/pasted.png"), pixels("photos/me.png"))
 
@@ -89,7 +92,7 @@ def test_faces_of_one_photo_are_pasted_together(home):
     changed = np.abs(both - pixels("photos/me.png")).max(axis=2).max(axis=0) > 0
     assert changed[20:60].any()
     assert changed[90:130].any()
-    run("out/me", "--set", "smile=2", "--outdir", "alone")
+    run("out/me", "--set", "smile=2", "--outdir", "alone", "--blend", "difference")
     changed = np.abs(pixels("alone/me/pasted.png") - pixels("photos/me.png")).max(axis=2).max(axis=0) > 0
     assert not changed[80:].any()
 
@@ -106,18 +109,50 @@ def test_an_edit_of_an_edit(home):
 
 
 def test_strips_and_grids(home, network):
-    assert run("out/me", "--sweep", "smile=-2:2:5").exit_code == 0
+    assert run("out/me", "--sweep", "smile=-2:2:5", "--at", "network").exit_code == 0
     strip = pixels("out/me/sweep.png")
     assert strip.shape == (32, 160, 3)
     me = Inversion.load("out/me")
     np.testing.assert_array_equal(strip[:, 64:96], to_pixels(me.tensor(network))[0])
     assert not (home / "out" / "me" / "edited.png").exists()
-    assert run("out/me", "--sweep", "smile=-1:1:3", "--sweep", "age=0:1:2", "--set", "age=1").exit_code == 0
+    grid = ("--sweep", "smile=-1:1:3", "--sweep", "age=0:1:2")
+    assert run("out/me", *grid, "--set", "age=1", "--at", "network").exit_code == 0
     cells = pixels("out/me/sweep.png")
     assert cells.shape == (96, 64, 3)
     edited = Inversion.load("out/me/edited.safetensors")
     np.testing.assert_array_equal(cells[32:64, :32], to_pixels(edited.tensor(network))[0])
     assert COMPOSITE.encode() in (home / "out" / "me" / "sweep.png").read_bytes()
+
+
+def test_strips_at_the_photo_s_resolution(home):
+    assert run("out/me", "--sweep", "smile=0:2:3").exit_code == 0
+    strip = pixels("out/me/sweep.png")
+    assert strip.shape == (64, 3 * 64, 3)
+    photo = pixels("photos/me.png")[5:69, 10:74]
+    np.testing.assert_allclose(strip[2:-2, 2:62], photo[2:-2, 2:62], atol=1.5)  # half a pixel of a ramp
+    assert np.abs(strip[:, 128:] - strip[:, :64]).max() > 20
+
+
+def test_a_face_kept_with_the_latent_needs_no_photo(home, network):
+    me = Inversion.load("out/me")
+    photo = read_photo("photos/me.png")
+    me.replace(crop=pack_crop(photo, me.face_to_photo, 32)).save("out/me/inversion.safetensors")
+    assert run("out/me", "--set", "smile=2", "--sweep", "age=0:1:2").exit_code == 0
+    with_photo, strip = pixels("out/me/edited.png"), pixels("out/me/sweep.png")
+    (home / "photos" / "me.png").unlink()
+    result = run("out/me", "--set", "smile=2", "--sweep", "age=0:1:2")
+    assert "was not found" in result.stderr
+    assert not (home / "out" / "me" / "pasted.png").exists()
+    without, again = pixels("out/me/edited.png"), pixels("out/me/sweep.png")
+    assert without.shape == with_photo.shape
+    assert np.abs(without - with_photo).mean() < 6
+    assert np.abs(again - strip).mean() < 6
+    assert run("out/me", "--set", "smile=2", "--at", "network").exit_code == 0
+    np.testing.assert_array_equal(pixels("out/me/edited.png"), pixels("out/me/drawn.png"))
+    me.replace(crop=b"no picture").save("out/me/inversion.safetensors")
+    result = run("out/me", "--set", "smile=2")
+    assert result.exit_code == 1
+    assert "the face kept with the latent" in result.stderr
 
 
 def test_regions(home):
@@ -147,7 +182,7 @@ def test_no_metadata(home):
     result = run("out/me", "--set", "smile=1", "--no-metadata")
     assert result.exit_code == 0
     assert "will not say that a network took part" in result.stderr
-    for name in ("edited.png", "pasted.png"):
+    for name in ("edited.png", "drawn.png", "pasted.png"):
         data = (home / "out" / "me" / name).read_bytes()
         assert b"Relatent" not in data
         assert COMPOSITE.encode() not in data

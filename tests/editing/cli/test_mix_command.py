@@ -13,7 +13,8 @@ from editing.interpolation import morph
 from editing.mixing import mix
 from editing.seeds import seed_inversion
 from inversion import Inversion
-from relatent.core.images import to_pixels
+from relatent.core.images import Photo, to_pixels
+from relatent.face.crop import pack_crop, unpack_crop
 from stylegan import save_generator
 
 
@@ -84,12 +85,41 @@ def test_beside_the_inversion_its_own_report_stays(run, faces, tmp_path):
 def test_into_the_photo(run, faces, tmp_path):
     photo = np.full((80, 80, 3), 128, np.uint8)
     Image.fromarray(photo).save(tmp_path / "me.png")
-    result = run(mix_command, "out/me", "out/you", "--layers", "all", "--photo", "me.png")
+    result = run(mix_command, "out/me", "out/you", "--layers", "all", "--photo", "me.png", "--blend", "difference")
     assert result.exit_code == 0, result.output
     pasted = pixels(tmp_path / "out" / "me" / "pasted.png")
     assert pasted.shape == photo.shape
     assert (pasted[5:60, :60] != 128).any()
     assert (pasted[72:] == 128).all()  # face_to_photo ends at 69
+
+
+def test_grids_and_morphs_at_the_photo_s_resolution(run, faces, tiny_generator, tmp_path):
+    """Two photos' faces of 64 px; the network draws 32."""
+    y, x = np.mgrid[:90, :90]
+    for name, slope in (("me", 1), ("you", -1)):
+        picture = np.stack([120 + slope * (x - 45), y + 60, 200 - x], axis=-1).clip(0, 255).astype(np.uint8)
+        crop = pack_crop(Photo(picture, name), faces[name].face_to_photo, 32)
+        faces[name].replace(crop=crop).save(tmp_path / "out" / name / "inversion.safetensors")
+    assert run(mix_command, "--rows", "out/me", "--cols", "out/you,7", "--outdir", "grid").exit_code == 0
+    sheet = pixels(tmp_path / "grid" / "grid.png").astype(int)
+    assert sheet.shape == (2 * 64, 3 * 64, 3)
+    crop = unpack_crop(Inversion.load(tmp_path / "out" / "me").crop).pixels
+    assert np.abs(sheet[64:, :64] - crop).max() <= 3  # unchanged
+    assert np.abs(sheet[64:, 64:128] - crop).max() > 20
+    assert run(mix_command, "--rows", "out/me", "--cols", "7", "--outdir", "small", "--at=network").exit_code == 0
+    assert pixels(tmp_path / "small" / "grid.png").shape == (64, 64, 3)
+    assert run(mix_command, "out/me", "out/you", "--outdir", "mixed").exit_code == 0
+    assert pixels(tmp_path / "mixed" / "me" / "edited.png").shape == (64, 64, 3)
+    assert pixels(tmp_path / "mixed" / "me" / "drawn.png").shape == (32, 32, 3)
+    for other, at, side in (
+        ("mixed/me/edited.safetensors", "photo", 64),
+        ("mixed/me/edited.safetensors", "network", 32),
+        ("out/you", "photo", 32),  # different photos have no pixels in common
+    ):
+        result = run(morph_command, "out/me", other, "--frames=3", "--out=a.gif", "--side=1", f"--at={at}")
+        assert result.exit_code == 0, result.output
+        with Image.open(tmp_path / "a.gif") as video:
+            assert video.size == (side, side)
 
 
 def test_several_faces_and_seeds(run, faces, tiny_generator, tmp_path):
@@ -206,25 +236,25 @@ def is_in_order(frames, pictures):
 
 
 def test_morph_writes_every_frame(run, faces, tiny_generator, tmp_path):
-    result = run(morph_command, "out/me", "out/you", "--frames", 9, "--easing=linear", "--out", "me-you.mp4")
+    result = run(morph_command, "out/me", "out/you", "--frames", 5, "--out", "me-you.mp4")
     assert result.exit_code == 0, result.output
     frames = frames_of(tmp_path / "me-you.mp4")
-    assert [frame.shape for frame in frames] == [(256, 256, 3)] * 9
-    path = morph([faces["me"], faces["you"]], tiny_generator, easing="linear")
-    assert is_in_order(frames, [drawn(one, tiny_generator).repeat(8, 0).repeat(8, 1) for one in path.frames(9)])
+    assert [frame.shape for frame in frames] == [(256, 256, 3)] * 5
+    path = morph([faces["me"], faces["you"]], tiny_generator)
+    assert is_in_order(frames, [drawn(one, tiny_generator).repeat(8, 0).repeat(8, 1) for one in path.frames(5)])
 
 
 def test_a_looped_gif(run, faces, tiny_generator, tmp_path):
-    result = run(morph_command, "out", "--loop", "--frames=9", "--side=1", "--easing=linear", "--out=all.gif")
+    result = run(morph_command, "out", "--loop", "--frames=9", "--out=all.gif")
     assert result.exit_code == 0, result.output  # a folder of folders: her, me, you
-    path = morph([faces[name] for name in ("her", "me", "you")], tiny_generator, loop=True, easing="linear")
+    path = morph([faces[name] for name in ("her", "me", "you")], tiny_generator, loop=True)
     with Image.open(tmp_path / "all.gif") as file:
-        assert (file.n_frames, file.size) == (9, (32, 32))
+        assert (file.n_frames, file.size) == (9, (256, 256))
         frames = []
         for index in range(9):
             file.seek(index)
             frames.append(np.asarray(file.convert("RGB")).astype(float))
-    assert is_in_order(frames, [drawn(one, tiny_generator) for one in path.frames(9)])
+    assert is_in_order(frames, [drawn(one, tiny_generator).repeat(8, 0).repeat(8, 1) for one in path.frames(9)])
 
 
 def test_seeds_through_z(run, network_file, tmp_path):

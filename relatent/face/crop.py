@@ -1,0 +1,79 @@
+"""A face at its photo's own resolution: cut out, and packed so that it travels with the latent.
+
+Convention: ``face_to_photo`` is the matrix of :mod:`relatent.face.align`, for a face of R pixels a side; a crop shows
+exactly the same square with S pixels a side.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+from relatent.core.errors import UnreadablePhotoError
+from relatent.core.images import Photo, read_photo
+from relatent.face.sampling import sample_square
+
+STEP = 64  # px; sides of crops are multiples of it
+LARGEST = 1024  # px a side of a crop that is packed
+QUALITY = 92  # of WebP: some 150 kB for a portrait of LARGEST pixels
+FORMAT = "WEBP"
+
+
+def own_side(face_to_photo: np.ndarray, size: int, most: int | None = None) -> int:
+    """How many pixels a side show all that the photo has of a face.
+
+    Args:
+        face_to_photo: for a face of ``size`` pixels.
+        size: what the network draws; the least there is.
+        most: the most that is wanted; never less than ``size``.
+
+    Returns:
+        The face's own size in the photo, rounded up to a multiple of STEP.
+    """
+    own = math.ceil(round(size * math.hypot(*face_to_photo[:2, 0]), 3) / STEP) * STEP
+    return max(size, own if most is None else min(own, most))
+
+
+def resized_square(size: int, other: int) -> np.ndarray:
+    """From the pixels of a square ``size`` along a side to those of the same square at ``other``, float64 [3, 3]."""
+    step = other / size
+    return np.array([[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2], [0, 0, 1]])
+
+
+def cut_crop(photo: np.ndarray, face_to_photo: np.ndarray, size: int, side: int) -> np.ndarray:
+    """The face's square of a photo, uint8 [side, side, 3]; outside the photo it is mirrored.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        face_to_photo: for a face of ``size`` pixels.
+        size: see above.
+        side: pixels along a side of the crop.
+    """
+    return sample_square(photo, face_to_photo @ resized_square(side, size), side)
+
+
+def pack_crop(photo: Photo, face_to_photo: np.ndarray, size: int) -> bytes:
+    """The face's square of a photo at its own resolution, at most LARGEST pixels, as the bytes of a WebP file."""
+    crop = cut_crop(photo.pixels, face_to_photo, size, own_side(face_to_photo, size, LARGEST))
+    buffer = io.BytesIO()
+    profile = {} if photo.icc_profile is None else {"icc_profile": photo.icc_profile}
+    Image.fromarray(crop).save(buffer, FORMAT, quality=QUALITY, **profile)
+    return buffer.getvalue()
+
+
+def unpack_crop(packed: bytes) -> Photo:
+    """The crop that :func:`pack_crop` packed, uint8 [S, S, 3] in ``pixels``.
+
+    Raises:
+        UnreadablePhotoError: damaged, larger than LARGEST, or no square.
+    """
+    crop = read_photo(packed, "the face kept with the latent", max_pixels=LARGEST**2)
+    height, width = crop.pixels.shape[:2]
+    if height != width:
+        raise UnreadablePhotoError(
+            f"the face kept with the latent has {width} x {height} pixels; expected a square. Invert the photo again."
+        )
+    return crop

@@ -1,0 +1,143 @@
+"""How one drawn face becomes another: dense motion between two pictures, and pictures moved along it.
+
+Convention, everywhere here:
+    a flow is float32 [h, w, 2], (x, y) in pixels. ``moved(before, flow)`` looks like ``after``: pixel p of the result
+    is ``before`` at p + flow(p). So a face that has moved 3 pixels to the right has a flow of (-3, 0).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, of RGB
+SPREAD = 50.0  # levels; luminance is stretched to this standard deviation, so that dark skin counts as light skin does
+MOST_GAIN = 5.0
+ALPHA, ITERATIONS = 60.0, 15  # of the variational refinement: skin moves as a whole, OpenCV's 20 lets it wobble
+FINEST_SCALE = 1  # half the resolution: drawn faces hold nothing finer
+TOLERANCE = 0.02  # of the side; where there and back differ by more, the motion is not to be believed
+DIFFERENT = 1.5  # levels; below it two pictures count as less and less different
+FLOW_BLUR = 0.012  # of the side, standard deviation of the final smoothing
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What has moved where between two pictures, both [h, w].
+
+    Attributes:
+        flow: from ``after`` to ``before``, [h, w, 2].
+        back: from ``before`` to ``after``, [h, w, 2].
+        trust: 0 to 1, how well ``flow`` and ``back`` undo each other; [h, w], at the pixels of ``after``.
+        trust_back: the same at the pixels of ``before``.
+        changed: 0 where the pictures are alike, 1 where they clearly differ; [h, w].
+    """
+
+    flow: np.ndarray
+    back: np.ndarray
+    trust: np.ndarray
+    trust_back: np.ndarray
+    changed: np.ndarray
+
+
+def motion_between(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> Motion:
+    """Dense motion by DIS (Kroeger et al. 2016), there and back.
+
+    Args:
+        after: float32 [h, w, 3] from 0 to 255.
+        before: of the same shape.
+        where: [h, w] from 0 to 1, the part whose contrast counts.
+    """
+    bright, dark = _stretched(after @ LUMINANCE, before @ LUMINANCE, where)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(FINEST_SCALE)
+    dis.setVariationalRefinementAlpha(ALPHA)
+    dis.setVariationalRefinementIterations(ITERATIONS)
+    flow, back = dis.calc(bright, dark, None), dis.calc(dark, bright, None)
+    difference = np.abs(after - before).max(axis=2)
+    near = cv2.dilate(difference, np.ones((9, 9), np.uint8))
+    return Motion(
+        flow=flow,
+        back=back,
+        trust=_agreement(flow, back),
+        trust_back=_agreement(back, flow),
+        changed=smooth_step(blurred(near, len(after) / 128) / DIFFERENT),
+    )
+
+
+def moved(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """``picture`` [h, w] or [h, w, C] along a flow [h, w, 2], bilinear; its edge is continued outside."""
+    x, y = pixel_grid(flow.shape[:2])
+    return np.asarray(
+        cv2.remap(picture, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
+
+
+def smoothed_flow(motion: Motion, where: np.ndarray) -> np.ndarray:
+    """The flow inside ``where``, its untrustworthy parts filled from around them; 0 where nothing has changed.
+
+    Args:
+        motion: of :func:`motion_between`.
+        where: [h, w] from 0 to 1, at the pixels of ``after``.
+    """
+    weight = (motion.trust * motion.changed + 1e-3) * where + 1e-5
+    return spread(motion.flow, weight, FLOW_BLUR * len(where)) * motion.changed[..., None]
+
+
+def carried_points(points: np.ndarray, motion: Motion, inside: np.ndarray) -> np.ndarray:
+    """Points of ``before`` where they are in ``after``; each moves as what lies beside it inside of a shape.
+
+    Args:
+        points: [N, 2], (x, y) in pixels of ``before``.
+        motion: of :func:`motion_between`.
+        inside: [h, w] from 0 to 1, at the pixels of ``before``: whose motion counts.
+
+    Returns:
+        float64 [N, 2].
+    """
+    weight = (motion.trust_back * motion.changed + 1e-3) * inside + 1e-5
+    back = spread(motion.back, weight, 2 * FLOW_BLUR * len(inside))
+    x, y = (np.ascontiguousarray(one, np.float32)[None] for one in points.T)
+    steps = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(points + steps[0], np.float64)
+
+
+def blurred(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur; what lies outside is the edge, continued."""
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+
+
+def spread(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian mean of ``values`` [h, w] or [h, w, C] by ``weight`` [h, w]: it reaches where the weight is low."""
+    shaped = weight if values.ndim == 2 else weight[..., None]
+    total = blurred(weight, sigma) + 1e-9
+    return np.asarray(blurred(values * shaped, sigma) / (total if values.ndim == 2 else total[..., None]), np.float32)
+
+
+def smooth_step(x: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, level at both ends."""
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x), np.float32)
+
+
+def pixel_grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of each pixel, float32 [1, w] and [h, 1]."""
+    return np.arange(size[1], dtype=np.float32)[None], np.arange(size[0], dtype=np.float32)[:, None]
+
+
+def _stretched(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two luminances as bytes, stretched alike."""
+    weight = where + 0.05
+    mean = float((before * weight).sum() / weight.sum())
+    deviation = math.sqrt(float((np.square(before - mean) * weight).sum() / weight.sum()))
+    gain = min(MOST_GAIN, SPREAD / max(deviation, 1.0))
+    first, second = (np.clip(128 + gain * (one - mean), 0, 255).astype(np.uint8) for one in (after, before))
+    return first, second
+
+
+def _agreement(there: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """exp(-(d / tolerance)^2), d what is left after going there and back."""
+    off = there + moved(back, there)
+    return np.asarray(np.exp(-(off * off).sum(axis=2) / (TOLERANCE * len(there)) ** 2), np.float32)

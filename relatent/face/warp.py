@@ -1,0 +1,264 @@
+"""An edit at the photo's own resolution: the photo's pixels move, and a network's drawing shows what is new.
+
+The unedited and the edited face are drawn by one network, so the motion between them can be measured where both are
+smooth (:mod:`relatent.face.flow`) and applied to the photo, which is sharp. With P the photo, B the unedited and E
+the edited drawing, f the flow from E to B, all at the photo's pixels:
+
+    moved    P(x + f)
+    change   c (E - B(x + f)) + (1 - c) (E + o + t - P(x + f))
+
+The change is what moving does not explain. Where it explains nearly all, c is 1, and the rest is added to the photo's
+own detail: a shadow, a blush. Where it does not (teeth, an opened eye, glasses), c falls to 0 and the drawing shows,
+matched to the photo in colour by the offset o and in texture by t, the fine structure of P(x + f) without its lines
+(:mod:`relatent.face.texture`). All of it lies inside the face's outline; outside, a receding jaw draws what is beside
+it along, and a change of colour runs out over the skin (:mod:`relatent.face.skin`).
+
+Convention: as in :mod:`relatent.face.paste` and :mod:`relatent.face.flow`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from relatent.core.alignment import Alignment
+from relatent.face.align import checked_landmarks
+from relatent.face.crop import resized_square
+from relatent.face.flow import (
+    Motion,
+    blurred,
+    carried_points,
+    motion_between,
+    moved,
+    pixel_grid,
+    smooth_step,
+    smoothed_flow,
+    spread,
+)
+from relatent.face.paste import checked_faces, edge_mask, photo_window, to_window
+from relatent.face.regions import drawn_landmarks, region_mask
+from relatent.face.sampling import map_points, sample_square
+from relatent.face.skin import run_out
+from relatent.face.texture import texture_of
+
+SIZE = 256  # px along a side at which motion is measured and everything smooth is computed
+MARGIN = 0.012  # of the side, by which the face's outline is widened: landmarks lie on the jaw, its edge beside them
+UNEXPLAINED = 16.0  # levels of fine structure; where moving leaves more, the drawing shows
+CONTRAST = 0.9  # the same in a face of strong contrasts, of its own fine structure
+FINE_STRUCTURE = 0.05  # of the side, standard deviation: what is finer counts as structure, what is not as colour
+PATCH = 0.01  # of the side, standard deviation over which structure is averaged
+OFFSET_BLUR = 0.06  # of the side, over which the drawing's colours are matched to the photo's
+LEAST = 0.01  # share of the drawing that is worth a texture
+DRAWN_ALONG = 0.09  # of the side, how far beside a receding jaw the photo moves with it
+JAW_ENDS = (2, 14)  # dlib's landmarks: below the line through them a face borders on neck and background
+
+
+@dataclass(frozen=True)
+class Warp:
+    """What becomes of a face's crop; all SIZE pixels square, whatever the network's size.
+
+    Attributes:
+        flow: [SIZE, SIZE, 2], where in the photo each pixel comes from, relative to itself; 0 where nothing moves.
+        known: how far moving the photo explains the edit, 0 to 1.
+        shown: where the drawing counts at all, 0 to 1: inside the edited face's outline.
+    """
+
+    flow: np.ndarray
+    known: np.ndarray
+    shown: np.ndarray
+
+
+def paste_warped(
+    photo: np.ndarray,
+    edited: np.ndarray,
+    before: np.ndarray,
+    face_to_photo: np.ndarray,
+    landmarks: np.ndarray,
+    mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """The photo with its own pixels moved as the edit moved the drawn face's.
+
+    Where both drawings are the same, the photo stays as it is to the last bit.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        edited: [R, R, 3], the drawn face after the edit.
+        before: [R, R, 3], the drawn face before it.
+        face_to_photo: float64 [3, 3].
+        landmarks: [68, 2] of the unedited face in pixels of the drawn one; see :func:`face_in_photo`.
+        mask: [R, R], where anything may change; None for everywhere.
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        ShapeError: pictures, landmarks or masks of another shape.
+        UsageError: the face lies outside the photo.
+    """
+    size = checked_faces(photo, edited, before, mask)
+    points = map_points(resized_square(size, SIZE), checked_landmarks(landmarks))
+    window = photo_window(face_to_photo, size, photo.shape[:2])
+    result = photo.copy()
+    if np.array_equal(edited, before):
+        return result
+    to_photo = face_to_photo @ resized_square(SIZE, size)
+    free = None if mask is None else resized(mask.astype(np.float32), SIZE).clip(0, 1)
+    after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
+    warp = measured_warp(after, first, points, free)
+    photo_below = sample_square(photo, to_photo, SIZE).astype(np.float32)
+    offset = _offset(photo_below, first, warp)
+    result[window] = _composed(photo, window, to_photo, (edited, before), warp, offset)
+    run_out(result, photo, _change(after, first, photo_below, warp, offset), warp.shown, to_photo, free)
+    return result
+
+
+def face_in_photo(photo: np.ndarray, face_to_photo: np.ndarray, size: int, alignment: Alignment) -> np.ndarray:
+    """Landmarks of a photo's face, float64 [68, 2], in pixels of the drawn face, ``size`` along a side."""
+    crop = sample_square(photo, face_to_photo @ resized_square(SIZE, size), SIZE)
+    return map_points(resized_square(SIZE, size), drawn_landmarks(crop, alignment))
+
+
+def measured_warp(after: np.ndarray, before: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None = None) -> Warp:
+    """Where a face's pixels come from, and where its drawing is needed.
+
+    Args:
+        after: float32 [SIZE, SIZE, 3] from 0 to 255, the drawn face after an edit.
+        before: the same before it.
+        landmarks: [68, 2] of ``before``.
+        mask: [SIZE, SIZE], where anything may move or change; None for everywhere.
+    """
+    free = edge_mask(SIZE) if mask is None else edge_mask(SIZE) * mask
+    old = _outline(landmarks)
+    motion = motion_between(after, before, old)
+    points = carried_points(landmarks, motion, _inner(old))
+    new = _outline(points)
+    outline = _widened(new)
+    flow = smoothed_flow(motion, outline)
+    beside = _beside(flow, _widened(old), outline, landmarks)
+    bound = max(UNEXPLAINED, CONTRAST * _structure(before, outline))
+    known = _explained(after - moved(before, flow), motion, outline, bound)
+    inside = cv2.erode(smooth_step(2 * new - 1), np.ones((3, 3), np.uint8))
+    whole = beside + outline[..., None] * (flow - beside)
+    return Warp(flow=whole * free[..., None], known=1 - (1 - known) * free, shown=inside * free)
+
+
+def resized(picture: np.ndarray, size: int) -> np.ndarray:
+    """A square picture, float32 [S, S] or [S, S, C], at another size: bicubic to enlarge, means to shrink."""
+    if len(picture) == size:
+        return picture
+    how = cv2.INTER_CUBIC if len(picture) < size else cv2.INTER_AREA
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=how))
+
+
+def _composed(
+    photo: np.ndarray,
+    window: tuple[slice, slice],
+    to_photo: np.ndarray,
+    drawn: tuple[np.ndarray, np.ndarray],
+    warp: Warp,
+    offset: np.ndarray,
+) -> np.ndarray:
+    """The window of the photo after the edit, uint8.
+
+    ``drawn`` are the edited and the unedited face at the network's size, which may be finer than SIZE.
+    """
+    size = max(SIZE, len(drawn[0]))
+    drawn_to_photo = to_photo @ resized_square(size, SIZE)
+    after, before = (resized(one.astype(np.float32), size) for one in drawn)
+    flow, offset = (cv2.resize(one, (size, size)) for one in (warp.flow * (size / SIZE), offset))
+    known, shown = (cv2.resize(one, (size, size))[..., None] for one in (warp.known, warp.shown))
+    replaced = shown * (1 - known)  # how much of the moved photo gives way to the drawing
+    added = shown * (after - known * moved(before, flow)) + replaced * offset
+    step = flow @ drawn_to_photo[:2, :2].T.astype(np.float32)  # in photo pixels
+    smooth = np.dstack([step, replaced, shown])
+    how = cv2.INTER_LINEAR if len(drawn[0]) <= SIZE // 2 else cv2.INTER_CUBIC  # the former are enlarged already
+    smooth = to_window(smooth, drawn_to_photo, window, cv2.INTER_LINEAR)
+    x, y = pixel_grid(smooth.shape[:2])
+    at_x, at_y = x + smooth[..., 0] + window[1].start, y + smooth[..., 1] + window[0].start
+    result = _looked_up(photo, at_x, at_y)
+    gone = smooth[..., 2:3].clip(0, 1)
+    if gone.max() > LEAST:
+        pixel = float(np.hypot(*drawn_to_photo[:2, 0])) * size / len(drawn[0])  # the network's, in the photo's
+        known_skin = smooth[..., 3] * (1 - gone[..., 0]) > 0.5
+        result += gone * (texture_of(result, known_skin, pixel)[..., None] - result)
+    result += to_window(added, drawn_to_photo, window, how)
+    return np.asarray(np.rint(result).clip(0, 255).astype(np.uint8))
+
+
+def _looked_up(photo: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The photo at places (x, y) of it, float32 [h, w, 3]; what lies outside is mirrored."""
+    height, width = photo.shape[:2]
+    left, top = min(max(0, int(x.min()) - 4), width - 1), min(max(0, int(y.min()) - 4), height - 1)
+    part = photo[top : int(y.max()) + 5, left : int(x.max()) + 5]
+    found = cv2.remap(part, x - left, y - top, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(found, np.float32)
+
+
+def _offset(below: np.ndarray, before: np.ndarray, warp: Warp) -> np.ndarray:
+    """What the photo's colours have over the drawing's, smoothly, from where both show the same; [SIZE, SIZE, 3]."""
+    weight = warp.known * warp.shown + 1e-4
+    return spread(moved(below - before, warp.flow), weight, OFFSET_BLUR * SIZE)
+
+
+def _change(after: np.ndarray, before: np.ndarray, below: np.ndarray, warp: Warp, offset: np.ndarray) -> np.ndarray:
+    """What is added to the moved photo, in levels, [SIZE, SIZE, 3]."""
+    known = warp.known[..., None]
+    explained = after - moved(before, warp.flow)
+    return np.asarray(known * explained + (1 - known) * (after + offset - moved(below, warp.flow)), np.float32)
+
+
+def _structure(drawn: np.ndarray, outline: np.ndarray) -> float:
+    """How much fine structure a drawn face has, in levels."""
+    return math.sqrt(float((np.square(_fine(drawn, outline)).mean(axis=2) * outline).sum() / max(1.0, outline.sum())))
+
+
+def _fine(drawn: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    return np.asarray(drawn - spread(drawn, outline + 0.01, FINE_STRUCTURE * SIZE))
+
+
+def _explained(left: np.ndarray, motion: Motion, outline: np.ndarray, bound: float) -> np.ndarray:
+    """From what moving leaves over, [SIZE, SIZE, 3]: 1 where that is little or mere colour, 0 where it is structure."""
+    fine = _fine(left, outline)
+    unexplained = np.sqrt(blurred(np.square(fine).mean(axis=2), PATCH * SIZE)) / bound
+    # trust is exp(-d^2): the same kind of bound, twice as far and as steep as the other
+    astray = -np.log(np.maximum(motion.trust, 1e-12)) / 4
+    known = np.exp(-(unexplained**4)) * np.exp(-(blurred(astray, PATCH * SIZE) ** 2))
+    return np.asarray(1 - (1 - blurred(known, PATCH * SIZE)) * motion.changed, np.float32)
+
+
+def _beside(flow: np.ndarray, old: np.ndarray, new: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The flow carried on outside the new outline where the jaw recedes from the old one, falling to 0."""
+    receding = blurred(cv2.dilate(np.maximum(old - new, 0), np.ones((7, 7), np.uint8)), 0.03 * SIZE)
+    away = cv2.distanceTransform((old <= 0.5).astype(np.uint8), cv2.DIST_L2, 5) / SIZE
+    weight = smooth_step(4 * receding) * smooth_step(1 - away / DRAWN_ALONG) * _below_ears(landmarks)
+    return spread(flow, np.square(new) + 1e-6, 0.04 * SIZE) * weight[..., None]
+
+
+def _below_ears(landmarks: np.ndarray) -> np.ndarray:
+    """1 on the chin's side of the line through JAW_ENDS, 0 on the other, [SIZE, SIZE]."""
+    left, right = landmarks[list(JAW_ENDS)]
+    along = (right - left) / max(1e-6, float(np.hypot(*(right - left))))
+    x, y = pixel_grid((SIZE, SIZE))
+    return smooth_step(((y - left[1]) * along[0] - (x - left[0]) * along[1]) / (0.05 * SIZE) + 0.5)
+
+
+def _outline(landmarks: np.ndarray) -> np.ndarray:
+    """The face's region, [SIZE, SIZE]; drawn coarsely, as its edge is soft anyway."""
+    coarse = SIZE // 4
+    mask = region_mask(["face"], map_points(resized_square(SIZE, coarse), landmarks), coarse)
+    return np.asarray(resized(mask, SIZE).clip(0, 1))
+
+
+def _widened(outline: np.ndarray) -> np.ndarray:
+    side = 2 * round(MARGIN * SIZE) + 1
+    return np.asarray(cv2.dilate(outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))))
+
+
+def _inner(outline: np.ndarray) -> np.ndarray:
+    """What surely belongs to the face."""
+    side = 2 * round(2 * MARGIN * SIZE) + 1
+    hard = (outline > 0.5).astype(np.float32)
+    return np.asarray(cv2.erode(hard, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))))
