@@ -65,7 +65,7 @@ class Morph(Generic[Key]):
 
 
 def slowing_at_faces(t: float) -> float:
-    """The way from one face to the next at the time ``t``, both from 0 to 1: half a cosine, which rests at its ends."""
+    """Easing from one face to the next at the time ``t``, both from 0 to 1: a cosine, which is slow at both ends."""
     return (1 - math.cos(math.pi * t)) / 2
 
 
@@ -82,12 +82,12 @@ def morph(
         inversions: two or more of one network.
         network: of the inversions.
         loop: return to the first.
-        noise: "blend" takes the fine detail along, keeping its strength; "hold" leaves the first one's in place.
+        noise: "blend" interpolates the noise maps and keeps their variance; "hold" uses those of the first face.
 
     Raises:
-        UsageError: fewer than two, or of different networks.
-        ShapeError: noise or a mask of another size than the network's, as a damaged file may hold it.
-        UnknownNameError: an unknown noise.
+        UsageError: fewer than two inversions, or of different networks.
+        ShapeError: noise or a mask has another size than the network's, for example in a damaged file.
+        UnknownNameError: there is no such noise.
     """
     if noise not in NOISES:
         raise UnknownNameError("noise of a morph", noise, NOISES)
@@ -105,12 +105,12 @@ def morph(
 
 
 def morph_seeds(seeds: Sequence[int], network: Generator, *, psi: float = 1.0, loop: bool = False) -> Morph[Tensor]:
-    """The path through seeds' faces along arcs in Z; see :func:`editing.seeds.seed_z`.
+    """The path through the faces of seeds by spherical interpolation in Z; see :func:`editing.seeds.seed_z`.
 
     Every face on the path is a valid sample of the network, but the path is less even than one in W.
 
     Raises:
-        UsageError: fewer than two seeds, one that is no seed, or a network with classes.
+        UsageError: fewer than two seeds, a seed out of range, or a network with classes.
     """
 
     def between(a: Tensor, b: Tensor, t: float) -> Inversion:

@@ -27,14 +27,14 @@ def paste_back(
     photo: PhotoLike,
     *,
     blend: Blend = DEFAULT_BLEND,
-    network: Generator | Mapping[str, Generator] | None = None,  # spares loading it
+    network: Generator | Mapping[str, Generator] | None = None,  # if loaded already
 ) -> MarkedImage:
     """Paste edited faces into the photo at its full size.
 
-    ``warp`` moves the photo's own pixels as the edit moved the drawn face's, and shows the drawing where moving does
-    not explain the edit (:mod:`relatent.face.warp`). ``difference`` adds to the photo what the edit changed in the
-    drawn face, in place. ``replace`` puts the drawn face itself there, feathered along its outline and matched in
-    colour; ``poisson`` does so by its gradients. docs/edit.md says what was measured.
+    ``warp`` moves the photo's own pixels as the edit moved the drawn face, and uses the drawn face where motion does
+    not explain the edit (:mod:`relatent.face.warp`). ``difference`` adds the change of the drawn face to the photo.
+    ``replace`` pastes the drawn face, feathered along its outline and matched in colour; ``poisson`` uses Poisson
+    blending. docs/edit.md has measurements.
 
     Args:
         edited: from :func:`editing.edit` or :func:`editing.mix`; several for several faces of one photo.
@@ -43,8 +43,8 @@ def paste_back(
         network: the network of all faces, or networks by id; None loads the network of each face.
 
     Returns:
-        A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP, colour profile and, in PNG, 16 bits
-        a channel, and adds the mark of :mod:`relatent.core.provenance`.
+        A Pillow image whose ``save`` keeps the photo's EXIF (without its orientation), XMP, colour profile and, in PNG,
+        16 bits per channel, and adds provenance (:mod:`relatent.core.provenance`).
 
     Raises:
         UsageError: an inversion without a position in a photo, or with one outside this photo.
@@ -92,8 +92,8 @@ def paste_drawn(
         before: its picture without edits.
         network: of the face.
         blend: one of :data:`BLENDS`.
-        landmarks: [68, 2] of the photo's face in pixels of the drawn one, for ``warp``; None looks for them, which
-            takes longer than the rest.
+        landmarks: [68, 2] of the photo's face in pixels of the drawn one, for ``warp``; None detects them, which takes
+            longer than everything else.
 
     Returns:
         uint8 [H, W, 3], a new array.
@@ -119,12 +119,12 @@ def paste_drawn(
 
 
 def photo_landmarks(pixels: np.ndarray, face: Inversion, network: Generator) -> np.ndarray:
-    """Where the photo's face has its landmarks, [68, 2] in pixels of the drawn face.
+    """The landmarks of the photo's face, [68, 2] in pixels of the drawn face.
 
     Args:
         pixels: uint8 [H, W, 3], the photo.
-        face: knows its place in it.
-        network: its network.
+        face: the inversion, with its position in the photo.
+        network: of the face.
     """
     assert face.face_to_photo is not None
     return face_in_photo(pixels, face.face_to_photo, network.resolution, network.alignment)

@@ -129,12 +129,12 @@ def write_edited(
     network: Generator,
     *,
     key: str,  # "edit" or "mix"
-    account: dict[str, object],  # what report.json says below ``key``
+    account: dict[str, object],  # stored below ``key`` in report.json
     face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo
     metadata: bool = True,  # write provenance (relatent.core.provenance)
 ) -> None:
-    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
+    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each atomically.
 
     An existing report.json of the inversion is kept and extended by ``key``.
 

@@ -50,14 +50,14 @@ class EditOptions:
     Attributes:
         strengths: by direction, name or file.
         sweeps: none; one, drawn as a strip; or two, drawn as a grid, rows first.
-        only: regions in which alone the edit may show; empty for everywhere.
-        keep: regions that stay as they are.
-        layers: the only ones that directions may move, as `editing.layers.layer_numbers` reads them; None for theirs.
-        truncation: how much of what sets a face apart from the network's average stays; 1 for all.
-        blend: how a face goes back into its photo.
-        at: "photo" shows edited faces at their photo's resolution, where the photo or its face is known; "network" as
-            the network draws them.
-        photos: photos, or folders of photos, to look at for the ones that were inverted.
+        only: regions to restrict the edit to; empty for everywhere.
+        keep: regions that the edit does not change.
+        layers: restrict directions to these layers, as for `editing.layers.layer_numbers`; None for their own.
+        truncation: psi, applied before the directions; 1 for none.
+        blend: how a face is pasted into its photo.
+        at: "photo" writes edited faces at the resolution of their photo, if the photo or its crop is available;
+            "network" at that of the network.
+        photos: photos, or folders of photos, in which to search for the inverted ones.
         folders: folders of further directions.
         metadata: write provenance (relatent.core.provenance), and keep the photo's metadata.
         network: name, file or generator, if those stored in the inversions have moved or are loaded already.
@@ -168,7 +168,7 @@ def _moved(
 
 
 class _WholePhotos:
-    """Photos with all their edited faces in them; the last one is remembered, as its next face wants it, too."""
+    """Photos with all of their edited faces pasted; the last one is cached, because its next face needs it as well."""
 
     def __init__(self, tasks: Sequence[_Task], blend: Blend) -> None:
         self.tasks, self.blend = tasks, blend
@@ -177,7 +177,7 @@ class _WholePhotos:
         self.image: MarkedImage | None = None
 
     def read(self, path: Path) -> Photo:
-        """The photo as it is.
+        """The photo without edits.
 
         Raises:
             PhotoError: it cannot be read.
@@ -187,7 +187,7 @@ class _WholePhotos:
         return self.source
 
     def pasted(self, path: Path) -> MarkedImage:
-        """The photo with every face of it that is edited.
+        """The photo with all of its edited faces.
 
         Raises:
             PhotoError: it cannot be read.

@@ -38,11 +38,11 @@ class MixOptions:
         psi: truncation of the faces of seeds.
         noise_mode: "const" keeps the noise of each face.
         seed: of random noise.
-        blend: how a face goes back into its photo.
-        at: "photo" shows faces at their photo's resolution, where the photo or its face is known; "network" as the
-            network draws them.
-        photos: photos, or folders of photos, to look at for the one that was inverted.
-        metadata: write the mark of relatent.core.provenance.
+        blend: how a face is pasted into its photo.
+        at: "photo" writes faces at the resolution of their photo, if the photo or its crop is available; "network" at
+            that of the network.
+        photos: photos, or folders of photos, in which to search for the inverted one.
+        metadata: write provenance (relatent.core.provenance).
     """
 
     layers: tuple[str, ...]
@@ -161,7 +161,7 @@ def write_grid(
 def _photo_faces(
     cells: Sequence[_Cell], network: Generator, options: MixOptions
 ) -> dict[bytes | None, PhotoFace | None]:
-    """The photos' faces that the cells show, by the crop that is kept with each."""
+    """The photo faces of the cells, by the crop stored with each."""
     if options.at == "network":
         return {}
     firsts = {cell.inversion.crop: cell.inversion for cell in reversed(cells)}

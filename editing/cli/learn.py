@@ -203,7 +203,7 @@ def classifier_command(
 
 
 def summary(direction: Direction) -> str:
-    """One line on how good a direction is and what else it moves."""
+    """The quality of a direction and its effects on other attributes, in one line."""
     facts = direction.facts
     layers = "all layers" if direction.layers is None else f"layers {', '.join(map(str, direction.layers))}"
     beside = {key[5:]: value for key, value in facts.items() if key.startswith("also_") and isinstance(value, float)}
@@ -220,7 +220,7 @@ def _learn_each(
     layers: Sequence[int] | None,
     outdir: Path,
 ) -> Iterator[Direction]:
-    """Learn, write and tell of one after the other; one that cannot be learned never stops the rest."""
+    """Learn, write and report directions one after another; errors of one do not stop the others."""
     for one in wanted:
         try:
             with counting(one.name) as bar:
@@ -233,7 +233,7 @@ def _learn_each(
 
 
 def _learn_together(learner: Learner, wanted: Sequence[Attribute], outdir: Path) -> Iterator[Direction]:
-    """Learn directions that leave one another's scores alone; what has no axis is left out."""
+    """Learn disentangled directions; attributes for which no axis can be fitted are left out."""
     usable = []
     for one in wanted:
         try:
@@ -250,7 +250,7 @@ def _learn_together(learner: Learner, wanted: Sequence[Attribute], outdir: Path)
 
 
 def _written(direction: Direction, outdir: Path) -> Direction:
-    """Written to OUTDIR/NAME.safetensors and told of."""
+    """Write a direction to OUTDIR/NAME.safetensors, and print its summary."""
     path = outdir / f"{direction.name}.safetensors"
     direction.save(path)
     click.echo(f"{path}: {summary(direction)}")

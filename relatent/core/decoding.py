@@ -58,7 +58,7 @@ def turn_upright(picture: Image.Image) -> bytes | None:
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """EXIF's number of how the picture is stored; 1, upright, where it has none that can be understood."""
+    """The EXIF orientation; 1 (upright) if there is none or it is damaged."""
     try:
         return int(picture.getexif().get(Base.Orientation, 1))
     except MemoryError:
@@ -86,13 +86,13 @@ def iptc_of(picture: Image.Image) -> bytes | None:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a picture shows.
+    """The pixels of a picture.
 
     Attributes:
-        pixels: uint8 [H, W, 3], sRGB; transparency is put on white.
-        original: the picture's own pixels where they say more: uint8 or uint16 [H, W, C], grey, grey and alpha, RGB, or
-            RGB and alpha, in the colours of ``profile``; None where ``pixels`` are all there is.
-        profile: the picture's ICC profile if it is one of such colours; else None.
+        pixels: uint8 [H, W, 3], sRGB, transparency composited on white.
+        original: the picture's own pixels if they contain more: uint8 or uint16 [H, W, C], grey, grey and alpha, RGB,
+            or RGB and alpha, in the colours of ``profile``; else None.
+        profile: the picture's ICC profile if it fits ``original``; else None.
     """
 
     pixels: np.ndarray
@@ -101,7 +101,7 @@ class Decoded:
 
 
 def decoded(picture: Image.Image) -> Decoded:
-    """Any Pillow image, loaded and upright."""
+    """The pixels of a Pillow image that is loaded and upright."""
     if picture.mode in ("CMYK", "LAB"):
         picture = _managed(picture)
     deep = picture.mode.startswith(("I", "F"))
@@ -135,14 +135,14 @@ def _layout_of_tiff(picture: Image.Image, tag: int) -> bool:
 
 
 def _plain_mode(picture: Image.Image) -> str:
-    """Which of L, LA, RGB and RGBA holds all that a picture of 8 bits shows."""
+    """The simplest of L, LA, RGB and RGBA that represents a picture of 8 bits completely."""
     transparent = "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     grey = picture.mode in ("1", "L", "LA", "La")
     return ("L" if grey else "RGB") + ("A" if transparent else "")
 
 
 def _plain(strip: Image.Image, mode: str) -> Image.Image:
-    """8 bits of any mode as ``mode``, which is one of L, LA, RGB and RGBA."""
+    """Convert a picture of 8 bits to ``mode``, one of L, LA, RGB and RGBA."""
     if strip.mode == "La":  # Pillow has no direct conversion
         strip = strip.convert("LA")
     if mode.endswith("A") and strip.mode != mode:
@@ -151,7 +151,7 @@ def _plain(strip: Image.Image, mode: str) -> Image.Image:
 
 
 def _fitting_profile(picture: Image.Image, mode: str) -> bytes | None:
-    """The picture's colour profile if it describes colours of ``mode``."""
+    """The picture's colour profile if it fits ``mode``."""
     profile = picture.info.get("icc_profile")
     wanted = b"RGB " if mode.startswith("RGB") else b"GRAY"
     return profile if isinstance(profile, bytes) and profile_space(profile) == wanted else None

@@ -63,14 +63,14 @@ class Photo:
     """The pixels and metadata of a picture file.
 
     Attributes:
-        pixels: uint8 [H, W, 3], sRGB, upright, transparency on white: what networks see and screens show.
-        name: how messages call it.
-        note: what a person should know about how it was read; empty if nothing.
-        exif: the file's EXIF block without its orientation, or None if there is none that can be understood.
-        icc_profile: the file's colour profile, or None; one of CMYK fits neither ``original`` nor ``pixels``.
-        xmp: the file's XMP packet as it stands there, or None.
-        iptc: a JPEG's IPTC record as it stands there, or None.
-        original: the file's own pixels where they say more than ``pixels``, upright: uint8 or uint16 [H, W, C], grey,
+        pixels: uint8 [H, W, 3], sRGB, upright, transparency composited on white.
+        name: of the photo in messages.
+        note: a remark for the user on how it was read; may be empty.
+        exif: the file's EXIF block without its orientation; None if there is none, or it is damaged.
+        icc_profile: the file's colour profile, or None; CMYK profiles fit neither ``original`` nor ``pixels``.
+        xmp: the file's raw XMP packet, or None.
+        iptc: a JPEG's raw IPTC record, or None.
+        original: the file's own pixels if they contain more than ``pixels``, upright: uint8 or uint16 [H, W, C], grey,
             grey and alpha, RGB, or RGB and alpha, in the colours of ``icc_profile``; else None.
     """
 
@@ -84,9 +84,9 @@ class Photo:
     original: np.ndarray | None = None
 
     def changed(self, pixels: np.ndarray) -> np.ndarray:
-        """The photo's own pixels with what was changed in ``pixels``, uint8 [H, W, 3]: like ``original`` if it has one.
+        """Apply changed ``pixels``, uint8 [H, W, 3], to the photo's own pixels; returns an array like ``original``.
 
-        A grey photo stays grey, transparency stays, 16 bits stay where nothing was changed.
+        A grey photo stays grey, transparency is kept, and unchanged pixels keep their 16 bits.
         """
         own, profile = (self.pixels, None) if self.original is None else (self.original, self.icc_profile)
         return with_changes(own, profile, self.pixels, pixels)
@@ -95,9 +95,9 @@ class Photo:
 def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read any picture as upright sRGB.
 
-    Transparent pixels are put on white, 16-bit pictures are reduced to 8 bits, other colour spaces and palettes are
-    converted, and of an animation the first frame is used, which ``note`` then says. ``original`` keeps what is lost
-    thereby.
+    Transparent pixels are composited on white, 16-bit pictures are reduced to 8 bits, other colour spaces and palettes
+    are converted. Of an animation the first frame is used, and ``note`` says so. ``original`` keeps the pixels before
+    these conversions.
 
     Args:
         source: a path, or the bytes of a file.
@@ -127,14 +127,14 @@ def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixel
 
 
 def photo_of(picture: Image.Image, name: str = "the picture") -> Photo:
-    """A picture that Pillow has opened elsewhere, as :func:`read_photo` would have read it."""
+    """Convert a picture opened by Pillow to a Photo, as :func:`read_photo` does."""
     with _foreign_errors(name, MAX_PIXELS):
         picture.load()
         return _photo_of(picture.copy(), name)
 
 
 def _photo_of(picture: Image.Image, name: str) -> Photo:
-    """A loaded picture, which is turned upright in place."""
+    """Convert a loaded picture, to which the EXIF orientation is applied in place."""
     xmp, iptc = xmp_of(picture), iptc_of(picture)
     exif = turn_upright(picture)
     found = decoded(picture)

@@ -48,8 +48,8 @@ class MarkedImage(Image.Image):
 
     Attributes:
         software: the software tag.
-        deep: uint16 [H, W, C], what a PNG file gets where there are 16 bits a channel; else None.
-        photo: whose EXIF, XMP and colour profile are kept; None without a photo.
+        deep: uint16 [H, W, C], written to PNG files, for pictures of 16 bits per channel; else None.
+        photo: the photo whose EXIF, XMP and colour profile are kept; None without one.
     """
 
     def __init__(self, pixels: np.ndarray, software: str, photo: Photo | None = None) -> None:
@@ -58,7 +58,7 @@ class MarkedImage(Image.Image):
         self.deep = pixels if pixels.dtype == np.uint16 else None
         eight_bits = pixels if self.deep is None else np.rint(pixels / np.float32(257)).astype(np.uint8)
         eight_bits = eight_bits[..., 0] if eight_bits.shape[2:] == (1,) else eight_bits
-        vars(self).update(vars(Image.fromarray(eight_bits)))  # Pillow's own constructors return its own class
+        vars(self).update(vars(Image.fromarray(eight_bits)))  # Pillow's constructors cannot create a subclass
         self.software, self.photo = software, photo
         if photo is not None and photo.icc_profile:
             self.info["icc_profile"] = photo.icc_profile

@@ -207,7 +207,7 @@ class Trainer:
         return judge(image, c, dtype=self.dtype)
 
     def _real_batch(self) -> tuple[Tensor, Tensor | None]:
-        """The pictures of this step: each epoch is its own permutation, so every picture has its turn."""
+        """The pictures of this step; each epoch shows all pictures once, in random order."""
         count, batch = len(self.images), self.settings.batch
         first = self.images_seen
         indices = []

@@ -21,9 +21,9 @@ from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Sto
 LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the format's magic number
 LEGACY_PROTOCOL = 1001
 ZIP_START = b"PK\x03\x04"
-MAX_TABLE = 2**22  # bytes of a zip's table of contents; 5000 tensors need 0.5 MB
+MAX_TABLE = 2**22  # bytes of a zip's central directory; 5000 tensors need 0.5 MB
 MAX_PICKLE = 2**26
-INFLATION = 2**26  # bytes that a zip may unpack to beyond a quarter more than its length: weights hardly shrink
+INFLATION = 2**26  # bytes, see `inflated`; weights hardly compress
 
 
 def read_legacy(data: memoryview, known: Mapping[str, Maker], budget: Budget) -> Any:
@@ -90,7 +90,7 @@ FILE_KNOWN: Mapping[str, Maker] = {**KNOWN, "torch.storage._load_from_bytes": ne
 
 
 def read_zip(path: Path, known: Mapping[str, Maker], budget: Budget) -> Any:
-    """The value of a file of the zip layout; the other arguments and errors are those of :func:`read_legacy`."""
+    """Read a file of the zip format; other arguments and errors as for :func:`read_legacy`."""
     length = path.stat().st_size
     with _opened(path) as archive:
         members = _members(archive, length)
