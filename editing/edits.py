@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from editing.directions.direction import Direction, find_direction
+from editing.faces import FaceLike, open_face
 from editing.layers import LayerChoice, layer_numbers
 from inversion import Inversion
+from inversion.pipeline import open_network
 from relatent.core.errors import UsageError
 from relatent.core.images import to_pixels
 from relatent.face.regions import check_regions, drawn_landmarks, edit_mask
@@ -18,23 +20,25 @@ from stylegan import Generator
 
 
 def edit(
-    inversion: Inversion,
+    face: FaceLike,
     strengths: Mapping[str, float] | None = None,
     /,
     *,
-    directions: Sequence[Direction] = (),  # further directions, which take precedence over those of the network
-    folders: Sequence[Path] = (),  # folders of further directions
-    only: Iterable[str] = (),  # restrict the edit to these regions; empty for everywhere
-    keep: Iterable[str] = (),  # regions that the edit does not change
-    layers: LayerChoice | None = None,  # restrict directions to these layers, see layer_numbers; None for their own
-    truncation: float = 1.0,  # psi, applied before the directions
-    network: Generator | None = None,  # if loaded already, for ``only``, ``keep`` and ``truncation``
+    directions: Sequence[Direction] = (),  # further ones, found by their names before those that ship
+    folders: Sequence[Path] = (),  # folders of further ones
+    only: Iterable[str] = (),  # regions in which alone the edit may show; empty for everywhere
+    keep: Iterable[str] = (),  # regions that stay as they are
+    layers: LayerChoice | None = None,  # the only ones that directions may move, see layer_numbers; None for theirs
+    truncation: float = 1.0,  # what stays of the way from the network's average face, before the moves
+    network: Generator | str | Path | None = None,  # of latents, photos and seeds; spares loading an inversion's own
     **more: float,  # strengths by name: smile=2, age=-1
 ) -> Inversion:
     """Move an inversion along named directions; noise, tuned weights and the position in the photo are kept.
 
-    Strength 1 is the unit of the direction, usually one standard deviation of its attribute. The result contains the
-    latents before the first edit: further edits add up, and ``unedited()`` undoes them all.
+    The face is an inversion, or whatever :func:`editing.faces.open_face` takes: a folder, latents, a photo, a seed.
+
+    Strength 1 is one of the direction's own unit, usually one standard deviation of its attribute. What comes out
+    remembers where it came from: further edits add up, and ``unedited()`` goes back.
 
     Raises:
         UnknownNameError: there is no such direction or region.
@@ -44,6 +48,9 @@ def edit(
     """
     only, keep = check_regions(only), check_regions(keep)
     wanted = {**(strengths or {}), **more}
+    inversion = open_face(face, network)
+    if network is not None and not isinstance(network, Generator):
+        network = open_network(network)
     moves = [(find(name, inversion, directions, folders), _finite(name, value)) for name, value in wanted.items()]
     if truncation != 1:
         network = inversion.open_network() if network is None else network

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from editing.drawing import own_noise
+from editing.faces import FaceLike, open_faces
 from editing.mixing import require_same_network, short_name
 from editing.seeds import inversion_of_z, seed_z
 from inversion.inversion import Inversion
@@ -70,17 +71,17 @@ def slowing_at_faces(t: float) -> float:
 
 
 def morph(
-    inversions: Sequence[Inversion],
+    faces: Sequence[FaceLike],
     network: Generator,
     *,
     loop: bool = False,
     noise: str = "blend",
 ) -> Morph[Inversion]:
-    """The path through inversions, straight in W or W+ from each to the next.
+    """The path through faces, straight in W or W+ from each to the next.
 
     Args:
-        inversions: two or more of one network.
-        network: of the inversions.
+        faces: two or more of one network, inversions or whatever :func:`editing.faces.open_face` takes.
+        network: theirs; tells the noise of those that have none of their own.
         loop: return to the first.
         noise: "blend" interpolates the noise maps and keeps their variance; "hold" uses those of the first face.
 
@@ -91,6 +92,7 @@ def morph(
     """
     if noise not in NOISES:
         raise UnknownNameError("noise of a morph", noise, NOISES)
+    inversions = open_faces(faces, network)
     require_same_network(inversions)
     own = own_noise(network)
     for one in inversions:
@@ -104,17 +106,24 @@ def morph(
     return Morph(tuple(keys), blend, loop)
 
 
-def morph_seeds(seeds: Sequence[int], network: Generator, *, psi: float = 1.0, loop: bool = False) -> Morph[Tensor]:
-    """The path through the faces of seeds by spherical interpolation in Z; see :func:`editing.seeds.seed_z`.
+def morph_seeds(
+    seeds: Sequence[int],
+    network: Generator,
+    *,
+    psi: float = 1.0,
+    loop: bool = False,
+    c: int | None = None,  # the class, of a network that has some
+) -> Morph[Tensor]:
+    """The path through seeds' faces along arcs in Z; see :func:`editing.seeds.seed_z`.
 
     Every face on the path is a valid sample of the network, but the path is less even than one in W.
 
     Raises:
-        UsageError: fewer than two seeds, a seed out of range, or a network with classes.
+        UsageError: fewer than two seeds, one that is no seed, or no class where the network has some.
     """
 
     def between(a: Tensor, b: Tensor, t: float) -> Inversion:
-        return inversion_of_z(network, slerp(a, b, t), psi, seeds[0])
+        return inversion_of_z(network, slerp(a, b, t), psi, seeds[0], c)
 
     return Morph(tuple(seed_z(seed, network.z_dim) for seed in seeds), between, loop)
 

@@ -10,25 +10,30 @@ from typing import cast
 
 import torch
 
+from editing.faces import FaceLike, open_faces
 from editing.layers import LayerChoice, layer_numbers, layer_text
 from inversion.inversion import Inversion
 from relatent.core.errors import UsageError
+from stylegan.networks.generator import Generator
 
 
 def mix(
-    a: Inversion,
-    b: Inversion | Sequence[Inversion],
+    a: FaceLike,
+    b: FaceLike | Sequence[FaceLike],
     layers: LayerChoice | Sequence[LayerChoice] = "coarse",
     strength: float | Sequence[float] = 1.0,
+    *,
+    network: Generator | str | Path | None = None,
 ) -> Inversion:
     """Replace the latents of ``a`` by those of ``b`` in some layers; noise, mask, tuned weights and position are kept.
 
     Args:
-        a: the inversion to change; the object is not modified.
-        b: the source of the styles, one inversion or several, which are applied in order.
-        layers: as for :func:`editing.layers.layer_numbers`; for several inversions, one choice for each.
-        strength: linear interpolation from ``a`` (0) to ``b`` (1); other values extrapolate. For several inversions,
+        a: the face that is changed, an inversion or whatever :func:`editing.faces.open_face` takes; it stays as it is.
+        b: whose styles come in, one face or several. Of several, a later one comes on top of an earlier one.
+        layers: where, as :func:`editing.layers.layer_numbers` takes it; for several inversions one choice for each.
+        strength: how far from ``a`` (0) to ``b`` (1); less than 0 or more than 1 goes beyond. For several inversions
             one number, or one for each.
+        network: of latents, photos and seeds; None for that of the first inversion.
 
     Returns:
         A new inversion in W+, or in W if all layers have the same w; ``origin`` is ``a`` before any edit.
@@ -38,10 +43,10 @@ def mix(
             choices and inversions, or a strength that is not finite.
         UnknownNameError: there are no layers of that name.
     """
-    if isinstance(b, Inversion):
-        sources, choices = [b], [cast(LayerChoice, layers)]
-    else:
-        sources, choices = list(b), _one_each(layers, len(b))
+    several = isinstance(b, Sequence) and not isinstance(b, str)
+    others: list[FaceLike] = list(cast("Sequence[FaceLike]", b)) if several else [cast("FaceLike", b)]
+    choices = _one_each(layers, len(others)) if several else [cast(LayerChoice, layers)]
+    a, *sources = open_faces([a, *others], network)
     strengths = list(strength) if isinstance(strength, Sequence) else [strength] * len(sources)
     if len(strengths) != len(sources):
         raise UsageError(f"{len(strengths)} strengths came for {len(sources)} inversions; expected one for each.")

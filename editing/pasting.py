@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
+from editing.faces import FaceLike, open_faces
 from inversion import Inversion
 from inversion.photos import PhotoLike, open_photo
 from relatent.core.errors import UnknownNameError, UsageError
@@ -23,7 +24,7 @@ DEFAULT_BLEND: Blend = "warp"
 
 
 def paste_back(
-    edited: Inversion | Sequence[Inversion],
+    edited: FaceLike | Sequence[FaceLike],
     photo: PhotoLike,
     *,
     blend: Blend = DEFAULT_BLEND,
@@ -37,8 +38,9 @@ def paste_back(
     blending. docs/edit.md has measurements.
 
     Args:
-        edited: from :func:`editing.edit` or :func:`editing.mix`; several for several faces of one photo.
-        photo: the inverted photo: a path, an array of pixels, or a Pillow image.
+        edited: what :func:`editing.edit` or :func:`editing.mix` made, or the folder or file where it lies; several for
+            several faces of one photo.
+        photo: the photo that was inverted: a path, bytes of pixels, or a Pillow image.
         blend: one of :data:`BLENDS`.
         network: the network of all faces, or networks by id; None loads the network of each face.
 
@@ -52,7 +54,8 @@ def paste_back(
     """
     if blend not in BLENDS:
         raise UnknownNameError("blend", str(blend), BLENDS)
-    faces = [edited] if isinstance(edited, Inversion) else list(edited)
+    own = network if isinstance(network, Generator) else None
+    faces = open_faces(edited if isinstance(edited, list | tuple) else [cast("FaceLike", edited)], own)
     if not faces:
         raise UsageError("no face was given; expected at least one edited inversion.")
     source = open_photo(photo)

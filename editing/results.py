@@ -10,13 +10,16 @@ from pathlib import Path
 from inversion import Inversion
 from inversion.batch.jobs import open_job
 from inversion.batch.report import REPORT_FILE, read_report, versions
+from inversion.foreign_latents import LATENT_FILE
 from relatent.core.errors import CheckpointError, PhotoError, RelatentError, UsageError
 from relatent.core.files import output_errors, write_bytes
+from relatent.core.folders import look_through
 from relatent.core.provenance import MarkedImage
 from stylegan import Generator
 
 INVERSION_FILE = "inversion.safetensors"
 EDITED_FILE = "edited.safetensors"
+OWN_FOLDER = (INVERSION_FILE, EDITED_FILE, LATENT_FILE)  # files that lie in a folder of their own, called after it
 
 
 @dataclass(frozen=True)
@@ -25,18 +28,20 @@ class Saved:
 
     Attributes:
         path: its file.
-        inversion: its content.
-        stem: used in names of results: the name of its folder, or that of the file.
+        inversion: what it holds.
+        stem: what its results are called: the folder's name, or the file's own.
+        foreign: whether the file is of another tool, so that no report beside it is about this face.
     """
 
     path: Path
     inversion: Inversion
     stem: str
+    foreign: bool = False
 
     @property
     def report(self) -> dict[str, object]:
         """The report beside it; empty if there is none."""
-        return read_report(self.path.parent) or {}
+        return {} if self.foreign else read_report(self.path.parent) or {}
 
 
 def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
@@ -44,22 +49,53 @@ def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
     found: dict[Path, None] = {}
     errors: list[Saved | RelatentError] = []
     for path in inputs:
-        below = sorted(path.glob(f"*/{INVERSION_FILE}")) if path.is_dir() else []
-        if path.is_dir() and not (path / INVERSION_FILE).is_file():
-            if not below:
-                errors.append(CheckpointError(f"{path} holds no {INVERSION_FILE}. Invert a photo first, or check it."))
-            found |= dict.fromkeys(below)
-        else:
-            found[path / INVERSION_FILE if path.is_dir() else path] = None
+        try:
+            found |= dict.fromkeys(saved_in(path) if path.is_dir() else [path])
+        except RelatentError as error:
+            errors.append(error)
     return [*(_opened(path) for path in found), *errors]
+
+
+def saved_in(folder: Path) -> list[Path]:
+    """The inversion in a folder, else the edited face in it, else those of the folders in it, else its latents.
+
+    Raises:
+        CheckpointError: there is none of these.
+    """
+    own = _file_in(folder, INVERSION_FILE, EDITED_FILE)
+    if own is not None:
+        return [own]
+    below = [_file_in(one, INVERSION_FILE, EDITED_FILE) for one in sorted(folder.iterdir()) if one.is_dir()]
+    found = [path for path in below if path is not None]
+    latents = _file_in(folder, LATENT_FILE)
+    if found or latents is not None:
+        return found or [latents]  # type: ignore[list-item]
+    if look_through(folder).photos:
+        raise CheckpointError(
+            f"{folder} holds pictures and no {INVERSION_FILE}. Invert them first: python -m inversion.project {folder}"
+        )
+    raise CheckpointError(f"{folder} holds no {INVERSION_FILE}. Invert a photo first, or check it.")
+
+
+def _file_in(folder: Path, *names: str) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _opened(path: Path) -> Saved | RelatentError:
     try:
-        own_folder = path.name in (INVERSION_FILE, EDITED_FILE)
-        return Saved(path, Inversion.load(path), path.absolute().parent.name if own_folder else path.stem)
+        return open_saved(path)
     except RelatentError as error:
         return error
+
+
+def open_saved(path: Path) -> Saved:
+    """An inversion's file; raises CheckpointError where it is none."""
+    return Saved(path, Inversion.load(path), stem_of(path))
+
+
+def stem_of(path: Path) -> str:
+    """What the results of a file are called."""
+    return path.absolute().parent.name if path.name in OWN_FOLDER else path.stem
 
 
 def result_folder(saved: Saved, outdir: Path | None) -> Path:
@@ -70,7 +106,7 @@ def result_folder(saved: Saved, outdir: Path | None) -> Path:
     """
     if outdir is not None:
         folder = outdir / saved.stem
-    elif saved.path.name in (INVERSION_FILE, EDITED_FILE):
+    elif saved.path.name in OWN_FOLDER:
         folder = saved.path.parent
     else:
         folder = saved.path.parent / saved.stem

@@ -29,23 +29,26 @@ def seed_z(seed: int, z_dim: int) -> Tensor:
 
 
 @torch.no_grad()
-def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 0) -> Inversion:
+def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 0, c: int | None = None) -> Inversion:
     """z [1, z_dim] as an inversion in W, with the network's own noise.
 
     Args:
-        network: a network without classes.
+        network: what draws it.
         z: standard normal.
-        psi: truncation; 1 leaves the latent unchanged, 0 gives the average face.
-        seed: recorded in the inversion.
+        psi: truncation; 1 leaves the latent alone, 0 gives the average face.
+        seed: recorded as the inversion's.
+        c: the class, counted from 0; None for the one the network was given (``Generator.of_class``), or for none.
 
     Raises:
-        UsageError: the network has classes, or psi is not finite.
+        UsageError: psi is no finite number, a class that the network has not, or none where it has classes.
     """
     if not math.isfinite(psi):
         raise UsageError(f"the truncation is {psi}; expected a finite number, usually from 0 to 1.")
-    if network.c_dim:
+    network = network.of_class(c)
+    if network.c_dim and network.chosen_class is None:
         raise UsageError(
-            f"{network.name or 'this network'} has classes, and a seed names none. Use inversions instead."
+            f"{network.name or 'this network'} has {network.c_dim} classes, and a seed names none. "
+            f"Choose one: --class 0 to {network.c_dim - 1}, or c= in Python."
         )
     ws = network.mapping(z.to(network.w_avg.device), truncation_psi=psi).float().cpu()
     return Inversion(ws=ws, network=network_id(network), space="w", network_file=network.file, seed=seed)
@@ -55,10 +58,13 @@ def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 
 def random_direction(network: Generator, seed: int) -> Direction:
     """The direction from the network's average face to the face of ``seed``, called "random_SEED".
 
+    Of a network with classes the seed chooses one, too, unless it was chosen.
+
     Raises:
-        UsageError: the seed is not from 0 to 2^32 - 1, or the network has classes.
+        UsageError: a seed that is not from 0 to 2^32 - 1.
     """
-    difference = seed_inversion(network, seed).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
+    c = seed % network.c_dim if network.c_dim and network.chosen_class is None else None
+    way = seed_inversion(network, seed, c=c).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
     return Direction(
         vector=difference,
         name=f"random_{seed}",
@@ -68,6 +74,6 @@ def random_direction(network: Generator, seed: int) -> Direction:
     )
 
 
-def seed_inversion(network: Generator, seed: int, psi: float = 1.0) -> Inversion:
+def seed_inversion(network: Generator, seed: int, psi: float = 1.0, c: int | None = None) -> Inversion:
     """The face of ``seed``; see :func:`seed_z` and :func:`inversion_of_z`."""
-    return inversion_of_z(network, seed_z(seed, network.z_dim), psi, seed)
+    return inversion_of_z(network, seed_z(seed, network.z_dim), psi, seed, c)

@@ -67,7 +67,8 @@ def run_plan(
         target: the photos.
         preconditioner: the network's, on its device; required by a preconditioned plan.
         seed: of everything random.
-        progress: called at each step of optimisation and tuning; returning False cancels.
+        progress: sees each step of optimisation and tuning, or of the refinement where there is nothing else;
+            returning False cancels.
 
     Raises:
         UsageError: the plan has only an encoder stage and there is no encoder, or it belongs to another network.
@@ -81,8 +82,14 @@ def run_plan(
             with _timed(seconds, "encode", device):
                 start = start_from_encoder(encoder, target.images, network, plan.encoder_iterations)
                 if plan.refinement is not None:
-                    refined, losses = optimise(
-                        network, target, plan.refinement, seed=seed, start=start, preconditioner=preconditioner
+                    refined, judged = optimise(
+                        network,
+                        target,
+                        plan.refinement,
+                        seed=seed,
+                        start=start,
+                        preconditioner=preconditioner,
+                        progress=None if plan.optimiser else progress,  # else it would count twice
                     )
                     start = refined.w
         if plan.optimiser is None:

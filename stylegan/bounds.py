@@ -10,6 +10,7 @@ from relatent.core.errors import UsageError
 MAX_DIM = 16384  # more than any published network has; networks this large still cost nothing on the meta device
 MAX_LAYERS = 64
 MAX_CHANNEL_BASE = 2**20
+COLOURS = (1, 3)  # channels of a picture: grey, RGB
 RESOLUTIONS = tuple(2**k for k in range(3, 11))
 MAX_SHOWN = 9  # names from a file that a message lists
 LARGEST = 1e9  # default upper bound of real values, far above any that makes sense
@@ -62,8 +63,13 @@ def require_network_sizes(config: Any) -> None:
         UsageError: a value is out of range or has the wrong type.
     """
     require_resolution(config.resolution)
-    for name in ("z_dim", "w_dim", "channel_max", "img_channels"):
+    for name in ("z_dim", "w_dim", "channel_max"):
         require_whole(name, getattr(config, name), 1, MAX_DIM)
+    if type(config.img_channels) is not int or config.img_channels not in COLOURS:
+        raise UsageError(
+            f"img_channels is {shown(config.img_channels)}; expected 3 (RGB) or 1 (grey): a photo has no more to be "
+            "compared with, so transparency, depth or features beside the colours cannot be inverted."
+        )
     require_whole("c_dim", config.c_dim, 0, MAX_DIM)
     require_whole("mapping_layers", config.mapping_layers, 1, MAX_LAYERS)
     require_whole("channel_base", config.channel_base, 1, MAX_CHANNEL_BASE)

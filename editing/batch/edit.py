@@ -13,9 +13,11 @@ import numpy as np
 
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
+from editing.faces import Named, opened_faces
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
 from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
 from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
+from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.device import pick_device
@@ -24,9 +26,10 @@ from relatent.core.files import write_bytes
 from relatent.core.images import MAX_PIXELS, Photo, read_photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST
-from stylegan import Generator
+from stylegan import Generator, network_id
 
 SWEEP_FILE = "sweep.png"
+UNNAMED = ""  # the network of faces that name none
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,11 @@ class EditOptions:
             "network" at that of the network.
         photos: photos, or folders of photos, in which to search for the inverted ones.
         folders: folders of further directions.
-        metadata: write provenance (relatent.core.provenance), and keep the photo's metadata.
-        network: name, file or generator, if those stored in the inversions have moved or are loaded already.
-        device: None for the best available one.
+        metadata: write the mark of relatent.core.provenance, and keep what the photo says of itself.
+        network: name, file or generator, where the ones the inversions remember have moved or are at hand; of latents
+            that name none, photos and seeds, which belong to the embedded one by default.
+        class_number: of seeds, where their network has classes; None for none.
+        device: None for the best there is.
     """
 
     strengths: dict[str, float] = field(default_factory=dict)
@@ -76,6 +81,7 @@ class EditOptions:
     folders: tuple[Path, ...] = ()
     metadata: bool = True
     network: str | Generator | None = None
+    class_number: int | None = None
     device: str | None = None
 
     @property
@@ -111,28 +117,28 @@ class _Task:
 
 
 def edit_all(
-    found: Sequence[Saved | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
+    found: Sequence[Named | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
 ) -> Iterator[Edited]:
-    """Edit inversions and write their folders; yields the outcome of each.
+    """Edit faces and write their folders, yielding what became of each.
 
     Faces of one photo that are edited together are pasted together: pasted.png of each folder shows all of them.
 
     Args:
-        found: inversions; errors in place of inversions are passed on.
-        outdir: results are written to OUTDIR/STEM; None for each inversion's own folder.
+        found: what :func:`editing.faces.look_for_faces` found; an error in the place of a face is passed on.
+        outdir: results go to OUTDIR/STEM; None for each inversion's own folder.
         options: see :class:`EditOptions`.
     """
     options = options or EditOptions()
     tasks: list[_Task] = []
     networks: dict[str, Generator] = {}
     for one in found:
-        if isinstance(one, RelatentError):
-            yield Edited(error=one)
-            continue
-        try:
-            tasks.append(_edited(one, outdir, options, networks, alone=len(found) == 1))
-        except RelatentError as error:
-            yield Edited(error=error)
+        for saved in _opened(one, outdir, options, networks):
+            try:
+                if isinstance(saved, RelatentError):
+                    raise saved
+                tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
+            except RelatentError as error:
+                yield Edited(error=error)
     whole = _WholePhotos(tasks, options.blend)
     for task in tasks:
         try:
@@ -140,6 +146,28 @@ def edit_all(
             yield Edited(folder=task.folder, note=note)
         except RelatentError as error:
             yield Edited(error=error)
+
+
+def _opened(
+    named: Named | RelatentError, outdir: Path | None, options: EditOptions, networks: dict[str, Generator]
+) -> Sequence[Saved | RelatentError]:
+    """The inversions that one face's name stands for."""
+    if isinstance(named, Saved | RelatentError):
+        return [named]
+    try:
+        network = networks.get(UNNAMED) or open_network(options.network, options.device)
+        networks[UNNAMED] = networks[network_id(network)] = network
+        if isinstance(named, int):
+            return [_of_seed(named, network.of_class(options.class_number), outdir)]
+        return [one for one in opened_faces(named, network, outdir) if isinstance(one, Saved)]
+    except RelatentError as error:
+        return [error]
+
+
+def _of_seed(seed: int, network: Generator, outdir: Path | None) -> Saved:
+    if outdir is None:
+        raise UsageError(f"--outdir is missing; the face of seed {seed} lies in no folder to write into.")
+    return Saved(outdir / f"{seed}", seed_inversion(network, seed), str(seed), foreign=True)
 
 
 def _edited(

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from editing.drawing import draw_many, with_noise
-from editing.faces import Face, Named, as_faces
+from editing.faces import Face, Named, as_faces, opened_faces
 from editing.layers import layer_numbers, layer_text
 from editing.mixing import mix, mix_grid
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
@@ -82,9 +82,10 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
         OutputError: the folder cannot be written.
     """
     started = time.perf_counter()
-    if len(found) < 2:
-        raise UsageError(f"{len(found)} faces came; expected the one to change and at least one to mix in.")
-    first, *others = as_faces(found, network, options.psi)
+    faces = as_faces(found, network, options.psi, outdir)
+    if len(faces) < 2:
+        raise UsageError(f"{len(faces)} faces came; expected the one to change and at least one to mix in.")
+    first, *others = faces
     folder = _folder(first, outdir)
     base = with_noise(first.inversion, network, options.noise_mode, options.seed)
     strength = options.strengths[0] if len(options.strengths) == 1 else options.strengths
@@ -136,12 +137,14 @@ def write_grid(
         OutputError: the folder cannot be written.
     """
     _check_grid(len(rows), len(cols), network, options)
-    faces = as_faces([*rows, *cols], network, options.psi)
-    down, across = faces[: len(rows)], faces[len(rows) :]
+    opened = [[one for named in side for one in opened_faces(named, network, outdir)] for side in (rows, cols)]
+    count, faces = len(opened[0]), as_faces([*opened[0], *opened[1]], network, options.psi)
+    down, across = faces[:count], faces[count:]
+    _check_grid(len(down), len(across), network, options)  # a file may hold many
     cells = _cells(down, across, network, options)
     photos = _photo_faces(cells, network, options)
-    size = sheet_side(photos.values(), network, (len(rows) + 1) * (len(cols) + 1), MAX_PIXELS)
-    canvas = np.full(((len(rows) + 1) * size, (len(cols) + 1) * size, 3), 255, np.uint8)
+    size = sheet_side(photos.values(), network, (len(down) + 1) * (len(across) + 1), MAX_PIXELS)
+    canvas = np.full(((len(down) + 1) * size, (len(across) + 1) * size, 3), 255, np.uint8)
     for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
         pixels = _shown(cell.inversion, picture, photos.get(cell.inversion.crop), size, options)
         canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
@@ -153,7 +156,7 @@ def write_grid(
         "strength": options.strengths[0],
     }
     write_report(outdir, cells[0].inversion, "grid", account)
-    tag = f"{software_tag(network_id(network))}; grid of {len(rows)} x {len(cols)} faces"
+    tag = f"{software_tag(network_id(network))}; grid of {len(down)} x {len(across)} faces"
     write_bytes(outdir / GRID_FILE, MarkedImage(canvas, tag).encoded(metadata=options.metadata))
     return outdir / GRID_FILE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from editing.attributes.registry import find_attributes, known_attributes
-from editing.cli.learn import classifier_command, learn_command, network_options, summary
+from editing.cli.learn import class_option, classifier_command, learn_command, network_options, summary
 from editing.directions.channels import mean_region, strongest_for_attribute, strongest_in_region
 from editing.directions.direction import Direction, direction_files, find_direction
 from editing.directions.ganspace import ganspace_directions
@@ -84,6 +84,7 @@ def list_command(folders: tuple[Path, ...], network: str, device: str | None) ->
     show_default=True,
     help="How far the faces may be from the average.",
 )
+@class_option
 @network_options
 @click.option(
     "--out", "--output", "output", type=PATH, default="sheet.png", show_default=True, help="The contact sheet."
@@ -95,12 +96,13 @@ def show_command(
     reach: float,
     seed: int,
     psi: float,
+    number: int | None,
     network: str,
     device: str | None,
     output: Path,
 ) -> None:
-    """Draw a contact sheet of directions, and print their facts."""
-    generator = open_network(network, device)
+    """Draw directions on a contact sheet, and print all that is known about them."""
+    generator = open_network(network, device).of_class(number)
     found = [find_direction(name, generator, folders) for name in names]
     for direction in found:
         click.echo(f"{direction.name}\n  source: {direction.source}\n  strength 1: {direction.unit}")
@@ -123,6 +125,7 @@ def _unsupervised(name: str, finder: Finder, text: str) -> click.Command:
     @SEED_OPTION
     @FACES_OPTION
     @REACH_OPTION
+    @class_option
     @network_options
     @OUTDIR_OPTION
     def command(
@@ -132,11 +135,12 @@ def _unsupervised(name: str, finder: Finder, text: str) -> click.Command:
         seed: int,
         faces: int,
         reach: float,
+        number: int | None,
         network: str,
         device: str | None,
         outdir: Path,
     ) -> None:
-        generator = open_network(network, device)
+        generator = open_network(network, device).of_class(number)
         numbers = None if layers == "all" else layer_numbers(layers, generator.num_ws)
         found = finder(generator, count, layers=numbers, samples=samples, seed=seed)
         _write(found, outdir / f"{name}.png", generator, faces, reach)
@@ -177,6 +181,7 @@ directions.add_command(
     show_default=True,
     help="Largest strength on the sheet; one channel does little.",
 )
+@class_option
 @network_options
 @OUTDIR_OPTION
 def stylespace_command(
@@ -188,6 +193,7 @@ def stylespace_command(
     seed: int,
     faces: int,
     reach: float,
+    number: int | None,
     network: str,
     device: str | None,
     outdir: Path,
@@ -200,7 +206,7 @@ def stylespace_command(
     if sum((bool(channels), region is not None, attribute is not None)) != 1:
         raise UsageError("expected channels such as 9_41, or --region NAME, or --attribute NAME.")
     named = [parse_channel(text) for text in channels]
-    generator = open_network(network, device)
+    generator = open_network(network, device).of_class(number)
     space = StyleSpace(generator, samples, seed)
     if region is not None:
         found = _of_region(space, region, count, seed)

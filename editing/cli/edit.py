@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from editing.batch.edit import EditOptions, Sweep, edit_all
+from editing.faces import look_for_faces
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.photo_faces import ATS
-from editing.results import find_saved
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.face.regions import REGIONS
@@ -24,7 +24,7 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command("edit", cls=RelatentCommand)
-@click.argument("inversions", nargs=-1, required=True, type=PATH)
+@click.argument("faces", nargs=-1, required=True)
 @click.option("--set", "sets", multiple=True, metavar="NAME=STRENGTH", help="Move along a direction, name or file.")
 @click.option(
     "--sweep",
@@ -67,7 +67,16 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="A folder of further directions.",
 )
-@click.option("--network", default=None, metavar="NAME_OR_FILE", help="The network, if it is no longer where it was.")
+@click.option(
+    "--network",
+    default=None,
+    metavar="NAME_OR_FILE",
+    help="The network, if it is no longer where it was; of other tools' latents, photos and seeds.  "
+    "[default: the inversions', or the embedded one]",
+)
+@click.option(
+    "--class", "class_number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
+)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
     "--metadata/--no-metadata",
@@ -80,17 +89,19 @@ PATH = click.Path(path_type=Path)
 def edit_command(
     context: click.Context,
     /,
-    inversions: tuple[Path, ...],
+    faces: tuple[str, ...],
     sets: tuple[str, ...],
     sweeps: tuple[str, ...],
     outdir: Path | None,
     metadata: bool,
     **choices: object,
 ) -> None:
-    """Edit inverted faces, and paste them back into their photos.
+    """Change faces, and put them back into their photos.
 
-    INVERSIONS are folders that `inversion.project` wrote, folders of such folders, or their files. Each gets
-    OUTDIR/STEM with edited.png, drawn.png, edited.safetensors, report.json, and pasted.png where the photo is found.
+    FACES are folders that `inversion.project` or this command wrote, folders of such folders, their files, latents of
+    other tools (.npz, .npy, .pt; FILE:NAME for one of several), photos, which are inverted on the spot, or seeds such
+    as 85,100. Each gets OUTDIR/STEM with edited.png, drawn.png, edited.safetensors, report.json, and pasted.png where
+    the photo is found.
     """
     options = EditOptions(
         strengths=parse_sets(sets),
@@ -103,7 +114,7 @@ def edit_command(
     if not metadata:
         click.echo(f"note: --no-metadata: {NO_METADATA}", err=True)
     errors, count = [], 0
-    for outcome in edit_all(find_saved(inversions), outdir, options):
+    for outcome in edit_all(look_for_faces(faces), outdir, options):
         count += 1
         if outcome.note:
             click.echo(f"note: {outcome.note}", err=True)

@@ -86,6 +86,12 @@ def network_options(command: Command) -> Command:
     )(command)
 
 
+def class_option(command: Command) -> Command:
+    """--class, for commands that draw from z."""
+    text = "Draw this class alone, counted from 0, of a network that has some.  [default: all]"
+    return click.option("--class", "number", type=click.IntRange(min=0), default=None, metavar="N", help=text)(command)
+
+
 def picture_options(command: Command) -> Command:
     """Decorator that adds the options for labelled pictures."""
     options = [
@@ -120,6 +126,7 @@ def picture_options(command: Command) -> Command:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the faces.")
 @click.option("--method", type=click.Choice(METHODS), default="svm", show_default=True, help="What is fitted.")
 @click.option("--layers", default="auto", show_default=True, help="auto, coarse, middle, fine, all, or 0-3,7.")
+@class_option
 @network_options
 @click.option("--outdir", type=PATH, default="directions", show_default=True, help="Where the directions go.")
 @click.pass_context
@@ -137,6 +144,7 @@ def learn_command(
     seed: int,
     method: str,
     layers: str,
+    number: int | None,
     network: str,
     device: str | None,
     outdir: Path,
@@ -147,7 +155,7 @@ def learn_command(
     NAMES are attributes that Relatent can score (an unknown name lists them), or a new name together with labelled
     pictures, a scoring function or a classifier. Writes OUTDIR/NAME.safetensors and a contact sheet.
     """
-    generator = open_network(network, device)
+    generator = open_network(network, device).of_class(number)
     chosen = None if layers == "auto" else layer_numbers(layers, generator.num_ws)
     known = known_attributes(generator.alignment)
     own = OwnPictures(**pictures)

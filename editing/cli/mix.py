@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
-from editing.faces import as_faces, find_faces, open_faces_network
+from editing.faces import Named, as_faces, find_faces, open_faces_network
 from editing.interpolation import NOISES, Morph, morph, morph_seeds
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.photo_faces import ATS, At, shared_photo_face
-from editing.results import Saved
 from editing.seeds import SEEDS
 from editing.video import write_morph
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
@@ -77,6 +77,9 @@ GRID_LAYERS = "coarse,middle"  # layers 0-6, the default of NVIDIA's style_mixin
 @click.option(
     "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
 )
+@click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
+)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in every picture that a network took part."
@@ -88,21 +91,22 @@ def mix_command(
     cols: tuple[str, ...],
     outdir: Path | None,
     network: str | None,
+    number: int | None,
     device: str | None,
     **choices: Any,
 ) -> None:
     """Replace a face's coarse, middle or fine styles by those of others.
 
-    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502. The first is changed,
-    the styles of the others come in: OUTDIR/STEM gets edited.png, drawn.png, edited.safetensors, report.json, and
-    pasted.png where the photo is found. With --rows and --cols instead, every row is mixed with every column:
-    ROW-COL.png and grid.png.
+    FACES are folders or files that `inversion.project` or `editing edit` wrote, latents of other tools (.npz, .npy,
+    .pt; FILE:NAME for one of several), photos, or seeds such as 85,100,1500-1502. The first is changed, the styles of
+    the others come in: OUTDIR/STEM gets edited.png, drawn.png, edited.safetensors, report.json, and pasted.png where
+    the photo is found. With --rows and --cols instead, every row is mixed with every column: ROW-COL.png and grid.png.
     """
     if bool(rows) != bool(cols) or bool(rows) == bool(faces):
         raise UsageError("expected either faces to mix, or --rows and --cols for a grid. Try --help.")
     if faces:
         found = find_faces(faces)
-        generator = open_faces_network(found, network, device)
+        generator = open_faces_network(found, network, device).of_class(number)
         options = MixOptions(layers or (MIX_LAYERS,), **choices)
         folder, note = mix_faces(found, outdir, generator, options)
         if note:
@@ -112,7 +116,7 @@ def mix_command(
     if outdir is None:
         raise UsageError("--outdir is missing; a grid needs a folder for its pictures.")
     down, across = find_faces(rows), find_faces(cols)
-    generator = open_faces_network([*down, *across], network, device)
+    generator = open_faces_network([*down, *across], network, device).of_class(number)
     options = MixOptions(layers or (GRID_LAYERS,), **choices)
     click.echo(str(write_grid(down, across, outdir, generator, options)))
 
@@ -160,6 +164,9 @@ def mix_command(
 @click.option(
     "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
 )
+@click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
+)
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in the file that a network drew it."
@@ -175,16 +182,17 @@ def morph_command(
     psi: float,
     at: At,
     network: str | None,
+    number: int | None,
     device: str | None,
     **options: Any,  # of write_morph
 ) -> None:
     """Draw a morph video through faces.
 
-    FACES are folders or files that `inversion.project` wrote, or seeds such as 85,100,1500-1502; two or more.
+    FACES are two or more of what `editing mix` takes: inversions, latents, photos, seeds.
     """
     require_video_name(out, fps)
     found = find_faces(faces)
-    generator = open_faces_network(found, network, device)
+    generator = open_faces_network(found, network, device).of_class(number)
     path: Morph[Any]
     photo = None
     if space == "z":
@@ -198,8 +206,8 @@ def morph_command(
     click.echo(str(out))
 
 
-def _seeds_alone(found: list[Saved | int]) -> list[int]:
+def _seeds_alone(found: Sequence[Named]) -> list[int]:
     seeds = [one for one in found if isinstance(one, int)]
     if len(seeds) < len(found):
-        raise UsageError("--space z came with an inversion, which has no z; expected seeds alone. Leave it out.")
+        raise UsageError("--space z came with a face that has no z; expected seeds alone. Leave it out.")
     return seeds

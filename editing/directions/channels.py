@@ -68,8 +68,8 @@ def strongest_in_region(space: StyleSpace, mask: Tensor, count: int, seed: int =
     if not mask.any():
         raise UsageError("the region is empty in this network's pictures; choose another.")
     inside, outside = (_squared_effects(space, part, seed) for part in (mask, 1 - mask))
-    pixels = float(mask.sum()) * network.config.img_channels
-    effects = [
+    pixels = float(mask.sum()) * 3  # channels of a picture
+    found = [
         Effect(
             channel,
             (inside[channel] / pixels) ** 0.5,

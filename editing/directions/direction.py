@@ -13,7 +13,7 @@ from torch import Tensor
 
 from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError, UsageError
 from stylegan import Generator, network_id
-from stylegan.formats.checkpoint import read_safetensors, write_safetensors
+from stylegan.formats.checkpoint import OWN, read_safetensors, write_safetensors
 from weights.embedded import FOLDER
 
 FORMAT = "relatent-direction-1"
@@ -148,9 +148,7 @@ class Direction:
         path = Path(path)
         tensors, metadata = read_safetensors(path)
         if metadata.get("format") != FORMAT or "vector" not in tensors:
-            raise CheckpointError(
-                f"{path} is not a direction of ours. Bring in a foreign one with: python -m editing directions import"
-            )
+            raise CheckpointError(f"{path} is not a direction of ours. {_way_out(path, metadata)}")
         try:
             layers = json.loads(metadata["layers"])
             return cls(
@@ -165,6 +163,14 @@ class Direction:
             )
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
             raise CheckpointError(f"{path} is a damaged direction ({error!s:.200}). Copy or learn it again.") from error
+
+
+def _way_out(path: Path, metadata: dict[str, str]) -> str:
+    if metadata.get("format", "").startswith("relatent-inversion"):
+        return f"It is a face: edit it with python -m editing edit {path} --set NAME=STRENGTH"
+    if metadata.get("format", "").startswith(OWN):
+        return f"It says format {metadata['format']!r:.60}; name a direction's file."
+    return "Bring in a foreign one, as .npy, .npz or .pt, with: python -m editing directions import"
 
 
 def direction_folder(network: Generator | str) -> Path:

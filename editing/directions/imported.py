@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from editing.directions.direction import Direction, Fact
-from relatent.core.errors import CheckpointError, UsageError
+from inversion.foreign_latents import read_latents
+from relatent.core.errors import CheckpointError, RelatentError, UsageError
 from stylegan import Generator, network_id
 from weights.reading.arrays import read_npy, read_npz
 
@@ -33,6 +34,10 @@ COMPONENTS = (("lat_comp", "lat_stdev"), ("act_comp", "act_stdev"), ("comp", "st
 PUBLISHED = "as published: strength 1 adds the file's own vector once"
 DEVIATION = "one standard deviation along the component, as its file has it"
 CHANNEL = re.compile(r"(\d{1,4})[_,\s]+(\d{1,5})(?:[:=,\s]+([-+.\deE]+))?")
+LATENT = (
+    "its length and its nearness to the average say that it is a face's latent, not a direction: editing edit takes it "
+    "as a face"
+)
 MAX_LIST = 2**20  # bytes of a channel list
 
 
@@ -63,9 +68,15 @@ def import_direction(
     }
     if kind in (".txt", ".csv", ".json"):
         return _from_channels(path, network, name, facts)
-    vector, source, unit = _vector(path, kind, component)
-    fitted = fit(vector, network, path)
+    try:
+        vector, source, unit = _vector(path, kind, component)
+        fitted = fit(vector, network, path)
+    except RelatentError:
+        _refuse_latents(path, network)  # a better answer, if it is what came
+        raise
     facts["norm"] = float(fitted.norm())
+    if resembles_latent(fitted, network):
+        facts["warning"] = f"{LATENT}; {facts['warning']}"
     return Direction(
         vector=fitted,
         name=name,
@@ -76,6 +87,31 @@ def import_direction(
         unit=unit,
         facts=facts,
     )
+
+
+def resembles_latent(vector: Tensor, network: Generator) -> bool:
+    """Whether a vector [w_dim] or [L, w_dim] is a face rather than a way from one to another.
+
+    It lies where latents lie: as long as they are, and nearer to their average than to 0. A direction is a difference
+    of latents, in which the average has gone.
+    """
+    average, rows = network.w_avg.detach().float().cpu(), vector.reshape(-1, network.w_dim)
+    norm, away = (float(x.square().sum(dim=1).mean().sqrt()) for x in (rows, rows - average))
+    usual = math.hypot(float(average.norm()), network.w_std())
+    return away < norm and usual / 2 <= norm <= usual * 3
+
+
+def _refuse_latents(path: Path, network: Generator) -> None:
+    try:
+        found = read_latents(path, network)
+    except RelatentError:
+        return
+    several_in_w = len(found.ws) > 1 and bool((found.ws == found.ws[:, :1]).all())  # or any list of vectors
+    if not several_in_w and all(resembles_latent(ws, network) for ws in found.ws):
+        raise UsageError(
+            f"{path} holds {'a face' if len(found.ws) == 1 else f'{len(found.ws)} faces'}, not a direction: edit with "
+            f"python -m editing edit {path} --network NETWORK --set NAME=STRENGTH"
+        )
 
 
 def fit(vector: Tensor, network: Generator, path: Path) -> Tensor:

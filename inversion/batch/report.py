@@ -18,6 +18,7 @@ from relatent.core.images import encode_png
 from relatent.core.video import write_video
 
 REPORT_FILE = "report.json"
+VIDEO_FILE = "proj.mp4"
 STAGES = ("load", "align", "encode", "optimise", "tune", "measure", "write")
 PACKAGES = ("torch", "numpy", "lpips", "dlib-bin", "pillow", "safetensors")
 
@@ -85,7 +86,7 @@ def write_result(result: Result, folder: Path) -> None:
         (scratch / "projected_w.npz").write_bytes(latent_bytes(inversion.ws.numpy()))
         inversion.save(scratch / "inversion.safetensors")
         if result.video:
-            write_video(result.video, scratch / "proj.mp4")
+            write_video(result.video, scratch / VIDEO_FILE)
         face.seconds["write"] = time.perf_counter() - started
         (scratch / REPORT_FILE).write_text(json.dumps(result.report(), indent=2) + "\n")
 

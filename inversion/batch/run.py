@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from inversion.batch.jobs import FolderNames, Job, open_job
-from inversion.batch.report import Result, read_report, write_result
+from inversion.batch.report import VIDEO_FILE, Result, read_report, write_result
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline, PreparedFace, batch_size_for
 from relatent.core.errors import OutputError, PhotoError
 from relatent.core.files import output_errors
 from relatent.core.images import MAX_PIXELS, read_photo, to_pixels
-from relatent.core.video import enlarged
+from relatent.core.video import enlarged, require_video_name
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
+NO_STEPS = "With this preset and network there are no steps to show: proj.mp4 shows the result alone."
 VIDEO_FRAMES = 120
 VIDEO_SIDE = 256
 
@@ -103,6 +104,8 @@ def project_photos(
         OutputError: ``outdir`` cannot be created.
         Cancelled: ``on_step`` returned False.
     """
+    if options is not None and options.save_video:
+        require_video_name(Path(VIDEO_FILE))  # that there is ffmpeg is better known before the work
     started = time.perf_counter()
     pipeline = Pipeline(network, config, device=device)
     loading = time.perf_counter() - started
@@ -158,8 +161,12 @@ class _Batch:
                     task.frames.append(_frame(task.prepared.aligned.image, drawn))
             return on_step(names, step) if on_step else None
 
-        inverted = self.pipeline.invert([task.prepared for task in tasks], watch)
-        for task, face in zip(tasks, inverted, strict=True):
+        found = self.pipeline.invert([task.prepared for task in tasks], watch)
+        for task, face in zip(tasks, found, strict=True):
+            if self.options.save_video:
+                if not task.frames:
+                    task.note = f"{task.note} {NO_STEPS}".strip()
+                task.frames.append(_frame(face.aligned, to_pixels(face.drawn)[0]))  # what was kept
             result = Result(
                 face=face,
                 preset=self.pipeline.config.preset,
@@ -188,7 +195,12 @@ class _Batch:
         folders = [self.names.folder(job, number) for number in range(1, count + 1)] if count > 1 else [folder]
         if not all(read_report(one) for one in folders):
             return None
-        return [Outcome("skipped", "done before; --overwrite does it again", job.photo, one) for one in folders]
+        return [Outcome("skipped", self._done_note(one), job.photo, one) for one in folders]
+
+    def _done_note(self, folder: Path) -> str:
+        if self.options.save_video and not (folder / VIDEO_FILE).is_file():
+            return "done before, without a video; --overwrite does it again and writes one"
+        return "done before; --overwrite does it again"
 
     def _check_same(self, report: dict[str, object], job: Job, folder: Path) -> None:
         config, network = self.pipeline.config, self.pipeline.network

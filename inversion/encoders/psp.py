@@ -22,10 +22,12 @@ from stylegan.bounds import shown
 from stylegan.formats.checkpoint import load_strictly, require_finite
 from stylegan.formats.rosinality import generator_from_rosinality
 from stylegan.networks.generator import Generator
-from weights.reading.pickles import read_torch
+from weights.reading.pickles import open_torch
 
 KINDS = {"GradualStyleEncoder": GradualStyleEncoder, "Encoder4Editing": Encoder4Editing}  # by their ``encoder_type``
 MIN_WS, MAX_WS = 4, 18  # layers of generators of 8 and of 1024 px
+OPTIONS = ("encoder_type", "start_from_latent_avg")
+WRAPPER = "module."  # DataParallel's
 RESTYLE_CHANNELS = 6  # the photo and the picture drawn so far
 
 # Module names in the file to ours.
@@ -76,7 +78,15 @@ def read_psp(path: Path) -> PspCheckpoint:
     Raises:
         CheckpointError: damaged, or not a checkpoint of pSp or e4e.
     """
-    return parse_psp(read_torch(path), path)
+    content = open_torch(path)
+    parts = content.value if isinstance(content.value, dict) else {}
+    if not isinstance(parts.get("state_dict"), dict):
+        return parse_psp(content.take_all(), path)
+    taken = {name: content.take(parts[name]) for name in ("state_dict", "latent_avg") if name in parts}
+    opts = parts.get("opts")
+    if isinstance(opts, dict):  # of the rest of a training's options nothing is asked
+        taken["opts"] = {name: content.take(opts[name]) for name in OPTIONS if name in opts}
+    return parse_psp(taken, path)
 
 
 def parse_psp(content: object, source: Path) -> PspCheckpoint:
@@ -92,6 +102,7 @@ def parse_psp(content: object, source: Path) -> PspCheckpoint:
             f"{source} holds no state_dict; expected a checkpoint of pSp or e4e, with the weights of an encoder and a "
             "decoder in it. Use the file as its authors published it."
         )
+    state = {name.removeprefix(WRAPPER): value for name, value in state.items()}
     tensors = state if average is None else {**state, "latent_avg": average}
     for name, value in tensors.items():
         if not isinstance(value, Tensor):

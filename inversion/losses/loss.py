@@ -92,10 +92,15 @@ def _spatial_weights(masks: Tensor, feature: Tensor) -> Tensor:
     return small / small.mean(dim=(1, 2), keepdim=True).clamp(min=1e-6)
 
 
-def noise_regularisation(noise: Sequence[Tensor]) -> Tensor:
-    """Squared autocorrelation of the noise maps at a shift of one pixel, at all resolutions down to 8; [N].
+def noise_regularisation(noise: Sequence[Tensor], gain: float = 2.0) -> Tensor:
+    """Squared autocorrelation of each map with itself shifted by one pixel, at all sizes down to 8; [N].
 
-    Karras et al. 2020, appendix D. Without it, the noise maps store the photo. Without any maps, a scalar 0.
+    Karras et al. 2020, appendix D: otherwise the noise maps store the photo itself. Of no maps, 0 for whatever N.
+
+    Args:
+        noise: [N, 1, r, r] each.
+        gain: factor on a map when it is halved. The paper says 2, which keeps white noise's variance; the projectors
+            that NVIDIA published leave it out, which is 1 and counts each halving 16 times less.
     """
     total = noise[0].new_zeros(len(noise[0])) if noise else torch.zeros([])
     by_size: dict[int, list[Tensor]] = {}
@@ -107,7 +112,7 @@ def noise_regularisation(noise: Sequence[Tensor]) -> Tensor:
         for axis in (2, 3):
             total = total + (level * level.roll(1, dims=axis)).mean(dim=(2, 3)).square().sum(dim=1)
         if size > 8:
-            smaller = F.avg_pool2d(level, 2) * 2  # keeps the variance of white noise at 1
+            smaller = F.avg_pool2d(level, 2) * gain  # 2 keeps the variance of white noise at 1
             by_size.setdefault(smaller.shape[2], []).append(smaller)
     return total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from stylegan.bounds import shown
 from stylegan.formats.checkpoint import load_strictly, require_finite
 from stylegan.networks.generator import Generator, GeneratorConfig
 from stylegan.networks.ops import FILTER_TAPS
+
+PUBLISHED_RATE = 0.01  # of a mapping network, in all published code
+PLAIN_DEVIATION = 10.0  # of its weights, as far from 1 as from 100
 
 
 def assemble(
@@ -66,6 +69,20 @@ def channel_rule(widths: dict[int, int], path: Path) -> dict[str, int]:
             "Expected BASE / resolution, at most MAX, as in the official releases."
         )
     return {"channel_base": base, "channel_max": most}
+
+
+def mapping_rate(weights: Iterable[Tensor]) -> float:
+    """The learning rate multiplier that a mapping network was made with, where its file does not say.
+
+    Weights start with a deviation of one over it (Karras et al. 2018, sec. 4.1), so 0.01 makes them about a hundred,
+    and 1, as ``lr_mlp=1`` and the like do, about one. Training moves them by far less than that.
+
+    Args:
+        weights: of its layers.
+    """
+    squares = [tensor.float().square().mean() for tensor in weights if tensor.numel()]
+    deviation = float(torch.stack(squares).mean().sqrt()) if squares else 0.0
+    return 1.0 if deviation < PLAIN_DEVIATION else PUBLISHED_RATE
 
 
 def take_filters(tensors: dict[str, Tensor], suffix: str, gain: float, path: Path) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from stylegan.bounds import check_alignment, shown
 from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.generator import Generator, GeneratorConfig
 
-FORMAT = "relatent-generator-1"
+OWN = "relatent-"  # how every format of ours begins
+FORMAT = f"{OWN}generator-1"
 ARCHITECTURES = {"skip": GeneratorConfig, "alias-free": AliasFreeConfig}
 OLDEST = "skip"  # the architecture of older files, which do not name it
 
@@ -98,6 +100,16 @@ def save_generator(
     write_safetensors(path, tensors, metadata)
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a safetensors file was written by others: ours all say what they are.
+
+    Raises:
+        CheckpointError: it cannot be read at all.
+    """
+    with _safetensors_errors(path):
+        return not _header(path).get("format", "").startswith(OWN)
+
+
 def load_generator(path: Path) -> Generator:
     """Read a generator written by :func:`save_generator`: float32, on the CPU, in evaluation mode.
 
@@ -107,8 +119,7 @@ def load_generator(path: Path) -> Generator:
     tensors, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} says format {shown(metadata.get('format'))}; expected {FORMAT!r}. "
-            "Convert it with: python -m weights convert IN OUT.safetensors"
+            f"{path} says format {shown(metadata.get('format'))}; expected {FORMAT!r}, a network. {_way_out(metadata)}"
         )
     config = parse_dataclass(_config_kind(metadata, path), metadata.get("config", ""), path)
     alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
@@ -118,6 +129,12 @@ def load_generator(path: Path) -> Generator:
     if metadata.get("fingerprint"):
         _check_fingerprint(generator, metadata["fingerprint"], path)
     return generator.eval().requires_grad_(False)
+
+
+def _way_out(metadata: dict[str, str]) -> str:
+    if metadata.get("format", "").startswith(OWN):
+        return "It holds something else than a network; name the network's own file."
+    return "A network of others is brought in with: python -m weights convert IN OUT.safetensors"
 
 
 def _config_kind(metadata: dict[str, str], path: Path) -> type[Any]:
@@ -171,16 +188,32 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {state}; expected a safetensors file.")
-    try:
+    with _safetensors_errors(path):
         if _opens(path):
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
                 tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - not a dict
         else:
-            data = path.read_bytes()
-            tensors = {name: _widened(tensor) for name, tensor in load(data).items()}
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # load has checked both
-            metadata = header.get("__metadata__") or {}
+            tensors = {name: _widened(tensor) for name, tensor in load(path.read_bytes()).items()}
+        metadata = _header(path)
+    require_finite(tensors, path)
+    return tensors, {name: restored(text) for name, text in metadata.items()}
+
+
+def _header(path: Path) -> dict[str, str]:
+    """The header's text, as it is stored."""
+    if _opens(path):
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    data = path.read_bytes()
+    load(data)  # which checks the header
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return header.get("__metadata__") or {}
+
+
+@contextmanager
+def _safetensors_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (
         SafetensorError,
         OSError,
@@ -193,8 +226,6 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({reason}). Copy or download it again."
         ) from error
-    require_finite(tensors, path)
-    return tensors, {name: restored(text) for name, text in metadata.items()}
 
 
 def _opens(path: Path) -> bool:

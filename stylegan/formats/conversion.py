@@ -10,7 +10,14 @@ from torch import Tensor
 
 from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.files import atomic_file
-from stylegan.formats.checkpoint import Provenance, load_generator, network_id, read_provenance, save_generator
+from stylegan.formats.checkpoint import (
+    Provenance,
+    is_foreign,
+    load_generator,
+    network_id,
+    read_provenance,
+    save_generator,
+)
 from stylegan.formats.loading import find_network, is_published, load
 from stylegan.networks.generator import Generator
 from weights.manifest import find_entry
@@ -105,7 +112,7 @@ def _pictures(generator: Generator) -> Tensor:
 
 
 def _provenance(source: str, path: Path) -> Provenance:
-    if kind_of(path) == "safetensors":
+    if kind_of(path) == "safetensors" and not is_foreign(path):
         return read_provenance(path)
     if is_published(source):
         entry = find_entry(source)

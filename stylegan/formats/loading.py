@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from relatent.core.errors import CheckpointError, UnknownNameError, UsageError
-from stylegan.formats.checkpoint import load_generator
-from stylegan.formats.nvidia import read_nvidia
-from stylegan.formats.rosinality import read_rosinality
+from stylegan.formats.checkpoint import is_foreign, load_generator, read_safetensors
+from stylegan.formats.foreign import read_foreign
 from stylegan.networks.generator import Generator
 from weights.embedded import network_names, network_path
 from weights.fetching.fetch import is_known, locate
 from weights.manifest import entries, find_entry
 from weights.reading.file_kinds import kind_of
+from weights.reading.pickles import Content, open_pickle, open_torch
 
 DRAWING_KINDS = ("generator", "encoder")  # published encoder files also contain their generator
 
@@ -25,9 +25,10 @@ def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
 
     Args:
         name_or_file: an embedded network ("faces-64"), a published one that has been fetched ("ffhq-1024"), or a
-            path: Relatent's ``.safetensors``, a pickle of NVIDIA's StyleGAN2-ADA or StyleGAN3, or a ``.pt`` of
-            rosinality, pSp or e4e.
-        entry: the network of a foreign file with several; None for its "G_ema", "g_ema" or decoder.
+            path: our ``.safetensors``; StyleGAN2-ADA or StyleGAN3 by NVIDIA as a pickle, as PTI and others save it
+            with ``torch.save``, or as a state dict in ``.pt`` or ``.safetensors``; a ``.pt`` of rosinality, pSp or e4e.
+        entry: which network of a foreign file that holds several; None for its "G_ema", "g_ema" or decoder, or the
+            only one.
 
     Raises:
         UnknownNameError: neither a known name nor an existing file.
@@ -48,9 +49,12 @@ def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
 def _read(path: Path, entry: str | None) -> Generator:
     kind = kind_of(path)
     if kind == "pickle":
-        return read_nvidia(path, entry)
+        return read_foreign(open_pickle(path), entry)
     if kind == "torch":
-        return read_rosinality(path, entry)
+        return read_foreign(open_torch(path), entry)
+    if is_foreign(path):
+        tensors, _ = read_safetensors(path)
+        return read_foreign(Content.of_tensors(tensors, path), entry)
     if entry is not None:
         raise UsageError(f"{path} holds one network; there is no entry {entry!r} to choose. Leave it out.")
     return load_generator(path)

@@ -1,7 +1,7 @@
-"""Reads NVIDIA's pickles of stylegan2-ada-pytorch and stylegan3.
+"""StyleGAN2 as NVIDIA's stylegan2-ada-pytorch lays it out: the object of a pickle, or its tensors alone.
 
-Such a file holds several networks ("G", "D", "G_ema"), each with its Python source, which is ignored. Sizes are
-derived from the shapes of tensors, and other settings from the attributes of layers.
+Sizes come from the tensors' shapes, and what shapes do not tell from the layers' own attributes. Tensors alone do not
+say whether activations were clamped: they are taken to be, at 256, as in all that was trained with the published code.
 """
 
 from __future__ import annotations
@@ -11,51 +11,37 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from relatent.core.errors import CheckpointError
-from stylegan.bounds import MAX_SHOWN, shown
-from stylegan.formats.assembly import assemble, channel_rule, take_filters
+from stylegan.bounds import shown
+from stylegan.formats.assembly import assemble, channel_rule, mapping_rate, take_filters
 from stylegan.networks.generator import Generator
-from weights.reading.pickles import Persistent, flatten, read_pickle
+from weights.reading.pickles import Persistent, flatten
 
-ENTRY = "G_ema"
-MAPPING_LR = 0.01  # if the file does not contain it
-# required values of layers' attributes, if present, and the error messages for other values
+MAPPING_LR = 0.01  # where a file does not say
+CLAMP = 256.0  # likewise
+# what the layers' attributes must say where they say anything, and what it means if they do not
 EXPECTED = {
     "architecture": ("skip", "its blocks are connected in another way than StyleGAN2's"),
     "activation": ("lrelu", "its activation is another than leaky ReLU"),
-    "use_noise": (True, "it has layers without noise"),
 }
 STATED = {"img_resolution": "resolution", **{name: name for name in ("z_dim", "c_dim", "w_dim", "img_channels")}}
 LINEAR = frozenset(("affine", "embed"))  # layers without an activation
 
 
-def read_nvidia(path: Path, entry: str | None = None) -> Generator:
-    """A generator from NVIDIA's pickle.
-
-    Args:
-        path: the file.
-        entry: the network of the file; None for "G_ema".
+def read_stylegan2(network: Persistent, path: Path) -> Generator:
+    """The StyleGAN2 generator in ``network``.
 
     Raises:
-        CheckpointError: not such a file, or a network that is not supported.
+        CheckpointError: a network that is not supported, or whose parts contradict each other.
     """
-    network = _network(read_pickle(path), entry, path)
-    if "input" in _part(_part(network, "_modules").get("synthesis"), "_modules"):  # StyleGAN2 starts from a constant
-        from stylegan.formats.stylegan3 import read_stylegan3
-
-        return read_stylegan3(network, path)
-    return read_stylegan2(network, path)
-
-
-def read_stylegan2(network: Persistent, path: Path) -> Generator:
-    """The StyleGAN2 generator in ``network``; raises as :func:`read_nvidia` does."""
     tensors = flatten(network, path)
-    take_filters(tensors, "resample_filter", 1.0, path)
     stated = _stated(network)
     modules = {"its settings": stated, **{name: module.state for name, module in _walk(network, "")}}
     _check_attributes(modules, path)
+    _silence(tensors, {name for name, state in modules.items() if state.get("use_noise") is False})
     mapping = [state for name, state in modules.items() if re.fullmatch(r"mapping\.fc\d+", name)]
     sizes = {
         **_sizes(tensors, path),
@@ -65,25 +51,45 @@ def read_stylegan2(network: Persistent, path: Path) -> Generator:
     for theirs, ours in STATED.items():
         if theirs in stated and not (type(stated[theirs]) is int and stated[theirs] == sizes[ours]):
             raise CheckpointError(
-                f"{path} says {theirs} {shown(stated[theirs])} where its tensors say {sizes[ours]}. "
-                "Copy or download it again."
+                f"{path} says {theirs} {shown(stated[theirs])} where its tensors say {sizes[ours]}; "
+                "that kind of network is not supported."
             )
+    return _assembled(sizes, tensors, path)
+
+
+def stylegan2_from_tensors(tensors: dict[str, Tensor], path: Path) -> Generator:
+    """The StyleGAN2 generator of a state dict; raises as :func:`read_stylegan2` does.
+
+    Args:
+        tensors: by NVIDIA's names, without a prefix.
+        path: the file they are from.
+    """
+    tensors = dict(tensors)
+    layers = {found[1] for name in tensors if (found := re.fullmatch(r"(synthesis\.b\d+\.conv[01])\.weight", name))}
+    if not any(f"{layer}.noise_strength" in tensors for layer in layers):  # built with use_noise=False
+        _silence(tensors, layers)
+    mapping = [tensor for name, tensor in tensors.items() if re.fullmatch(r"mapping\.fc\d+\.weight", name)]
+    rate = mapping_rate(mapping)
+    return _assembled({**_sizes(tensors, path), "conv_clamp": CLAMP, "mapping_lr_multiplier": rate}, tensors, path)
+
+
+def class_names(network: Persistent) -> set[str]:
+    """Of the network and every module inside."""
+    return {network.class_name, *(module.class_name for _, module in _walk(network, ""))}
+
+
+def _assembled(sizes: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Generator:
+    take_filters(tensors, "resample_filter", 1.0, path)
     return assemble(sizes, tensors, _their_name, path)
 
 
-def _network(data: Any, entry: str | None, path: Path) -> Persistent:
-    """The network of ``entry``; a pickle may also hold a single network without a dict."""
-    entries = data if isinstance(data, dict) else {ENTRY: data}
-    networks = [name for name, value in entries.items() if isinstance(value, Persistent)]
-    network = entries.get(entry or ENTRY)
-    if not isinstance(network, Persistent):
-        known = ", ".join(map(shown, networks[:MAX_SHOWN])) or "none"
-        raise CheckpointError(f"{path} has no network {shown(entry or ENTRY)}; expected one of its entries: {known}.")
-    if network.class_name != "Generator":
-        raise CheckpointError(
-            f"{path} has a {shown(network.class_name)} in its entry {shown(entry or ENTRY)}; expected a generator."
-        )
-    return network
+def _silence(tensors: dict[str, Tensor], layers: Iterable[str]) -> None:
+    """Give layers that were built without noise noise of strength 0, which draws the same."""
+    for layer in layers:
+        size = re.fullmatch(r"synthesis\.b([1-9]\d{0,3})\.conv[01]", layer)
+        if size:
+            tensors[f"{layer}.noise_strength"] = torch.zeros([])
+            tensors.setdefault(f"{layer}.noise_const", torch.zeros(int(size[1]), int(size[1])))
 
 
 def _walk(module: Persistent, prefix: str) -> Iterator[tuple[str, Persistent]]:

@@ -1,7 +1,7 @@
 """Reads the `.pt` files of rosinality's stylegan2-pytorch, and the decoders of pSp and e4e, which have its layout.
 
-Sizes are derived from the shapes of tensors. The file does not contain the learning rate multiplier of the mapping
-network and the clamping of activations; in the published code these are always 0.01 and none.
+Sizes come from the tensors' shapes. The file does not say how its mapping network was scaled or whether activations
+were clamped; the weights tell the one (``lr_mlp``), and to the other the published code has one answer, never.
 """
 
 from __future__ import annotations
@@ -15,14 +15,10 @@ import torch
 from torch import Tensor
 
 from relatent.core.errors import CheckpointError
-from stylegan.bounds import MAX_SHOWN, shown
-from stylegan.formats.assembly import assemble, channel_rule, take_filters
+from stylegan.bounds import shown
+from stylegan.formats.assembly import assemble, channel_rule, mapping_rate, take_filters
 from stylegan.networks.generator import Generator
-from weights.reading.pickles import read_torch
 
-ENTRY = "g_ema"
-DECODER = "decoder."
-MARK = "to_rgb1.conv.weight"  # a tensor that every generator of this layout has
 W_AVG = "latent_avg"
 NOISES = "noises.noise_"
 NOISE_SEED = 0
@@ -35,25 +31,6 @@ PARTS = {
     "bias": "activate.bias",
     "noise_strength": "noise.weight",
 }
-
-
-def read_rosinality(path: Path, entry: str | None = None) -> Generator:
-    """A generator from a file of torch.save: rosinality's, or the decoder of a pSp or e4e file.
-
-    Args:
-        path: the file.
-        entry: the network of the file; None for "g_ema" or the decoder, whichever is present.
-
-    Raises:
-        CheckpointError: not such a file, or a network that is not supported.
-    """
-    data = read_torch(path)
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} holds a {type(data).__name__}; expected a dict with {ENTRY!r}.")
-    latent_avg = data.get(W_AVG)
-    if latent_avg is not None and not isinstance(latent_avg, Tensor):
-        raise CheckpointError(f"{path} has a {W_AVG} that is a {type(latent_avg).__name__}; expected a tensor.")
-    return generator_from_rosinality(_network(data, entry, path), latent_avg, path)
 
 
 def generator_from_rosinality(tensors: dict[str, Tensor], latent_avg: Tensor | None, source: Path) -> Generator:
@@ -79,34 +56,6 @@ def generator_from_rosinality(tensors: dict[str, Tensor], latent_avg: Tensor | N
     return generator
 
 
-def _network(data: dict[Any, Any], entry: str | None, path: Path) -> dict[str, Tensor]:
-    """The tensors of ``entry``, or of the default entries."""
-    candidates = {name: value for name, value in data.items() if _is_generator(value)}
-    whole = data.get("state_dict")
-    if isinstance(whole, dict):
-        decoder = {k.removeprefix(DECODER): v for k, v in whole.items() if isinstance(k, str) and k.startswith(DECODER)}
-        if _is_generator(decoder):
-            candidates["decoder"] = decoder
-    if _is_generator(data):
-        candidates[ENTRY] = data
-    wanted = [entry] if entry else [ENTRY, "decoder"]
-    network = next((candidates[name] for name in wanted if name in candidates), None)
-    if network is None:
-        names = ", ".join(map(shown, list(candidates)[:MAX_SHOWN])) or "none"
-        raise CheckpointError(
-            f"{path} has no generator of rosinality's layout in {' or '.join(map(shown, wanted))}; "
-            f"expected one of its entries: {names}."
-        )
-    for name, value in network.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"{path} has {shown(name)} among its weights, which is no tensor; expected {LAYOUT}.")
-    return network
-
-
-def _is_generator(value: Any) -> bool:
-    return isinstance(value, dict) and MARK in value
-
-
 def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
     """The sizes that follow from the tensors' shapes."""
     depth = sum(bool(re.fullmatch(r"to_rgbs\.\d+\.bias", name)) for name in tensors)
@@ -127,6 +76,9 @@ def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
         "w_dim": first.shape[0],
         "mapping_layers": sum(bool(re.fullmatch(r"style\.\d+\.weight", name)) for name in tensors),
         "img_channels": tensors["to_rgb1.conv.weight"].shape[0],
+        "mapping_lr_multiplier": mapping_rate(
+            tensor for name, tensor in tensors.items() if re.fullmatch(r"style\.\d+\.weight", name)
+        ),
         "conv_clamp": None,
         **channel_rule(widths, path),
     }

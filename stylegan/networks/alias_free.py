@@ -140,7 +140,7 @@ class AliasFreeLayer(nn.Module):
 
 
 class AliasFreeSynthesis(nn.Module):
-    """ws [N, num_ws, w_dim] to image [N, img_channels, R, R], about [-1, 1], not clamped.
+    """ws [N, num_ws, w_dim] to image [N, 3, R, R], about [-1, 1], not clamped.
 
     It has no noise inputs, so ``noise_mode`` makes no difference.
 
@@ -193,4 +193,4 @@ class AliasFreeSynthesis(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)  # makes depthwise convolutions several times faster
         for layer, w in zip(self.layers, rest, strict=True):
             x = layer(x, w)
-        return (x * self.output_scale).contiguous()
+        return ops.as_rgb(x * self.output_scale).contiguous()

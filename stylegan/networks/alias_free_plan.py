@@ -30,7 +30,7 @@ class AliasFreeConfig:
         mapping_lr_multiplier: learning rate of the mapping network relative to the rest.
         channel_base: a layer of cutoff f has ``channel_base / (2 f)`` channels, at most ``channel_max``.
         channel_max: upper limit on channels.
-        img_channels: channels of the pictures.
+        img_channels: channels of the pictures, 3 for RGB or 1 for grey.
         conv_clamp: limit on activations, which keeps half precision safe; None for none.
         num_layers: synthesis layers, without the Fourier features and ToRGB.
         num_critical: number of critically sampled layers at the end, whose cutoff is R / 2.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from relatent.core.alignment import Alignment
 from relatent.core.errors import UsageError
-from stylegan.bounds import RESOLUTIONS, require_network_sizes, shown
+from stylegan.bounds import RESOLUTIONS, require_network_sizes, require_whole, shown
 from stylegan.networks.alias_free import AliasFreeSynthesis
 from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.mapping import MappingNetwork
@@ -31,7 +32,7 @@ class GeneratorConfig:
         mapping_lr_multiplier: learning rate of the mapping network relative to the rest.
         channel_base: channels at resolution r are ``channel_base / r``, at most ``channel_max``.
         channel_max: upper limit on channels.
-        img_channels: channels of the pictures.
+        img_channels: channels of the pictures, 3 for RGB or 1 for grey.
         conv_clamp: limit on activations, which keeps half precision safe; None for none.
         style_method: "demodulate" for StyleGAN2, "adain" for StyleGAN 1's normalisation.
     """
@@ -70,8 +71,8 @@ class Generator(nn.Module):
     """A style-based generator: StyleGAN2 (Karras et al. 2019, 2020) or alias-free (Karras et al. 2021).
 
     ``G.mapping(z)`` gives ws [N, num_ws, w_dim]; ``G.synthesis(ws)`` gives image [N, 3, R, R], float32,
-    about [-1, 1], not clamped; ``G(z)`` does both. The type of ``config`` selects the synthesis network; the
-    interface is the same for both.
+    about [-1, 1], not clamped, grey as three equal channels; ``G(z)`` does both. The kind of ``config``
+    decides the kind of synthesis; whoever drives a generator need not know which it is.
 
     Attributes:
         config: the sizes.
@@ -122,6 +123,35 @@ class Generator(nn.Module):
         return self.config.w_dim
 
     @property
+    def chosen_class(self) -> int | None:
+        """The class that is drawn where none is given; None for none, see :meth:`of_class`."""
+        return self.mapping.chosen_class
+
+    def of_class(self, number: int | None) -> Generator:
+        """This network with one of its classes chosen: whatever is drawn without a class is of that one.
+
+        Args:
+            number: counted from 0; None gives the network itself.
+
+        Returns:
+            A generator that shares everything with this one, which stays as it is.
+
+        Raises:
+            UsageError: a class that it has not.
+        """
+        if number is None:
+            return self
+        if not self.c_dim:
+            raise UsageError(
+                f"{self.name or 'this network'} has no classes, and class {number} was asked for. Leave it out."
+            )
+        require_whole("the class", number, 0, self.c_dim - 1)
+        chosen, mapping = copy.copy(self), copy.copy(self.mapping)
+        mapping.chosen_class, chosen._w_std = number, 0.0
+        chosen._modules = {**self._modules, "mapping": mapping}
+        return chosen
+
+    @property
     def num_ws(self) -> int:
         """Number of layers that read a w: 2 log2(R) - 2 in StyleGAN2, ``num_layers`` + 2 in alias-free networks."""
         return self.synthesis.num_ws
@@ -143,11 +173,11 @@ class Generator(nn.Module):
         return self.synthesis(self.mapping(z, c, truncation_psi, truncation_cutoff), noise_mode)
 
     def sample_w(self, count: int, seed: int) -> Tensor:
-        """w of ``count`` random z (and random classes, if any), [count, w_dim]; the same on every device."""
+        """w of ``count`` random z, [count, w_dim], of random classes unless one is chosen; the same on every device."""
         rng = torch.Generator().manual_seed(seed)
         z = torch.randn(count, self.z_dim, generator=rng).to(self.w_avg.device)
         c = None
-        if self.c_dim:
+        if self.c_dim and self.chosen_class is None:
             classes = torch.randint(self.c_dim, (count,), generator=rng)
             c = nn.functional.one_hot(classes, self.c_dim).float().to(self.w_avg.device)
         return self.mapping.map(z, c)

@@ -25,9 +25,13 @@ class MappingNetwork(nn.Module):
         num_ws: how many layers of the synthesis network read a w.
         num_layers: depth.
         lr_multiplier: learning rate of this network relative to the rest.
+
+    Attributes:
+        chosen_class: what is mapped where no class is given; None for none.
     """
 
     w_avg: Tensor
+    chosen_class: int | None = None
 
     def __init__(
         self,
@@ -59,8 +63,8 @@ class MappingNetwork(nn.Module):
 
         Args:
             z: [N, z_dim], standard normal.
-            c: [N, c_dim] one-hot classes; required if and only if the network has classes.
-            truncation_psi: 1 leaves w unchanged, 0 gives ``w_avg`` (Karras et al. 2019, appendix B).
+            c: [N, c_dim] one-hot classes; required if and only if the network has classes and none is chosen.
+            truncation_psi: 1 leaves w alone, 0 gives ``w_avg`` (Karras et al. 2019, appendix B).
             truncation_cutoff: how many of the first layers are truncated; None for all.
 
         Returns:
@@ -72,6 +76,9 @@ class MappingNetwork(nn.Module):
         """z to w: [N, z_dim] (and [N, c_dim]) to [N, w_dim]."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ShapeError(f"z has shape {list(z.shape)}; expected [N, {self.z_dim}].")
+        if c is None and self.chosen_class is not None:
+            c = z.new_zeros(len(z), self.c_dim)
+            c[:, self.chosen_class] = 1
         check_classes(c, len(z), self.c_dim)
         x = ops.normalize_second_moment(z.to(self.w_avg.dtype))
         if self.embed is not None and c is not None:
@@ -106,7 +113,10 @@ def check_classes(c: Tensor | None, count: int, c_dim: int) -> None:
     """
     if c is None:
         if c_dim:
-            raise UsageError(f"this network has {c_dim} classes and none was given. Pass c, one-hot, [N, {c_dim}].")
+            raise UsageError(
+                f"this network has {c_dim} classes and none was given. Pass c, one-hot, [N, {c_dim}], or choose one "
+                "with of_class."
+            )
     elif not c_dim and c.numel():
         raise UsageError("classes were given to a network that has none. Leave c out.")
     elif c.shape != (count, c_dim):

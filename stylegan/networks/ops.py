@@ -130,6 +130,11 @@ def modulated_conv2d(
     return convolve(modulate(x, styles), weight.to(x.dtype)), coefficients.to(x.dtype)
 
 
+def as_rgb(image: Tensor) -> Tensor:
+    """A picture [N, 1 or 3, H, W] as [N, 3, H, W]: grey becomes three equal channels, as every photo has three."""
+    return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image
+
+
 def peak(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """The largest magnitude along ``dim`` (kept), at least EPSILON, so that it can be a divisor."""
     return x.abs().amax(dim=dim, keepdim=True).clamp_min(EPSILON)

@@ -157,13 +157,13 @@ class SynthesisBlock(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """ws [N, num_ws, w_dim] to image [N, img_channels, R, R], about [-1, 1], not clamped.
+    """ws [N, num_ws, w_dim] to image [N, 3, R, R], about [-1, 1], not clamped.
 
     Args:
         resolution: R, a power of two from 8 to 1024.
         w_dim: dimensions of w.
         channels: channels at each resolution from 4 to R.
-        img_channels: channels of the picture.
+        img_channels: 3, or 1 for grey pictures, which come out as three equal channels.
         clamp: limit on activations; None for none.
         style_method: see :class:`SynthesisLayer`.
 
@@ -244,7 +244,7 @@ class SynthesisNetwork(nn.Module):
             x, image = block(x, image, ws[:, first : first + count + 1].unbind(dim=1), noises, dtype, fade)
             first += count
         assert image is not None
-        return image.contiguous()
+        return ops.as_rgb(image).contiguous()
 
     def _blocks(self) -> list[SynthesisBlock]:
         return cast("list[SynthesisBlock]", list(self.blocks.values()))

@@ -4,9 +4,10 @@ import torch
 from invented import invented
 
 from editing.drawing import draw_many, with_noise
-from editing.seeds import seed_inversion, seed_z
+from editing.interpolation import morph_seeds
+from editing.seeds import random_direction, seed_inversion, seed_z
 from relatent.core.errors import ShapeError, UnknownNameError, UsageError
-from stylegan import Generator, GeneratorConfig
+from stylegan import Generator, GeneratorConfig, network_id
 
 
 def test_batches_draw_what_each_draws_alone(tiny_generator):
@@ -73,7 +74,31 @@ def test_what_is_no_truncation(tiny_generator):
         seed_inversion(tiny_generator, 1, psi=float("nan"))
 
 
-def test_a_network_with_classes_is_refused():
+def test_a_network_with_classes_asks_for_one():
     network = Generator(GeneratorConfig(resolution=8, z_dim=4, w_dim=4, c_dim=2, mapping_layers=1, channel_max=4))
-    with pytest.raises(UsageError, match="has classes"):
+    with pytest.raises(UsageError, match=r"has 2 classes, .* --class 0 to 1, or c= in Python"):
         seed_inversion(network, 1)
+    with pytest.raises(UsageError, match="the class is 2; expected a whole number from 0 to 1"):
+        seed_inversion(network, 1, c=2)
+    one_hot = torch.tensor([[0.0, 1.0]])
+    expected = network.mapping(seed_z(1, 4), one_hot, truncation_psi=0.5)
+    torch.testing.assert_close(seed_inversion(network, 1, 0.5, c=1).ws, expected)
+    torch.testing.assert_close(seed_inversion(network.of_class(1), 1, 0.5).ws, expected)
+    assert network.chosen_class is None  # whoever chooses a class leaves the network as it is
+    path = morph_seeds([1, 2], network, psi=0.5, c=1)
+    torch.testing.assert_close(path.at(0).ws, expected)
+
+
+def test_a_class_of_a_network_without_any(tiny_generator):
+    with pytest.raises(UsageError, match="tiny has no classes, and class 1 was asked for"):
+        seed_inversion(tiny_generator, 1, c=1)
+
+
+def test_a_chosen_class_is_what_samples_are_of():
+    network = Generator(GeneratorConfig(resolution=8, z_dim=4, w_dim=4, c_dim=3, mapping_layers=1, channel_max=4))
+    chosen = network.of_class(2)
+    z = torch.randn(5, 4, generator=torch.Generator().manual_seed(7))
+    torch.testing.assert_close(chosen.sample_w(5, 7), network.mapping.map(z, torch.eye(3)[[2] * 5]))
+    assert network_id(chosen) == network_id(network)
+    assert chosen.synthesis is network.synthesis
+    assert random_direction(network, 4).vector.shape == (4,)  # the seed chooses one where nobody did

@@ -20,8 +20,14 @@ from stylegan import AliasFreeConfig, Generator, GeneratorConfig, load
 FORMATS = Path(__file__).parents[2].parent / "shared" / "formats"
 
 
-def network_of(z_dim=12, w_dim=12, resolution=16, c_dim=0):
-    sizes = {"mapping_layers": 2, "channel_base": 64, "channel_max": 8, "conv_clamp": None}
+def network_of(z_dim=12, w_dim=12, resolution=16, c_dim=0, img_channels=3):
+    sizes = {
+        "img_channels": img_channels,
+        "mapping_layers": 2,
+        "channel_base": 64,
+        "channel_max": 8,
+        "conv_clamp": None,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = Generator(GeneratorConfig(resolution, z_dim, w_dim, c_dim, **sizes))
@@ -35,6 +41,10 @@ def nvidia(folder):
 
 def nvidia_with_classes(folder):
     return write_nvidia(folder / "classes.pkl", G_ema=nvidia_network(network_of(z_dim=8, c_dim=3)))
+
+
+def grey(folder):
+    return write_nvidia(folder / "grey.pkl", G_ema=nvidia_network(network_of(z_dim=8, img_channels=1)))
 
 
 def rosinality(folder):
@@ -70,6 +80,7 @@ def shared(name):
 KINDS = {
     "NVIDIA": nvidia,
     "NVIDIA with classes": nvidia_with_classes,
+    "a grey one": grey,
     "rosinality": rosinality,
     "StyleGAN3-T": stylegan3(rotation=False),
     "StyleGAN3-R": stylegan3(rotation=True),

@@ -3,16 +3,21 @@ import json
 import os
 import struct
 import zlib
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from inversion.batch import run
 from inversion.batch.run import BatchOptions, project_photos
 from inversion.inversion import Inversion
+from inversion.pipeline import Pipeline
 from inversion.project import demo_photo, main
+from relatent.core.errors import UsageError
 from relatent.core.images import to_pixels
 from stylegan import load
 from stylegan.formats.checkpoint import read_safetensors
@@ -29,10 +34,10 @@ STAGES = {"total", "load", "align", "encode", "optimise", "tune", "measure", "wr
 def project(tiny_file, tmp_path, few_steps):
     """Runs the command with the tiny network into tmp_path/out."""
 
-    def run(*arguments, network=tiny_file, outdir=tmp_path / "out"):
+    def command(*arguments, network=tiny_file, outdir=tmp_path / "out"):
         return CliRunner().invoke(main, [*map(str, arguments), "--network", str(network), "--outdir", str(outdir)])
 
-    return run
+    return command
 
 
 @pytest.fixture
@@ -392,3 +397,52 @@ def test_a_folder_s_other_files_are_named(project, tmp_path, astronaut):
     assert (tmp_path / "out" / "me" / "target.png").is_file()
     dry = json.loads(project(astronaut.parent, "--dry-run").stdout)
     assert len(dry["passed_over"]) == 2
+
+
+def frames_of(path):
+    """Every frame of a video, uint8 RGB [H, W, 3]."""
+    video, frames = cv2.VideoCapture(str(path)), []
+    while (found := video.read())[0]:
+        frames.append(found[1][..., ::-1])
+    video.release()
+    return frames
+
+
+def test_every_preset_writes_a_video(few_steps, astronaut, tmp_path):
+    args = [str(astronaut), "--preset", "fast", "--outdir", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, args).exit_code == 0
+    folder = tmp_path / "out" / "me"
+    assert not (folder / "proj.mp4").exists()
+    result = CliRunner().invoke(main, [*args, "--save-video"])
+    assert "done before, without a video; --overwrite does it again and writes one" in result.stdout
+    result = CliRunner().invoke(main, [*args, "--save-video", "--overwrite"])
+    assert result.exit_code == 0, result.output
+    frames = frames_of(folder / "proj.mp4")
+    assert len(frames) == 5  # four steps, and what was kept
+    kept = np.asarray(Image.open(folder / "proj.png").convert("RGB")).astype(int)
+    last = frames[-1][::4, 256::4].astype(int)[:64, :64]
+    assert np.abs(last - kept).mean() < 12  # a video's colours have half the resolution
+    assert np.abs(last - kept).mean() < np.abs(frames[0][::4, 256::4].astype(int)[:64, :64] - kept).mean()
+    assert "done before; --overwrite does it again" in CliRunner().invoke(main, [*args, "--save-video"]).stdout
+
+
+def test_where_nothing_steps_the_video_shows_the_result_and_says_so(project, astronaut, tmp_path, monkeypatch):
+    class WithoutSteps(Pipeline):
+        """As one that has an encoder alone."""
+
+        def invert(self, faces, progress=None):
+            return super().invert(faces)
+
+    monkeypatch.setattr(run, "Pipeline", WithoutSteps)
+    result = project(astronaut, "--save-video")
+    assert result.exit_code == 0
+    assert f"note: {run.NO_STEPS}" in result.stderr
+    assert len(frames_of(tmp_path / "out" / "me" / "proj.mp4")) == 1
+
+
+def test_a_video_without_ffmpeg_is_refused_before_the_work(project, astronaut, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "require_video_name", refuse := Mock(side_effect=UsageError("no ffmpeg")))
+    result = project(astronaut, "--save-video")
+    assert result.exit_code == 2
+    assert refuse.called
+    assert not (tmp_path / "out").exists()

@@ -16,7 +16,8 @@ MAX_CHARACTERS = 2**24  # total length of all strings
 AGAIN = "Copy or download it again."
 ELSEWHERE = "Get the network from its author's own page."
 HINTS = {
-    "dnnlib.tflib": "It is a TensorFlow network; expected a PyTorch one, which its authors' conversion script makes.",
+    "dnnlib.tflib": "It is a TensorFlow network of NVIDIA's; make a PyTorch one of it with their own script: "
+    "python legacy.py --source=IN.pkl --dest=OUT.pkl, in the repository stylegan2-ada-pytorch or stylegan3.",
     "torch.nn": "It holds a whole module; save its state_dict() instead.",
     "torch.jit": "It holds a program; save the model's state_dict() instead.",
 }
@@ -24,6 +25,10 @@ HINTS = {
 
 class Refusal(Exception):  # noqa: N818 - turned into a CheckpointError by `refusals`
     """The reason why a file is not read; the message continues a sentence that starts with the file name."""
+
+
+class Overspent(Refusal):
+    """A file that costs too much to read; no part of it is read."""
 
 
 def damaged(detail: str) -> Refusal:
@@ -56,17 +61,17 @@ class Budget:
         """Spend ``count`` bytes; must be called before they are allocated."""
         self.bulk -= count
         if self.bulk < 0:
-            raise Refusal(f"claims more data than it holds ({count} bytes at once). {AGAIN}")
+            raise Overspent(f"claims more data than it holds ({count} bytes at once). {AGAIN}")
 
     def spend_steps(self, count: int) -> None:
         self.steps -= count
         if self.steps < 0:
-            raise Refusal(f"takes more than {MAX_STEPS} pickle instructions; no network needs that. {ELSEWHERE}")
+            raise Overspent(f"takes more than {MAX_STEPS} pickle instructions; no network needs that. {ELSEWHERE}")
 
     def spend_characters(self, count: int) -> None:
         self.characters -= count
         if self.characters < 0:
-            raise Refusal(f"holds more than {MAX_CHARACTERS} characters of text; no network needs that. {ELSEWHERE}")
+            raise Overspent(f"holds more than {MAX_CHARACTERS} characters of text; no network needs that. {ELSEWHERE}")
 
 
 @contextmanager

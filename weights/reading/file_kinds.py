@@ -65,5 +65,5 @@ def _described(head: bytes) -> str:
             return f"is {what}"
     return (
         f"is not a network file: it starts with {head[:8]!r}. "
-        "Expected .safetensors of Relatent, a .pkl of NVIDIA's or a .pt of rosinality, pSp or e4e"
+        "Expected .safetensors, a .pkl of NVIDIA's, or a .pt of NVIDIA's, rosinality's, pSp's or e4e's networks"
     )

@@ -1,8 +1,13 @@
 """A pickle interpreter that can only build plain data.
 
-A pickle is a program, which in Python's own interpreter can import and call anything. This interpreter supports only
-the instructions that occur in network files. Names are looked up in a table (:mod:`weights.reading.plain_data`), calls
-call the functions of that table, and the number of instructions is limited by a budget.
+A pickle is a program. Python's own machine runs it, and the program may import and call what it likes. This one knows
+the instructions that real networks use and no others; a name is looked up in a table
+(:mod:`weights.reading.plain_data`), a call is a call of that table's function, and every instruction is paid for from a
+budget.
+
+A training snapshot holds more than one network, and what nobody asked for may be of any class. Where a pickle asks for
+what the table does not have, an ``Unknown`` takes its place: nothing is imported, nothing is called, and whoever wants
+that part of the file is told why there is none.
 """
 
 from __future__ import annotations
@@ -11,96 +16,68 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from weights.reading.budget import ELSEWHERE, Budget, Refusal, damaged, unknown_name
-from weights.reading.plain_data import Maker, Name, give_state, hashable
+from weights.reading.budget import ELSEWHERE, Budget, Overspent, Refusal, damaged, unknown_name
+from weights.reading.plain_data import CONSTANTS, Maker, Name, Unknown, give_state, hashable, usual_name
+from weights.reading.stack import MAX_NAME, PickleStack
 
 MAX_TEXT = 2**20  # characters of one string; the longest in real files is a module's source
-MAX_NAME = 256
-MAX_WHOLE = 16  # bytes of an integer
-CALL_STEPS = 5  # steps of the budget for a call, in addition to its instruction
+MAX_WHOLE = 32  # bytes of a whole number; a random generator's state takes 17
+CALL_STEPS = 5  # what a call costs beside its own instruction
 PROTOCOLS = range(2, 6)
 STOP = ord(".")
 
 PersistentLoad = Callable[[Any], Any]
 
 
-class PickleMachine:
-    """Reads consecutive pickles from ``data``, one with each :meth:`run`.
+class PickleMachine(PickleStack):
+    """Reads the pickles in ``data``, one :meth:`run` each, front to back.
 
     Attributes:
-        position: of the next byte to read.
+        unknown: what could not be read, in the order in which it came; empty unless ``run`` was to go on.
     """
 
     def __init__(self, data: memoryview, budget: Budget) -> None:
-        self.data, self.budget, self.position = data, budget, 0
-        self._start({}, None)
+        super().__init__(data)
+        self.budget = budget
+        self.unknown: list[Unknown] = []
+        self._start({}, None, False)
 
-    def _start(self, known: Mapping[str, Maker], persistent_load: PersistentLoad | None) -> None:
-        self.known, self.persistent_load = known, persistent_load
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+    def _start(self, known: Mapping[str, Maker], persistent_load: PersistentLoad | None, go_on: bool) -> None:
+        self.known, self.persistent_load, self.go_on = known, persistent_load, go_on
+        self.clear()
 
-    def run(self, known: Mapping[str, Maker] | None = None, persistent_load: PersistentLoad | None = None) -> Any:
-        """The value of the next pickle: plain data, which may contain :class:`Name`, Storage and Persistent.
+    def run(
+        self,
+        known: Mapping[str, Maker] | None = None,
+        persistent_load: PersistentLoad | None = None,
+        *,
+        go_on: bool = False,
+    ) -> Any:
+        """One pickle's value: plain data, and :class:`Name`, Storage and the like where the pickle put them.
 
         Args:
-            known: the names that may be imported, with their replacement functions; None for no names.
-            persistent_load: returns the value of a persistent id; None to refuse persistent ids.
+            known: what may be imported, and the function that stands for it; None for nothing.
+            persistent_load: gives the value of a persistent id; None if there must be none.
+            go_on: put an :class:`Unknown` in the place of what is not known, instead of refusing the pickle.
 
         Raises:
-            Refusal: damaged, over budget, or using an unknown instruction or name.
+            Refusal: damaged, too expensive, or, unless it is to ``go_on``, asking for anything that is not known.
         """
-        self._start(known or {}, persistent_load)
+        self._start(known or {}, persistent_load, go_on)
         while True:
             self.budget.spend_steps(1)
             code = self.take_bytes(1)[0]
             if code == STOP:
                 return self.pop(1)[0]
             operation = OPERATIONS.get(code)
+            if operation is None and self.unknown:
+                raise Refusal(self.unknown[0].reason)
             if operation is None:
                 raise Refusal(
                     f"uses the pickle instruction {code:#04x}, which no network needs; it is damaged or hostile. "
                     f"Nothing was run. {ELSEWHERE}"
                 )
             operation(self)
-
-    def take_bytes(self, count: int) -> memoryview:
-        """The next ``count`` bytes, without copying."""
-        end = self.position + count
-        if end > len(self.data):
-            raise damaged("it ends too early")
-        view = self.data[self.position : end]
-        self.position = end
-        return view
-
-    def take_number(self, size: int, signed: bool = False) -> int:
-        return int.from_bytes(self.take_bytes(size), "little", signed=signed)
-
-    def pop(self, count: int) -> list[Any]:
-        """Pop values from the stack; they must lie above the last mark."""
-        start = len(self.stack) - count
-        if start < (self.marks[-1] if self.marks else 0):
-            raise damaged("a value is missing")
-        values = self.stack[start:]
-        del self.stack[start:]
-        return values
-
-    def pop_marked(self) -> list[Any]:
-        if not self.marks:
-            raise damaged("a mark is missing")
-        start = self.marks.pop()
-        values = self.stack[start:]  # pop never goes below a mark
-        del self.stack[start:]
-        return values
-
-    def top(self, kind: type[Any]) -> Any:
-        """The topmost value, which must be of type ``kind`` and stays on the stack."""
-        value = self.pop(1)[0]
-        self.stack.append(value)
-        if not isinstance(value, kind):
-            raise damaged(f"a {type(value).__name__} where a {kind.__name__} belongs")
-        return value
 
     def protocol(self) -> None:
         version = self.take_number(1)
@@ -133,29 +110,65 @@ class PickleMachine:
     def make_tuple(self, count: int) -> None:
         self.stack.append(tuple(self.pop(count)))
 
+    def not_read(self, refusal: Refusal, name: str = "") -> Unknown:
+        """What stands for a part that cannot be read; raises ``refusal`` if that is not to be passed over."""
+        if not self.go_on or isinstance(refusal, Overspent):
+            raise refusal
+        self.unknown.append(Unknown(name, str(refusal)))
+        return self.unknown[-1]
+
+    def key(self, value: Any) -> Any:
+        """``value`` as a key; what may be none is not looked at."""
+        if type(value) is Unknown:
+            return value
+        try:
+            return hashable(value)
+        except Refusal as refusal:
+            return self.not_read(refusal)
+
+    def target(self, kind: type[Any]) -> Any:
+        """The topmost value, a container that is filled; None if it is unknown, and what goes into it is dropped."""
+        return None if type(self.top(object)) is Unknown else self.top(kind)
+
     def append(self) -> None:
-        (value,) = self.pop(1)
-        self.top(list).append(value)
+        self._extend(self.pop(1))
 
     def appends(self) -> None:
-        values = self.pop_marked()
-        self.top(list).extend(values)
+        self._extend(self.pop_marked())
+
+    def _extend(self, values: list[Any]) -> None:
+        target = self.target(list)
+        if target is not None:
+            target.extend(values)
 
     def set_item(self) -> None:
-        key, value = self.pop(2)
-        self.top(dict)[hashable(key)] = value
+        self._set(self.pop(2))
 
     def set_items(self) -> None:
-        values = self.pop_marked()
-        target = self.top(dict)
+        self._set(self.pop_marked())
+
+    def _set(self, values: list[Any]) -> None:
         if len(values) % 2:
             raise damaged("a key without a value")
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            target[hashable(key)] = value
+        target = self.target(dict)
+        if target is not None:
+            for key, value in zip(values[::2], values[1::2], strict=True):
+                target[self.key(key)] = value
 
     def add_items(self) -> None:
         values = self.pop_marked()
-        self.top(set).update(map(hashable, values))
+        target = self.target(set)
+        if target is not None:
+            target.update(map(self.key, values))
+
+    def frozen_set(self) -> None:
+        self.stack.append(set(map(self.key, self.pop_marked())))
+
+    def pop_one(self) -> None:
+        self.pop(1)
+
+    def pop_mark(self) -> None:
+        self.pop_marked()
 
     def put(self, index: int) -> None:
         self.memo[index] = self.top(object)
@@ -164,14 +177,6 @@ class PickleMachine:
         if index not in self.memo:
             raise damaged("a remembered value is missing")
         self.stack.append(self.memo[index])
-
-    def line(self) -> str:
-        """The next line, an argument of the GLOBAL instruction."""
-        text, end, _ = bytes(self.data[self.position : self.position + MAX_NAME]).partition(b"\n")
-        if not end:
-            raise damaged("a name without an end")
-        self.position += len(text) + 1
-        return str(text, "utf-8")
 
     def global_name(self) -> None:
         self.name(self.line(), self.line())
@@ -182,28 +187,55 @@ class PickleMachine:
     def name(self, module: Any, attribute: Any) -> None:
         if not all(type(part) is str and len(part) <= MAX_NAME for part in (module, attribute)):
             raise damaged("a name that is none")
-        name = f"{module}.{attribute}"
-        if name not in self.known:
-            raise unknown_name(name)
-        self.stack.append(Name(name))
+        name = usual_name(f"{module}.{attribute}")
+        if name in self.known:
+            self.stack.append(Name(name))
+        elif self.known and name in CONSTANTS:
+            self.stack.append(name)
+        else:
+            self.stack.append(self.not_read(unknown_name(name), name))
 
     def call(self) -> None:
         """REDUCE and NEWOBJ: call the table's function for a name, never the object of that name."""
         function, arguments = self.pop(2)
-        if type(function) is not Name or type(arguments) is not tuple:
+        if type(function) not in (Name, Unknown) or type(arguments) is not tuple:
             raise Refusal(f"calls a {type(function).__name__}; a network file has no need of that. Nothing was run.")
         self.budget.spend_steps(CALL_STEPS)
-        self.stack.append(self.known[function.text](arguments, self.budget))
+        self.stack.append(function if type(function) is Unknown else self._made(function, arguments))
+
+    def _made(self, function: Name, arguments: tuple[Any, ...]) -> Any:
+        """What the function makes; where an argument is unknown, so is what would be made of it."""
+        unknown = next((argument for argument in arguments if type(argument) is Unknown), None)
+        if unknown is not None:
+            return unknown
+        try:
+            return self.known[function.text](arguments, self.budget)
+        except Refusal as refusal:
+            return self.not_read(refusal, function.text)
 
     def build(self) -> None:
         (state,) = self.pop(1)
-        give_state(self.top(object), state, self.budget)
+        target = self.top(object)
+        if type(target) is Unknown:
+            return
+        try:
+            give_state(target, state, self.budget)
+        except Refusal as refusal:
+            self._forget(target, self.not_read(refusal))
+
+    def _forget(self, target: Any, unknown: Unknown) -> None:
+        """Put ``unknown`` in the place of the topmost value, also where it is remembered."""
+        self.pop(1)
+        self.stack.append(unknown)
+        self.budget.spend_steps(len(self.memo))
+        self.memo |= {index: unknown for index, value in self.memo.items() if value is target}
 
     def persistent_id(self) -> None:
         (identity,) = self.pop(1)
         if self.persistent_load is None:
             raise Refusal(f"refers to data outside its pickle; expected none. {ELSEWHERE}")
-        self.stack.append(self.persistent_load(identity))
+        unknown = next((one for one in identity if type(one) is Unknown), None) if type(identity) is tuple else None
+        self.stack.append(self.persistent_load(identity) if unknown is None else unknown)
 
 
 Operation = Callable[[PickleMachine], None]
@@ -236,6 +268,9 @@ OPERATIONS: dict[int, Operation] = {
     ord("}"): _constant(dict),
     ord(")"): _constant(tuple),
     0x8F: _constant(set),
+    0x91: PickleMachine.frozen_set,
+    ord("0"): PickleMachine.pop_one,
+    ord("1"): PickleMachine.pop_mark,
     ord("a"): PickleMachine.append,
     ord("e"): PickleMachine.appends,
     ord("s"): PickleMachine.set_item,

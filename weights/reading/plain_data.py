@@ -19,8 +19,10 @@ from torch import Tensor
 from weights.reading.budget import Budget, Refusal, damaged
 
 MAX_DIMENSIONS = 8
-MAX_SIDE = 2**48  # of a shape; larger than any file
-NUMBERS = re.compile(r"[<=|]?([fiu][1248]|b1)")  # NumPy's names of little-endian real dtypes
+MAX_SIDE = 2**48  # keeps every product within 64 bits' reach of a check, and no file is longer
+NUMBERS = re.compile(r"[<=|]?([fiu][1248]|b1)")  # numpy's spelling of little-endian real numbers
+OBJECTS = "O8"  # its spelling of whatever a pickle can hold
+VENDORED = ("torch_utils.persistence._reconstruct_persistent_obj", "dnnlib.util.EasyDict", "dnnlib.EasyDict")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,19 @@ class Name:
     """A known name in a pickle, as text."""
 
     text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """What stands for a part of a pickle that is not read.
+
+    Attributes:
+        name: of what it asked to import, or of what it wanted made; empty if neither.
+        reason: why it is not read, in words that follow the file's name.
+    """
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +151,8 @@ def _tensor(args: tuple[Any, ...], _: Budget) -> Tensor:
 
 def _dtype(args: tuple[Any, ...], _: Budget) -> np.dtype[Any]:
     _require(bool(args) and type(args[0]) is str, "a number format")
+    if args[0] == OBJECTS:
+        return np.dtype(object)
     if not NUMBERS.fullmatch(args[0]):
         raise Refusal(f"has an array of {args[0]!a:.40}; expected real numbers, little-endian.")
     return np.dtype(args[0])
@@ -143,6 +160,7 @@ def _dtype(args: tuple[Any, ...], _: Budget) -> np.dtype[Any]:
 
 def _scalar(args: tuple[Any, ...], _: Budget) -> Any:
     _require(len(args) == 2 and isinstance(args[0], np.dtype) and type(args[1]) is bytes, "a number")
+    _require(not args[0].hasobject, "a number")
     _require(len(args[1]) == args[0].itemsize, "a number's size")
     return np.frombuffer(args[1], args[0])[0].item()
 
@@ -154,8 +172,8 @@ def _empty_array(args: tuple[Any, ...], _: Budget) -> np.ndarray[Any, Any]:
 
 
 def _array(args: tuple[Any, ...], budget: Budget) -> np.ndarray[Any, Any]:
-    """Arrays as protocol 5 encodes them."""
-    _require(len(args) == 4 and args[3] in ("C", "F"), "an array")
+    """How protocol 5 writes arrays of numbers."""
+    _require(len(args) == 4 and type(args[3]) is str and args[3] in ("C", "F"), "an array")
     array = np.empty(0, np.int8)
     give_state(array, (1, args[2], args[1], args[3] == "F", args[0]), budget)
     return array
@@ -177,6 +195,7 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+CONSTANTS = frozenset(f"torch.{name}" for name in ("float64", "float32", "float16", "bfloat16", "int64", "uint8"))
 STORAGES: Mapping[str, Maker] = {f"torch.{name}": _not_made for name in DTYPES}
 KNOWN: Mapping[str, Maker] = {
     **STORAGES,
@@ -184,8 +203,7 @@ KNOWN: Mapping[str, Maker] = {
     "dnnlib.util.EasyDict": _new_dict,
     "dnnlib.EasyDict": _new_dict,
     "argparse.Namespace": _new_attributes,
-    "builtins.set": _new_set,
-    "__builtin__.set": _new_set,
+    **{f"{module}.{kind}": _new_set for module in ("builtins", "__builtin__") for kind in ("set", "frozenset")},
     "builtins.bytes": _no_bytes,
     "__builtin__.bytes": _no_bytes,
     "_codecs.encode": _latin1,
@@ -206,6 +224,11 @@ KNOWN: Mapping[str, Maker] = {
     **{f"numpy.{core}.multiarray._reconstruct": _empty_array for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _array for core in ("core", "_core")},
 }
+
+
+def usual_name(name: str) -> str:
+    """A name without the package that somebody has put the published module into."""
+    return next((known for known in VENDORED if name.endswith(f".{known}")), name)
 
 
 def give_state(value: Any, state: Any, budget: Budget) -> None:
@@ -232,7 +255,14 @@ def give_state(value: Any, state: Any, budget: Budget) -> None:
 def _fill(array: np.ndarray[Any, Any], state: Any, budget: Budget) -> None:
     _require(type(state) is tuple and len(state) == 5, "an array's state")
     _, shape, dtype, column_major, data = state
+    if type(dtype) is Unknown:
+        raise Refusal(dtype.reason)
     _require(_are_sides(shape) and isinstance(dtype, np.dtype), "an array's shape")
+    if dtype.hasobject:
+        _require(type(data) is list and len(data) == math.prod(shape), "an array's objects")
+        budget.spend_steps(len(data))
+        cast(Any, array).__setstate__((1, shape, dtype, bool(column_major), data))  # likewise: it copies references
+        return
     _require(type(data) in (bytes, memoryview) and len(data) == math.prod(shape) * dtype.itemsize, "an array's size")
     budget.spend_bulk(len(data))
     # NumPy's __setstate__; with these checked arguments it only copies bytes

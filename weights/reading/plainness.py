@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from weights.reading.budget import ELSEWHERE, Refusal
-from weights.reading.plain_data import Attributes, Name, Persistent, Storage
+from weights.reading.plain_data import Attributes, Name, Persistent, Storage, Unknown
 
 MAX_DEPTH = 100  # far below Python's limit on recursion, so that users of the data may recurse
 MAX_VALUES = 5_000_000
@@ -63,27 +63,48 @@ def require_plain(root: Any, max_bulk: int) -> None:
                 continue
             if id(child) in entered:
                 raise Refusal(f"holds a value that holds itself; no network needs that. {ELSEWHERE}")
-            if type(child) in LEAVES:
+            if _is_leaf(child):
                 extents[id(child)] = _extent(child, [])
             else:
                 pending.append(child)
 
 
+def _is_leaf(value: Any) -> bool:
+    return type(value) in LEAVES and not _holds_objects(value)
+
+
+def _holds_objects(value: Any) -> bool:
+    return type(value) is np.ndarray and value.dtype.hasobject
+
+
 def _inside(value: Any) -> Collection[Any]:
     kind = type(value)
-    if kind in (dict, Attributes):
-        return value.values()
+    if kind in (dict, Attributes, Persistent):
+        entries = value.state if kind is Persistent else value
+        _refuse_unknown(entries)
+        return entries.values()
     if kind in (list, tuple):
         return value
-    if kind is Persistent:
-        return value.state.values()
-    if kind is set or kind in LEAVES:  # members of a set are text and numbers
+    if kind is set:  # its members are text and numbers
+        _refuse_unknown(value)
         return ()
+    if _holds_objects(value):
+        return value.ravel().tolist()
+    if kind in LEAVES:
+        return ()
+    if kind is Unknown:
+        raise Refusal(value.reason)
     if kind is Name:
         raise Refusal(f"mentions {value.text} where data belongs. {ELSEWHERE}")
     if kind is Storage:
         raise Refusal(f"holds bare numbers without a shape where a tensor belongs. {ELSEWHERE}")
     raise Refusal(f"holds a {kind.__name__}; expected plain data. {ELSEWHERE}")
+
+
+def _refuse_unknown(keys: Collection[Any]) -> None:
+    for key in keys:
+        if type(key) is Unknown:
+            raise Refusal(key.reason)
 
 
 def _extent(value: Any, inside: list[Extent]) -> Extent:

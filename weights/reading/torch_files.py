@@ -16,7 +16,7 @@ import torch
 from relatent.core.archive import Archive, TableTooLongError
 from weights.reading.budget import ELSEWHERE, Budget, Refusal, damaged
 from weights.reading.pickle_machine import PickleMachine
-from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Storage
+from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Storage, Unknown
 
 LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the format's magic number
 LEGACY_PROTOCOL = 1001
@@ -26,13 +26,16 @@ MAX_PICKLE = 2**26
 INFLATION = 2**26  # bytes, see `inflated`; weights hardly compress
 
 
-def read_legacy(data: memoryview, known: Mapping[str, Maker], budget: Budget) -> Any:
-    """Read a file of the legacy format.
+def read_legacy(
+    data: memoryview, known: Mapping[str, Maker], budget: Budget, unknown: list[Unknown] | None = None
+) -> Any:
+    """The value of a file of the old layout.
 
     Args:
         data: the whole file.
-        known: the names that its main pickle may import.
-        budget: for reading it.
+        known: what its main pickle may import.
+        budget: what it may cost.
+        unknown: is given what its main pickle holds besides; None to refuse that.
 
     Raises:
         Refusal: damaged, over budget, or importing an unknown name.
@@ -46,7 +49,9 @@ def read_legacy(data: memoryview, known: Mapping[str, Maker], budget: Budget) ->
         raise Refusal("was written by a big-endian machine; expected little-endian. Save it again elsewhere.")
     storages: dict[str, Storage] = {}
 
-    def storage(identity: Any) -> Storage:
+    def storage(identity: Any) -> Any:
+        if _is_class(identity):
+            return identity[1]
         name, key, count = _identity(identity)
         if key in storages:
             return _same(storages[key], name, count)
@@ -54,8 +59,12 @@ def read_legacy(data: memoryview, known: Mapping[str, Maker], budget: Budget) ->
         storages[key] = Storage(_empty(name, count))
         return storages[key]
 
-    value = machine.run(known, storage)
+    value = machine.run(known, storage, go_on=unknown is not None)
     keys = machine.run()
+    if unknown is not None:
+        unknown.extend(machine.unknown)
+    if machine.unknown and type(keys) is list and len(keys) > len(storages):  # of a kind whose length nobody knows
+        raise Refusal(machine.unknown[0].reason)
     if type(keys) is not list or not all(type(key) is str for key in keys) or set(keys) != set(storages):
         raise damaged("its list of storages does not fit")
     for key in keys:
@@ -89,8 +98,8 @@ def nested_storage(args: tuple[Any, ...], budget: Budget) -> Storage:
 FILE_KNOWN: Mapping[str, Maker] = {**KNOWN, "torch.storage._load_from_bytes": nested_storage}
 
 
-def read_zip(path: Path, known: Mapping[str, Maker], budget: Budget) -> Any:
-    """Read a file of the zip format; other arguments and errors as for :func:`read_legacy`."""
+def read_zip(path: Path, known: Mapping[str, Maker], budget: Budget, unknown: list[Unknown] | None = None) -> Any:
+    """The value of a file of the zip layout; the other arguments and errors are those of :func:`read_legacy`."""
     length = path.stat().st_size
     with _opened(path) as archive:
         members = _members(archive, length)
@@ -98,8 +107,12 @@ def read_zip(path: Path, known: Mapping[str, Maker], budget: Budget) -> Any:
         order = f"{folder}byteorder"
         if order in members and archive.read(members[order], MAX_PICKLE)[:16] != b"little":
             raise Refusal("was written by a big-endian machine; expected little-endian. Save it again elsewhere.")
-        pickle = memoryview(archive.read(members[f"{folder}data.pkl"], MAX_PICKLE))
-        return PickleMachine(pickle, budget).run(known, _zip_storages(archive, members, f"{folder}data/"))
+        machine = PickleMachine(memoryview(archive.read(members[f"{folder}data.pkl"], MAX_PICKLE)), budget)
+        storages = _zip_storages(archive, members, f"{folder}data/")
+        value = machine.run(known, storages, go_on=unknown is not None)
+        if unknown is not None:
+            unknown.extend(machine.unknown)
+        return value
 
 
 def _opened(path: Path) -> Archive:
@@ -111,10 +124,12 @@ def _opened(path: Path) -> Archive:
         ) from error
 
 
-def _zip_storages(archive: Archive, members: dict[str, zipfile.ZipInfo], folder: str) -> Callable[[Any], Storage]:
+def _zip_storages(archive: Archive, members: dict[str, zipfile.ZipInfo], folder: str) -> Callable[[Any], Any]:
     storages: dict[str, Storage] = {}
 
-    def storage(identity: Any) -> Storage:
+    def storage(identity: Any) -> Any:
+        if _is_class(identity):
+            return identity[1]
         name, key, count = _identity(identity)
         if key in storages:
             return _same(storages[key], name, count)
@@ -128,6 +143,11 @@ def _zip_storages(archive: Archive, members: dict[str, zipfile.ZipInfo], folder:
         return storages[key]
 
     return storage
+
+
+def _is_class(identity: Any) -> bool:
+    """Whether a persistent id is a module's class with its source, which is dropped: torch.save's way of warning."""
+    return type(identity) is tuple and len(identity) == 4 and identity[0] == "module" and type(identity[1]) is Name
 
 
 def _identity(identity: Any) -> tuple[str, str, int]:

@@ -60,24 +60,27 @@ class Components:
             return self._found[key]
 
 
-def explored(network: Generator, seed: int, psi: float, moves: Iterable[tuple[Direction, float]] = ()) -> Inversion:
-    """The face of a seed, moved along directions.
+def explored(
+    network: Generator, seed: int, psi: float, moves: Iterable[tuple[Direction, float]] = (), c: int | None = None
+) -> Inversion:
+    """A seed's face, moved along directions.
 
     Args:
-        network: the generator.
-        seed: as in NVIDIA's tools.
-        psi: truncation; 1 leaves the face unchanged, 0 gives the average face.
-        moves: directions and strengths; zeros are ignored.
+        network: what draws it.
+        seed: the face that NVIDIA's tools draw for this number.
+        psi: truncation; 1 leaves the face alone, 0 gives the average one.
+        moves: directions and strengths; a strength of 0 leaves no trace.
+        c: the class, of a network that has some.
 
     Raises:
-        UsageError: a seed out of range, a psi that is not finite, or a network with classes.
+        UsageError: what is no seed, a psi that is not finite, or no class where the network has some.
     """
-    face = seed_inversion(network, seed, psi)
+    face = seed_inversion(network, seed, psi, c)
     wanted = [(direction, strength) for direction, strength in moves if strength]
     return moved(face, wanted) if wanted else face
 
 
-def draw_seeds(network: Generator, seeds: Sequence[int], psi: float) -> list[np.ndarray]:
+def draw_seeds(network: Generator, seeds: Sequence[int], psi: float, c: int | None = None) -> list[np.ndarray]:
     """The faces of several seeds, uint8 [R, R, 3] each.
 
     Raises:
@@ -85,5 +88,5 @@ def draw_seeds(network: Generator, seeds: Sequence[int], psi: float) -> list[np.
     """
     if len(seeds) > MOST_FACES:
         raise UsageError(f"{len(seeds)} faces were asked for; at most {MOST_FACES} are drawn at once.")
-    faces = [seed_inversion(network, seed, psi) for seed in seeds]
+    faces = [seed_inversion(network, seed, psi, c) for seed in seeds]
     return [to_pixels(picture)[0] for picture in draw_many(faces, network)]

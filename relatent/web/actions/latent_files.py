@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from inversion import Inversion
+from inversion.foreign_latents import foreign_inversions, latent_kind, single
 from relatent.core.errors import CheckpointError, RelatentError, ShapeError, UsageError
 from stylegan import Generator, network_id
-from weights.reading.arrays import read_npz
+from stylegan.formats.checkpoint import is_foreign
 
-SUFFIXES = (".safetensors", ".npz")
-KEY = "w"  # the key that other projectors use
 LONGEST_NAME = 60  # characters
+SUFFIXES = (".safetensors", ".npz", ".npy", ".pt", ".pth", ".pkl")
 
 
-def open_latent(path: Path, network: Generator, name: str = "") -> Inversion:
-    """Open an inversion from Relatent's ``inversion.safetensors``, or from an ``.npz`` with ws under the key ``w``.
+def open_latents(path: Path, network: Generator, name: str = "") -> list[Inversion]:
+    """The faces in a file: our own ``inversion.safetensors``, or latents of other tools.
 
     Args:
-        path: the file.
-        network: of the page. An ``.npz`` names no network: it is accepted if its shape fits.
-        name: of the file in messages; its own name by default.
+        path: the file; see inversion/foreign_latents.py for what is read.
+        network: whose latents are wanted. Files of others name no network: they are taken for this one's if the sizes
+            fit.
+        name: how messages call the file; its own name by default.
 
     Returns:
-        An inversion of ``network``, which has been drawn once as a check. The path of the network in the file is
-        replaced, because it is a path on another machine.
+        Inversions of ``network`` that were drawn once, so that they can be drawn again. What the file says of where
+        its network lies is forgotten: that is a path on somebody's machine.
 
     Raises:
         UsageError: another type of file, or an inversion of another network.
@@ -36,52 +33,39 @@ def open_latent(path: Path, network: Generator, name: str = "") -> Inversion:
         ShapeError: the latents do not fit the network.
     """
     name = name or path.name
-    kind = path.suffix.lower()
-    if kind not in SUFFIXES:
-        raise UsageError(
-            f"{name} is no latent; expected inversion.safetensors, or an .npz file with the key {KEY!r}, as "
-            "this page and inversion.project write them."
-        )
     try:
-        inversion = Inversion.load(path) if kind == ".safetensors" else _from_npz(path, network)
-        inversion.check_network(network)
-        _check_sizes(inversion, network)
-        inversion = inversion.replace(
-            network=network_id(network),
-            network_file=network.file,
-            photo=PurePath(inversion.photo.replace("\\", "/")).name[:LONGEST_NAME] or name[:LONGEST_NAME],
-        )
-        _draw_once(inversion, network)
+        return [_checked(one, network, name) for one in _read(path, network)]
     except RelatentError as error:
         raise type(error)(str(error).replace(str(path), name)) from error
-    return inversion
 
 
-def _from_npz(path: Path, network: Generator) -> Inversion:
-    arrays = read_npz(path, [KEY])
-    if KEY not in arrays:
-        raise CheckpointError(f"{path} has no array called {KEY!r}. Save it with: numpy.savez(file, {KEY}=ws)")
-    ws = _as_ws(arrays[KEY], network, path)
-    space = "w" if bool((ws == ws[:, :1]).all()) else "w+"
-    return Inversion(ws=ws, network=network_id(network), network_file=network.file, space=space)
+def open_latent(path: Path, network: Generator, name: str = "") -> Inversion:
+    """The only face in a file; raises as :func:`open_latents` does, and UsageError where there are several."""
+    return single(open_latents(path, network, name), Path(name or path.name))
 
 
-def _as_ws(array: np.ndarray, network: Generator, path: Path) -> Tensor:
-    """Reshape [L, w_dim], [1, L, w_dim], or a single w as [w_dim], [1, w_dim] or [1, 1, w_dim] to [1, L, w_dim]."""
-    layers, width = network.num_ws, network.w_dim
-    values = torch.from_numpy(array)
-    if values.shape in {(1, layers, width), (layers, width)}:
-        ws = values.reshape(1, layers, width)
-    elif values.shape in {(width,), (1, width), (1, 1, width)}:
-        ws = values.reshape(1, 1, width).repeat(1, layers, 1)
-    else:
-        raise ShapeError(
-            f"{KEY} in {path} has shape {list(values.shape)}; this network reads [1, {layers}, {width}]. It is a "
-            "latent of another network, or several at once: save each one alone."
+def _read(path: Path, network: Generator) -> list[Inversion]:
+    kind = latent_kind(path)
+    if kind is None and path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"{path} is no latent; expected inversion.safetensors as this page and inversion.project write it, or an "
+            ".npz, .npy or .pt file of another projector or encoder."
         )
-    if not ws.isfinite().all():
-        raise CheckpointError(f"{path} holds values that are not finite. Invert the photo again.")
-    return ws
+    if path.suffix.lower() == SUFFIXES[0] and (kind is None or not is_foreign(path)):
+        return [Inversion.load(path)]
+    return foreign_inversions(path, network)
+
+
+def _checked(found: Inversion, network: Generator, name: str) -> Inversion:
+    found.check_network(network)
+    _check_sizes(found, network)
+    found = found.replace(
+        network=network_id(network),
+        network_file=network.file,
+        photo=PurePath(found.photo.replace("\\", "/")).name[:LONGEST_NAME] or name[:LONGEST_NAME],
+    )
+    _draw_once(found, network)
+    return found
 
 
 def _check_sizes(inversion: Inversion, network: Generator) -> None:

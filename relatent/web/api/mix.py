@@ -32,10 +32,10 @@ def add(studio: Studio, session: gr.State) -> None:
         outputs = [gr.File(label=name) for name in ("face", "pasted", "inversion", "latent")]
         gr.Button("mix").click(
             _mix(studio), [session, *inputs], outputs, api_name="mix", concurrency_limit=None,
-            api_description="Mixes the styles of faces into the first. faces: inversion.safetensors or .npz files; "
-            "layers: a list of coarse, middle, fine, all or numbers such as 0-3,7, one for all or one for each further "
-            "face; strength: a list of numbers from 0 to 1, likewise. With the first face's photo, also pastes the "
-            "result into it. Returns the face (PNG), the photo (PNG) or None, inversion.safetensors and the latent.",
+            api_description="The first face with the styles of the others. faces: inversion.safetensors, .npz, .npy or "
+            ".pt files; layers: a list of coarse, middle, fine, all or numbers such as 0-3,7, one for all or one for "
+            "each further face; strength: a list of numbers from 0 to 1, likewise. With the first face's photo, also "
+            "the whole photo. Gives the face (PNG), the photo (PNG) or None, inversion.safetensors and the latent.",
         )  # fmt: skip
 
 

@@ -58,6 +58,10 @@ def build(studio: Studio, session: gr.State) -> ExploreTab:
                 0, 1.2, 0.7, step=0.05, elem_id="explore-psi",
                 label="Truncation: 0 is the average face, 1 whatever the network draws",
             )  # fmt: skip
+            number = gr.Number(
+                0, label="Class", precision=0, minimum=0, maximum=max(studio.network.c_dim - 1, 0),
+                visible=studio.network.c_dim > 0, elem_id="explore-class",
+            )  # fmt: skip
             layers = gr.Dropdown(_layer_choices(studio), value="all", label="Layers that the sliders move")
             sliders = [slider for kind in KINDS for slider in _sliders(kind, components.count, is_open=kind == "sefa")]
         with gr.Column(scale=4, min_width=300, elem_classes="relatent-result"):
@@ -73,7 +77,7 @@ def build(studio: Studio, session: gr.State) -> ExploreTab:
             buttons=[], elem_id="explore-sheet",
         )  # fmt: skip
 
-    controls: list[Any] = [seed, psi, layers, *sliders]
+    controls: list[Any] = [seed, psi, layers, *sliders, number]
     face = [session, *controls]
     show = _drawing(studio, components)
     for control in controls:
@@ -81,7 +85,7 @@ def build(studio: Studio, session: gr.State) -> ExploreTab:
     another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, [picture], **QUIET)
     reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, [picture], **QUIET)
     keep.click(_keeping(studio, components), face, [kept], **QUIET)
-    many.click(_many(studio), [session, first, psi], [sheet], api_visibility="private")
+    many.click(_many(studio), [session, first, psi, number], [sheet], api_visibility="private")
     sheet.select(_picked, [first], [seed], **QUIET).then(show, face, [picture], **QUIET)
     return ExploreTab(show, face, [picture])
 
@@ -111,24 +115,35 @@ def _has(studio: Studio, layers: str) -> bool:
 
 
 def _face(
-    studio: Studio, components: Components, seed: float | None, psi: float, layers: str, strengths: tuple[float, ...]
+    studio: Studio,
+    components: Components,
+    seed: float | None,
+    psi: float,
+    layers: str,
+    numbers: tuple[float, ...],  # the sliders' strengths, then the class
 ) -> Inversion:
     """The face of the controls; components are computed only when one of their sliders is not 0."""
     count = components.count
+    strengths, chosen = numbers[: len(KINDS) * count], numbers[len(KINDS) * count :]
     moves = []
     for number, kind in enumerate(KINDS):
         chosen = strengths[number * count : (number + 1) * count]
         if any(chosen):
             with studio.network_lock.quick():
-                directions = components.find(kind, layers)
-            moves += list(zip(directions, chosen, strict=True))
-    return explored(studio.network, int(seed or 0), psi, moves)
+                found = components.find(kind, layers)
+            moves += list(zip(found, own, strict=True))
+    return explored(studio.network, int(seed or 0), psi, moves, _class(studio, *chosen))
+
+
+def _class(studio: Studio, number: float | None = 0) -> int | None:
+    """The class that the widget says; None for a network without classes."""
+    return int(number or 0) if studio.network.c_dim else None
 
 
 def _drawing(studio: Studio, components: Components) -> Any:
     @handler
-    def draw(_: Session, seed: float | None, psi: float, layers: str, *strengths: float) -> str:
-        pixels = studio.draw(_face(studio, components, seed, psi, layers, strengths))
+    def draw(_: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
+        pixels = studio.draw(_face(studio, components, seed, psi, layers, numbers))
         return figures(figure(smooth(pixels), f"seed {int(seed or 0)}"))
 
     return draw
@@ -136,8 +151,8 @@ def _drawing(studio: Studio, components: Components) -> Any:
 
 def _keeping(studio: Studio, components: Components) -> Any:
     @handler
-    def keep(session: Session, seed: float | None, psi: float, layers: str, *strengths: float) -> str:
-        face = _face(studio, components, seed, psi, layers, strengths)
+    def keep(session: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
+        face = _face(studio, components, seed, psi, layers, numbers)
         number = int(seed or 0)
         one = session.keep(face, studio.draw(face), f"seed{number:04}", label=f"seed {number}")
         return f"Kept as **{one.label}**: it is on the Edit and Mix tabs now."
@@ -147,10 +162,10 @@ def _keeping(studio: Studio, components: Components) -> Any:
 
 def _many(studio: Studio) -> Any:
     @handler
-    def draw(session: Session, first: float | None, psi: float) -> list[tuple[str, str]]:
+    def draw(session: Session, first: float | None, psi: float, number: float | None = 0) -> list[tuple[str, str]]:
         seeds = range(int(first or 0), int(first or 0) + SHEET)
         with studio.network_lock.quick():
-            pictures = draw_seeds(studio.network, seeds, psi)
+            pictures = draw_seeds(studio.network, seeds, psi, _class(studio, number))
         shown = []
         for seed, pixels in zip(seeds, pictures, strict=True):
             path = session.new_file(f"seed{seed:04}.png")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
@@ -15,7 +15,7 @@ from editing.layers import layer_numbers
 from inversion import Inversion
 from relatent.core.errors import Cancelled, RelatentError, UsageError
 from relatent.web.actions.edit import History
-from relatent.web.actions.latent_files import open_latent
+from relatent.web.actions.latent_files import open_latents
 from relatent.web.actions.mix import LARGEST_GRID, MOST_FRAMES, SWITCHES, Source, grid_picture, mixed, write_faces_morph
 from relatent.web.actions.results import changed, shown
 from relatent.web.errors import handler
@@ -62,7 +62,7 @@ def build(studio: Studio, session: gr.State) -> MixTab:
     gr.Markdown("One face takes over the pose and shape, the features, or the colours of another.")
     gallery = gr.HTML(HINT, elem_id="mix-faces")
     add = gr.UploadButton(
-        "Add latent files (inversion.safetensors, .npz)", file_count="multiple", size="sm", elem_id="mix-add"
+        "Add latent files (inversion.safetensors, .npz, .npy, .pt)", file_count="multiple", size="sm", elem_id="mix-add"
     )
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
@@ -289,8 +289,10 @@ def _adding(studio: Studio) -> Any:
             try:
                 path = session.take_upload(check_upload(Path(upload), studio.settings.limits))
                 with studio.network_lock.quick():
-                    face = open_latent(path, studio.network)
-                session.keep(face, studio.draw(face), path.stem, label=path.name)
+                    faces = open_latents(path, studio.network)
+                for face in faces:
+                    label = path.name if len(faces) == 1 else face.photo
+                    session.keep(face, studio.draw(face), PurePath(label).stem, label=label)
             except RelatentError as error:
                 reasons.append(error)
         for reason in reasons[:-1]:

@@ -113,10 +113,10 @@ def test_grids_and_morphs_at_the_photo_s_resolution(run, faces, tiny_generator, 
     assert pixels(tmp_path / "mixed" / "me" / "drawn.png").shape == (32, 32, 3)
     for other, at, side in (
         ("mixed/me/edited.safetensors", "photo", 64),
-        ("mixed/me/edited.safetensors", "network", 32),
-        ("out/you", "photo", 32),  # different photos have no pixels in common
+        ("mixed/me/edited.safetensors", "network", 256),
+        ("out/you", "photo", 256),  # different photos have no pixels in common
     ):
-        result = run(morph_command, "out/me", other, "--frames=3", "--out=a.gif", "--side=1", f"--at={at}")
+        result = run(morph_command, "out/me", other, "--frames=3", "--out=a.gif", f"--at={at}")
         assert result.exit_code == 0, result.output
         with Image.open(tmp_path / "a.gif") as video:
             assert video.size == (side, side)

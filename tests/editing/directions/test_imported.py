@@ -245,3 +245,40 @@ def test_the_command(tiny_generator, tmp_path, monkeypatch):
     result = run("age.doc", "--for-network", "tiny.safetensors")
     assert result.exit_code == 2
     assert run("age.npy", "--for-network", "tiny.safetensors", "--layers", "9").exit_code == 2
+
+
+class TestFacesAreNoDirections:
+    """A latent that is given where a direction is wanted is noticed, by what its file says or by where it lies."""
+
+    def face(self, network):
+        return network.mapping(torch.randn(1, 16, generator=torch.Generator().manual_seed(3)))  # [1, L, w_dim]
+
+    @pytest.mark.parametrize("shape", [(24,), (1, 8, 24)])
+    def test_by_where_it_lies(self, tiny_generator, tmp_path, shape):
+        ws = self.face(tiny_generator)
+        np.save(tmp_path / "me.npy", (ws if len(shape) == 3 else ws[0, 0]).numpy())
+        direction = import_direction(tmp_path / "me.npy", tiny_generator)
+        assert "it is a face's latent, not a direction" in direction.facts["warning"]
+
+    def test_a_difference_of_faces_is_none(self, tiny_generator, tmp_path):
+        difference = self.face(tiny_generator) - tiny_generator.w_avg
+        for index, vector in enumerate((difference, difference / difference.norm(), VECTOR)):
+            np.save(tmp_path / f"{index}.npy", np.asarray(vector))
+            direction = import_direction(tmp_path / f"{index}.npy", tiny_generator)
+            assert "a face" not in direction.facts["warning"]
+
+    def test_by_what_the_file_says(self, tiny_generator, tmp_path):
+        ws = self.face(tiny_generator)
+        np.savez(tmp_path / "projected_w.npz", w=ws.numpy())
+        np.save(tmp_path / "latents.npy", {"me.jpg": [ws[0].numpy()]})
+        torch.save({"me.jpg": {"latent": ws[0], "noise": []}}, tmp_path / "me.pt")
+        for name in ("projected_w.npz", "latents.npy", "me.pt"):
+            with pytest.raises(
+                UsageError, match=r"holds a face, not a direction: edit with python -m editing edit .*me|w"
+            ):
+                import_direction(tmp_path / name, tiny_generator)
+
+    def test_an_inversion_of_ours(self, tiny_generator, tmp_path):
+        invented(tiny_generator, 1).save(tmp_path / "me.safetensors")
+        with pytest.raises(CheckpointError, match=r"It is a face: edit it with python -m editing edit"):
+            import_direction(tmp_path / "me.safetensors", tiny_generator)

@@ -75,6 +75,21 @@ def test_noise_regularisation_by_hand():
     torch.testing.assert_close(noise_regularisation([ramp]), torch.tensor([8.5**2 + 6.5**2]))
 
 
+def test_noise_regularisation_as_published():
+    """Without the factor on halved maps, which the published projectors leave out, by a plain loop."""
+    maps = [torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(side)) for side in (4, 16, 32)]
+    for gain in (1.0, 2.0):
+        expected = 0.0
+        for level in maps:
+            while True:
+                for axis in (2, 3):
+                    expected += float((level * level.roll(1, axis)).mean()) ** 2
+                if level.shape[2] <= 8:
+                    break
+                level = torch.nn.functional.avg_pool2d(level, 2) * gain
+        torch.testing.assert_close(noise_regularisation(maps, gain), torch.tensor([expected]))
+
+
 def test_noise_regularisation_sees_pictures_at_every_scale():
     white = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     blocks = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).repeat_interleave(8, 2)

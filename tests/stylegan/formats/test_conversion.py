@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import stylegan.formats.conversion
 from benchmarks.foreign import nvidia_network, rosinality_tensors, write_nvidia
@@ -124,3 +125,16 @@ def test_compare(tiny_generator, tmp_path):
     assert compare(tiny_generator, other) == 0
     other.synthesis.blocks["32"].torgb.bias.add_(1)
     assert compare(tiny_generator, other) > 0.01
+
+
+def test_a_state_dict_of_others_in_safetensors(tiny_generator, tmp_path):
+    names = {"mapping.layers.": "mapping.fc", "synthesis.blocks.": "synthesis.b"}
+    theirs = {}
+    for name, tensor in tiny_generator.state_dict().items():
+        for ours, other in names.items():
+            name = name.replace(ours, other)
+        theirs[f"module.{name}"] = tensor
+    save_file(theirs, tmp_path / "a.safetensors", metadata={"licence": "none of ours"})
+    convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert same_pictures(load(tmp_path / "b.safetensors"), tiny_generator)
+    assert read_provenance(tmp_path / "b.safetensors").licence == "its author's"

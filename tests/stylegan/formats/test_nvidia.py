@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from benchmarks.foreign import FILTER, Persisted, nvidia_network, write_nvidia
 from relatent.core.alignment import Alignment
 from relatent.core.errors import CheckpointError
 from stylegan import Generator, GeneratorConfig, load
-from stylegan.formats.nvidia import read_nvidia
 
 FORMATS = Path(__file__).parents[3].parent / "shared" / "formats"
 
@@ -110,27 +107,15 @@ def test_entry(tmp_path, network):
     path = write_nvidia(tmp_path / "a.pkl", G=nvidia_network(other), D=Persisted("Discriminator"), G_ema=network)
     assert load(path).w_dim == 10
     assert load(path, entry="G").w_dim == 14
-    with pytest.raises(CheckpointError, match=r"no network 'H'; expected one of its entries: 'G', 'D', 'G_ema'"):
+    with pytest.raises(CheckpointError, match=r"no generator in 'H'; expected one of its entries: 'G', 'G_ema'"):
         load(path, entry="H")
     with pytest.raises(CheckpointError, match=r"'Discriminator' in its entry 'D'; expected a generator"):
         load(path, entry="D")
 
 
 def test_no_network(tmp_path):
-    with pytest.raises(CheckpointError, match="entries: none"):
+    with pytest.raises(CheckpointError, match=r"no network that can be read; found the entries 'training_set_kwargs'"):
         load(write_nvidia(tmp_path / "a.pkl"))
-
-
-def test_stylegan3_has_its_own_reader(tmp_path, monkeypatch):
-    seen = []
-    reader = types.ModuleType("stylegan.formats.stylegan3")
-    reader.read_stylegan3 = lambda network, path: seen.append((network.class_name, path))
-    monkeypatch.setitem(sys.modules, "stylegan.formats.stylegan3", reader)
-    network = Persisted("Generator")
-    network.put("synthesis.input.weight", torch.zeros(2, 2))
-    path = write_nvidia(tmp_path / "a.pkl", G_ema=network)
-    read_nvidia(path)
-    assert seen == [("Generator", path)]
 
 
 def spoil_weight(name, tensor):
@@ -171,7 +156,6 @@ def drop_weight(network):
         (spoil_attribute("synthesis.b8", architecture="resnet"), "connected in another way"),
         (spoil_attribute("synthesis.b8.conv0", activation="relu"), "activation"),
         (spoil_attribute("synthesis.b8.conv0", activation=torch.zeros(3)), "activation"),
-        (spoil_attribute("synthesis.b8.conv0", use_noise=False), "without noise"),
         (spoil_attribute("synthesis.b8.conv0", conv_clamp=1.0), "different values of conv_clamp"),
         (spoil_attribute("synthesis.b8.conv0", conv_clamp=torch.zeros(3)), "different values of conv_clamp"),
         (spoil_attribute("mapping.fc1", bias_gain=1.0), "different values of bias_gain"),

@@ -181,7 +181,7 @@ def with_nan(theirs):
     [
         (without("convs.1.noise.weight"), "missing convs.1.noise.weight"),
         (without("noises.noise_0"), "missing noises.noise_0"),
-        (without("to_rgb1.conv.weight"), "no generator"),
+        (without("to_rgb1.conv.weight"), "no network that can be read; found the entries 'g_ema'"),
         (without("style.1.weight"), "no style.1"),
         (without("to_rgbs.1.conv.weight"), "lacks to_rgbs"),
         (with_tensor("convs.9.conv.weight", 1, 2, 2, 3, 3), "left over 'convs.9.conv.weight'"),

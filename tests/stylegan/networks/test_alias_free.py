@@ -164,7 +164,7 @@ class TestDrawing:
         ws = draw(generator)
         assert ws.shape == (2, changes.get("num_layers", 4) + 2, 24)
         image = generator.synthesis(ws)
-        assert image.shape == (2, changes.get("img_channels", 3), 32, 32)
+        assert image.shape == (2, 3, 32, 32)
         assert image.dtype == torch.float32
         assert image.isfinite().all()
         assert image.is_contiguous()

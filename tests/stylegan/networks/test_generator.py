@@ -54,7 +54,10 @@ class TestSizes:
         assert dataclasses.replace(config, channel_base=8).channels == {4: 2, 8: 1, 16: 1, 32: 1}
 
     def test_other_channels_of_pictures(self):
-        assert make(img_channels=1)(torch.randn(1, 8)).shape == (1, 1, 16, 16)
+        image = make(img_channels=1)(torch.randn(1, 8))
+        assert image.shape == (1, 3, 16, 16)
+        assert torch.equal(image[:, 0], image[:, 1])
+        assert torch.equal(image[:, 0], image[:, 2])
 
     def test_mapping_multiplier_reaches_the_layers(self):
         assert {layer.lr_multiplier for layer in make().mapping.layers} == {0.01}
@@ -64,7 +67,8 @@ class TestSizes:
         ("field", "value"),
         [
             *(("resolution", value) for value in (7, 4, 2048, 64.0, "64", True, None)),
-            *((name, value) for name in ("z_dim", "w_dim", "channel_max", "img_channels") for value in (0, -1, 16385)),
+            *((name, value) for name in ("z_dim", "w_dim", "channel_max") for value in (0, -1, 16385)),
+            *(("img_channels", value) for value in (0, 2, 4, 96, True, 3.0, None)),
             ("c_dim", -1),
             ("c_dim", 10**9),
             ("z_dim", 16.0),

@@ -219,3 +219,48 @@ def test_budget_is_spent():
     machine = PickleMachine(memoryview(op.pickled(b"N" * 10 + b"(t" + b"\x85")), Budget(bulk=0, steps=5))
     with pytest.raises(Refusal, match="pickle instructions"):
         machine.run()
+
+
+class TestObjectArrays:
+    """numpy.save pickles arrays of objects: what they hold is read as the rest is."""
+
+    @PROTOCOLS
+    @pytest.mark.parametrize("shape", [(), (2,), (1, 2)])
+    def test_hold_plain_data(self, tmp_path, protocol, shape):
+        value = np.empty(shape, dtype=object)
+        for place in np.ndindex(*shape):
+            value[place] = {"me.jpg": [np.full((2, 3), len(place), np.float32)]}
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(value, protocol=protocol))
+        found = read_pickle(tmp_path / "a.pkl")
+        assert found.shape == shape
+        for place in np.ndindex(*shape):
+            assert np.array_equal(found[place]["me.jpg"][0], value[place]["me.jpg"][0])
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b"]" + op.system("true") + b"a", "posix.system"),
+            (b"]K\x01aK\x02a", "array's objects"),
+            (op.blob(bytes(8)), "array's objects"),
+            (b"](" + b"K\x01" * 600_000 + b"e", "pickle instructions"),
+        ],
+        ids=["that run", "too many", "bytes", "without end"],
+    )
+    def test_that_are_none(self, tmp_path, body, words):
+        (tmp_path / "a.pkl").write_bytes(op.pickled(op.array("O8", (1,), body)))
+        with pytest.raises(CheckpointError, match=words):
+            read_pickle(tmp_path / "a.pkl")
+
+    def test_that_holds_itself(self, tmp_path):
+        empty = op.call("numpy.core.multiarray._reconstruct", op.name("numpy.ndarray"), op.numbers(0), op.blob(b"b"))
+        state = b"(K\x01" + op.numbers(1) + op.dtype("O8") + b"\x89" + b"]h\x00atb"
+        (tmp_path / "a.pkl").write_bytes(op.pickled(empty + b"q\x00" + state))
+        with pytest.raises(CheckpointError, match="holds itself"):
+            read_pickle(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_frozen_sets_and_large_numbers(tmp_path, protocol):
+    value = {"names": frozenset(("a", "b")), "state": 2**128 - 1}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(value, protocol=protocol))
+    assert read_pickle(tmp_path / "a.pkl") == value

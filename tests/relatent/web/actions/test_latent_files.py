@@ -4,7 +4,7 @@ import torch
 
 from editing.seeds import seed_inversion
 from relatent.core.errors import CheckpointError, RelatentError, ShapeError, UsageError
-from relatent.web.actions.latent_files import open_latent
+from relatent.web.actions.latent_files import open_latent, open_latents
 from stylegan import network_id
 
 
@@ -72,7 +72,26 @@ def test_another_network_is_refused_in_words(saved, face, network):
         open_latent(saved(face.replace(network="other@0000")), network)
 
 
-@pytest.mark.parametrize("shape", [(1, 18, 512), (2, 8, 24), (512,), (8,)])
+def test_several_faces_in_one_file(packed, network):
+    ws = np.random.default_rng(0).normal(size=(2, 8, 24)).astype(np.float32)
+    found = open_latents(packed(w=ws), network)
+    assert [one.photo for one in found] == ["x-0", "x-1"]
+    np.testing.assert_array_equal(torch.cat([one.ws for one in found]).numpy(), ws)
+    with pytest.raises(UsageError, match=r"^x\.npz holds 2 faces, x-0, x-1; expected one"):
+        open_latent(packed(w=ws), network)
+
+
+def test_latents_of_other_tools(tmp_path, network):
+    ws = torch.randn(1, 8, 24, generator=torch.Generator().manual_seed(0))
+    torch.save(ws, tmp_path / "0.pt")
+    np.save(tmp_path / "latents.npy", {"me.jpg": [np.zeros((8, 24), np.float32), ws[0].numpy()]})
+    for name, photo in (("0.pt", "0.pt"), ("latents.npy", "me.jpg")):
+        found = open_latent(tmp_path / name, network)
+        assert torch.equal(found.ws, ws)
+        assert found.photo == photo
+
+
+@pytest.mark.parametrize("shape", [(1, 18, 512), (2, 3, 8, 24), (512,), (8,)])
 def test_other_sizes_are_refused_in_words(packed, network, shape):
     with pytest.raises(ShapeError, match=r"^w in x\.npz has shape .* this network reads \[1, 8, 24\]"):
         open_latent(packed(w=np.zeros(shape, np.float32)), network)
