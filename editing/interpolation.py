@@ -81,7 +81,7 @@ def morph(
 
     Args:
         faces: two or more of one network, inversions or whatever :func:`editing.faces.open_face` takes.
-        network: theirs; tells the noise of those that have none of their own.
+        network: of the inversions.
         loop: return to the first.
         noise: "blend" interpolates the noise maps and keeps their variance; "hold" uses those of the first face.
 
@@ -114,7 +114,7 @@ def morph_seeds(
     loop: bool = False,
     c: int | None = None,  # the class, of a network that has some
 ) -> Morph[Tensor]:
-    """The path through seeds' faces along arcs in Z; see :func:`editing.seeds.seed_z`.
+    """The path through the faces of seeds by spherical interpolation in Z; see :func:`editing.seeds.seed_z`.
 
     Every face on the path is a valid sample of the network, but the path is less even than one in W.
 

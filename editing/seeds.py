@@ -64,7 +64,7 @@ def random_direction(network: Generator, seed: int) -> Direction:
         UsageError: a seed that is not from 0 to 2^32 - 1.
     """
     c = seed % network.c_dim if network.c_dim and network.chosen_class is None else None
-    way = seed_inversion(network, seed, c=c).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
+    difference = seed_inversion(network, seed, c=c).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
     return Direction(
         vector=difference,
         name=f"random_{seed}",

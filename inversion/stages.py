@@ -82,7 +82,7 @@ def run_plan(
             with _timed(seconds, "encode", device):
                 start = start_from_encoder(encoder, target.images, network, plan.encoder_iterations)
                 if plan.refinement is not None:
-                    refined, judged = optimise(
+                    refined, losses = optimise(
                         network,
                         target,
                         plan.refinement,

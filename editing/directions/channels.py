@@ -69,7 +69,7 @@ def strongest_in_region(space: StyleSpace, mask: Tensor, count: int, seed: int =
         raise UsageError("the region is empty in this network's pictures; choose another.")
     inside, outside = (_squared_effects(space, part, seed) for part in (mask, 1 - mask))
     pixels = float(mask.sum()) * 3  # channels of a picture
-    found = [
+    effects = [
         Effect(
             channel,
             (inside[channel] / pixels) ** 0.5,

@@ -161,8 +161,8 @@ class _Batch:
                     task.frames.append(_frame(task.prepared.aligned.image, drawn))
             return on_step(names, step) if on_step else None
 
-        found = self.pipeline.invert([task.prepared for task in tasks], watch)
-        for task, face in zip(tasks, found, strict=True):
+        inverted = self.pipeline.invert([task.prepared for task in tasks], watch)
+        for task, face in zip(tasks, inverted, strict=True):
             if self.options.save_video:
                 if not task.frames:
                     task.note = f"{task.note} {NO_STEPS}".strip()

@@ -64,7 +64,7 @@ class MappingNetwork(nn.Module):
         Args:
             z: [N, z_dim], standard normal.
             c: [N, c_dim] one-hot classes; required if and only if the network has classes and none is chosen.
-            truncation_psi: 1 leaves w alone, 0 gives ``w_avg`` (Karras et al. 2019, appendix B).
+            truncation_psi: 1 leaves w unchanged, 0 gives ``w_avg`` (Karras et al. 2019, appendix B).
             truncation_cutoff: how many of the first layers are truncated; None for all.
 
         Returns:

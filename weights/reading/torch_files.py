@@ -99,7 +99,7 @@ FILE_KNOWN: Mapping[str, Maker] = {**KNOWN, "torch.storage._load_from_bytes": ne
 
 
 def read_zip(path: Path, known: Mapping[str, Maker], budget: Budget, unknown: list[Unknown] | None = None) -> Any:
-    """The value of a file of the zip layout; the other arguments and errors are those of :func:`read_legacy`."""
+    """Read a file of the zip format; other arguments and errors as for :func:`read_legacy`."""
     length = path.stat().st_size
     with _opened(path) as archive:
         members = _members(archive, length)

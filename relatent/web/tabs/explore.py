@@ -127,11 +127,11 @@ def _face(
     strengths, chosen = numbers[: len(KINDS) * count], numbers[len(KINDS) * count :]
     moves = []
     for number, kind in enumerate(KINDS):
-        chosen = strengths[number * count : (number + 1) * count]
-        if any(chosen):
+        of_kind = strengths[number * count : (number + 1) * count]
+        if any(of_kind):
             with studio.network_lock.quick():
                 found = components.find(kind, layers)
-            moves += list(zip(found, own, strict=True))
+            moves += list(zip(found, of_kind, strict=True))
     return explored(studio.network, int(seed or 0), psi, moves, _class(studio, *chosen))
 
 
