@@ -27,7 +27,7 @@ from stylegan.networks.generator import Generator
 Key = TypeVar("Key")
 NOISES = ("blend", "hold")
 MOST_FRAMES = 100_000
-SAME_WAY = 1e-6  # radians; below it an arc and a line are one
+SMALL_ANGLE = 1e-6  # radians; below, slerp is linear
 
 
 @dataclass(frozen=True)

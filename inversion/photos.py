@@ -62,7 +62,7 @@ def listed(photos: object) -> list[PhotoLike]:
     found, _ = without_results(find_photos(folder))
     if not found:
         raise PhotoError(f"{folder} holds no pictures; expected files such as .jpg or .png.")
-    return list(paths)
+    return list(found)
 
 
 def crop_faces(

@@ -87,8 +87,8 @@ def main(
             bar.close()
             _tell(outcome)
             outcomes.append(outcome)
-    if found.passed_over or found.results:
-        click.echo(f"note: {found.note()}", err=True)
+    if inputs.passed_over or inputs.results:
+        click.echo(f"note: {inputs.note()}", err=True)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(outcomes) > 1:
         click.echo(f"{failed} of {len(outcomes)} failed.", err=True)
@@ -109,8 +109,8 @@ def final_settings(inputs: Inputs, network: str, config: InvertConfig, device: s
     """The settings of a run as JSON; raises what a run raises before its first photo."""
     pipeline = Pipeline(network, config, device=device)
     settings = {
-        "photos": [str(one) for one in found.photos],
-        "passed_over": [str(one) for one in (*found.passed_over, *found.results)],
+        "photos": [str(one) for one in inputs.photos],
+        "passed_over": [str(one) for one in (*inputs.passed_over, *inputs.results)],
         "network": network,
         "preset": config.preset,
         "seed": config.seed,

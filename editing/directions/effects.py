@@ -19,8 +19,8 @@ PROBE_SEED = 7919  # added to the samples' seed, so that effects are measured on
 LAYER_PROBES, SCALE_PROBES = 24, 64  # faces
 KEPT_EFFECT = 0.9  # share of the strongest range's effect that the chosen layers must keep
 LEAST_EFFECT = 0.05  # standard deviations of the score for one of w's; less is called no effect
-CLOSE = 0.1  # how near to one standard deviation strength 1 must come
-ROUNDS = 4  # of the search for the scale, at most
+TOLERANCE = 0.1  # standard deviations by which the effect of strength 1 may differ from one
+ATTEMPTS = 4  # of the search for the scale, at most
 
 
 class Effects:

@@ -84,7 +84,7 @@ def _invert(studio: Studio) -> Any:
         config = checked_config(preset, face, num_steps, seed, align)
         path = session.take_upload(Path(photo))
         source = read_upload(path, studio.settings.limits)
-        found = Found(path, path.name, (), int(config.face))
+        found = DetectedFaces(path, path.name, (), int(config.face))
         job = studio.queue.start(inverting(studio, source, found, config), session)
         async for news in follow(job, 1.0):
             yield None, None, None, {"ahead": news.ahead, "step": news.done, "of": news.total}
