@@ -103,6 +103,8 @@ def look_for_faces(texts: Iterable[str]) -> list[Named | RelatentError]:
 
 
 def _named(text: str) -> list[Named | RelatentError]:
+    if not text.strip():
+        raise UsageError("an empty path came. Write . for the current folder.")
     if is_number_list(text):
         return list(whole_numbers(text, "seeds"))
     path, entry = _split(text)

@@ -1,7 +1,7 @@
 """Optimise latents and noise until the generator draws the photos (Karras et al. 2020, appendix D).
 
-Photos of a batch do not see each other: losses are summed, steps are each photo's own, and all start from the same noise.
-Only rounding depends on the batch's size, and the steps amplify it (docs/project.md, batches).
+Photos of a batch do not see each other: losses are summed, steps are each photo's own, and all start from the same
+noise. Only rounding depends on the batch's size, and the steps amplify it (docs/project.md, batches).
 """
 
 from __future__ import annotations
