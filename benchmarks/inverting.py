@@ -27,7 +27,7 @@ from inversion.percentiles import digests, settings_of
 from inversion.photos import crop_faces
 from inversion.presets import DEFAULT_PRESET, Plan
 from inversion.project import demo_photo
-from inversion.stages import carry_out, encoder_for, presets_of
+from inversion.stages import encoder_for, presets_of, run_plan
 from relatent.core.images import from_uint8, read_photo, to_pixels, to_tensor
 from relatent.core.precision import computing_in
 from stylegan import Generator, network_id
@@ -114,7 +114,7 @@ def inverted(task: Task, images: Tensor, seed: int = SEED) -> list[Latent]:
     device = task.network.w_avg.device
     with computing_in(task.plan.precision, device) as dtype:
         target = Target(images.to(device), task.perceptual, dtype=dtype)
-        found = carry_out(task.plan, task.network, task.encoder, target, preconditioner=task.preconditioner, seed=seed)
+        found = run_plan(task.plan, task.network, task.encoder, target, preconditioner=task.preconditioner, seed=seed)
     seconds = sum(found.seconds.values()) / len(images)
     tuning = found.seconds.get("tune", 0.0) / len(images)
     tuned = found.tuned or [None] * len(images)

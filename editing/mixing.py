@@ -1,4 +1,4 @@
-"""Style mixing (Karras et al. 2019, sec. 3.1): one face's pose and shape with another's features or colours."""
+"""Style mixing of inversions (Karras et al. 2019, sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mix(
     *,
     network: Generator | str | Path | None = None,
 ) -> Inversion:
-    """``a`` with the styles of ``b`` at some layers; its place in the photo, noise, mask and tuned weights stay.
+    """Replace the latents of ``a`` by those of ``b`` in some layers; noise, mask, tuned weights and position are kept.
 
     Args:
         a: the face that is changed, an inversion or whatever :func:`editing.faces.open_face` takes; it stays as it is.
@@ -38,7 +38,7 @@ def mix(
         network: of latents, photos and seeds; None for that of the first inversion.
 
     Returns:
-        A new inversion in W+, or in W if all its layers read the same w; ``origin`` is what ``a`` was before any edit.
+        A new inversion in W+, or in W if all layers have the same w; ``origin`` is ``a`` before any edit.
 
     Raises:
         UsageError: inversions of different networks, layers that the network has not, not as many choices as
@@ -67,22 +67,22 @@ def mix(
 def mix_grid(
     rows: Sequence[Inversion], cols: Sequence[Inversion], layers: LayerChoice = "0-6", strength: float = 1.0
 ) -> list[list[Inversion]]:
-    """Every row's face with every column's styles: ``grid[i][j] = mix(rows[i], cols[j], layers, strength)``.
+    """Mix all pairs of rows and columns: ``grid[i][j] = mix(rows[i], cols[j], layers, strength)``.
 
     Raises:
-        UsageError: as :func:`mix`, or no row or column at all.
+        UsageError: as :func:`mix`, or there are no rows or no columns.
     """
     if not rows or not cols:
         raise UsageError(f"the grid has {len(rows)} rows and {len(cols)} columns; expected at least one of each.")
-    choice = layer_numbers(layers, rows[0].ws.shape[1])  # once: an iterator would be used up by the first cell
+    choice = layer_numbers(layers, rows[0].ws.shape[1])  # once, because an iterator can be read only once
     return [[mix(row, col, choice, strength) for col in cols] for row in rows]
 
 
 def require_same_network(inversions: Iterable[Inversion]) -> None:
-    """Refuse inversions that do not all belong to one network.
+    """Check that all inversions belong to one network.
 
     Raises:
-        UsageError: two belong to different networks, or their latents have different shapes.
+        UsageError: two of them belong to different networks, or have latents of different shapes.
     """
     for one, other in pairwise(inversions):
         same = one.network.partition("@")[2] == other.network.partition("@")[2]
@@ -95,7 +95,7 @@ def require_same_network(inversions: Iterable[Inversion]) -> None:
 
 
 def short_name(inversion: Inversion) -> str:
-    """What a face is called among others: its photo's name without the ending, or its seed."""
+    """A name for a face: its photo's file name without suffix, or its seed."""
     return Path(inversion.photo).stem or f"seed{inversion.seed:04}"
 
 

@@ -1,4 +1,4 @@
-"""Where edited faces come from and go to: inversions on disk, the photos they were made from, the files written."""
+"""Finds inversions on disk and their photos, and writes the results of edits."""
 
 from __future__ import annotations
 
@@ -165,15 +165,15 @@ def _is_earlier_edit(known: Owner, saved: Saved) -> bool:
 
 
 def find_photo(saved: Saved, named: Sequence[Path] = (), *, alone: bool = False) -> Path | None:
-    """The photo an inversion was made from, known again by its content; None if it is nowhere to be found.
+    """The photo of an inversion, recognised by its hash; None if it is not found.
 
     Args:
         saved: the inversion.
-        named: photos, or folders of photos, to look at first.
-        alone: the only inversion there is: a single photo in ``named`` is meant for it, whatever its content.
+        named: photos, or folders of photos, to search first.
+        alone: it is the only inversion, so a single photo in ``named`` is used regardless of its hash.
 
     Raises:
-        PhotoError: a photo that was named does not exist.
+        PhotoError: a path in ``named`` does not exist.
     """
     for path in named:
         if not path.exists():
@@ -188,7 +188,7 @@ def find_photo(saved: Saved, named: Sequence[Path] = (), *, alone: bool = False)
 
 
 def is_photo_of(saved: Saved, file: Path) -> bool:
-    """Whether a file has the content an inversion was made from, or its name where the content is not known."""
+    """Whether a file has the hash of the inverted photo, or the same name if the hash is not known."""
     digest = made_from(saved).get("sha256")
     if not digest:
         return file.name == saved.inversion.photo
@@ -199,7 +199,7 @@ def is_photo_of(saved: Saved, file: Path) -> bool:
 
 
 def made_from(saved: Saved) -> dict[str, object]:
-    """What the report beside an inversion, or beside an edited one, says of the photo: name, file, sha256, face."""
+    """The entry of the photo in the report beside an inversion or edited inversion: name, file, sha256, face."""
     report = saved.report
     edits = [report[key] for key in ("edit", "mix") if isinstance(report.get(key), dict)]
     for photo in (report.get("photo"), *(edit.get("made_from") for edit in edits)):  # type: ignore[attr-defined]
@@ -214,13 +214,13 @@ def write_edited(
     network: Generator,
     *,
     key: str,  # "edit" or "mix"
-    account: dict[str, object],  # what report.json says below ``key``
+    account: dict[str, object],  # stored below ``key`` in report.json
     face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo
     metadata: bool = True,  # write the mark of relatent.core.provenance
     more: Mapping[str, bytes] | None = None,  # further files
 ) -> None:
-    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
+    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each atomically.
 
     In the folder of an inversion report.json goes on saying what it says, and gains ``key``. An earlier edit's
     pasted.png goes: it would be taken for this one's.

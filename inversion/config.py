@@ -1,7 +1,7 @@
-"""`InvertConfig`: every choice of an inversion, with its default, its check and its help text, in this one place.
+"""`InvertConfig`: all options of an inversion, with their defaults, checks and help texts.
 
-The options of `python -m inversion.project` are made from its fields (:func:`relatent.core.command.config_options`);
-the page, the batch and Python fill in the same value.
+The options of `python -m inversion.project` are generated from its fields
+(:func:`relatent.core.command.config_options`). The page, the batch and Python use the same class.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def _option(text: str, **more: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class InvertConfig:
-    """How photos are inverted. None stands for the preset's or the network's own choice.
+    """How photos are inverted. None stands for the default of the preset or the network.
 
     Raises:
-        UsageError: a value that cannot be meant.
-        UnknownNameError: no such preset.
+        UsageError: an invalid value.
+        UnknownNameError: there is no such preset.
     """
 
     preset: str = field(
@@ -66,7 +66,7 @@ class InvertConfig:
     mask: str | Path | None = field(
         default=None,
         metadata=_option(
-            "What of the photo counts: white in a picture of its size, or the face's hull.  [default: all of it]",
+            "Restricts the loss: to white in a picture of the photo's size, or to the face's hull.  [default: none]",
             metavar="FILE|auto",
         ),
     )
@@ -103,10 +103,10 @@ class InvertConfig:
         plan_for(self.preset, space=self.space, num_steps=self.num_steps, precision=self.precision)
 
     def plan(self, network: Generator) -> Plan:
-        """The stages of the preset for a network, with this configuration's own choices in their place.
+        """The stages of the preset for a network, with the values that this configuration overrides.
 
         Raises:
-            UsageError: a choice that does not fit the preset, or a preconditioner of another network.
+            UsageError: an option that does not fit the preset, or a preconditioner of another network.
         """
         device = network.w_avg.device
         plan = plan_for(
@@ -121,10 +121,10 @@ class InvertConfig:
         return plan
 
     def report(self, network: Generator) -> dict[str, object]:
-        """Everything that decides the result, as report.json records it under ``settings``."""
-        own = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask), "keep_photo": self.keep_photo}
+        """All settings that affect the result, as report.json records them under ``settings``."""
+        choices = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask), "keep_photo": self.keep_photo}
         files = {"encoder": _named(self.encoder), "preconditioner": _named(self.preconditioner)}
-        return {**dataclasses.asdict(self.plan(network)), **own, **files}
+        return {**dataclasses.asdict(self.plan(network)), **choices, **files}
 
 
 def fields_by_name() -> dict[str, dataclasses.Field[Any]]:
@@ -133,10 +133,10 @@ def fields_by_name() -> dict[str, dataclasses.Field[Any]]:
 
 
 def parse_face(face: object) -> Which:
-    """ "largest", "all", or a number from 1, which may be text.
+    """Parse "largest", "all", or a number from 1, which may be a string.
 
     Raises:
-        UsageError: something else.
+        UsageError: anything else.
     """
     if face == "largest":
         return "largest"
@@ -150,7 +150,7 @@ def parse_face(face: object) -> Which:
 
 
 def _named(choice: object) -> str | None:
-    """A file or name as it was given; a value that Python passed in has none."""
+    """A file or name as it was given; for an object, "a" and its type."""
     if choice is None or isinstance(choice, str):
         return choice
     return str(choice) if isinstance(choice, Path) else f"a {type(choice).__name__}"

@@ -1,4 +1,4 @@
-"""Photos in any form, and the faces in them, cropped as a network needs them."""
+"""Opens photos given as paths, arrays or Pillow images, and crops their faces for a network."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PhotoLike = str | Path | np.ndarray | Image.Image | Photo
 
 
 def open_photo(photo: PhotoLike) -> Photo:
-    """Any kind of picture as a Photo.
+    """Open a path, Pillow image or array as a Photo.
 
     Raises:
-        PhotoError: a file that cannot be read.
-        UsageError: neither a path nor a picture.
+        PhotoError: the file cannot be read.
+        UsageError: another type, or an array of another shape or dtype.
     """
     if isinstance(photo, Photo):
         return photo
@@ -40,7 +40,13 @@ def open_photo(photo: PhotoLike) -> Photo:
 
 
 def is_many(photo: object) -> bool:
-    """Whether ``photo`` stands for several: a list, a tuple or a folder."""
+    """Whether ``photo`` stands for several: a list, a tuple or a folder.
+
+    Raises:
+        UsageError: an empty text, which Python would take for the current folder.
+    """
+    if isinstance(photo, str) and not photo:
+        raise UsageError('a photo came as an empty text; expected a path. Write "." for the current folder.')
     return isinstance(photo, list | tuple) or (isinstance(photo, str | Path) and Path(photo).is_dir())
 
 
@@ -48,7 +54,7 @@ def listed(photos: object) -> list[PhotoLike]:
     """A list as it is, a folder as the pictures in it but those that Relatent made.
 
     Raises:
-        PhotoError: a folder without pictures.
+        PhotoError: the folder contains no pictures.
     """
     if isinstance(photos, list | tuple):
         return list(photos)
@@ -63,14 +69,14 @@ def crop_faces(
     photo: Photo,
     network: Generator,
     *,
-    align: bool = True,  # find and crop the face; else the centre square is taken
+    align: bool = True,  # detect and crop the face; else crop the centre square
     which: Which = "largest",
-    found: list[Face] | None = None,  # the faces where somebody has looked already, largest first
+    found: list[Face] | None = None,  # the detected faces, largest first; None detects them
 ) -> list[AlignedFace]:
-    """The wanted faces of a photo, cropped as ``network`` needs them, largest first.
+    """The faces of a photo chosen by ``which``, cropped for ``network``, largest first.
 
     Raises:
-        FaceNotFoundError: no face, or not as many as asked for.
+        FaceNotFoundError: there is no face, or no face of that number.
     """
     if not align:
         return [centre_square(photo.pixels, network.resolution)]

@@ -1,4 +1,7 @@
-"""From photos to latents: crop, mask, optimise, draw once, measure. The one way for command, Python, page and batch."""
+"""The inversion pipeline: crops and masks the faces of photos, inverts, draws and measures them.
+
+Used by inversion/inverting.py, the command line, the page and the batch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
 from inversion.percentiles import LpipsPercentile, measured_faces
 from inversion.photos import crop_faces
-from inversion.stages import carry_out, encoder_for
+from inversion.stages import encoder_for, run_plan
 from relatent.core import cpu
 from relatent.core.device import pick_device
 from relatent.core.errors import ShapeError
@@ -38,7 +41,7 @@ NetworkLike = str | Path | Generator
 
 @dataclass
 class PreparedFace:
-    """A face that was cropped out of its photo and waits to be inverted.
+    """A cropped face, ready to be inverted.
 
     Attributes:
         aligned: the crop.
@@ -61,14 +64,14 @@ class PreparedFace:
 
 @dataclass(frozen=True)
 class InvertedFace:
-    """A face in the latent space, drawn once and measured.
+    """An inverted face, drawn and measured.
 
     Attributes:
-        inversion: knows its place in the photo.
-        aligned: the crop it was made from, uint8 [R, R, 3].
-        drawn: what the inversion draws, float32 [1, 3, R, R].
-        quality: how close that is to the crop.
-        percentile: of its LPIPS among the validation faces; None where they were not measured in the same way.
+        inversion: with the face's position in the photo.
+        aligned: the inverted crop, uint8 [R, R, 3].
+        drawn: the picture of the inversion, float32 [1, 3, R, R].
+        quality: measures of ``drawn`` against ``aligned``.
+        percentile: of its LPIPS among the validation faces; None if these were not measured with the same settings.
         seconds: of each stage.
         mask_share: how much of the crop counted, 0 to 1; None without a mask.
     """
@@ -83,17 +86,17 @@ class InvertedFace:
 
 
 class Pipeline:
-    """A network and a configuration, ready for any number of photos: everything that is loaded once.
+    """A network and a configuration, with everything else loaded once for any number of photos.
 
     Args:
-        network: name, file or generator; None for the embedded one. A generator is neither moved nor frozen: where
-            that is needed, a copy is used.
+        network: name, file or generator; None for the embedded one. A generator is not modified: it is copied if it
+            must be frozen or moved.
         config: see :class:`InvertConfig`.
-        device: None for the best there is, or the generator's own.
+        device: None for the generator's own, or the best available one.
 
     Raises:
-        UsageError: a configuration that does not fit the network.
-        CheckpointError: a file that cannot be read.
+        UsageError: the configuration does not fit the network.
+        CheckpointError: a file cannot be read.
     """
 
     def __init__(
@@ -107,14 +110,14 @@ class Pipeline:
         self.perceptual = load_perceptual(self.config.lpips, self.network.w_avg.device)
 
     def prepare(self, photo: Photo, found: list[Face] | None = None) -> list[PreparedFace]:
-        """The wanted faces of a photo, cropped and masked, largest first.
+        """The chosen faces of a photo, cropped and masked, largest first.
 
         Args:
-            photo: upright pixels.
-            found: its faces where somebody has looked already; None looks for them.
+            photo: EXIF orientation applied.
+            found: its detected faces, largest first; None detects them.
 
         Raises:
-            PhotoError: no face, or a mask that does not fit.
+            PhotoError: there is no face, or the mask does not fit.
         """
         config, network = self.config, self.network
         started = time.perf_counter()
@@ -136,11 +139,11 @@ class Pipeline:
         ]
 
     def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
-        """Invert faces together, draw each once and measure it.
+        """Invert faces as one batch, draw and measure them.
 
         Args:
-            faces: from :meth:`prepare`; they may come from different photos.
-            progress: sees each step; returning False cancels.
+            faces: from :meth:`prepare`; may come from different photos.
+            progress: called at each step; returning False cancels.
 
         Raises:
             Cancelled: the callback returned False.
@@ -185,18 +188,18 @@ class Pipeline:
 
         Args:
             images: float [N, 3, R, R] in [-1, 1], at the network's size.
-            masks: float [N, 1, R, R], 1 where a photo counts; None for everywhere.
-            progress: sees each step; returning False cancels.
-            seconds: is given the seconds of encode, optimise and tune, of the whole batch.
+            masks: weight of each pixel in the loss, float [N, 1, R, R], 0 to 1; None for 1 everywhere.
+            progress: called at each step; returning False cancels.
+            seconds: receives the seconds of encode, optimise and tune, for the whole batch.
 
         Raises:
-            ShapeError: pictures or masks of another size.
+            ShapeError: pictures or masks have another size.
             Cancelled: the callback returned False.
         """
         network, config, device = self.network, self.config, self.network.w_avg.device
         _check_images(images, masks, network.resolution)
         with computing_in(self.plan.precision, device) as dtype:
-            found = carry_out(
+            result = run_plan(
                 self.plan,
                 network,
                 self.encoder,
@@ -206,20 +209,20 @@ class Pipeline:
                 progress=progress,
             )
         if seconds is not None:
-            seconds.update(found.seconds)
-        identifier, latents = network_id(network), split(found.latents, network.num_ws)
+            seconds.update(result.seconds)
+        identifier, latents = network_id(network), split(result.latents, network.num_ws)
         return [
             Inversion(
                 ws=ws,
-                noise=None if found.own_noise else noise,
+                noise=None if result.own_noise else noise,
                 space=self.plan.space,
                 network=identifier,
                 network_file=network.file,
                 losses={"total": float(loss)},
                 seed=config.seed,
-                tuned=found.tuned[index] if found.tuned else None,
+                tuned=result.tuned[index] if result.tuned else None,
             )
-            for index, ((ws, noise), loss) in enumerate(zip(latents, found.losses.tolist(), strict=True))
+            for index, ((ws, noise), loss) in enumerate(zip(latents, result.losses.tolist(), strict=True))
         ]
 
     def _percentile(self, quality: Quality) -> LpipsPercentile | None:
@@ -231,16 +234,16 @@ class Pipeline:
 
 
 def open_network(network: object = None, device: object = None) -> Generator:
-    """A generator ready to be inverted: frozen, in evaluation mode, on its device.
+    """Load a generator for inversion: frozen, in evaluation mode, on ``device``.
 
     Args:
-        network: name, file or generator; None for the embedded one. A generator is never changed: one that is
-            trainable, in training mode or on another device is copied.
-        device: None for the best there is, or the generator's own.
+        network: name, file or generator; None for the embedded one. A generator is never modified: if it is
+            trainable, in training mode or on another device, it is copied.
+        device: None for the generator's own, or the best available one.
     """
     if not isinstance(network, Generator):
         where = pick_device(None if device is None else str(device))
-        generator = load(str(network or DEFAULT_NETWORK)).to(where)
+        generator = load(DEFAULT_NETWORK if network is None else str(network)).to(where)
     else:
         where = network.w_avg.device if device is None else pick_device(str(device))
         frozen = not network.training and not any(one.requires_grad for one in network.parameters())

@@ -1,4 +1,4 @@
-"""Many inversions through one edit: one that fails is reported and never stops the others."""
+"""Applies an edit to many inversions; errors of one are reported and do not stop the others."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ class Sweep:
 
 @dataclass(frozen=True)
 class EditOptions:
-    """What `editing edit` was asked for.
+    """The options of `editing edit`.
 
     Attributes:
         strengths: by direction, name or file.
         sweeps: none; one, drawn as a strip; or two, drawn as a grid, rows first.
-        only: regions in which alone the edit may show; empty for everywhere.
-        keep: regions that stay as they are.
-        layers: the only ones that directions may move, as `editing.layers.layer_numbers` reads them; None for theirs.
-        truncation: how much of what sets a face apart from the network's average stays; 1 for all.
-        blend: how a face goes back into its photo.
-        at: "photo" shows edited faces at their photo's resolution, where the photo or its face is known; "network" as
-            the network draws them.
-        photos: photos, or folders of photos, to look at for the ones that were inverted.
+        only: regions to restrict the edit to; empty for everywhere.
+        keep: regions that the edit does not change.
+        layers: restrict directions to these layers, as for `editing.layers.layer_numbers`; None for their own.
+        truncation: psi, applied before the directions; 1 for none.
+        blend: how a face is pasted into its photo.
+        at: "photo" writes edited faces at the resolution of their photo, if the photo or its crop is available;
+            "network" at that of the network.
+        photos: photos, or folders of photos, in which to search for the inverted ones.
         folders: folders of further directions.
         metadata: write the mark of relatent.core.provenance, and keep what the photo says of itself.
         network: name, file or generator, where the ones the inversions remember have moved or are at hand; of latents
@@ -86,18 +86,18 @@ class EditOptions:
 
     @property
     def changes(self) -> bool:
-        """Whether the faces themselves are changed, not only shown along a sweep."""
+        """Whether there is an edit besides sweeps."""
         return bool(self.strengths) or self.truncation != 1
 
 
 @dataclass(frozen=True)
 class Edited:
-    """What became of one inversion: its folder, or the error in its stead.
+    """The outcome of one inversion: its folder, or an error.
 
     Attributes:
-        folder: where the results are; None if it failed.
-        error: why it failed.
-        note: what a person should know; empty if nothing.
+        folder: of the results; None if it failed.
+        error: of a failure; else None.
+        note: a remark for the user; may be empty.
     """
 
     folder: Path | None = None
@@ -196,7 +196,7 @@ def _moved(
 
 
 def _write(task: Task, whole: WholePhotos, options: EditOptions) -> str:
-    """Write one folder; returns what a person should know."""
+    """Write one folder; returns a note for the user."""
     started = time.perf_counter()
     account = _account(task, options)
     source = None if task.photo is None else whole.read(task.photo)
@@ -228,7 +228,7 @@ def _write(task: Task, whole: WholePhotos, options: EditOptions) -> str:
 
 
 def _sweep(task: Task, options: EditOptions, source: Photo | None) -> MarkedImage:
-    """The strip or grid of a sweep, on top of the edits that were set."""
+    """The strip or grid of a sweep, starting from the edited face."""
     count, side = math.prod(sweep.count for sweep in options.sweeps), task.network.resolution
     if count * side**2 > MAX_PIXELS:
         raise UsageError(f"the sweep would be {count} pictures of {side} px, too many for one file. Lower its count.")
@@ -251,7 +251,7 @@ def _sweep(task: Task, options: EditOptions, source: Photo | None) -> MarkedImag
 
 
 def _account(task: Task, options: EditOptions) -> dict[str, object]:
-    """What report.json says of the edit."""
+    """The entry of the edit in report.json."""
     return {
         "strengths": options.strengths,
         "sweeps": [[one.name, one.start, one.stop, one.count] for one in options.sweeps],
@@ -272,7 +272,7 @@ def _account(task: Task, options: EditOptions) -> dict[str, object]:
 
 
 def _about_photo(task: Task) -> str:
-    """What is to be said of the photo that was pasted into, or was not."""
+    """A note on the photo if the face was not pasted, or pasted into another file; empty otherwise."""
     stem, name = task.saved.stem, task.saved.inversion.photo or "photo"
     if task.saved.inversion.face_to_photo is None:
         return f"{stem} was not made from a photo, so there is no pasted.png."

@@ -1,4 +1,4 @@
-"""What `editing mix` does once its options are read: one mixed face, or a grid of them."""
+"""Mixes faces, or draws a grid of mixes, and writes the results."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ GRID_FILE = "grid.png"
 
 @dataclass(frozen=True)
 class MixOptions:
-    """What `editing mix` was asked for.
+    """The options of `editing mix`.
 
     Attributes:
         layers: one choice for each face that is mixed in, or a single one for a grid.
         strengths: one for all, or one for each face that is mixed in.
-        psi: truncation of seeds' faces; kept for the report.
-        noise_mode: "const" leaves each face its noise.
+        psi: truncation of the faces of seeds.
+        noise_mode: "const" keeps the noise of each face.
         seed: of random noise.
-        blend: how a face goes back into its photo.
-        at: "photo" shows faces at their photo's resolution, where the photo or its face is known; "network" as the
-            network draws them.
-        photos: photos, or folders of photos, to look at for the one that was inverted.
-        metadata: write the mark of relatent.core.provenance.
+        blend: how a face is pasted into its photo.
+        at: "photo" writes faces at the resolution of their photo, if the photo or its crop is available; "network" at
+            that of the network.
+        photos: photos, or folders of photos, in which to search for the inverted one.
+        metadata: write provenance (relatent.core.provenance).
     """
 
     layers: tuple[str, ...]
@@ -57,7 +57,7 @@ class MixOptions:
 
 
 class _Cell(NamedTuple):
-    """One picture of a grid, counted from the sheet's top left corner, which is empty."""
+    """A picture of the grid; row and column count from its top left corner, which is empty."""
 
     name: str
     row: int
@@ -69,13 +69,13 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
     """Mix the styles of further faces into the first, and write its folder as `editing edit` does.
 
     Args:
-        found: the face that is changed, then those whose styles come in.
-        outdir: results go to OUTDIR/NAME; None for the first inversion's own folder.
-        network: theirs.
+        found: the face to change, followed by the sources of styles.
+        outdir: results are written to OUTDIR/NAME; None for the first inversion's own folder.
+        network: of the faces.
         options: see :class:`MixOptions`.
 
     Returns:
-        The folder, and what a person should know; empty if nothing.
+        The folder, and a note for the user, which may be empty.
 
     Raises:
         UsageError: too few faces, a seed without ``outdir``, or as :func:`editing.mixing.mix`.
@@ -135,16 +135,16 @@ def _mix_into(
 def write_grid(
     rows: Sequence[Named], cols: Sequence[Named], outdir: Path, network: Generator, options: MixOptions
 ) -> Path:
-    """Draw every row's face with every column's styles, as NVIDIA's style_mixing.py does.
+    """Draw all mixes of rows and columns, as NVIDIA's style_mixing.py does.
 
     Writes ROW-COL.png for each cell, NAME-NAME.png for each face itself, grid.png with the faces along its edges,
     and report.json.
 
     Returns:
-        The grid's file.
+        The path of grid.png.
 
     Raises:
-        UsageError: no rows or columns, a grid too large, or as :func:`editing.mixing.mix`.
+        UsageError: no rows or columns, a grid that is too large, or as :func:`editing.mixing.mix`.
         OutputError: the folder cannot be written.
     """
     _check_grid(len(rows), len(cols), network, options)
@@ -188,7 +188,7 @@ def _grid_files(
 def _photo_faces(
     cells: Sequence[_Cell], network: Generator, options: MixOptions
 ) -> dict[bytes | None, PhotoFace | None]:
-    """The photos' faces that the cells show, by the crop that is kept with each."""
+    """The photo faces of the cells, by the crop stored with each."""
     if options.at == "network":
         return {}
     firsts = {cell.inversion.crop: cell.inversion for cell in reversed(cells)}
@@ -203,7 +203,7 @@ def _shown(face: Inversion, picture: Tensor, photo: PhotoFace | None, size: int,
 
 
 def _check_grid(rows: int, cols: int, network: Generator, options: MixOptions) -> None:
-    """Refuse a grid before its first face is made."""
+    """Check the size and the options of a grid before anything is drawn."""
     width, height = (cols + 1) * network.resolution, (rows + 1) * network.resolution
     if width * height > MAX_PIXELS:
         raise UsageError(
@@ -215,7 +215,7 @@ def _check_grid(rows: int, cols: int, network: Generator, options: MixOptions) -
 
 
 def _cells(rows: Sequence[Face], cols: Sequence[Face], network: Generator, options: MixOptions) -> list[_Cell]:
-    """Every picture of the sheet: the rows' faces down its left edge, the columns' along its top, and the mixes."""
+    """All pictures of the grid: the rows' faces at its left edge, the columns' at its top, and the mixes."""
     down, across = (
         [with_noise(face.inversion, network, options.noise_mode, options.seed) for face in side]
         for side in (rows, cols)
@@ -253,5 +253,5 @@ def _account(options: MixOptions, network: Generator) -> dict[str, object]:
 
 
 def _described(face: Face) -> str:
-    """A face as a report names it: its file, or its seed."""
+    """A face for the report: its file, or its seed."""
     return f"seed {face.name}" if face.saved is None else str(face.saved.path)

@@ -60,7 +60,7 @@ def _same_face(one: Task, other: Task) -> bool:
 
 
 class WholePhotos:
-    """Photos with all their edited faces in them; the last one is remembered, as its next face wants it, too."""
+    """Photos with all of their edited faces pasted; the last one is cached, because its next face needs it as well."""
 
     def __init__(self, tasks: Sequence[Task], blend: Blend) -> None:
         self.tasks, self.blend = tasks, blend
@@ -70,7 +70,7 @@ class WholePhotos:
         self.shown: list[Task] = []  # whose faces ``image`` shows
 
     def read(self, path: Path) -> Photo:
-        """The photo as it is.
+        """The photo without edits.
 
         Raises:
             PhotoError: it cannot be read.

@@ -1,4 +1,4 @@
-"""`python -m editing edit`: parsing and printing only."""
+"""The command `python -m editing edit`."""
 
 from __future__ import annotations
 
@@ -130,10 +130,10 @@ def edit_command(
 
 
 def parse_sets(texts: tuple[str, ...]) -> dict[str, float]:
-    """``smile=2`` and the like as strengths by name.
+    """Parse options of the form ``smile=2``.
 
     Raises:
-        UsageError: something else, or a name that comes twice.
+        UsageError: another format, or a name that occurs twice.
     """
     strengths: dict[str, float] = {}
     for text in texts:
@@ -148,10 +148,10 @@ def parse_sets(texts: tuple[str, ...]) -> dict[str, float]:
 
 
 def parse_sweeps(texts: tuple[str, ...]) -> tuple[Sweep, ...]:
-    """``smile=-3:3:7`` and the like.
+    """Parse options of the form ``smile=-3:3:7``.
 
     Raises:
-        UsageError: something else, more than two, the same twice, or too many pictures.
+        UsageError: another format, more than two, the same name twice, or too many pictures.
     """
     sweeps = []
     for text in texts:

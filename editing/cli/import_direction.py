@@ -1,4 +1,4 @@
-"""`python -m editing directions import`: parsing and printing only."""
+"""The command `python -m editing directions import`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from stylegan import load, network_id
 def import_command(
     file: Path, network: str, name: str | None, component: int | None, layers: str | None, outdir: Path
 ) -> None:
-    """Bring in a published direction: InterFaceGAN, e4e, pSp, GANSpace, SeFa, lists of style channels."""
+    """Import a published direction: InterFaceGAN, e4e, pSp, GANSpace, SeFa, lists of style channels."""
     generator = load(network)
     chosen = None if layers is None else layer_numbers(layers, generator.num_ws)
     direction = import_direction(file, generator, name=name, component=component, layers=chosen)

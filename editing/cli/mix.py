@@ -1,4 +1,4 @@
-"""`python -m editing mix` and `python -m editing morph`: parsing and printing only."""
+"""The commands `python -m editing mix` and `python -m editing morph`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from relatent.core.video import DEFAULT_FPS, require_video_name
 from stylegan.networks.synthesis import NOISE_MODES
 
 MIX_LAYERS = "coarse"
-GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
+GRID_LAYERS = "coarse,middle"  # layers 0-6, the default of NVIDIA's style_mixing.py
 
 
 @click.command("mix", cls=RelatentCommand)
@@ -95,7 +95,7 @@ def mix_command(
     device: str | None,
     **choices: Any,
 ) -> None:
-    """Change a face's coarse, middle or fine styles to another's.
+    """Replace a face's coarse, middle or fine styles by those of others.
 
     FACES are folders or files that `inversion.project` or `editing edit` wrote, latents of other tools (.npz, .npy,
     .pt; FILE:NAME for one of several), photos, or seeds such as 85,100,1500-1502. The first is changed, the styles of
@@ -188,7 +188,7 @@ def morph_command(
     device: str | None,
     **options: Any,  # of write_morph
 ) -> None:
-    """Draw a video that goes from face to face.
+    """Draw a morph video through faces.
 
     FACES are two or more of what `editing mix` takes: inversions, latents, photos, seeds.
     """

@@ -1,4 +1,4 @@
-"""Which photo becomes which folder: stable names, and what is already done."""
+"""Assigns result folders to photos, so that a rerun finds those of earlier runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was found at the places that a command was given.
+    """The photos of a command's arguments.
 
     Attributes:
         photos: files, each once; an error in the place of a folder without photos.
@@ -81,10 +81,10 @@ def expand(inputs: Iterable[Path]) -> Inputs:
 
 
 def open_job(photo: Path) -> Job:
-    """Read the file once to know it again by its content.
+    """Make the job of a photo, with the hash of its content.
 
     Raises:
-        UnreadablePhotoError: it cannot be read.
+        UnreadablePhotoError: the file cannot be read.
     """
     try:
         return Job(photo, sha256_of(photo))
@@ -95,7 +95,7 @@ def open_job(photo: Path) -> Job:
 
 
 class FolderNames:
-    """Gives every face its folder below ``outdir``: STEM, STEM-2 for another photo of that stem, STEM-face2.
+    """Assigns folders below ``outdir`` to faces: STEM, STEM-2 for another photo of that stem, STEM-face2.
 
     A folder belongs to the photo and face that its report or claim names, so a rerun finds the same names whatever
     else it is asked to do. Where a name is somebody else's, the next number is tried.

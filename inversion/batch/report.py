@@ -1,4 +1,4 @@
-"""What a finished inversion leaves on disk: pictures, latents and an account of how it went."""
+"""Writes the results of an inversion: pictures, latents and report.json."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("torch", "numpy", "lpips", "dlib-bin", "pillow", "safetensors")
 
 @dataclass(frozen=True)
 class Result:
-    """One inverted face and all that is reported about it.
+    """One inverted face with the data of its report.
 
     Attributes:
         face: the inverted face, its picture and its measures.
@@ -62,7 +62,7 @@ class Result:
         }
 
     def line(self) -> str:
-        """The measures for a person."""
+        """The measures in one line of text."""
         quality, percentile = self.face.quality, self.face.percentile
         identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
         parts = [f"PSNR {quality.psnr:.1f} dB", f"LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}"]
@@ -98,9 +98,9 @@ def write_result(result: Result, claim: Claim) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything a result depends on."""
-    found = {"python": platform.python_version(), "relatent": _version("relatent")}
-    return found | {package: _version(package) for package in PACKAGES}
+    """Versions of Python and of the packages that affect results."""
+    base = {"python": platform.python_version(), "relatent": _version("relatent")}
+    return base | {package: _version(package) for package in PACKAGES}
 
 
 def _version(package: str) -> str:
@@ -111,7 +111,7 @@ def _version(package: str) -> str:
 
 
 def latent_bytes(ws: np.ndarray) -> bytes:
-    """ws [1, L, w_dim] as the bytes of an .npz file with the key ``w``, which other projectors write and read."""
+    """ws [1, L, w_dim] as the bytes of an .npz file with the key ``w``, the format of other projectors."""
     buffer = io.BytesIO()
     np.savez(buffer, w=ws)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Many photos to many folders: one bad photo is reported and never shifts or stops the others."""
+"""Inverts many photos into folders; errors of a photo are reported and do not stop the others."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from stylegan import network_id
 from stylegan.networks.generator import Generator
 
 NO_STEPS = "With this preset and network there are no steps to show: proj.mp4 shows the result alone."
-VIDEO_FRAMES = 120
-VIDEO_SIDE = 256
+VIDEO_FRAMES = 120  # five seconds at 24 a second
+VIDEO_SIDE = 256  # px; smaller videos are hard to find in a player's window
 
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What is done with many photos, apart from how each is inverted (:class:`InvertConfig`).
+    """Options of a batch, in addition to :class:`InvertConfig`.
 
     Attributes:
         overwrite: redo what is already done. Only files that Relatent wrote are replaced.
@@ -55,14 +55,14 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one face.
+    """The outcome of one face.
 
     Attributes:
-        status: "done", "skipped" because an earlier run has done it, or "failed".
-        message: the measures, or the reason.
-        photo: the file; None where an error stood in its place.
-        folder: where the results are; None if it failed.
-        note: what a person should know about how the photo was read; empty if nothing.
+        status: "done", "skipped" if an earlier run has finished it, or "failed".
+        message: the measures, or the error message.
+        photo: the file; None if the input was an error.
+        folder: of the results; None if it failed.
+        note: a remark on how the photo was read; may be empty.
     """
 
     status: str
@@ -96,20 +96,20 @@ def project_photos(
     device: str | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[Outcome]:
-    """Invert photos into folders below ``outdir``, yielding each face's outcome as it is known.
+    """Invert photos into folders below ``outdir``; yields the outcome of each face when it is finished.
 
     Args:
-        photos: files; an error in a file's place is passed on as its outcome.
-        outdir: made if needed.
+        photos: files; errors in place of files become failed outcomes.
+        outdir: created if needed.
         network: name, file or generator; None for the embedded one.
-        config: how each photo is inverted.
+        config: of the inversions.
         options: see :class:`BatchOptions`.
-        device: None for the best there is.
-        on_step: sees the names of the photos at work and each step; returning False cancels.
+        device: None for the generator's own, or the best available one.
+        on_step: called with the names of the current photos and each step; returning False cancels.
 
     Raises:
-        UsageError: options that cannot be meant.
-        OutputError: ``outdir`` cannot be written at all.
+        UsageError: invalid options.
+        OutputError: ``outdir`` cannot be created.
         Cancelled: ``on_step`` returned False.
     """
     if options is not None and options.save_video:
@@ -133,13 +133,13 @@ def project_photos(
 
 
 class _Batch:
-    """The faces that wait, and the folders they go to.
+    """The faces that wait to be inverted.
 
     Args:
-        pipeline: inverts them.
+        pipeline: for inverting them.
         options: see :class:`BatchOptions`.
         names: of the folders.
-        loading: seconds that the pipeline took to load; counted once, with the first photo.
+        loading: seconds for loading the pipeline, which are added to the first photo.
     """
 
     def __init__(self, pipeline: Pipeline, options: BatchOptions, names: FolderNames, loading: float) -> None:
@@ -168,7 +168,7 @@ class _Batch:
         self.claims = {}
 
     def write(self, count: int, on_step: OnStep | None) -> Iterator[Outcome]:
-        """Invert the first ``count`` faces that wait, and write them."""
+        """Invert the first ``count`` waiting faces, and write their results."""
         tasks, self.waiting = self.waiting[:count], self.waiting[count:]
         names = [task.job.photo.name for task in tasks]
 
@@ -178,8 +178,8 @@ class _Batch:
                     task.frames.append(_frame(task.prepared.aligned.image, drawn))
             return on_step(names, step) if on_step else None
 
-        found = self.pipeline.invert([task.prepared for task in tasks], watch)
-        for task, face in zip(tasks, found, strict=True):
+        inverted = self.pipeline.invert([task.prepared for task in tasks], watch)
+        for task, face in zip(tasks, inverted, strict=True):
             if self.options.save_video:
                 if not task.frames:
                     task.note = f"{task.note} {NO_STEPS}".strip()
@@ -294,7 +294,7 @@ class _Batch:
 
 
 def _origin(task: _Task) -> dict[str, object]:
-    """The photo a face was found in, as report.json records it."""
+    """The photo of a face, as report.json records it."""
     return {
         "name": task.job.photo.name,
         "file": str(task.job.photo.absolute()),
@@ -305,5 +305,5 @@ def _origin(task: _Task) -> dict[str, object]:
 
 
 def _frame(target: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Target and drawn face side by side, small ones enlarged so that players show them."""
+    """Target and drawn face side by side, enlarged if they are small."""
     return enlarged(np.concatenate([target, drawn], axis=1), VIDEO_SIDE)

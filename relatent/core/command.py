@@ -1,11 +1,13 @@
-"""How every command of Relatent behaves: one-line errors, exit codes, both spellings of a flag."""
+"""The base class of all commands: one-line errors, exit codes, and flags spelled with - or _."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,17 +25,17 @@ TRUNCATION_FLAGS = ("--truncation-psi", "--trunc", "--psi", "--truncation")
 
 
 class RelatentCommand(click.Command):
-    """A click command that takes ``--some_flag`` for ``--some-flag`` and never shows a traceback.
+    """A click command that accepts ``--some_flag`` for ``--some-flag`` and prints errors in one line.
 
-    Our errors become one line on standard error and their own exit code; an interrupt becomes 130. Any other
-    exception is a bug of ours: it passes, so that the traceback can be reported.
+    A RelatentError is printed on standard error and sets the exit code; an interrupt gives 130. Any other exception is
+    a bug and is not caught, so that the traceback can be reported.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # Not click's token_normalize_func: that would change the choices of options, too.
+        # Not click's token_normalize_func, which would also change the choices of options.
         make_output_printable()
         flags = {flag for param in self.get_params(ctx) for flag in (*param.opts, *param.secondary_opts)}
-        end = args.index("--") if "--" in args else len(args)  # what follows "--" is never a flag
+        end = args.index("--") if "--" in args else len(args)  # arguments after "--" are never flags
         with _one_line_errors():
             rest = super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
             for param in self.get_params(ctx):
@@ -42,12 +44,12 @@ class RelatentCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         make_output_printable()
-        with _one_line_errors():
+        with _tidy_end(), _one_line_errors():
             return super().invoke(ctx)
 
 
 def config_options(config: type[Any]) -> Callable[[F], F]:
-    """One option for each field of a frozen dataclass: name, default, choices and help text come from the field.
+    """Decorator that adds an option for each field of a frozen dataclass, with its name and default.
 
     A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type``,
     ``flag`` (where it is not the name) and ``aliases`` (older spellings of it); see
@@ -85,7 +87,7 @@ def _field_option(one: dataclasses.Field[Any]) -> Callable[[F], F]:
 
 
 def fail(error: RelatentError) -> NoReturn:
-    """Print the error in one line and leave with its exit code."""
+    """Print the error in one line and exit with its code."""
     click.echo(f"error: {error}", err=True)
     raise SystemExit(error.exit_code) from None
 
@@ -117,6 +119,32 @@ def _check_numbers(flag: str, value: object) -> None:
 
 
 @contextmanager
+def _tidy_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does: by an exception, so that whatever tidies up does so.
+
+    A signal that whoever started the command has told it to ignore, as nohup does, stays ignored.
+    """
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    taken = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+
+    def end(number: int, _: object) -> NoReturn:
+        for one in taken:
+            signal.signal(one, signal.SIG_IGN)  # a second one is not to interrupt the tidying up
+        with suppress(OSError):  # the terminal may be what has gone
+            click.echo(f"ended by {signal.Signals(number).name}; nothing half-written was left behind.", err=True)
+        raise SystemExit(128 + number)
+
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
@@ -128,7 +156,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _dashed(arg: str, flags: set[str]) -> str:
-    """``--num_steps=5`` to ``--num-steps=5`` if that is one of ``flags``; everything else stays as it is."""
+    """``--num_steps=5`` to ``--num-steps=5`` if that is one of ``flags``; other arguments are not changed."""
     flag, equals, value = arg.partition("=")
     dashed = flag.replace("_", "-")
     return dashed + equals + value if dashed in flags else arg

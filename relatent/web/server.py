@@ -1,10 +1,8 @@
-"""From settings to a running page: its private folder, its network, its server, and their end."""
+"""Builds, launches and closes the page."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 
 from relatent.core import cpu
+from relatent.core.scratch import ScratchFolder, remove_abandoned
 from relatent.web import file_chooser
 from relatent.web.errors import require_gradio
 from relatent.web.settings import Settings
@@ -19,6 +18,7 @@ from relatent.web.studio import Studio
 from relatent.web.theme import CSS, theme
 from stylegan import Generator
 
+PREFIX = "relatent-page-"  # of the folder with all temporary files
 ADDRESS = "127.0.0.1"
 
 
@@ -28,24 +28,29 @@ class Page:
 
     Attributes:
         blocks: the widgets, a `gradio.Blocks`.
-        studio: what its visitors share.
-        folder: of all temporary files; nobody else's.
+        studio: the state shared by all users.
+        folder: of all temporary files, private to this process.
     """
 
     blocks: Any
     studio: Studio
-    folder: Path
+    scratch: ScratchFolder
+
+    @property
+    def folder(self) -> Path:
+        """Where all temporary files lie."""
+        return self.scratch.path
 
     def launch(
         self,
         *,
         port: int | None = None,  # None for the first free one from 7860
         share: bool = False,  # a public address, through Gradio's servers
-        auth: tuple[str, str] | None = None,  # who may come in; None for everybody who can reach it
-        root_path: str | None = None,  # below which a proxy serves it
-        wait: bool = True,  # return only when it is stopped
+        auth: tuple[str, str] | None = None,  # user name and password; None for no authentication
+        root_path: str | None = None,  # path below which a proxy serves the page
+        wait: bool = True,  # block until the server is stopped
     ) -> str:
-        """Serve the page on this machine alone; returns its address.
+        """Serve the page on the local interface; returns its address.
 
         Raises:
             OSError: the port is taken.
@@ -61,7 +66,7 @@ class Page:
             inbrowser=False,
             show_error=False,
             footer_links=["api"],
-            run_history=False,  # neither in the browser nor anywhere else
+            run_history=False,
             enable_monitoring=False,
             max_file_size=self.studio.settings.limits.upload_bytes,
             state_session_capacity=1000,
@@ -79,7 +84,7 @@ class Page:
         self.studio.sessions.end_all()
         if self.blocks.is_running:
             self.blocks.close(verbose=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.scratch.remove()
 
 
 def build_page(settings: Settings | None = None, *, network: Generator | None = None) -> Page:
@@ -87,25 +92,26 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
 
     Args:
         settings: see :class:`Settings`.
-        network: a generator that is at hand; None loads the one of ``settings``.
+        network: a loaded generator; None loads the one of ``settings``.
 
     Raises:
         MissingPackageError: gradio is not installed.
-        CheckpointError, MissingWeightsError, UsageError: no such network, or one that cannot be read.
+        CheckpointError, MissingWeightsError, UsageError: the network does not exist or cannot be read.
     """
     settings = settings or Settings()
-    folder = Path(tempfile.mkdtemp(prefix="relatent-page-"))  # private: 0700
+    remove_abandoned(PREFIX)  # what a page that was killed has left of its visitors
+    scratch = ScratchFolder(PREFIX)
     # Gradio asks its environment where uploads go and whether it may tell its makers of the session.
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(scratch.path)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         require_gradio()
         from relatent.web.layout import lay_out
 
-        share = cpu.respect_quota()  # now, so that no inversion does it later and undoes --threads
+        share = cpu.respect_quota()  # now, because an inversion would call it later and override --threads
         torch.set_num_threads(settings.threads or max(1, share // 2))
-        studio = Studio.open(settings, folder / "sessions", network)
-        return Page(lay_out(studio), studio, folder)
+        studio = Studio.open(settings, scratch.path / "sessions", network)
+        return Page(lay_out(studio), studio, scratch)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove()
         raise

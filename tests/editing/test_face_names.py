@@ -18,7 +18,8 @@ from editing.faces import LatentFile, PhotoFile, as_faces, find_faces, look_for_
 from editing.interpolation import morph
 from editing.results import Saved
 from editing.seeds import seed_inversion
-from inversion import Inversion, presets
+from inversion import Inversion, invert, presets
+from inversion.pipeline import open_network
 from inversion.project import demo_photo
 from relatent.core.errors import CheckpointError, RelatentError, UsageError
 from stylegan import Generator, GeneratorConfig, load, network_id, save_generator
@@ -264,3 +265,9 @@ def test_seeds_of_a_network_with_classes(tmp_path, monkeypatch):
     assert run(*finding, "--outdir", "all").exit_code == 0
     one, every = (Direction.load(f"{name}/ganspace_0.safetensors").vector for name in ("one", "all"))
     assert not torch.allclose(one, every)
+
+
+def test_an_empty_text_is_not_the_current_folder():
+    for ask in (lambda: find_faces([""]), lambda: open_face(""), lambda: invert(""), lambda: open_network("")):
+        with pytest.raises(UsageError, match="came as an empty text"):
+            ask()

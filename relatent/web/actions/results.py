@@ -1,4 +1,4 @@
-"""What the Edit tab shows: the changed face, and the photo with it. Knows no gradio."""
+"""The pictures of the Edit tab: the edited face, and the photo with it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from relatent.web.session import Kept
 from relatent.web.studio import Studio
 
 SCREEN_FILE = "screen.jpg"  # beside the photo, in the session's folder
-SCREEN_QUALITY = 95
+SCREEN_QUALITY = 95  # of Pillow's JPEG; higher is advised against by its documentation
 LARGEST_REMEMBERED = 256  # px; what larger networks draw is too much to remember of every face
 
 
 def write_screen_copy(photo: Photo, path: Path) -> None:
-    """A copy of the photo ``path`` at a screen's size beside it: decoding the photo anew for each move is too slow."""
+    """Write a reduced copy beside ``path``, because decoding the whole photo at each move of a slider is too slow."""
     small = for_screen(photo.pixels)[0]
     Image.fromarray(small).save(path.with_name(SCREEN_FILE), quality=SCREEN_QUALITY, subsampling=0)
 
 
 def changed(studio: Studio, one: Kept, change: Change | None = None) -> Inversion:
-    """The kept face with a change, by default the newest of its history."""
+    """The face with a change applied, by default the newest of its history."""
     return (change or one.history.now).apply(one.inversion, studio.network, studio.directions)
 
 
@@ -37,7 +37,7 @@ def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> tuple[np.n
     """The face as it is now, and the photo at a screen's size with it.
 
     Returns:
-        uint8 [R, R, 3], and uint8 [H, W, 3] or None where there is no photo.
+        uint8 [R, R, 3], and uint8 [H, W, 3] or None without a photo.
     """
     edited = changed(studio, one)
     levels = _levels(studio, edited)
@@ -54,7 +54,7 @@ def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> tuple[np.n
 
 
 def _before(studio: Studio, one: Kept) -> np.ndarray:
-    """What the face draws without any change, [R, R, 3] from 0 to 255; drawn once where it is small."""
+    """The face without edits, [R, R, 3] from 0 to 255; cached if it is small."""
     drawn = one.drawn.get("before")
     if drawn is None:
         drawn = _levels(studio, one.inversion.unedited())
@@ -69,7 +69,7 @@ def _levels(studio: Studio, inversion: Inversion) -> np.ndarray:
 
 
 def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
-    """The whole photo at its own size with the edited face; None where there is no photo."""
+    """The photo at full size with the edited face pasted into it; None without a photo."""
     if one.photo is None or edited.face_to_photo is None:
         return None
     photo = read_photo(one.photo, one.stem)
@@ -78,10 +78,10 @@ def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = DEFAUL
 
 
 def sweep(studio: Studio, one: Kept, name: str, strengths: Sequence[float]) -> MarkedImage:
-    """The face as it is now, moved along one direction, a picture for each strength from left to right.
+    """The edited face, moved along a direction: a picture for each strength, from left to right.
 
     Raises:
-        UnknownNameError: no direction of that name.
+        UnknownNameError: there is no such direction.
     """
     base, direction = changed(studio, one), named(name, studio.network, studio.directions)
     cells = []
@@ -94,6 +94,6 @@ def sweep(studio: Studio, one: Kept, name: str, strengths: Sequence[float]) -> M
 
 
 def _scaled(matrix: np.ndarray, factor: float) -> np.ndarray:
-    """A matrix into photo pixels as one into those of a copy ``factor`` times as large; centres are whole numbers."""
+    """Scale a matrix into photo pixels to pixels of a copy ``factor`` times as large; pixel centres are integers."""
     move = (factor - 1) / 2
     return np.array([[factor, 0, move], [0, factor, move], [0, 0, 1]]) @ matrix

@@ -1,6 +1,6 @@
-"""The page for programs: `/invert` and `/edit` by name. Nothing is remembered between two calls.
+"""The API endpoints `/invert` and `/edit`. They are stateless.
 
-What they give back are files of the caller's own session; fetch them before it ends. docs/page.md shows the calls.
+The results are files of the caller's session; download them before it ends. docs/page.md has examples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
 from relatent.core.numbers import as_strength, as_whole
 from relatent.web.actions.edit import Change
-from relatent.web.actions.faces import Found
+from relatent.web.actions.faces import DetectedFaces
 from relatent.web.actions.invert import inverting
 from relatent.web.actions.latent_files import open_latent
 from relatent.web.actions.results import in_photo
@@ -34,7 +34,7 @@ from relatent.web.uploads import check_upload, read_upload
 
 
 def add(studio: Studio, session: gr.State) -> None:
-    """The endpoints, inside a Blocks context; their widgets are never seen."""
+    """Add the endpoints inside a Blocks context; their widgets are hidden."""
     with gr.Column(visible=False):
         _add_invert(studio, session)
         _add_edit(studio, session)
@@ -52,8 +52,8 @@ def _add_invert(studio: Studio, session: gr.State) -> None:
     outputs = [gr.File(label="face"), gr.File(label="inversion"), gr.File(label="latent"), gr.JSON(label="facts")]
     gr.Button("invert").click(
         _invert(studio), [session, *inputs], outputs, api_name="invert", concurrency_limit=None,
-        api_description="A photo's face into the latent space. num_steps 0 is the preset's own; faces count from 1, "
-        "largest first. Gives the drawn face (PNG), inversion.safetensors, projected_w.npz and the measures.",
+        api_description="Inverts a face of a photo. num_steps 0 is the preset's own; faces count from 1, "
+        "largest first. Returns the inverted face (PNG), inversion.safetensors, projected_w.npz and the measures.",
     )  # fmt: skip
 
 
@@ -69,8 +69,8 @@ def _add_edit(studio: Studio, session: gr.State) -> None:
     outputs = [gr.File(label=name) for name in ("face", "pasted", "inversion", "latent")]
     gr.Button("edit").click(
         _edit(studio), [session, *inputs], outputs, api_name="edit", concurrency_limit=None,
-        api_description="An inversion moved along directions, {name: strength}. With the photo, also the whole photo "
-        "with the edited face. Gives the face (PNG), the photo (PNG) or None, inversion.safetensors and the latent.",
+        api_description="Moves an inversion along directions, {name: strength}. With the photo, also pastes the edited "
+        "face into it. Returns the face (PNG), the photo (PNG) or None, inversion.safetensors and the latent.",
     )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def _invert(studio: Studio) -> Any:
         config = checked_config(preset, face, num_steps, seed, align)
         path = session.take_upload(Path(photo))
         source = read_upload(path, studio.settings.limits)
-        found = Found(path, path.name, (), int(config.face))
+        found = DetectedFaces(path, path.name, (), int(config.face))
         job = studio.queue.start(inverting(studio, source, found, config), session)
         async for news in follow(job, 1.0):
             yield None, None, None, {"ahead": news.ahead, "step": news.done, "of": news.total}
@@ -123,7 +123,7 @@ def _edit(studio: Studio) -> Any:
         pasted = None
         if photo:
             path = session.take_upload(Path(photo))
-            read_upload(path, studio.settings.limits)  # whether it may be read at all
+            read_upload(path, studio.settings.limits)  # to check it against the limits
             pasted = in_photo(studio, dataclasses.replace(one, photo=path), edited, blend)
         return written(studio, session, one, edited, pasted)
 
@@ -143,10 +143,10 @@ def checked_config(preset: Any, face: Any, num_steps: Any, seed: Any, align: Any
 
 
 def checked_strengths(strengths: object) -> dict[str, float]:
-    """Strengths by name from what a program sent.
+    """Check strengths by name, as sent by a client.
 
     Raises:
-        UsageError: something else than {name: number}.
+        UsageError: not of the form {name: number}.
     """
     if not isinstance(strengths, dict):
         raise UsageError(f'the strengths are {strengths!r:.80}; expected numbers by name, such as {{"smile": 2}}.')
@@ -154,7 +154,7 @@ def checked_strengths(strengths: object) -> dict[str, float]:
 
 
 def written(studio: Studio, session: Session, one: Kept, edited: Inversion, pasted: Any) -> tuple[str | None, ...]:
-    """Paths of the face, the photo, the inversion and the latent, in the session's folder."""
+    """Write the face, the photo, the inversion and the latent to the session's folder; returns their paths."""
     face, whole = session.new_file(f"{one.stem}-face.png"), session.new_file(f"{one.stem}.png")
     inversion, latent = session.new_file("inversion.safetensors"), session.new_file("projected_w.npz")
     with studio.network_lock.quick():

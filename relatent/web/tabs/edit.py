@@ -1,4 +1,4 @@
-"""The Edit tab: a slider for each direction, the face and the photo as they change, and what can be taken home."""
+"""The Edit tab: a slider for each direction, the edited face and photo, and downloads."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 
 @dataclass
 class Controls:
-    """The widgets, in the order in which handlers get their values.
+    """The controls, in the order in which handlers get their values.
 
     Attributes:
-        faces: which face is edited.
+        faces: choice of the face to edit.
         sliders: strengths by direction.
         seed: of the random direction.
         random: its strength.
-        first: layer that may move, and all between it and ``last``.
-        last: see ``first``.
+        first: first layer that may change.
+        last: last layer that may change.
         truncation: see :class:`relatent.web.actions.edit.Change`.
-        blend: how the face goes back into the photo.
+        blend: how the face is pasted into the photo.
     """
 
     faces: gr.Dropdown
@@ -57,18 +57,18 @@ class Controls:
 
     @property
     def values(self) -> list[Any]:
-        """What a change is read from."""
+        """The controls that make up a change."""
         return [*self.sliders.values(), self.seed, self.random, self.first, self.last, self.truncation, self.blend]
 
 
 @dataclass
 class EditTab:
-    """What other tabs are wired to.
+    """The interface for events of other tabs.
 
     Attributes:
-        show: handler of (session) for ``outputs``: the session's current face.
+        show: handler of (session) for ``outputs``, which shows the session's current face.
         set_to: makes a handler of (session) for ``outputs`` that sets one direction.
-        outputs: every widget that shows the face.
+        outputs: all widgets that show the face.
     """
 
     show: Callable[..., Any]
@@ -77,7 +77,7 @@ class EditTab:
 
 
 def build(studio: Studio, session: gr.State) -> EditTab:
-    """All widgets of the tab, wired."""
+    """Build the widgets and events of the tab."""
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
             controls = _sliders(studio)
@@ -117,7 +117,7 @@ def build(studio: Studio, session: gr.State) -> EditTab:
 
 
 def _sliders(studio: Studio) -> Controls:
-    """The choice of the face, and a slider for each direction in its group."""
+    """The choice of the face, and the sliders of the directions in groups."""
     controls = Controls(gr.Dropdown([], label="Face", visible=False, elem_id="edit-face"))
     if not studio.directions:
         gr.Markdown(
@@ -177,7 +177,7 @@ def _saving(studio: Studio, kind: str) -> Any:
 
 
 def _grouped(directions: dict[str, Direction]) -> Iterator[tuple[str, list[str]]]:
-    """Groups that are not empty, with the names in them; what no group knows comes last."""
+    """The non-empty groups with their directions; all others are in a last group."""
     known = [name for names in GROUPS.values() for name in names]
     groups = [(group, [name for name in names if name in directions]) for group, names in GROUPS.items()]
     groups.append(("More", [name for name in directions if name not in known]))
@@ -185,7 +185,7 @@ def _grouped(directions: dict[str, Direction]) -> Iterator[tuple[str, list[str]]
 
 
 class _Handlers:
-    """What happens when a control is moved; every answer fills ``outputs`` of the tab in their order."""
+    """The event handlers. Those that return a list fill the ``outputs`` of the tab, in their order."""
 
     def __init__(self, studio: Studio, controls: Controls) -> None:
         self.studio, self.controls = studio, controls
@@ -266,8 +266,8 @@ class _Handlers:
         return [faces, *self._controls(one.history.now, blend), *self._pictures(one, blend)]
 
     def _controls(self, change: Change, blend: Any) -> list[Any]:
-        found = next(((name, value) for name, value in change.strengths.items() if name not in self.names), None)
-        seed, far = (int(found[0].rpartition("_")[2]), found[1]) if found else (1, 0.0)
+        random = next(((name, value) for name, value in change.strengths.items() if name not in self.names), None)
+        seed, far = (int(random[0].rpartition("_")[2]), random[1]) if random else (1, 0.0)
         first, last = change.layers or (0, self.studio.network.num_ws - 1)
         values = [change.strengths.get(name, 0.0) for name in self.names]
         return [*values, seed, far, first, last, change.truncation, blend]
@@ -285,7 +285,7 @@ class _Handlers:
 
 
 def _moved_control(before: Change, after: Change) -> str:
-    """Which control has moved, if it was one; empty for several."""
+    """The control that has changed; empty if several have."""
     names = {*before.strengths, *after.strengths}
     moved = [name for name in names if before.strengths.get(name, 0.0) != after.strengths.get(name, 0.0)]
     moved += ["layers"] if before.layers != after.layers else []

@@ -200,3 +200,66 @@ def test_ctrl_c_in_a_real_process():
         _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
     assert stderr == "interrupted; nothing half-written was left behind.\n"
+
+
+ENDED = """
+import sys, time
+from pathlib import Path
+import click
+from relatent.core.command import RelatentCommand
+from relatent.core.files import atomic_file
+
+@click.command(cls=RelatentCommand)
+@click.argument("path", type=click.Path(path_type=Path))
+def main(path):
+    with atomic_file(path) as temporary:
+        temporary.write_text("half")
+        print("ready", flush=True)
+        time.sleep(60)
+
+main()
+"""
+
+
+def ended_by(name, folder, before=""):
+    """The exit code and standard error of a command that a signal has ended while it was writing."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", before + ENDED, str(folder / "video.mp4")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, name))
+    if before:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+        process.kill()
+    error = process.communicate()[1]
+    return process.returncode, error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_signals_leave_nothing_half_written(tmp_path, name):
+    code, error = ended_by(name, tmp_path)
+    assert code == 128 + getattr(signal, name)
+    assert "nothing half-written was left behind" in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_what_nohup_ignores_stays_ignored(tmp_path):
+    ended_by("SIGHUP", tmp_path, "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n")
+
+
+def test_handlers_are_put_back():
+    @click.command(cls=RelatentCommand)
+    def command():
+        assert signal.getsignal(signal.SIGTERM) is not before
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert CliRunner().invoke(command, [], catch_exceptions=False).exit_code == 0
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-import app
+from relatent.core.scratch import LOCK_FILE
+from relatent.web import command as app
 
 pytest.importorskip("gradio")
 
@@ -106,3 +109,25 @@ def test_only_the_documented_calls_are_public(built):
     public = set(built.blocks.get_api_info()["named_endpoints"])
     assert public >= {"/invert", "/edit"}
     assert public <= {"/invert", "/edit", "/mix"}
+
+
+def test_the_next_start_deletes_what_a_killed_page_has_left(tiny_generator, tmp_path, monkeypatch):
+    from relatent.web import build_page
+    from relatent.web.server import PREFIX
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f"{PREFIX}left" / "sessions" / "someone"
+    left.mkdir(parents=True)
+    (left / "me.png").touch()
+    (tmp_path / f"{PREFIX}left" / LOCK_FILE).touch()
+
+    async def build():  # as in conftest.py
+        return build_page(network=tiny_generator)
+
+    page = asyncio.run(build())
+    assert list(tmp_path.iterdir()) == [page.folder]
+    other = asyncio.run(build())
+    assert page.folder.exists()  # its server lives
+    for one in (page, other):
+        one.close()
+    assert list(tmp_path.iterdir()) == []
