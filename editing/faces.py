@@ -103,7 +103,7 @@ def look_for_faces(texts: Iterable[str]) -> list[Named | RelatentError]:
 
 
 def _named(text: str) -> list[Named | RelatentError]:
-    if not text:
+    if not text.strip():
         raise UsageError('a face came as an empty text; expected a path or a seed. Write "." for the current folder.')
     if is_number_list(text):
         return list(whole_numbers(text, "seeds"))

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from editing.batch.tasks import Task, WholePhotos
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
 from editing.faces import Named, opened_faces
-from editing.pasting import DEFAULT_BLEND, Blend, paste_back
+from editing.pasting import DEFAULT_BLEND, Blend
 from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
 from editing.results import Saved, claim_result, find_photo, is_photo_of, made_from, write_account, write_edited
 from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.pipeline import open_network
-from relatent.core.claims import Claim
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
-from relatent.core.images import MAX_PIXELS, Photo, read_photo, to_levels, to_pixels
+from relatent.core.images import MAX_PIXELS, Photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST
 from stylegan import Generator, network_id
@@ -105,17 +105,6 @@ class Edited:
     note: str = ""
 
 
-@dataclass(eq=False)
-class _Task:
-    saved: Saved
-    claim: Claim
-    network: Generator
-    edited: Inversion
-    directions: dict[str, Direction]
-    photo: Path | None
-    seconds: float
-
-
 def edit_all(
     found: Sequence[Named | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
 ) -> Iterator[Edited]:
@@ -130,7 +119,7 @@ def edit_all(
         options: see :class:`EditOptions`.
     """
     options = options or EditOptions()
-    tasks: list[_Task] = []
+    tasks: list[Task] = []
     networks: dict[str, Generator] = {}
     seen: set[tuple[Path, str]] = set()
     try:
@@ -145,7 +134,7 @@ def edit_all(
                         tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
                 except RelatentError as error:
                     yield Edited(error=error)
-        whole = _WholePhotos(tasks, options.blend)
+        whole = WholePhotos(tasks, options.blend)
         for task in tasks:
             try:
                 note = _write(task, whole, options)
@@ -181,7 +170,7 @@ def _of_seed(seed: int, network: Generator, outdir: Path | None) -> Saved:
 
 def _edited(
     saved: Saved, outdir: Path | None, options: EditOptions, networks: dict[str, Generator], *, alone: bool
-) -> _Task:
+) -> Task:
     started = time.perf_counter()
     inversion = saved.inversion
     names = [*options.strengths, *(sweep.name for sweep in options.sweeps)]
@@ -196,35 +185,7 @@ def _edited(
     edited = _moved(start, [(directions[name], value) for name, value in options.strengths.items()], network, options)
     photo = None if inversion.face_to_photo is None else find_photo(saved, options.photos, alone=alone)
     claim = claim_result(saved, outdir)
-    return _Task(saved, claim, network, edited, directions, photo, time.perf_counter() - started)
-
-
-def _together(task: _Task, tasks: Sequence[_Task]) -> list[_Task]:
-    """The tasks whose faces a pasted photo shows: this one, and those of the photo's other faces.
-
-    Where a face was inverted several times, what lies beside this inversion goes first.
-    """
-    chosen = [task]
-    if task.photo is None:
-        return chosen
-    place, home = task.photo.resolve(), task.saved.path.absolute().parent.parent
-    others = [one for one in tasks if one is not task and one.photo is not None and one.photo.resolve() == place]
-    for other in sorted(others, key=lambda one: one.saved.path.absolute().parent.parent != home):
-        if not any(_same_face(other, one) for one in chosen):
-            chosen.append(other)
-    return [one for one in tasks if one in chosen]  # in one order for all: their pictures are the same
-
-
-def _same_face(one: _Task, other: _Task) -> bool:
-    """Whether two crops of a photo are of one face: their centres lie closer than half of the smaller one's side."""
-    centres, sides = [], []
-    for task in (one, other):
-        matrix = task.saved.inversion.face_to_photo
-        assert matrix is not None  # else no photo was looked for
-        middle = (task.network.resolution - 1) / 2
-        centres.append((matrix @ [middle, middle, 1])[:2])
-        sides.append(task.network.resolution * abs(np.linalg.det(matrix[:2, :2])) ** 0.5)
-    return bool(np.linalg.norm(centres[0] - centres[1]) < min(sides) / 2)
+    return Task(saved, claim, network, edited, directions, photo, time.perf_counter() - started)
 
 
 def _moved(
@@ -234,43 +195,7 @@ def _moved(
     return within(edited, options.only, options.keep, network) if options.only or options.keep else edited
 
 
-class _WholePhotos:
-    """Photos with all of their edited faces pasted; the last one is cached, because its next face needs it as well."""
-
-    def __init__(self, tasks: Sequence[_Task], blend: Blend) -> None:
-        self.tasks, self.blend = tasks, blend
-        self.path: Path | None = None
-        self.source: Photo | None = None
-        self.image: MarkedImage | None = None
-        self.shown: list[_Task] = []  # whose faces ``image`` shows
-
-    def read(self, path: Path) -> Photo:
-        """The photo without edits.
-
-        Raises:
-            PhotoError: it cannot be read.
-        """
-        if self.path != path or self.source is None:
-            self.source, self.image, self.path = read_photo(path), None, path
-        return self.source
-
-    def pasted(self, task: _Task) -> MarkedImage:
-        """A task's photo with every face of it that is edited; of several inversions of one face, with its own.
-
-        Raises:
-            PhotoError: it cannot be read.
-            UsageError: a face lies outside it.
-        """
-        assert task.photo is not None
-        source, together = self.read(task.photo), _together(task, self.tasks)
-        if self.image is None or self.shown != together:
-            networks = {one.edited.network: one.network for one in together}
-            self.image = paste_back([one.edited for one in together], source, blend=self.blend, network=networks)
-            self.shown = together
-        return self.image
-
-
-def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
+def _write(task: Task, whole: WholePhotos, options: EditOptions) -> str:
     """Write one folder; returns a note for the user."""
     started = time.perf_counter()
     account = _account(task, options)
@@ -302,7 +227,7 @@ def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
     return _about_photo(task)
 
 
-def _sweep(task: _Task, options: EditOptions, source: Photo | None) -> MarkedImage:
+def _sweep(task: Task, options: EditOptions, source: Photo | None) -> MarkedImage:
     """The strip or grid of a sweep, starting from the edited face."""
     count, side = math.prod(sweep.count for sweep in options.sweeps), task.network.resolution
     if count * side**2 > MAX_PIXELS:
@@ -325,7 +250,7 @@ def _sweep(task: _Task, options: EditOptions, source: Photo | None) -> MarkedIma
     return MarkedImage(pixels, tag, None if shown is None else colours_of(shown.source))
 
 
-def _account(task: _Task, options: EditOptions) -> dict[str, object]:
+def _account(task: Task, options: EditOptions) -> dict[str, object]:
     """The entry of the edit in report.json."""
     return {
         "strengths": options.strengths,
@@ -346,7 +271,7 @@ def _account(task: _Task, options: EditOptions) -> dict[str, object]:
     }
 
 
-def _about_photo(task: _Task) -> str:
+def _about_photo(task: Task) -> str:
     """A note on the photo if the face was not pasted, or pasted into another file; empty otherwise."""
     stem, name = task.saved.stem, task.saved.inversion.photo or "photo"
     if task.saved.inversion.face_to_photo is None:

@@ -260,6 +260,18 @@ def test_a_looped_gif(run, faces, tiny_generator, tmp_path):
     assert is_in_order(frames, [drawn(one, tiny_generator).repeat(8, 0).repeat(8, 1) for one in path.frames(9)])
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
+def test_only_videos_of_ours_are_replaced(run, network_file, tmp_path, name):
+    arguments = ["1-2", f"--network={network_file}", "--frames=2", f"--out={name}"]
+    for _ in range(2):
+        assert run(morph_command, *arguments).exit_code == 0
+    (tmp_path / name).write_text("my holiday")
+    result = run(morph_command, *arguments)
+    assert result.exit_code == 2
+    assert "does not say that Relatent made it" in result.stderr
+    assert (tmp_path / name).read_text() == "my holiday"
+
+
 def test_seeds_through_z(run, network_file, tmp_path):
     result = run(morph_command, "1-2", "--space=z", f"--network={network_file}", "--frames=3", "--out=z.gif")
     assert result.exit_code == 0, result.output
