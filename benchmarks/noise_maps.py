@@ -59,7 +59,7 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
     rows = summaries(each)
     for row in rows.values():
         row["settings"] = dataclasses.asdict(plan)
-    trunk = load_perceptual().trunk
+    trunk = load_perceptual().backbone
     about = {"network": network_id(generator), "photos": len(keys), "batch": batch, "num_steps": num_steps}
     result = {**about, "lpips_trunk": trunk, "machine": describe(), "methods": rows, "each": each}
     write_bytes(folder / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
