@@ -31,8 +31,8 @@ class Saved:
 
     Attributes:
         path: its file.
-        inversion: what it holds.
-        stem: what its results are called: the folder's name, or the file's own.
+        inversion: its content.
+        stem: used in names of results: the name of its folder, or that of the file.
         foreign: whether the file is of another tool, so that no report beside it is about this face.
     """
 
@@ -48,7 +48,7 @@ class Saved:
 
 
 def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
-    """Inversions named by file, by their folder, or by a folder of such folders; what is none becomes its error."""
+    """Open inversions given by file, by their folder, or by a folder of such folders; errors are returned in place."""
     found: dict[Path, Path] = {}
     errors: list[Saved | RelatentError] = []
     for path in inputs:
