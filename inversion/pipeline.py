@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
 from inversion.percentiles import LpipsPercentile, measured_faces
 from inversion.photos import crop_faces
-from inversion.stages import encoder_for, run_plan
+from inversion.stages import PlanResult, encoder_for, run_plan
 from relatent.core import cpu
 from relatent.core.device import pick_device
 from relatent.core.errors import ShapeError
@@ -150,15 +152,16 @@ class Pipeline:
         """
         images = torch.cat([to_tensor(face.aligned.image) for face in faces])
         masks = [face.mask for face in faces if face.mask is not None]
-        shared: dict[str, float] = {}
-        inversions = self.optimise(images, torch.cat(masks) if masks else None, progress, shared)
+        with self._target(images, torch.cat(masks) if masks else None) as target:
+            result = run_plan(self.plan, self.network, self.encoder, target, **self._choices, progress=progress)
+        inversions = self._inversions(result)
         alignment = self.network.alignment if self.config.align else None
         results = []
         for face, inversion, image in zip(faces, inversions, images.split(1), strict=True):
             started = time.perf_counter()
             drawn = inversion.tensor(self.network)
             quality = measure(drawn, image, self.perceptual, alignment)
-            seconds = {stage: value / len(faces) for stage, value in shared.items()}
+            seconds = {stage: value / len(faces) for stage, value in result.seconds.items()}
             results.append(
                 InvertedFace(
                     inversion.replace(
@@ -196,20 +199,27 @@ class Pipeline:
             ShapeError: pictures or masks have another size.
             Cancelled: the callback returned False.
         """
-        network, config, device = self.network, self.config, self.network.w_avg.device
-        _check_images(images, masks, network.resolution)
-        with computing_in(self.plan.precision, device) as dtype:
-            result = run_plan(
-                self.plan,
-                network,
-                self.encoder,
-                Target(images.to(device, torch.float32), self.perceptual, masks, dtype),
-                preconditioner=self.preconditioner,
-                seed=config.seed,
-                progress=progress,
-            )
+        with self._target(images, masks) as target:
+            result = run_plan(self.plan, self.network, self.encoder, target, **self._choices, progress=progress)
         if seconds is not None:
             seconds.update(result.seconds)
+        return self._inversions(result)
+
+    @property
+    def _choices(self) -> dict[str, Any]:
+        return {"preconditioner": self.preconditioner, "seed": self.config.seed}
+
+    @contextmanager
+    def _target(self, images: Tensor, masks: Tensor | None) -> Iterator[Target]:
+        """What the loss compares with, while the device computes in the plan's precision."""
+        device = self.network.w_avg.device
+        _check_images(images, masks, self.network.resolution)
+        with computing_in(self.plan.precision, device) as dtype:
+            yield Target(images.to(device, torch.float32), self.perceptual, masks, dtype)
+
+    def _inversions(self, result: PlanResult) -> list[Inversion]:
+        """Each photo's latents as a value of its own."""
+        network, config = self.network, self.config
         identifier, latents = network_id(network), split(result.latents, network.num_ws)
         return [
             Inversion(

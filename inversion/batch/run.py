@@ -12,8 +12,8 @@ import numpy as np
 from inversion.batch.jobs import FolderNames, Job, is_face, open_job
 from inversion.batch.report import VIDEO_FILE, Result, write_result
 from inversion.config import InvertConfig
-from inversion.optim.projector import Step
-from inversion.pipeline import Pipeline, PreparedFace, batch_size_for
+from inversion.optim.projector import Progress, Step
+from inversion.pipeline import InvertedFace, Pipeline, PreparedFace, batch_size_for
 from relatent.core.claims import Claim
 from relatent.core.errors import OutputError, PhotoError
 from relatent.core.files import output_errors
@@ -122,12 +122,13 @@ def project_photos(
     batch = _Batch(pipeline, options or BatchOptions(), FolderNames(outdir), loading)
     size = batch.options.batch_size or batch_size_for(pipeline.network)
     try:
-        for photo in photos:
-            yield from batch.read(photo)
-            while len(batch.waiting) >= size:
-                yield from batch.write(size, on_step)
-        if batch.waiting:
-            yield from batch.write(size, on_step)
+        for photo in [*photos, None]:
+            if photo is not None:
+                yield from batch.read(photo)
+            while batch.waiting and (photo is None or len(batch.waiting) >= size):
+                tasks = batch.take(size)
+                faces = pipeline.invert([task.prepared for task in tasks], batch.watcher(tasks, on_step))
+                yield from batch.write(tasks, faces)
     finally:
         batch.close()
 
@@ -167,9 +168,13 @@ class _Batch:
             task.claim.release()
         self.claims = {}
 
-    def write(self, count: int, on_step: OnStep | None) -> Iterator[Outcome]:
-        """Invert the first ``count`` waiting faces, and write their results."""
+    def take(self, count: int) -> list[_Task]:
+        """The first ``count`` waiting faces, which then no longer wait."""
         tasks, self.waiting = self.waiting[:count], self.waiting[count:]
+        return tasks
+
+    def watcher(self, tasks: list[_Task], on_step: OnStep | None) -> Progress:
+        """A callback that keeps frames for the videos and passes each step on to ``on_step``."""
         names = [task.job.photo.name for task in tasks]
 
         def watch(step: Step) -> object:
@@ -178,8 +183,11 @@ class _Batch:
                     task.frames.append(_frame(task.prepared.aligned.image, drawn))
             return on_step(names, step) if on_step else None
 
-        inverted = self.pipeline.invert([task.prepared for task in tasks], watch)
-        for task, face in zip(tasks, inverted, strict=True):
+        return watch
+
+    def write(self, tasks: list[_Task], faces: list[InvertedFace]) -> Iterator[Outcome]:
+        """Write the results of inverted faces."""
+        for task, face in zip(tasks, faces, strict=True):
             if self.options.save_video:
                 if not task.frames:
                     task.note = f"{task.note} {NO_STEPS}".strip()

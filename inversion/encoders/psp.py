@@ -20,8 +20,6 @@ from inversion.encoders.style_blocks import RESOLUTION, SIDES, WIDTH, Encoder4Ed
 from relatent.core.errors import CheckpointError
 from stylegan.bounds import shown
 from stylegan.formats.checkpoint import load_strictly, require_finite
-from stylegan.formats.rosinality import generator_from_rosinality
-from stylegan.networks.generator import Generator
 from weights.reading.pickles import open_torch
 
 KINDS = {"GradualStyleEncoder": GradualStyleEncoder, "Encoder4Editing": Encoder4Editing}  # by their ``encoder_type``
@@ -108,18 +106,6 @@ def parse_psp(content: object, source: Path) -> PspCheckpoint:
         if not isinstance(value, Tensor):
             raise CheckpointError(f"{source} holds {name!r:.100} as {type(value).__name__}; expected a tensor.")
     return PspCheckpoint(source, state, average, opts if isinstance(opts, dict) else {})
-
-
-def decoder_from_psp(checkpoint: PspCheckpoint) -> Generator:
-    """The generator; see :func:`stylegan.formats.rosinality.generator_from_rosinality`.
-
-    Raises:
-        CheckpointError: the file holds none, or its tensors do not form a generator.
-    """
-    tensors = checkpoint.below("decoder.")
-    if not tensors:
-        raise CheckpointError(f"{checkpoint.source} holds no decoder.* weights; expected pSp's or e4e's generator.")
-    return generator_from_rosinality(tensors, checkpoint.latent_avg, checkpoint.source)
 
 
 def encoder_from_psp(checkpoint: PspCheckpoint) -> Encoder:
