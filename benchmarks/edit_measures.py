@@ -1,6 +1,6 @@
-"""What edits do to inverted faces: every direction at every strength, every score, and what should have stayed.
+"""Measures edits of inverted faces: scores at every strength of every direction, identity, and changes elsewhere.
 
-One face is measured at a time and written as one line of JSON, so that a long run can be cut and taken up again.
+Each face is measured and written as one line of JSON, so that an interrupted run can be continued.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from relatent.face.regions import drawn_landmarks, region_mask
 from stylegan.networks.generator import Generator
 
 STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
-IDENTITY_AT = (1, 2)  # strengths at which the person is compared
+IDENTITY_AT = (1, 2)  # strengths at which the identity is compared
 OUTSIDE_AT = 2  # strength at which the rest of the picture is compared
 STEP_BACK = 0.1  # deviations by which a score may fall from one strength to the next and still count as rising
 LEAST_SPEARMAN = 0.9
@@ -90,7 +90,7 @@ def outside_distance(name: str, before: torch.Tensor, after: torch.Tensor, netwo
 
 
 def read_lines(path: Path) -> dict[str, FaceMoves]:
-    """Faces measured so far, by name."""
+    """Faces that have been measured, by name."""
     lines = path.read_text().splitlines() if path.exists() else []
     return {one.face: one for one in (FaceMoves(**json.loads(line)) for line in lines)}
 
@@ -113,7 +113,7 @@ def follows(scores: np.ndarray) -> bool:
 def leak_matrix(scores: np.ndarray, strength: int = 2) -> np.ndarray:
     """What else moves, as a share of what was meant to; [D, A], 1 on the diagonal.
 
-    Both ways are looked at, from 0 to ``strength`` and to ``-strength``, and the worse one counts.
+    The larger one of the changes from 0 to ``strength`` and from 0 to ``-strength``.
 
     Args:
         scores: [faces, D, strengths, A], of direction i the score of attribute j, the directions' own attributes

@@ -1,4 +1,4 @@
-"""Faces inverted by a plan, drawn and measured: what the benchmarks of quality have in common."""
+"""Inverts faces by a plan, draws and measures them, for the benchmarks of quality."""
 
 from __future__ import annotations
 
@@ -156,12 +156,12 @@ def known_inversions(faces: Path, network: Generator, folder: Path) -> dict[str,
 
 
 def _lines_of(folder: Path, network: Generator) -> Lines:
-    """Which faces lie in the folder, and what inverted them."""
+    """The file of finished faces in the folder; its first line says how they were inverted."""
     return Lines(folder / "inversions.jsonl", made_by(network, presets_of(network)[DEFAULT_PRESET]))
 
 
 def made_by(network: Generator, plan: Plan, files: Companions = SHIPPED) -> dict[str, Any]:
-    """All that an inversion by ``plan`` depends on beside its photo."""
+    """Everything that an inversion by ``plan`` depends on, except its photo."""
     sums = digests(network.name, plan, encoder=files.encoder, preconditioner=files.preconditioner)
     return {"network": network_id(network), **sums, "settings": settings_of(plan), "seed": SEED}
 
@@ -190,5 +190,5 @@ def distance(perceptual: PerceptualDistance, picture: Tensor, photo: Tensor) -> 
 
 
 def as_written(images: Tensor) -> Tensor:
-    """Pictures [N, 3, R, R] rounded to 8 bits."""
+    """Round pictures [N, 3, R, R] to 8 bits."""
     return from_uint8(torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2))

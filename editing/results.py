@@ -20,7 +20,7 @@ from stylegan import Generator
 
 INVERSION_FILE = "inversion.safetensors"
 EDITED_FILE = "edited.safetensors"
-OWN_FOLDER = (INVERSION_FILE, EDITED_FILE, LATENT_FILE)  # files that lie in a folder of their own, called after it
+OWN_FOLDER = (INVERSION_FILE, EDITED_FILE, LATENT_FILE)  # files named after the folder they are in
 EDITED_PICTURE, DRAWN_FILE, PASTED_FILE = "edited.png", "drawn.png", "pasted.png"
 WRITTEN = (EDITED_PICTURE, DRAWN_FILE, EDITED_FILE)  # by every edit
 
@@ -31,9 +31,9 @@ class Saved:
 
     Attributes:
         path: its file.
-        inversion: what it holds.
-        stem: what its results are called: the folder's name, or the file's own.
-        foreign: whether the file is of another tool, so that no report beside it is about this face.
+        inversion: its content.
+        stem: used in names of results: the name of its folder, or that of the file.
+        foreign: whether another tool wrote the file; a report beside it is then not about this face.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class Saved:
 
 
 def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
-    """Inversions named by file, by their folder, or by a folder of such folders; what is none becomes its error."""
+    """Open inversions given by file, by their folder, or by a folder of such folders; errors are returned in place."""
     found: dict[Path, Path] = {}
     errors: list[Saved | RelatentError] = []
     for path in inputs:
@@ -93,24 +93,25 @@ def _opened(path: Path) -> Saved | RelatentError:
 
 
 def open_saved(path: Path) -> Saved:
-    """An inversion's file; raises CheckpointError where it is none."""
+    """Open an inversion's file; raises CheckpointError if it is none."""
     return Saved(path, Inversion.load(path), stem_of(path))
 
 
 def stem_of(path: Path) -> str:
-    """What the results of a file are called."""
+    """The stem of the names of a file's results."""
     return path.absolute().parent.name if path.name in OWN_FOLDER else path.stem
 
 
 def claim_result(saved: Saved, outdir: Path | None) -> Claim:
-    """The folder for the results of an edit, claimed: OUTDIR/STEM, by default the inversion's own folder.
+    """Claim the folder for the results of an edit: OUTDIR/STEM, by default the inversion's own folder.
 
-    Below ``outdir`` a folder belongs to one inversion: where STEM is another's, or holds anything else, STEM-2 is
-    taken, and so on.
+    Below ``outdir`` each folder belongs to one inversion. If STEM belongs to another one, or has any other content,
+    STEM-2 is used, and so on.
 
     Raises:
-        UsageError: the default would write over the file that was read.
-        OutputError: somebody else's file is in the way, the folder cannot be written, or another process is at it.
+        UsageError: the default would overwrite the file that was read.
+        OutputError: a file of somebody else has the name of a result, the folder cannot be written, or another process
+            is writing to it.
     """
     own = saved.path.parent if saved.path.name in OWN_FOLDER and saved.stem == stem_of(saved.path) else None
     folder = (own or saved.path.parent / saved.stem) if outdir is None else outdir / saved.stem
@@ -123,8 +124,9 @@ def claim_result(saved: Saved, outdir: Path | None) -> Claim:
 
 
 def claim_below(outdir: Path, stem: str, owner: Owner, is_earlier: Callable[[Owner], bool] = lambda _: False) -> Claim:
-    """OUTDIR/STEM, or the first of STEM-2, STEM-3 ... that is free or the owner's; ``is_earlier`` knows it without
-    the name of its source, which earlier versions did not write.
+    """Claim OUTDIR/STEM, or the first of STEM-2, STEM-3 ... that is free or the owner's.
+
+    ``is_earlier`` recognises the reports of earlier versions, which do not name their source.
     """
     return _with_room(
         take_first(
@@ -136,7 +138,7 @@ def claim_below(outdir: Path, stem: str, owner: Owner, is_earlier: Callable[[Own
 
 
 def claim_folder(folder: Path, names: Sequence[str] = WRITTEN) -> Claim:
-    """A folder whosever it is, for files called ``names``; raises OutputError as :func:`claim_result` does."""
+    """Claim a folder of any owner for files called ``names``; raises OutputError as :func:`claim_result` does."""
     claim = take(folder, {})
     if claim is None:
         raise OutputError(f"{folder} is being written by another process. Wait for it, then try again.")
@@ -222,11 +224,11 @@ def write_edited(
 ) -> None:
     """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each atomically.
 
-    In the folder of an inversion report.json goes on saying what it says, and gains ``key``. An earlier edit's
-    pasted.png goes: it would be taken for this one's.
+    In the folder of an inversion report.json keeps its content, and ``key`` is added. The pasted.png of an earlier
+    edit is deleted, because it would be mistaken for a result of this one.
 
     Raises:
-        OutputError: the folder cannot be written, or somebody else's file is in the way.
+        OutputError: the folder cannot be written, or a file of somebody else has the name of a result.
     """
     drawn = edited.image(network).encoded(metadata=metadata)
     shown = drawn if face is None else face.encoded(metadata=metadata)
@@ -243,7 +245,7 @@ def write_edited(
 def write_account(
     claim: Claim, edited: Inversion, key: str, account: dict[str, object], files: Mapping[str, bytes]
 ) -> None:
-    """Write files and put ``account`` below ``key`` of the folder's report.json, which is made if there is none."""
+    """Write files and put ``account`` below ``key`` of the folder's report.json, which is created if missing."""
     with claim.writing() as scratch:
         for name, data in files.items():
             (scratch / name).write_bytes(data)

@@ -132,7 +132,7 @@ class Inversion:
         """Write everything to one safetensors file.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
             UsageError: latents that are not finite.
         """
         if not self.ws.isfinite().all():

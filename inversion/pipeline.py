@@ -51,7 +51,7 @@ class PreparedFace:
         mask: [1, 1, R, R], 1 where the photo counts; None for everywhere.
         crop: the face at the photo's own resolution, packed (:mod:`relatent.face.crop`); None if it is not kept.
         number: of the face among those of the photo, counted from 1, largest first.
-        faces: how many were found in the photo; None where nobody has looked.
+        faces: number of faces found in the photo; None if faces were not detected.
         seconds: of the stages so far.
     """
 

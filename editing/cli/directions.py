@@ -100,7 +100,7 @@ def show_command(
     device: str | None,
     output: Path,
 ) -> None:
-    """Draw directions on a contact sheet, and print all that is known about them."""
+    """Draw a contact sheet of directions, and print their facts."""
     generator = open_network(network, device).of_class(number)
     found = [find_direction(name, generator, folders) for name in names]
     for direction in found:

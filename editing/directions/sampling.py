@@ -18,7 +18,7 @@ from stylegan.networks.generator import Generator
 SAMPLES = 10_000  # what a direction's unit is measured on, see docs/conventions.md
 BATCH = 32  # faces drawn together
 LEAST_SAMPLES = 100  # enough for learning's LEAST_EACH at both ends
-Progress = Callable[[int, int], object]  # done and in all; False stops
+Progress = Callable[[int, int], object]  # called with the number done and the total; returning False cancels
 
 
 @dataclass(frozen=True)

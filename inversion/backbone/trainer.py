@@ -26,9 +26,9 @@ from stylegan.networks.backbone import LAYERS, Backbone, load_backbone
 from stylegan.training.trainer import seeded
 
 PRECISIONS = ("float32", "bfloat16")
-SIZES = (64, 64, 64, 64, 64, 80, 96, 128)  # of a step's crops; 64 px is what the embedded generator draws
-LOSS_POSITIONS = 12  # a side, about; larger features are sampled
-FORCED_SHARE = 0.5  # of the run, see _student_features
+SIZES = (64, 64, 64, 64, 64, 80, 96, 128)  # of a step's crops, in pixels; the embedded generator draws 64 px
+LOSS_POSITIONS = 12  # positions per side, about; larger features are subsampled
+FORCED_SHARE = 0.5  # of the run; see _student_features
 WARMUP_STEPS = 50  # by trial
 EMA_SHARE = 0.04  # half-life of the weights' average, as a share of the steps so far
 

@@ -32,9 +32,9 @@ class Inputs:
     """The photos of a command's arguments.
 
     Attributes:
-        photos: files, each once; an error in the place of a folder without photos.
-        passed_over: what lies in the folders beside the pictures.
-        results: what Relatent made before, found in folders and left out.
+        photos: files, each once; folders without photos are represented by an error.
+        passed_over: files in the folders that are not pictures.
+        results: pictures in the folders that Relatent made, which are left out.
     """
 
     photos: list[Path | PhotoError]
@@ -42,7 +42,7 @@ class Inputs:
     results: list[Path]
 
     def note(self) -> str:
-        """What a person should know of what was passed over and left out; empty if nothing was."""
+        """A message about files that were passed over or left out; empty if there are none."""
         parts = []
         if self.passed_over:
             count = len(self.passed_over)
@@ -55,10 +55,10 @@ class Inputs:
 
 
 def expand(inputs: Iterable[Path]) -> Inputs:
-    """Files as they are, folders as the photos in them; a folder without any becomes its error.
+    """Expand folders to the photos in them; a folder without photos is represented by its error.
 
-    Pictures that Relatent made are left out of folders, wherever they lie. A file that comes twice, by whatever path,
-    is taken once.
+    Pictures that Relatent made are left out of folders. A file that is named twice, even by different paths, is
+    returned once.
     """
     found: dict[Path, Path | PhotoError] = {}
     others: list[Path] = []
@@ -97,22 +97,22 @@ def open_job(photo: Path) -> Job:
 class FolderNames:
     """Assigns folders below ``outdir`` to faces: STEM, STEM-2 for another photo of that stem, STEM-face2.
 
-    A folder belongs to the photo and face that its report or claim names, so a rerun finds the same names whatever
-    else it is asked to do. Where a name is somebody else's, the next number is tried.
+    A folder belongs to the photo and face that its report or claim names, so a rerun with other photos finds the same
+    folders. If a name is taken by something else, the next number is tried.
     """
 
     def __init__(self, outdir: Path) -> None:
         self.outdir = outdir
 
     def folder(self, job: Job, face: int) -> Path:
-        """The folder of face number ``face``, counted from 1: the one that holds it, or else the first free one."""
+        """The folder of face number ``face``, counted from 1: the one with its result, or else the first free one."""
         number = 1
         while True:
             first = self.outdir / (job.photo.stem if number == 1 else f"{job.photo.stem}-{number}")
             folder = first if face == 1 else first.with_name(f"{first.name}-face{face}")
             owner = _photo_in(folder)
             is_own = owner is not None and is_face(owner, job, face)
-            # A photo's faces stay together: not beside the first face of another photo.
+            # Faces of one photo share a stem, so STEM-face2 is not used if STEM belongs to another photo.
             if is_own or (is_free(folder) and (face == 1 or is_free(first) or _is_of(_photo_in(first), job))):
                 return folder
             number += 1
@@ -121,7 +121,7 @@ class FolderNames:
         """The folder of a face, claimed for this process.
 
         Raises:
-            OutputError: it cannot be written, or another process is writing the same face.
+            OutputError: the folder cannot be written, or another process is writing the same face.
         """
         owner: Owner = {"photo": {"sha256": job.digest, "face": face}}
         while True:
@@ -131,7 +131,7 @@ class FolderNames:
 
 
 def is_face(known: Owner, job: Job, face: int) -> bool:
-    """Whether a report or claim is of that face of that photo."""
+    """Whether a report or claim belongs to this face of this photo."""
     photo = known.get("photo")
     return isinstance(photo, dict) and (photo.get("sha256"), photo.get("face")) == (job.digest, face)
 
@@ -148,5 +148,5 @@ def _photo_in(folder: Path) -> Owner | None:
 def _whole(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError):  # links that lead in circles
+    except (OSError, RuntimeError):  # circular links
         return path.absolute()

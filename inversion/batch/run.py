@@ -34,13 +34,13 @@ class BatchOptions:
     """Options of a batch, in addition to :class:`InvertConfig`.
 
     Attributes:
-        overwrite: redo what is already done. Only files that Relatent wrote are replaced.
-        save_video: keep the optimisation's pictures as proj.mp4.
-        batch_size: photos optimised together; None for what suits the device and the network.
-        max_pixels: a photo that claims more is not decoded.
+        overwrite: invert finished photos again. Only files that Relatent wrote are replaced.
+        save_video: write the pictures of the optimisation as proj.mp4.
+        batch_size: photos optimised together; None chooses it by the device and the network.
+        max_pixels: larger photos are not decoded.
 
     Raises:
-        UsageError: a batch size that cannot be meant.
+        UsageError: invalid batch size.
     """
 
     overwrite: bool = False
@@ -74,7 +74,7 @@ class Outcome:
 
 @dataclass
 class _Task:
-    """A face whose photo is read and whose folder is claimed, and that waits to be inverted."""
+    """A face waiting to be inverted; its photo has been read and its folder is claimed."""
 
     job: Job
     claim: Claim
@@ -113,7 +113,7 @@ def project_photos(
         Cancelled: ``on_step`` returned False.
     """
     if options is not None and options.save_video:
-        require_video_name(Path(VIDEO_FILE))  # that there is ffmpeg is better known before the work
+        require_video_name(Path(VIDEO_FILE))  # raises before the work if ffmpeg is missing
     started = time.perf_counter()
     pipeline = Pipeline(network, config, device=device)
     loading = time.perf_counter() - started
@@ -146,10 +146,10 @@ class _Batch:
     def __init__(self, pipeline: Pipeline, options: BatchOptions, names: FolderNames, loading: float) -> None:
         self.pipeline, self.options, self.names, self.loading = pipeline, options, names, loading
         self.waiting: list[_Task] = []
-        self.claims: dict[tuple[str, int], _Task] = {}  # of the faces at work, by photo and number
+        self.claims: dict[tuple[str, int], _Task] = {}  # of the faces being inverted, by photo and face number
 
     def read(self, photo: Path | PhotoError) -> Iterator[Outcome]:
-        """Read and align one photo; those of its faces that no earlier run has done wait from then on."""
+        """Read and align one photo, and add the faces that no earlier run has finished to the waiting ones."""
         if isinstance(photo, PhotoError):
             yield Outcome("failed", str(photo))
             return
@@ -163,7 +163,7 @@ class _Batch:
         yield from outcomes
 
     def close(self) -> None:
-        """Let go of the folders of faces that were not inverted."""
+        """Release the folders of faces that were not inverted."""
         for task in self.claims.values():
             task.claim.release()
         self.claims = {}
@@ -191,7 +191,7 @@ class _Batch:
             if self.options.save_video:
                 if not task.frames:
                     task.note = f"{task.note} {NO_STEPS}".strip()
-                task.frames.append(_frame(face.aligned, to_pixels(face.drawn)[0]))  # what was kept
+                task.frames.append(_frame(face.aligned, to_pixels(face.drawn)[0]))  # the returned latents
             result = Result(
                 face=face,
                 preset=self.pipeline.config.preset,
@@ -210,7 +210,7 @@ class _Batch:
                 self.claims.pop((task.job.digest, task.prepared.number), None)
 
     def _done_before(self, job: Job) -> list[Outcome] | None:
-        """What is to be said of a photo that need not be read again; None if there is work to do."""
+        """The outcomes of a photo none of whose faces is to be inverted, without reading it; None for other photos."""
         wanted = self._wanted(job)
         if wanted is None:
             return None
@@ -218,7 +218,7 @@ class _Batch:
         return None if None in outcomes else [one for one in outcomes if one is not None]
 
     def _wanted(self, job: Job) -> list[int] | None:
-        """The numbers of the wanted faces; None where only a look at the photo can tell."""
+        """The numbers of the wanted faces; None if the photo has to be read to know them."""
         config = self.pipeline.config
         if not config.align or config.face == "largest":
             return [1]
@@ -231,7 +231,7 @@ class _Batch:
         return list(range(1, known + 1)) if isinstance(known, int) and known > 0 else None
 
     def _decided(self, job: Job, number: int) -> Outcome | None:
-        """What is to be said of a face that is not to be inverted: done, at work, or done with other settings."""
+        """The outcome of a face that is finished, being inverted, or finished with other settings; else None."""
         at_work = self.claims.get((job.digest, number))
         if at_work is not None:
             return Outcome("skipped", f"the same photo as {at_work.job.photo}", job.photo, at_work.claim.folder)
@@ -256,7 +256,7 @@ class _Batch:
         return "done before; --overwrite does it again"
 
     def _different(self, report: dict[str, object]) -> list[str]:
-        """Which of the choices that decide a result an earlier run had made otherwise."""
+        """The settings with an influence on the result that differ from those of an earlier run."""
         config, network = self.pipeline.config, self.pipeline.network
         wanted = {
             "network": network_id(network),
@@ -265,12 +265,12 @@ class _Batch:
             "settings": config.report(network),
         }
         settings = report.get("settings")
-        if isinstance(settings, dict):  # what an earlier version did not record had no choice
+        if isinstance(settings, dict):  # earlier versions lack settings that did not exist yet
             wanted["settings"] = {name: value for name, value in config.report(network).items() if name in settings}
         return [name for name, value in wanted.items() if report.get(name) != value]
 
     def _open(self, job: Job) -> list[Outcome]:
-        """Read a photo and claim folders for its faces; what is to be said of those that need no work."""
+        """Read a photo and claim folders for its faces; returns the outcomes of those that are not inverted."""
         started = time.perf_counter()
         photo = read_photo(job.photo, max_pixels=self.options.max_pixels)
         loading, self.loading = time.perf_counter() - started + self.loading, 0.0

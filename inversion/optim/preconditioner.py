@@ -32,7 +32,7 @@ from stylegan.networks.backbone import Backbone, load_backbone
 from stylegan.networks.generator import W_AVG_SAMPLES, Generator
 from stylegan.training.trainer import seeded
 
-EVEN = 1e-3  # of the largest variance of w: no direction's is taken to be smaller
+EVEN = 1e-3  # added to the covariance of w, relative to its largest eigenvalue, to bound its condition number
 SMALL = 1e-12  # keeps a network whose w never varies from a singular matrix
 
 

@@ -1,12 +1,11 @@
-"""A folder for results, claimed before the work begins and filled when it is done.
+"""Claims a folder for results before the work begins, and fills it when the work is done.
 
-A claim is a locked file in the folder. The system lets go of the lock when the process ends, however it ends, so a
-claim that can be locked was left behind and is taken over. Two processes therefore never write one folder, and a folder
-that somebody works for is not free.
+A claim is a locked file in the folder. The operating system releases the lock when the process ends, however it ends.
+A claim that can be locked was therefore left behind, and is taken over. So two processes never write to one folder.
 
 New files are written to a hidden folder inside the claimed one, then moved into place one by one. Before the first is
-moved, the claim lists all that Relatent wrote or is about to write there: after a crash in between it is still known
-which files may be replaced.
+moved, the claim lists all files that Relatent wrote or is about to write there. After a crash in between, the claim
+still says which files may be replaced.
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ from relatent.core.results import (
     read_report,
 )
 
-TRIES, PAUSE = 40, 0.05  # of a claim that another process has just made and not yet written
-NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))  # of file systems that have none
+TRIES, PAUSE = 40, 0.05  # seconds; for a claim that another process has created but not yet written
+NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))  # errors of file systems without locks
 
-Owner = dict[str, object]  # what a claim and a report say of whose result it is
+Owner = dict[str, object]  # the fields of a claim and a report that identify a result
 
 
 @dataclass
 class Claim:
-    """A folder that this process alone writes to, until :meth:`release`.
+    """A folder that only this process writes to, until :meth:`release`.
 
     Attributes:
-        folder: it.
-        owner: what its report will say of whose result it is.
-        made: whether it was made for this claim.
+        folder: the claimed folder.
+        owner: the fields of its report that identify the result.
+        made: whether the folder was created for this claim.
     """
 
     folder: Path
@@ -59,10 +58,10 @@ class Claim:
     _own: OwnFiles = field(default_factory=dict)
 
     def require_room(self, names: Iterable[str]) -> None:
-        """Refuse to write over somebody else's file, before any work is done.
+        """Check, before any work is done, that no file of somebody else would be overwritten.
 
         Raises:
-            OutputError: one of ``names``, or report.json, is there and not as Relatent wrote it.
+            OutputError: one of ``names``, or report.json, exists and is not as Relatent wrote it.
         """
         for name in (*names, REPORT_FILE):
             path = self.folder / name
@@ -77,7 +76,7 @@ class Claim:
         """Yields an empty hidden folder inside the claimed one, for :meth:`finish`.
 
         Raises:
-            OutputError: it cannot be written; then nothing has changed.
+            OutputError: the folder cannot be written. Nothing has changed then.
         """
         scratch = self.folder / SCRATCH_FOLDER
         try:
@@ -89,14 +88,14 @@ class Claim:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def finish(self, report: dict[str, object], obsolete: Iterable[str] = ()) -> None:
-        """Move what was written to the hidden folder into place, and write report.json, the last of all.
+        """Move the files of the hidden folder into place, and write report.json last.
 
         Args:
-            report: its content; the owner and the list of files are added.
-            obsolete: names of files that go, if Relatent wrote them and no new one takes their place.
+            report: content of report.json; the owner and the list of files are added.
+            obsolete: names of files to delete, if Relatent wrote them and they are not replaced.
 
         Raises:
-            OutputError: a file of somebody else's is in the way, or the folder cannot be written.
+            OutputError: a file of somebody else has the name of a result, or the folder cannot be written.
         """
         scratch = self.folder / SCRATCH_FOLDER
         new = {path.name: sha256_of(path) for path in sorted(scratch.iterdir())}
@@ -120,7 +119,7 @@ class Claim:
         self._own = own_files(self.folder)
 
     def release(self) -> None:
-        """Let go of the folder; one that was made for this claim and is still empty goes."""
+        """Release the folder; delete it if it was created for this claim and is still empty."""
         if self._lock < 0:
             return
         shutil.rmtree(self.folder / SCRATCH_FOLDER, ignore_errors=True)
@@ -141,15 +140,15 @@ def take(folder: Path, owner: Owner, is_same: Callable[[Owner], bool] | None = N
     """Claim a folder that is free, or that holds the same owner's result.
 
     Args:
-        folder: it is made if it is missing.
-        owner: what the claim says of whose result it will be.
-        is_same: whether a report's or claim's content is of the same owner; None to take the folder whoever's it is.
+        folder: created if missing.
+        owner: the fields that identify the result.
+        is_same: whether the content of a report or claim is of the same owner; None accepts any owner.
 
     Returns:
-        The claim; None if the folder is somebody else's by now: look for another.
+        The claim; None if the folder belongs to another result by now.
 
     Raises:
-        OutputError: it cannot be written, or another process is writing the same result.
+        OutputError: the folder cannot be written, or another process is writing the same result.
     """
     for _ in range(TRIES):
         made, lock = _locked(folder)
@@ -177,7 +176,7 @@ def take_first(folders: Iterable[Path], owner: Owner, is_same: Callable[[Owner],
     """Claim the first of ``folders``, which may be endless, that is free or holds the same owner's result.
 
     Raises:
-        OutputError: as :func:`take`, or there is none among them.
+        OutputError: as :func:`take`, or none of them is available.
     """
     for folder in folders:
         if is_free(folder) or is_same(read_claim(folder) or read_report(folder) or {}):
@@ -188,7 +187,7 @@ def take_first(folders: Iterable[Path], owner: Owner, is_same: Callable[[Owner],
 
 
 def _locked(folder: Path) -> tuple[bool, int | None]:
-    """Whether the folder was made, and the descriptor of its claim's file; None if another process holds it."""
+    """Whether the folder was created, and the claim file's descriptor; None if another process holds the lock."""
     path = folder / CLAIM_FILE
     with output_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -201,11 +200,11 @@ def _locked(folder: Path) -> tuple[bool, int | None]:
             made = False
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        except FileNotFoundError:  # another process has just let go of the folder
+        except FileNotFoundError:  # another process has just released the folder
             return made, None
     if _lock(lock):
         with suppress(OSError):
-            if os.path.samestat(os.fstat(lock), path.stat()):  # else it was deleted since by whoever held it
+            if os.path.samestat(os.fstat(lock), path.stat()):  # else its previous holder has deleted it since
                 return made, lock
         _unlock(lock)
         return made, None
@@ -216,7 +215,7 @@ def _locked(folder: Path) -> tuple[bool, int | None]:
 if sys.platform == "win32":
     import msvcrt
 
-    FAR = 2**30  # the byte that is locked: what a claim says can be read all the while
+    FAR = 2**30  # position of the locked byte; the content stays readable while it is locked
 
     def _lock(descriptor: int) -> bool:
         os.lseek(descriptor, FAR, os.SEEK_SET)

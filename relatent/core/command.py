@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LEAST_WHOLE, MOST_WHOLE = -(2**63), 2**63 - 1  # what seeds, and PyTorch, can hold
 
-# Truncation has one name in every command; NVIDIA's spelling and those of earlier versions work, too.
+# Truncation has one name in every command; the spellings of NVIDIA's tools and of earlier versions are aliases.
 TRUNCATION_FLAGS = ("--truncation-psi", "--trunc", "--psi", "--truncation")
 
 

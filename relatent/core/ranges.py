@@ -7,7 +7,7 @@ import re
 from relatent.core.errors import UsageError
 from relatent.core.numbers import MOST_DIGITS, digits_in
 
-MOST = 10_000  # numbers; what is beyond is a slip of the finger, not a wish
+MOST = 10_000  # numbers in a list; more are probably a typing error
 PIECE = re.compile(r"\s*([0-9]+)\s*(?:-\s*([0-9]+)\s*)?")
 
 

@@ -1,9 +1,9 @@
-"""What a result of Relatent is on disk, and which files in a folder are Relatent's own.
+"""Recognises results of Relatent on disk, and the files in a folder that Relatent wrote.
 
-``report.json`` is the mark of a result folder. Its key ``files`` names every file that Relatent wrote there, with its
-sha256. Only these are ever replaced or deleted; whatever else lies in the folder is somebody else's. While a folder is
-being written, a claim (relatent/core/claims.py) says the same. Folders of earlier versions have no list; there the
-names that those versions wrote stand for it.
+``report.json`` marks a result folder. Its key ``files`` names every file that Relatent wrote there, with its
+sha256. Only these files are ever replaced or deleted; all others belong to somebody else. While a folder is being
+written, a claim (relatent/core/claims.py) has the same list. Reports of earlier versions have none; the names of the
+files that those versions wrote are used instead.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ SCRATCH_FOLDER = ".relatent-new"
 INVERSION_FILES = ("target.png", "proj.png", "projected_w.npz", "inversion.safetensors", "proj.mp4")
 EDIT_FILES = ("edited.png", "drawn.png", "pasted.png", "edited.safetensors", "sweep.png")
 MARK = re.compile(rb"Relatent [^;\0]{1,40}; network ")  # relatent.core.provenance.software_tag
-HEAD, TAIL = 2**18, 2**16  # bytes; EXIF and XMP lie near a file's beginning or, in WebP, at its end
+HEAD, TAIL = 2**18, 2**16  # bytes; EXIF and XMP are near the beginning of a file or, in WebP, at its end
 
-OwnFiles = dict[str, frozenset[str]]  # sha256 sums a file may have by its name; none for a file known by name alone
+OwnFiles = dict[str, frozenset[str]]  # accepted sha256 sums by file name; empty for a file known by name only
 
 
 def read_json(path: Path) -> dict[str, object] | None:
-    """The JSON object in a file, or None if there is none that can be read."""
+    """The JSON object in a file; None if the file is missing or has no readable one."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
@@ -36,26 +36,26 @@ def read_json(path: Path) -> dict[str, object] | None:
 
 
 def read_report(folder: Path) -> dict[str, object] | None:
-    """The report of a result folder; None if there is none, or if it is not one of Relatent's."""
+    """The report of a result folder; None if it is missing or not written by Relatent."""
     report = read_json(folder / REPORT_FILE)
     ours = report is not None and (isinstance(report.get("photo"), dict) or "files" in report or "versions" in report)
     return report if ours else None
 
 
 def read_claim(folder: Path) -> dict[str, object] | None:
-    """What the claim on a folder says, held or left behind by a process that was killed; None if there is none."""
+    """The content of a folder's claim, held or left behind by a killed process; None if there is none."""
     return read_json(folder / CLAIM_FILE)
 
 
 def finished_report(folder: Path) -> dict[str, object] | None:
-    """The report of an inversion that is whole; None where there is none, or where its writing was cut off."""
+    """The report of a complete inversion; None if there is none, or if writing it was interrupted."""
     writing = (read_claim(folder) or {}).get("writing")
     cut_off = isinstance(writing, list) and not set(INVERSION_FILES).isdisjoint(writing)
     return None if cut_off else read_report(folder)
 
 
 def is_free(folder: Path) -> bool:
-    """Whether nobody's result and nobody's file is at ``folder``: it is missing, or empty."""
+    """Whether ``folder`` is missing or empty."""
     if not folder.is_dir():
         return not folder.exists() and not folder.is_symlink()
     try:
@@ -79,7 +79,7 @@ def own_files(folder: Path) -> OwnFiles:
 
 
 def is_own(path: Path, own: OwnFiles) -> bool:
-    """Whether a file is what Relatent wrote under its name, unchanged since; ``own`` as :func:`own_files` gives it."""
+    """Whether a file is unchanged since Relatent wrote it; ``own`` is the result of :func:`own_files`."""
     sums = own.get(path.name)
     if sums is None or not path.is_file():
         return False
@@ -90,7 +90,7 @@ def is_own(path: Path, own: OwnFiles) -> bool:
 
 
 def has_mark(path: Path) -> bool:
-    """Whether a picture or video says of itself that Relatent made it."""
+    """Whether the metadata of a picture or video say that Relatent made it."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -101,7 +101,7 @@ def has_mark(path: Path) -> bool:
 
 
 def without_results(photos: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Files in folders, parted into photos and what Relatent made of photos before."""
+    """Split files found in folders into photos and earlier results of Relatent."""
     kept: list[Path] = []
     results: list[Path] = []
     own: dict[Path, OwnFiles] = {}

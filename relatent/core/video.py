@@ -15,7 +15,7 @@ from relatent.core.files import atomic_file
 from relatent.core.numbers import as_number
 
 SUFFIXES = (".mp4", ".gif")
-MAX_FPS = {".mp4": 240, ".gif": 50}  # players take a GIF frame of less than 20 ms for a mistake and show it for 100
+MAX_FPS = {".mp4": 240, ".gif": 50}  # players show GIF frames of less than 20 ms for 100 ms
 DEFAULT_FPS = 24  # frames a second, as in cinemas
 LEAST_FPS = 0.1  # ten seconds a frame; a .gif holds 655
 

@@ -30,7 +30,7 @@ from relatent.core.errors import BusyError, Cancelled
 from relatent.web.network_lock import NetworkLock
 
 T = TypeVar("T")
-PICTURE_SECONDS = 0.8  # a picture is asked for no more often
+PICTURE_SECONDS = 0.8  # shortest time between two preview pictures
 NEWS_SECONDS = 0.4  # news come no more often
 
 

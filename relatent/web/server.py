@@ -101,7 +101,7 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
     settings = settings or Settings()
     remove_abandoned(PREFIX)  # what a page that was killed has left of its visitors
     scratch = ScratchFolder(PREFIX)
-    # Gradio asks its environment where uploads go and whether it may tell its makers of the session.
+    # Gradio reads from the environment where uploads go and whether to send analytics.
     os.environ["GRADIO_TEMP_DIR"] = str(scratch.path)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:

@@ -26,7 +26,7 @@ from weights.reading.file_kinds import kind_of
 SUFFIX = ".safetensors"
 SEED = 7  # of the picture drawn by both
 PICTURES = 1  # drawn by both
-TOLERANCES = {torch.float32: 1e-5, torch.float16: 0.05}  # of the largest value in the pictures
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 0.05}  # relative to the largest value in the pictures
 
 
 @dataclass(frozen=True)

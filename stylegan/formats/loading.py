@@ -62,7 +62,7 @@ def _read(path: Path, entry: str | None) -> Generator:
 
 
 def find_network(text: str) -> Path:
-    """The file that a network's name or path stands for; raises as :func:`load` does."""
+    """The file of a network given by name or path; raises as :func:`load` does."""
     if not text:
         raise UsageError("a network came as an empty text; expected a name or a file. Leave it out for the default.")
     if text in network_names():

@@ -22,7 +22,7 @@ from stylegan.networks.generator import Generator
 W_AVG = "latent_avg"
 NOISES = "noises.noise_"
 NOISE_SEED = 0  # of noise maps that a file lacks
-MAX_STYLE = 2048  # bounds what the average w and the noise may take to compute before the network is known to be one
+MAX_STYLE = 2048  # limits the cost of computing w_avg and noise before the tensors are checked
 MAX_LEVELS = 8  # 1024 px
 LAYOUT = "rosinality's StyleGAN2 layout"
 PARTS = {

@@ -81,7 +81,7 @@ def stylegan3_from_tensors(tensors: dict[str, Tensor], path: Path) -> Generator:
 
 
 def _assembled(config: AliasFreeConfig, tensors: dict[str, Tensor], path: Path) -> Generator:
-    with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
+    with torch.device("meta"):  # shapes only, so that a hostile configuration allocates no memory
         generator = Generator(config, name=path.stem)
     synthesis = generator.synthesis
     assert isinstance(synthesis, AliasFreeSynthesis)
@@ -91,7 +91,7 @@ def _assembled(config: AliasFreeConfig, tensors: dict[str, Tensor], path: Path) 
     _check_filters(tensors, filters, path)
     weights = {name: tensor for name, tensor in tensors.items() if name not in filters}
     require_finite(weights, path)
-    # Copies, because what a file holds may share memory with it.
+    # Copies, because tensors of a file may share memory with each other.
     plain = torch.contiguous_format
     copies = {table[name]: tensor.detach().clone(memory_format=plain) for name, tensor in weights.items()}
     load_strictly(generator, copies, path)

@@ -13,7 +13,7 @@ from stylegan.networks.backbone import Backbone, enlarge_small, load_backbone
 from stylegan.networks.generator import Generator
 from stylegan.training.metrics import frechet_distance
 
-SAMPLES = 2000  # enough to rank snapshots: the bias of a small set is the same for all of them
+SAMPLES = 2000  # enough to compare snapshots, because the bias of a small set is the same for all of them
 SEED = 2024  # of the faces drawn
 CHUNK = 50  # faces drawn together
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from weights.reading.budget import Budget, Refusal, damaged
 
 MAX_DIMENSIONS = 8  # weights of convolutions have four
-MAX_SIDE = 2**48  # keeps every product within 64 bits' reach of a check, and no file is longer
-NUMBERS = re.compile(r"[<=|]?([fiu][1248]|b1)")  # numpy's spelling of little-endian real numbers
+MAX_SIDE = 2**48  # of a shape; larger than any file
+NUMBERS = re.compile(r"[<=|]?([fiu][1248]|b1)")  # NumPy's names of little-endian real dtypes
 OBJECTS = "O8"  # its spelling of whatever a pickle can hold
 VENDORED = ("torch_utils.persistence._reconstruct_persistent_obj", "dnnlib.util.EasyDict", "dnnlib.EasyDict")
 

@@ -18,12 +18,12 @@ from weights.reading.budget import ELSEWHERE, Budget, Refusal, damaged
 from weights.reading.pickle_machine import PickleMachine
 from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Storage, Unknown
 
-LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the layout's magic number
+LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the format's magic number
 LEGACY_PROTOCOL = 1001  # torch.serialization's PROTOCOL_VERSION
 ZIP_START = b"PK\x03\x04"
-MAX_TABLE = 2**22  # bytes of a zip's table of contents; 5000 tensors need 0.5 MB
+MAX_TABLE = 2**22  # bytes of a zip's central directory; 5000 tensors need 0.5 MB
 MAX_PICKLE = 2**26  # bytes; a network's names and shapes take a hundredth of it
-INFLATION = 2**26  # bytes that a zip may unpack to beyond a quarter more than its length: weights hardly shrink
+INFLATION = 2**26  # bytes, see `inflated`; weights hardly compress
 
 
 def read_legacy(

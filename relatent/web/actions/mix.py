@@ -21,7 +21,7 @@ from stylegan import Generator, network_id
 SWITCHES = ("coarse", "middle", "fine")
 LARGEST_GRID = 6  # faces along each side
 MOST_FRAMES = 300  # a visitor waits no longer for a video
-GRID_SIDE = 128  # px; smaller faces are enlarged by a whole number
+GRID_SIDE = 128  # px; smaller faces are enlarged by an integer factor
 
 
 @dataclass(frozen=True)
