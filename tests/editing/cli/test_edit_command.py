@@ -380,7 +380,7 @@ def test_an_empty_argument_is_not_the_current_folder(home):
     for arguments in ([""], ["out/me", "--outdir", ""]):
         result = run(*arguments, "--set", "smile=1")
         assert result.exit_code == 2
-        assert "an empty path came" in result.stderr
+        assert "an empty " in result.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there file names are text")
