@@ -18,7 +18,7 @@ from inversion import Inversion
 from relatent.core.images import Photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST, cut_crop, own_side, resized_square, unpack_crop
-from relatent.face.warp import face_in_photo
+from relatent.face.warp import Warp, face_in_photo
 from stylegan import Generator
 
 At = Literal["photo", "network"]
@@ -56,16 +56,19 @@ class PhotoFace:
         pixels = np.asarray(cv2.resize(self.pixels, (side, side), interpolation=how))
         return PhotoFace(pixels, self.before, self.landmarks, self.network, self.source)
 
-    def edited(self, face: Inversion, drawn: np.ndarray, blend: Blend = DEFAULT_BLEND) -> np.ndarray:
+    def edited(
+        self, face: Inversion, drawn: np.ndarray, blend: Blend = DEFAULT_BLEND, warp: Warp | None = None
+    ) -> np.ndarray:
         """The square with an edit, uint8 [S, S, 3].
 
         Args:
             face: the edited inversion; says where its edits may show.
             drawn: [R, R, 3] from 0 to 255, what it draws.
             blend: one of :data:`editing.pasting.BLENDS`.
+            warp: see :func:`editing.pasting.paste_drawn`.
         """
         placed = face.replace(face_to_photo=resized_square(self.network.resolution, self.side))
-        return paste_drawn(self.pixels, placed, drawn, self.before, self.network, blend, self.landmarks)
+        return paste_drawn(self.pixels, placed, drawn, self.before, self.network, blend, self.landmarks, warp)
 
 
 def photo_face(

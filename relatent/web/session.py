@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from editing.photo_faces import PhotoFace
 from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.web.actions.edit import History
@@ -37,7 +38,7 @@ class Kept:
         preset: how it was inverted; empty for a latent that was uploaded.
         facts: measures and seconds, for whoever wants them.
         history: what was done to it in the Edit tab.
-        drawn: small pictures that need not be drawn again, by name.
+        at_photo: the photo's face waiting for edits, at most one.
     """
 
     key: str
@@ -50,7 +51,7 @@ class Kept:
     preset: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
-    drawn: dict[str, np.ndarray] = field(default_factory=dict)
+    at_photo: list[PhotoFace] = field(default_factory=list)
 
 
 class Session:

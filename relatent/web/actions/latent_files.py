@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inversion import Inversion
 from relatent.core.errors import CheckpointError, RelatentError, ShapeError, UsageError
+from relatent.face.crop import unpack_crop
 from stylegan import Generator, network_id
 from weights.reading.arrays import read_npz
 
@@ -46,6 +47,8 @@ def open_latent(path: Path, network: Generator, name: str = "") -> Inversion:
         found = Inversion.load(path) if kind == ".safetensors" else _from_npz(path, network)
         found.check_network(network)
         _check_sizes(found, network)
+        if found.crop is not None:
+            unpack_crop(found.crop)  # whether it is a picture at all
         found = found.replace(
             network=network_id(network),
             network_file=network.file,
