@@ -12,7 +12,6 @@ interrupted run continues where it stopped.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import statistics
 import time
@@ -27,14 +26,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.convergence_table import ADAM, COLOURS, LBFGS, PRECONDITIONER, Curves, figure, summary, table, times_of
 from benchmarks.inverting import SEED, made_by, validation_faces
 from benchmarks.lines import Lines
 from benchmarks.machine import describe
+from benchmarks.plain_lbfgs import FIRST_STEP, PlainLbfgs
 from inversion.encoders.encoder import Encoder, start_from_encoder
 from inversion.losses.loss import LossWeights, Target
 from inversion.losses.perceptual import PerceptualDistance, load_perceptual
 from inversion.optim import projector
-from inversion.optim.lbfgs import MIN_CURVATURE, LbfgsHistory, PreconditionedLbfgs
+from inversion.optim.lbfgs import PreconditionedLbfgs
 from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Step, optimise
@@ -55,14 +56,7 @@ from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
-ADAM, LBFGS, PRECONDITIONER, BOTH = "Adam", "L-BFGS", "preconditioner", "preconditioner and L-BFGS history"
-COLOURS = {ADAM: "#777777", LBFGS: "#1f77b4", PRECONDITIONER: "#ff7f0e", BOTH: "#d62728"}
 STARTS = ("encoder", "w_avg")
-# The length of L-BFGS's first step, along the gradient, in standard deviations of w per layer. Chosen on six training
-# faces from 0.02, 0.05, 0.1, 0.2 and 0.4, which are within 10 % of each other after 40 steps.
-FIRST_STEP = 0.05
-
-Curves = dict[str, list[float]]  # LPIPS after 0, 1, 2 ... steps, by face
 
 
 @click.command()
@@ -140,67 +134,6 @@ class Recorded(Target):
         losses, lpips = torch.stack(self.losses), torch.stack(self.lpips)  # [steps + 1, N]
         best = losses.nan_to_num(torch.inf).cummin(dim=0).indices
         return [[round(value, 5) for value in curve] for curve in lpips.gather(0, best).t().tolist()]
-
-
-class PlainHistory(LbfgsHistory):
-    """The two-loop recursion with the usual initial matrix, a multiple of the identity (Nocedal and Wright 2006).
-
-    The multiple is s.y / y.y of the newest pair (equation 7.20), each photo's own.
-
-    Args:
-        memory: pairs that are kept.
-        first: length of a step along the gradient while there is no pair.
-    """
-
-    def __init__(self, memory: int, first: float) -> None:
-        super().__init__(memory)
-        self.first = first
-        self.gamma: Tensor | None = None
-
-    def add(self, s: Tensor, y: Tensor, preconditioned_y: Tensor) -> None:  # noqa: ARG002 - no preconditioner
-        assert self.gamma is not None  # a step was taken before
-        sy, yy = _dot(s, y), _dot(y, y)
-        kept = sy > MIN_CURVATURE * self.gamma * yy
-        self.gamma = torch.where(kept, sy / yy.clamp(min=1e-30), self.gamma)
-        s, y = (torch.where(kept[:, None, None], part, 0.0) for part in (s, y))
-        self.pairs.append((s, y, y, 1 / torch.where(kept, sy, 1.0)))
-
-    def apply(self, gradient: Tensor, preconditioned: Tensor) -> Tensor:  # noqa: ARG002 - no preconditioner
-        if self.gamma is None:
-            self.gamma = self.first / _dot(gradient, gradient).sqrt()
-        alphas = []
-        for s, y, _, rho in reversed(self.pairs):
-            alphas.append((rho * _dot(s, gradient))[:, None, None])
-            gradient = gradient - alphas[-1] * y
-        direction = self.gamma[:, None, None] * gradient
-        for (s, y, _, rho), alpha in zip(self.pairs, reversed(alphas), strict=True):
-            direction = direction + (alpha - (rho * _dot(y, direction))[:, None, None]) * s
-        return direction
-
-
-class PlainLbfgs(PreconditionedLbfgs):
-    """L-BFGS without a preconditioner; memory, schedule and step control are those of the preconditioned one."""
-
-    first = FIRST_STEP
-
-    def __init__(
-        self,
-        w: Tensor,
-        noise: list[Tensor],
-        learning_rate: float,
-        preconditioner: Preconditioner,
-        settings: LbfgsSettings,
-    ) -> None:
-        super().__init__(w, noise, learning_rate, preconditioner, settings)
-        w_std = float(preconditioner.covariance.trace()) ** 0.5
-        self.history = PlainHistory(settings.memory, self.first * w_std * w.shape[1] ** 0.5)
-
-    def _precondition(self, gradient: Tensor) -> Tensor:
-        return gradient
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).flatten(1).sum(dim=1)
 
 
 @contextmanager
@@ -292,82 +225,6 @@ class StepClock:
         """Seconds of the middle step; 0 for a single one."""
         steps = [after - before for before, after in zip(self.moments, self.moments[1:], strict=False)]
         return statistics.median(steps) if steps else 0.0
-
-
-def times_of(found: dict[str, tuple[Curves, list[float]]]) -> dict[str, float]:
-    """The time of each method's step relative to Adam's."""
-    seconds = {method: statistics.median(values) for method, (_, values) in found.items()}
-    return {method: round(value / seconds[ADAM], 3) if seconds[ADAM] else 1.0 for method, value in seconds.items()}
-
-
-def summary(found: dict[str, Curves], times: dict[str, float]) -> dict[str, Any]:
-    """Quartiles over the faces after each step, and when each method has the LPIPS that Adam ends with."""
-    quartiles = {method: quartiles_of(curves) for method, curves in found.items()}
-    goal = quartiles[ADAM]["median"][-1]
-    return {
-        method: {
-            **values,
-            "step_time": times[method],
-            "steps_to_adams_end": next((step for step, lpips in enumerate(values["median"]) if lpips <= goal), None),
-        }
-        for method, values in quartiles.items()
-    }
-
-
-def quartiles_of(curves: Curves) -> dict[str, list[float]]:
-    """LPIPS over the faces after each step: the quartiles, linearly interpolated."""
-    each = torch.tensor(list(curves.values()), dtype=torch.float64)  # [faces, steps + 1]
-    places = each.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
-    names = ("lower_quartile", "median", "upper_quartile")
-    return {name: [round(value, 5) for value in row.tolist()] for name, row in zip(names, places, strict=True)}
-
-
-def table(result: dict[str, Any]) -> str:
-    """Medians after some steps as Markdown."""
-    steps = sorted({max(1, round(share * result["num_steps"])) for share in (0.1, 0.25, 0.5, 1.0)})
-    columns = ["start", "method", *(f"LPIPS after {step}" for step in steps), "steps to Adam's end", "time of a step"]
-    lines = [_line(columns), "|---" * len(columns) + "|"]
-    for start, methods in result["starts"].items():
-        for method, row in methods.items():
-            reached = row["steps_to_adams_end"]
-            values = [f"{row['median'][step]:.3f}" for step in steps]
-            lines.append(
-                _line([start, method, *values, "" if reached is None else str(reached), f"{row['step_time']:.2f}"])
-            )
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def figure(result: dict[str, Any]) -> bytes:
-    """LPIPS against steps and against time, median and quartiles, a row for each start; the bytes of a PNG."""
-    from matplotlib.figure import Figure
-
-    picture = Figure(figsize=(10, 4 * len(result["starts"]) + 0.4), layout="constrained")
-    grid = picture.subplots(len(result["starts"]), 2, squeeze=False, sharey="row")
-    for (start, methods), (by_step, by_time) in zip(result["starts"].items(), grid, strict=True):
-        for method, row in methods.items():
-            steps = range(len(row["median"]))
-            times = [step * row["step_time"] / result["num_steps"] for step in steps]
-            for axes, x in ((by_step, steps), (by_time, times)):
-                axes.plot(x, row["median"], color=COLOURS[method], label=method)
-                axes.fill_between(
-                    x, row["lower_quartile"], row["upper_quartile"], color=COLOURS[method], alpha=0.15, linewidth=0
-                )
-        by_step.set(xlabel="steps", ylabel=f"LPIPS ({result['lpips_backbone']})", title=f"start: {start}")
-        by_time.set(xlabel="CPU time relative to Adam's run", title=f"start: {start}")
-        for axes in (by_step, by_time):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("{x:g}")
-            axes.tick_params(which="minor", labelsize=7)
-            axes.grid(alpha=0.3, which="both")
-    grid[0][0].legend()
-    buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

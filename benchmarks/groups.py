@@ -24,9 +24,10 @@ from benchmarks.contact_sheet import read_labels
 from benchmarks.inverting import SEED, astronaut, kept_inversions, validation_faces
 from benchmarks.machine import describe
 from benchmarks.quality_table import SAME_PERSON
+from inversion.inverting import invert_images
 from inversion.losses.perceptual import PerceptualDistance, load_perceptual
 from inversion.metrics import measure
-from inversion.pipeline import invert_images, open_network
+from inversion.pipeline import open_network
 from relatent.core.files import write_bytes
 from stylegan import Generator, network_id
 from stylegan.training.dataset import ImageDataset

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from benchmarks.lines import Lines
 from inversion.encoders.encoder import Encoder
 from inversion.inversion import Inversion
+from inversion.inverting import invert_images
 from inversion.losses.loss import Target
 from inversion.losses.perceptual import PerceptualDistance, load_perceptual
 from inversion.metrics import measure
@@ -24,7 +25,6 @@ from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import split
 from inversion.percentiles import digests, settings_of
 from inversion.photos import crop_faces
-from inversion.pipeline import invert_images
 from inversion.presets import DEFAULT_PRESET, Plan
 from inversion.project import demo_photo
 from inversion.stages import carry_out, encoder_for, presets_of

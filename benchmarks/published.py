@@ -71,6 +71,7 @@ class PublishedTrainer(Trainer):
             self._step_discriminator(real, fake, c)
         self._update_average()
         self.step += 1
+        self.images_seen += settings.batch
 
     def _drawn(self, z: Tensor) -> Tensor:
         ws = gan_loss.mixed_ws(self.generator, z, None, self.settings.loss_weights.mixing_probability)

@@ -23,10 +23,6 @@ from relatent.core.errors import ShapeError, UnknownNameError, UsageError
 from stylegan.networks.generator import Generator
 
 Key = TypeVar("Key")
-EASINGS: dict[str, Callable[[float], float]] = {
-    "linear": lambda t: t,
-    "smooth": lambda t: (1 - math.cos(math.pi * t)) / 2,  # stands still for a moment at each face
-}
 NOISES = ("blend", "hold")
 SAME_WAY = 1e-6  # radians; below it an arc and a line are one
 
@@ -39,26 +35,22 @@ class Morph(Generic[Key]):
         keys: the faces in order, two or more.
         between: what lies at t in [0, 1] from one key to the next; at 0 it is the one, at 1 the other.
         loop: whether the path returns from the last face to the first.
-        easing: name in EASINGS of how t moves from a face to the next.
     """
 
     keys: tuple[Key, ...]
     between: Callable[[Key, Key, float], Inversion]
     loop: bool = False
-    easing: str = "smooth"
 
     def __post_init__(self) -> None:
         if len(self.keys) < 2:
             raise UsageError(f"a morph came with {len(self.keys)} faces; expected at least two.")
-        if self.easing not in EASINGS:
-            raise UnknownNameError("easing", self.easing, EASINGS)
 
     def at(self, t: float) -> Inversion:
         """The face at ``t`` in [0, 1], from the path's beginning to its end; of a loop, these are the same."""
         legs = len(self.keys) if self.loop else len(self.keys) - 1
         place = min(max(t, 0.0), 1.0) * legs
         leg = min(int(place), legs - 1)
-        return self.between(self.keys[leg], self.keys[(leg + 1) % len(self.keys)], EASINGS[self.easing](place - leg))
+        return self.between(self.keys[leg], self.keys[(leg + 1) % len(self.keys)], slowing_at_faces(place - leg))
 
     def frames(self, count: int) -> Iterator[Inversion]:
         """``count`` faces, evenly in time; a loop leaves out its end, which is the beginning of the next round.
@@ -72,12 +64,16 @@ class Morph(Generic[Key]):
         return (self.at(index / last) for index in range(count))
 
 
+def slowing_at_faces(t: float) -> float:
+    """The way from one face to the next at the time ``t``, both from 0 to 1: half a cosine, which rests at its ends."""
+    return (1 - math.cos(math.pi * t)) / 2
+
+
 def morph(
     inversions: Sequence[Inversion],
     network: Generator,
     *,
     loop: bool = False,
-    easing: str = "smooth",
     noise: str = "blend",
 ) -> Morph[Inversion]:
     """The path through inversions, straight in W or W+ from each to the next.
@@ -86,13 +82,12 @@ def morph(
         inversions: two or more of one network.
         network: theirs; tells the noise of those that have none of their own.
         loop: return to the first.
-        easing: "smooth" slows down at each face, "linear" does not.
         noise: "blend" takes the fine detail along, keeping its strength; "hold" leaves the first one's in place.
 
     Raises:
         UsageError: fewer than two, or of different networks.
         ShapeError: noise or a mask of another size than the network's, as a damaged file may hold it.
-        UnknownNameError: an unknown easing or noise.
+        UnknownNameError: an unknown noise.
     """
     if noise not in NOISES:
         raise UnknownNameError("noise of a morph", noise, NOISES)
@@ -106,25 +101,22 @@ def morph(
         keys = [one.replace(noise=inversions[0].noise) for one in keys]
     elif any(one.noise is not None for one in keys):
         keys = [one if one.noise is not None else one.replace(noise=own) for one in keys]
-    return Morph(tuple(keys), blend, loop, easing)
+    return Morph(tuple(keys), blend, loop)
 
 
-def morph_seeds(
-    seeds: Sequence[int], network: Generator, *, psi: float = 1.0, loop: bool = False, easing: str = "smooth"
-) -> Morph[Tensor]:
+def morph_seeds(seeds: Sequence[int], network: Generator, *, psi: float = 1.0, loop: bool = False) -> Morph[Tensor]:
     """The path through seeds' faces along arcs in Z; see :func:`editing.seeds.seed_z`.
 
     Every face on the way is one the network could have drawn, but it moves less evenly than a path in W.
 
     Raises:
         UsageError: fewer than two seeds, one that is no seed, or a network with classes.
-        UnknownNameError: an unknown easing.
     """
 
     def between(a: Tensor, b: Tensor, t: float) -> Inversion:
         return inversion_of_z(network, slerp(a, b, t), psi, seeds[0])
 
-    return Morph(tuple(seed_z(seed, network.z_dim) for seed in seeds), between, loop, easing)
+    return Morph(tuple(seed_z(seed, network.z_dim) for seed in seeds), between, loop)
 
 
 def blend(a: Inversion, b: Inversion, t: float) -> Inversion:

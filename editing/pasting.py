@@ -43,8 +43,8 @@ def paste_back(
         network: the network of all of them, or networks by their id; None loads what each face names.
 
     Returns:
-        A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP and colour profile, and adds the
-        mark of :mod:`relatent.core.provenance`.
+        A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP, colour profile and, in PNG, 16 bits
+        a channel, and adds the mark of :mod:`relatent.core.provenance`.
 
     Raises:
         UsageError: an inversion that knows no place in a photo, or one outside this photo.
@@ -66,7 +66,7 @@ def paste_back(
             networks[face.network] = face.open_network()
         pixels = _with_face(pixels, face, networks[face.network], blend)
         edits |= face.edits
-    return MarkedImage(pixels, software_tag(faces[0].network, edits), _described(source))
+    return MarkedImage(source.changed(pixels), software_tag(faces[0].network, edits), _described(source))
 
 
 def _with_face(pixels: np.ndarray, face: Inversion, network: Generator, blend: Blend) -> np.ndarray:

@@ -30,7 +30,6 @@ def write_morph(
     *,
     frames: int = 60,
     fps: float = DEFAULT_FPS,
-    side: int = SIDE,
     batch_size: int | None = None,
     metadata: bool = True,
     photo: PhotoFace | None = None,
@@ -39,13 +38,14 @@ def write_morph(
 ) -> None:
     """Draw a path through faces as .mp4 or .gif; see :func:`relatent.core.video.write_video`.
 
+    Pictures of less than SIDE px are enlarged by a whole number until near it.
+
     Args:
         morph: the path, of :func:`editing.interpolation.morph` or :func:`editing.interpolation.morph_seeds`.
         path: the file to write.
         network: the faces' network.
         frames: how many, from 2; a loop's last one is followed by its first.
         fps: frames a second.
-        side: smaller pictures are enlarged by a whole number until near this many pixels.
         batch_size: drawn together; None for what suits the network's size.
         photo: the photo's face that all of them show, to show them at its resolution; None for the network's.
         blend: how a drawn face goes into it.
@@ -65,7 +65,7 @@ def write_morph(
     def drawn() -> Iterator[np.ndarray]:
         for index, (face, picture) in enumerate(zip(again, pictures, strict=True), start=1):
             if photo is None:
-                yield enlarged(to_pixels(picture)[0], side)
+                yield enlarged(to_pixels(picture)[0], SIDE)
             else:
                 yield photo.edited(face, to_levels(picture)[0].numpy(), blend)
             if progress is not None and progress(index, frames) is False:

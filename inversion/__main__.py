@@ -15,13 +15,12 @@ from inversion.encoders.training import EncoderSettings, EncoderTick
 from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
 from inversion.optim.preconditioner_file import save_preconditioner
 from inversion.pipeline import open_network
-from inversion.training_loop import state_path
 from relatent.core.command import RelatentCommand
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
-from relatent.core.progress import TRAINING, LateBar
+from relatent.core.progress import TRAINING, ProgressBar
 from stylegan.formats.checkpoint import Provenance
-from stylegan.training.run import Schedule
+from stylegan.training.loop import Schedule, state_path
 
 
 @click.group()
@@ -84,7 +83,7 @@ def train_backbone_command(
         text = f" loss {now.loss:.4f} {now.seconds_per_kimg:.1f} s/kimg"
         bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
 
-    with LateBar(bar_format=TRAINING) as bar:
+    with ProgressBar(bar_format=TRAINING) as bar:
         written = train_backbone(settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True)
     click.echo(f"backbone: {written}")
 
@@ -128,7 +127,7 @@ def train_encoder_command(
         text = f" lpips {now.lpips:.3f} latents {now.latents:.3f} {now.seconds_per_kimg:.1f} s/kimg"
         bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
 
-    with LateBar(bar_format=TRAINING) as bar:
+    with ProgressBar(bar_format=TRAINING) as bar:
         written = encoder_run.train_encoder(
             settings, out, schedule, device=where, resume=resume, on_tick=show, progress=True
         )
@@ -163,7 +162,7 @@ def measure_preconditioner_command(
         raise UsageError(f"{out} exists. Add --overwrite to replace it, or choose another --out.")
     settings = PreconditionerSettings(**options)
     generator = open_network(network, device)
-    with LateBar(unit="picture") as bar:
+    with ProgressBar(unit="picture") as bar:
         preconditioner = measure_preconditioner(
             generator, settings, on_batch=lambda done, total: bar.show(done, total, "")
         )

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from inversion.optim.low_rank import Tuned, draw, to_half
 from relatent.core.errors import CheckpointError, ShapeError, UsageError
-from relatent.core.files import atomic_file
 from relatent.core.images import to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import load, network_id
-from stylegan.formats.checkpoint import read_safetensors
+from stylegan.formats.checkpoint import read_safetensors, write_safetensors
 from stylegan.networks.generator import Generator
 
 FORMAT = "relatent-inversion-1"
@@ -149,8 +147,7 @@ class Inversion:
         text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
         numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
         numbers |= {"edits": json.dumps(self.edits), "metrics": json.dumps(self.metrics)}
-        with atomic_file(Path(path)) as temporary:
-            save_file(tensors, temporary, metadata={"format": FORMAT, **text, **numbers})
+        write_safetensors(Path(path), tensors, {"format": FORMAT, **text, **numbers})
 
     @classmethod
     def load(cls, path: str | Path) -> Inversion:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from inversion.config import Which
 from relatent.core.errors import PhotoError, UsageError
-from relatent.core.images import Photo, find_photos, read_photo
+from relatent.core.folders import find_photos
+from relatent.core.images import Photo, photo_of, read_photo
 from relatent.face import AlignedFace, Face, align_face, centre_square, choose_faces, find_faces
 from stylegan.networks.generator import Generator
 
@@ -28,7 +29,7 @@ def open_photo(photo: PhotoLike) -> Photo:
     if isinstance(photo, str | Path):
         return read_photo(photo)
     if isinstance(photo, Image.Image):
-        return Photo(np.array(photo.convert("RGB")), name="the picture")
+        return photo_of(photo)
     if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
         return Photo(photo, name="the picture")
     what = type(photo).__name__

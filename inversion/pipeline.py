@@ -1,21 +1,15 @@
-"""From photos to latents: crop, mask, optimise, draw once, measure. The one way for command, Python, page and batch.
-
-`invert` and `invert_photo` take photos, `invert_images` aligned tensors; all of them go through :class:`Pipeline`.
-"""
+"""From photos to latents: crop, mask, optimise, draw once, measure. The one way for command, Python, page and batch."""
 
 from __future__ import annotations
 
 import copy
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from inversion.config import InvertConfig
@@ -27,11 +21,11 @@ from inversion.metrics import Quality, measure
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
 from inversion.percentiles import LpipsPercentile, measured_faces
-from inversion.photos import PhotoLike, crop_faces, is_many, listed, open_photo
+from inversion.photos import crop_faces
 from inversion.stages import carry_out, encoder_for
 from relatent.core import cpu
 from relatent.core.device import pick_device
-from relatent.core.errors import PhotoError, ShapeError
+from relatent.core.errors import ShapeError
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
 from relatent.face import AlignedFace, Face
@@ -72,6 +66,7 @@ class InvertedFace:
         quality: how close that is to the crop.
         percentile: of its LPIPS among the validation faces; None where they were not measured in the same way.
         seconds: of each stage.
+        mask_share: how much of the crop counted, 0 to 1; None without a mask.
     """
 
     inversion: Inversion
@@ -80,6 +75,7 @@ class InvertedFace:
     quality: Quality
     percentile: LpipsPercentile | None
     seconds: dict[str, float]
+    mask_share: float | None = None
 
 
 class Pipeline:
@@ -123,7 +119,7 @@ class Pipeline:
             None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
         ]
         size = network.resolution
-        packed = [pack_crop(photo, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
+        packed = [pack_crop(photo.pixels, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
         seconds = (time.perf_counter() - started) / len(crops)
         name = Path(photo.name).name
         return [
@@ -165,6 +161,7 @@ class Pipeline:
                     quality,
                     self._percentile(quality),
                     {**face.seconds, **seconds, "measure": time.perf_counter() - started},
+                    None if face.mask is None else float(face.mask.mean()),
                 )
             )
         return results
@@ -225,85 +222,6 @@ class Pipeline:
         return None if measured is None else measured.percentile(quality.lpips, quality.lpips_trunk)
 
 
-def invert_photo(
-    photo: PhotoLike,
-    network: NetworkLike | None = None,
-    config: InvertConfig | None = None,
-    *,
-    device: object = None,
-    progress: Progress | None = None,
-) -> list[Inversion]:
-    """Find the wanted faces of a photo and put them into the latent space; their ``metrics`` say how close they are.
-
-    Args:
-        photo: a path, a Pillow image, uint8 [H, W, 3] or a :class:`Photo`.
-        network: name, file or generator; None for the embedded one.
-        config: see :class:`InvertConfig`.
-        device: None for the best there is.
-        progress: sees each step; returning False cancels.
-
-    Returns:
-        An Inversion for each wanted face, largest first.
-
-    Raises:
-        PhotoError: a picture that cannot be read, or has no face.
-        UsageError: a configuration that cannot be meant.
-        Cancelled: the callback returned False.
-    """
-    pipeline = Pipeline(network, config, device=device)
-    return [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
-
-
-@overload
-def invert(photo: str | Path, **options: Any) -> Any: ...
-@overload
-def invert(photo: np.ndarray | Image.Image | Photo, **options: Any) -> Inversion: ...
-@overload
-def invert(photo: list[PhotoLike], **options: Any) -> list[Inversion]: ...
-def invert(photo: Any, **options: Any) -> Any:
-    """Find the face in a photo and put it into the latent space.
-
-    Args:
-        photo: a path, a Pillow image, uint8 [H, W, 3], or a list of these; a folder stands for its pictures.
-        **options: ``network``, ``device`` and ``progress`` of :func:`invert_photo`, and the fields of
-            :class:`InvertConfig`.
-
-    Returns:
-        One Inversion; a list of them for a list, a folder or ``face="all"``. Of a list or folder, a photo that
-        cannot be inverted is left out with a warning that names it; each Inversion's ``photo`` says where it is from.
-
-    Raises:
-        PhotoError: a picture that cannot be read, or has no face; of several, all of them.
-        UsageError: an option that cannot be meant.
-    """
-    device, network, progress = (options.pop(name, None) for name in ("device", "network", "progress"))
-    pipeline = Pipeline(network, InvertConfig(**options), device=device)
-    if is_many(photo):
-        return list(_invert_each(listed(photo), pipeline, progress))
-    found = [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
-    return found if pipeline.config.face == "all" else found[0]
-
-
-def invert_images(
-    images: Tensor,  # [N, 3, R, R] in [-1, 1], aligned faces at the network's size
-    network: NetworkLike | None = None,  # name, file or generator; None for the embedded one
-    *,
-    masks: Tensor | None = None,  # [N, 1, R, R], 1 where a photo counts and 0 where it does not; None for everywhere
-    device: str | None = None,  # None for the best there is
-    progress: Progress | None = None,  # sees each step; returning False cancels
-    seconds: dict[str, float] | None = None,  # is given the seconds of encode, optimise and tune, of the whole batch
-    **options: Any,  # the fields of InvertConfig
-) -> list[Inversion]:
-    """Invert a batch of aligned faces.
-
-    Raises:
-        ShapeError: pictures of another size than the network's.
-        UsageError: an option that cannot be meant.
-        Cancelled: the callback returned False.
-    """
-    return Pipeline(network, InvertConfig(**options), device=device).optimise(images, masks, progress, seconds)
-
-
 def open_network(network: object = None, device: object = None) -> Generator:
     """A generator ready to be inverted: frozen, in evaluation mode, on its device.
 
@@ -328,26 +246,6 @@ def open_network(network: object = None, device: object = None) -> Generator:
 def batch_size_for(network: Generator) -> int:
     """How many photos are optimised together where nobody says otherwise."""
     return 4 if network.resolution <= 256 else 1
-
-
-def _invert_each(photos: list[PhotoLike], pipeline: Pipeline, progress: Progress | None) -> Iterator[Inversion]:
-    """Photos one after another, faces in batches; no more than a batch of pictures is in memory at once."""
-    waiting: list[PreparedFace] = []
-    size = batch_size_for(pipeline.network)
-    failed: list[PhotoError] = []
-    for photo in photos:
-        try:
-            waiting += pipeline.prepare(open_photo(photo))
-        except PhotoError as error:
-            failed.append(error)
-            warnings.warn(f"left out: {error}", stacklevel=3)
-        while len(waiting) >= size:
-            yield from (face.inversion for face in pipeline.invert(waiting[:size], progress))
-            waiting = waiting[size:]
-    if waiting:
-        yield from (face.inversion for face in pipeline.invert(waiting, progress))
-    if failed and len(failed) == len(photos):
-        raise failed[0]
 
 
 def _check_images(images: Tensor, masks: Tensor | None, size: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 
@@ -14,7 +13,6 @@ from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.precision import AUTO, choose
 from stylegan.bounds import require_number, require_whole
 
-Preset = Literal["fast", "balanced", "best", "paper"]
 CPU = torch.device("cpu")
 DEFAULT_SEED = 303
 DEFAULT_PRESET = "balanced"

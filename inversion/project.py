@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from inversion.batch.jobs import Inputs, expand
 from inversion.batch.run import BatchOptions, Outcome, project_photos
@@ -18,6 +18,7 @@ from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
 from relatent.core.command import RelatentCommand, config_options
 from relatent.core.errors import PhotoError, UsageError
+from relatent.core.progress import ProgressBar
 from weights.embedded import DEFAULT_NETWORK
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -79,10 +80,12 @@ def main(
         click.echo(final_settings(found, network, config, device))
         return
     options = BatchOptions(overwrite=overwrite, save_video=save_video, batch_size=batch_size)
-    with _Bar() as bar:
+    with ProgressBar(bar_format=BAR) as bar:
         outcomes = []
-        for outcome in project_photos(found.photos, outdir, network, config, options, device=device, on_step=bar.show):
-            bar.clear()
+        for outcome in project_photos(
+            found.photos, outdir, network, config, options, device=device, on_step=partial(_show, bar)
+        ):
+            bar.close()
             _tell(outcome)
             outcomes.append(outcome)
     if found.passed_over:
@@ -117,32 +120,14 @@ def final_settings(found: Inputs, network: str, config: InvertConfig, device: st
     return json.dumps(settings, indent=2)
 
 
-class _Bar:
-    """One progress bar for each batch of photos, with the loss and the time left."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm | None = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.clear()
-
-    def show(self, names: Sequence[str], step: Step) -> None:
-        if self.bar is None or step.index == 1:
-            self.clear()
-            label = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-            label = f"{label}, tuning" if step.stage == "tune" else label
-            self.bar = tqdm(total=step.total, desc=label, bar_format=BAR, leave=True)
-        if step.index % 10 == 0 or step.index == step.total:  # reading the loss waits for the device
-            self.bar.set_postfix_str(f"loss {float(step.losses.mean()):.4f}", refresh=False)
-        self.bar.update(step.index - self.bar.n)
-
-    def clear(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+def _show(bar: ProgressBar, names: Sequence[str], step: Step) -> None:
+    """One bar for each batch of photos, with the loss and the time left."""
+    if step.index == 1:
+        label = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        bar.close(desc=f"{label}, tuning" if step.stage == "tune" else label)
+    # reading the loss waits for the device
+    told = step.index % 10 == 0 or step.index == step.total
+    bar.show(step.index, step.total, f"loss {float(step.losses.mean()):.4f}" if told else "")
 
 
 def _tell(outcome: Outcome) -> None:

@@ -13,14 +13,15 @@ from click.core import ParameterSource
 from relatent.core.command import RelatentCommand
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
-from relatent.core.progress import TRAINING, LateBar
+from relatent.core.progress import TRAINING, ProgressBar
 from stylegan.bounds import RESOLUTIONS
 from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
 from stylegan.formats.loading import find_network, load
 from stylegan.networks.synthesis import STYLE_METHODS
 from stylegan.training.growth import grown_settings
+from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
-from stylegan.training.run import STATE_FILE, Schedule, open_validation, train
+from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS
 from stylegan.training.state import compact_state, describe_state, read_settings
 from stylegan.training.trainer import Tick
@@ -45,6 +46,7 @@ def main() -> None:
 @option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
 @option("--outdir", required=True, type=FILE, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
+@option("--minutes", type=POSITIVE, help="Stop after so many minutes at the latest, and write what there is.")
 @option("--resume", type=FILE, is_flag=False, flag_value=OWN_STATE, help="Go on from OUTDIR's own state, or this one.")
 @option("--grow-from", type=FILE, help="Begin with this training state's networks, at twice their resolution.")
 @option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
@@ -81,6 +83,7 @@ def main() -> None:
 def train_command(
     outdir: Path,
     kimg: float,
+    minutes: float | None,
     resume: Path | None,
     grow_from: Path | None,
     fade_kimg: float,
@@ -95,8 +98,9 @@ def train_command(
 
     Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/training/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data,
-    --data-folder, --lr, --gamma, --augment, --ema-kimg and --precision may change. A grown run takes over
-    the settings of the run it grows from in the same way.
+    --data-folder, --batch, --lr, --gamma, --augment, --ema-kimg, --precision and --compile may change. With
+    another --batch, R1's weight and the average's half-life follow their rules. A grown run takes over the
+    settings of the run it grows from in the same way.
     """
     where = pick_device(device)
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
@@ -118,7 +122,7 @@ def train_command(
         text = f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg"
         bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
 
-    with LateBar(bar_format=TRAINING) as bar:
+    with ProgressBar(bar_format=TRAINING) as bar:
         network = train(
             settings,
             outdir,
@@ -126,6 +130,7 @@ def train_command(
             device=where,
             resume=state,
             grow_from=grow_from,
+            minutes=minutes,
             validation=validation,
             on_tick=show,
             progress=True,

@@ -19,6 +19,10 @@ for name in ("RELATENT_CACHE", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCO
 torch.set_num_threads(1)  # tiny networks gain nothing from more, and lose much on a busy machine
 
 
+def pytest_addoption(parser):
+    parser.addoption("--device", default=None, help="Where the tests marked cuda compute; cpu rehearses them.")
+
+
 @pytest.fixture
 def tiny_generator():
     """A generator of 32 px as `stylegan.load` would return it: frozen, with noise and a true w_avg."""

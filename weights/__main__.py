@@ -10,7 +10,7 @@ import click
 
 from relatent.core.command import RelatentCommand
 from relatent.core.errors import RelatentError, UnknownNameError, UsageError
-from relatent.core.progress import LateBar
+from relatent.core.progress import ProgressBar
 from weights.embedded import network_names
 from weights.fetching.cache import cache_folder, place_of
 from weights.fetching.fetch import fetch, verify
@@ -37,7 +37,7 @@ def fetch_command(names: tuple[str, ...], offline: bool, yes: bool) -> None:
         entry = find_entry(name)
         nothing_to_fetch = offline or place_of(entry).is_file() or not entry.urls
         accept = nothing_to_fetch or not entry.non_commercial or accepts_licence(entry, yes)
-        with LateBar(desc=name, unit="B", unit_scale=True, disable=None) as bar:
+        with ProgressBar(desc=name, unit="B", unit_scale=True, disable=None) as bar:
             return f"{name}: {fetch(name, offline=offline, accept=accept, progress=bar.show, tell=tell)}"
 
     try:

@@ -19,16 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from editing.attributes.scores import Score, check_pictures
 from relatent.core.alignment import Alignment
 from relatent.core.errors import CheckpointError, DatasetError, ShapeError, UsageError
-from relatent.core.files import atomic_file
 from relatent.core.images import to_tensor
 from relatent.face.sampling import sample_square, square_matrix
 from stylegan.bounds import check_alignment
-from stylegan.formats.checkpoint import parse_dataclass, read_safetensors
+from stylegan.formats.checkpoint import parse_dataclass, read_safetensors, write_safetensors
 from stylegan.networks.backbone import WIDTHS, Backbone, load_backbone
 from weights.embedded import backbone_path
 
@@ -79,8 +77,7 @@ class Classifier:
         crop = json.dumps(dataclasses.asdict(self.alignment))
         text = {"format": FORMAT, "name": self.name, "up": self.up, "backbone": self.backbone, "alignment": crop}
         numbers = {"bias": repr(float(self.bias)), "facts": json.dumps(self.facts)}
-        with atomic_file(path) as temporary:
-            save_file({"weight": torch.from_numpy(self.weight).float()}, temporary, metadata={**text, **numbers})
+        write_safetensors(path, {"weight": torch.from_numpy(self.weight).float()}, {**text, **numbers})
 
     @classmethod
     def load(cls, path: Path) -> Classifier:

@@ -13,7 +13,8 @@ import numpy as np
 from editing.attributes.classifiers import SIDE, Classifier, backbone_features, train_classifier
 from relatent.core.alignment import Alignment
 from relatent.core.errors import DatasetError, RelatentError, UsageError
-from relatent.core.images import find_photos, read_photo, square
+from relatent.core.folders import find_photos
+from relatent.core.images import read_photo, square
 from relatent.face import align_face, find_faces
 from stylegan.bounds import shown
 from stylegan.training.dataset import ImageDataset

@@ -14,7 +14,7 @@ import numpy as np
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
-from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
+from editing.photo_faces import At, at_photo, cut_from, photo_face, sheet_side
 from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
 from inversion import Inversion
 from inversion.pipeline import open_network
@@ -207,9 +207,9 @@ def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
     account = _account(task, options)
     source = None if task.photo is None else whole.read(task.photo)
     pasted = face = None
-    if task.photo is not None and source is not None and options.changes:
+    if task.photo is not None and options.changes:
         pasted = whole.pasted(task.photo)
-        face = cut_from(pasted, source, task.edited, task.network)
+        face = cut_from(pasted, task.edited, task.network)
     elif options.changes and options.at == "photo":
         face = at_photo(task.edited, task.network, options.blend)
     if options.sweeps:
@@ -252,7 +252,7 @@ def _sweep(task: _Task, options: EditOptions, source: Photo | None) -> MarkedIma
     pixels = np.concatenate(rows)
     ranges = ", ".join(f"{one.name} {one.start:g} to {one.stop:g}" for one in options.sweeps)
     tag = f"{software_tag(task.edited.network, task.edited.edits)}; sweep {ranges}"
-    return MarkedImage(pixels, tag, None if shown is None else colours_of(shown.source))
+    return MarkedImage(pixels, tag)
 
 
 def _account(task: _Task, options: EditOptions) -> dict[str, object]:

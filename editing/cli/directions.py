@@ -9,7 +9,6 @@ import click
 
 from editing.attributes.registry import find_attributes, known_attributes
 from editing.cli.learn import classifier_command, learn_command, network_options, summary
-from editing.cli.progress import counting
 from editing.directions.channels import mean_region, strongest_for_attribute, strongest_in_region
 from editing.directions.direction import Direction, direction_files, find_direction
 from editing.directions.ganspace import ganspace_directions
@@ -21,6 +20,7 @@ from editing.layers import layer_numbers
 from inversion.pipeline import open_network
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import RelatentError, UsageError
+from relatent.core.progress import counting
 from relatent.face.regions import REGIONS
 from stylegan import Generator
 
@@ -233,10 +233,10 @@ def _of_region(space: StyleSpace, region: str, count: int, seed: int) -> list[Di
 
 def _of_attribute(space: StyleSpace, attribute: str, count: int, samples: int, seed: int) -> list[Direction]:
     (one,) = find_attributes([attribute], known_attributes(space.network.alignment))
-    with counting("sampling") as show:
-        scored = sample_scores(space.network, {one.name: one.score}, samples, seed=seed, progress=show)
-    with counting("channels") as show:
-        found = strongest_for_attribute(space, scored, {one.name: one.score}, one.name, count, show)
+    with counting("sampling") as bar:
+        scored = sample_scores(space.network, {one.name: one.score}, samples, seed=seed, progress=bar.show)
+    with counting("channels") as bar:
+        found = strongest_for_attribute(space, scored, {one.name: one.score}, one.name, count, bar.show)
     return [space.channel(channel, {f"effect_on_{one.name}": effect}) for channel, effect in found]
 
 

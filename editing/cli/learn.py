@@ -12,7 +12,6 @@ import click
 from editing.attributes.classifiers import BackboneFeatures, Classifier
 from editing.attributes.labelled import Labelled, from_folders, from_table
 from editing.attributes.registry import Attribute, find_attributes, imported_score, known_attributes, moving_together
-from editing.cli.progress import counting
 from editing.directions.direction import Direction
 from editing.directions.disentangling import disentangled
 from editing.directions.learning import METHODS, Learner
@@ -22,6 +21,7 @@ from editing.layers import layer_numbers
 from inversion.pipeline import open_network
 from relatent.core.command import RelatentCommand
 from relatent.core.errors import UsageError
+from relatent.core.progress import counting
 from stylegan import Generator
 from weights.embedded import DEFAULT_NETWORK
 
@@ -57,9 +57,9 @@ class OwnPictures:
             UsageError: half of what is needed.
             DatasetError: pictures or labels that cannot be used.
         """
-        with counting("reading pictures", "picture") as show:
+        with counting("reading pictures", "picture") as bar:
             if self.with_ and self.without and not (self.pictures or self.labels or self.column):
-                return from_folders(self.with_, self.without, network.alignment, align=self.align, progress=show)
+                return from_folders(self.with_, self.without, network.alignment, align=self.align, progress=bar.show)
             if self.pictures and self.labels and self.column and not (self.with_ or self.without):
                 return from_table(
                     self.pictures,
@@ -68,7 +68,7 @@ class OwnPictures:
                     network.alignment,
                     align=self.align,
                     folder=self.folder,
-                    progress=show,
+                    progress=bar.show,
                 )
         raise UsageError(
             "labelled pictures need either --with FOLDER and --without FOLDER, "
@@ -163,9 +163,9 @@ def learn_command(
             "--disentangle chooses layers and parts by itself: name two attributes or more, or --all, and "
             "neither --not nor --layers."
         )
-    with counting("sampling") as show:
+    with counting("sampling") as bar:
         scores = {name: one.score for name, one in known.items()}
-        found = sample_scores(generator, scores, samples, seed=seed, progress=show)
+        found = sample_scores(generator, scores, samples, seed=seed, progress=bar.show)
     learner = Learner(generator, found, scores, method)
     if disentangle:
         learned = list(_learn_together(learner, wanted, outdir))
@@ -223,9 +223,9 @@ def _learn_each(
     """Learn, write and tell of one after the other; one that cannot be learned never stops the rest."""
     for one in wanted:
         try:
-            with counting(one.name) as show:
+            with counting(one.name) as bar:
                 beside = [other for other in others if other != one.name]
-                direction = learner.direction(one.name, up=one.up, without=beside, layers=layers, progress=show)
+                direction = learner.direction(one.name, up=one.up, without=beside, layers=layers, progress=bar.show)
         except UsageError as error:
             click.echo(f"error: {error}", err=True)
             continue
@@ -242,9 +242,9 @@ def _learn_together(learner: Learner, wanted: Sequence[Attribute], outdir: Path)
         except UsageError as error:
             click.echo(f"error: {error}", err=True)
     free = {one.name: moving_together(one.name) for one in usable}
-    with counting("disentangling") as show:
+    with counting("disentangling") as bar:
         ups = {one.name: one.up for one in usable}
-        directions = disentangled(learner, list(ups), free=free, ups=ups, progress=show)
+        directions = disentangled(learner, list(ups), free=free, ups=ups, progress=bar.show)
     for direction in directions:
         yield _written(direction, outdir)
 
@@ -289,8 +289,8 @@ def _train(name: str, network: Generator, pictures: OwnPictures, up: str | None,
         click.echo(f"note: skipped: {line}", err=True)
     if len(labelled.skipped) > MOST_SKIPPED:
         click.echo(f"note: {len(labelled.skipped)} pictures were skipped in all.", err=True)
-    with counting("features", "picture") as show:
-        return labelled.train(name, network.alignment, up=up, seed=seed, progress=show)
+    with counting("features", "picture") as bar:
+        return labelled.train(name, network.alignment, up=up, seed=seed, progress=bar.show)
 
 
 def _facts(facts: dict[str, float | str]) -> str:

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
 from editing.faces import as_faces, find_faces, open_faces_network
-from editing.interpolation import EASINGS, NOISES, Morph, morph, morph_seeds
+from editing.interpolation import NOISES, Morph, morph, morph_seeds
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.photo_faces import ATS, At, shared_photo_face
 from editing.results import Saved
 from editing.seeds import SEEDS
-from editing.video import SIDE, write_morph
+from editing.video import write_morph
 from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
+from relatent.core.progress import ProgressBar
 from relatent.core.video import DEFAULT_FPS, require_video_name
 from stylegan.networks.synthesis import NOISE_MODES
 
@@ -126,9 +126,6 @@ def mix_command(
 )
 @click.option("--loop", is_flag=True, help="Return to the first face, so that the video can repeat without a jump.")
 @click.option(
-    "--easing", type=click.Choice(list(EASINGS)), default="smooth", show_default=True, help="Rest at each face, or not."
-)
-@click.option(
     "--noise",
     type=click.Choice(NOISES),
     default="blend",
@@ -149,7 +146,6 @@ def mix_command(
     show_default=True,
     help="Show edits of one photo's face at the photo's resolution, or as the network draws them.",
 )
-@click.option("--side", type=click.IntRange(1, 4096), default=SIDE, show_default=True, help="Enlarge smaller pictures.")
 @click.option(
     *TRUNCATION_FLAGS,
     "psi",
@@ -174,7 +170,6 @@ def morph_command(
     frames: int,
     fps: float,
     loop: bool,
-    easing: str,
     noise: str,
     space: str,
     psi: float,
@@ -193,15 +188,13 @@ def morph_command(
     path: Morph[Any]
     photo = None
     if space == "z":
-        path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop, easing=easing)
+        path = morph_seeds(_seeds_alone(found), generator, psi=psi, loop=loop)
     else:
         inversions = [face.inversion for face in as_faces(found, generator, psi)]
-        path = morph(inversions, generator, loop=loop, easing=easing, noise=noise)
+        path = morph(inversions, generator, loop=loop, noise=noise)
         photo = shared_photo_face(inversions, generator) if at == "photo" else None
-    with tqdm(total=frames, desc=out.name, unit="frame") as bar:
-        write_morph(
-            path, out, generator, frames=frames, fps=fps, photo=photo, progress=lambda *_: bar.update(), **options
-        )
+    with ProgressBar(desc=out.name, unit="frame") as bar:
+        write_morph(path, out, generator, frames=frames, fps=fps, photo=photo, progress=bar.show, **options)
     click.echo(str(out))
 
 

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError, UsageError
-from relatent.core.files import atomic_file
 from stylegan import Generator, network_id
-from stylegan.formats.checkpoint import read_safetensors
+from stylegan.formats.checkpoint import read_safetensors, write_safetensors
 from weights.embedded import FOLDER
 
 FORMAT = "relatent-direction-1"
@@ -138,8 +136,7 @@ class Direction:
         text = {"name": self.name, "network": self.network, "space": self.space}
         text |= {"source": self.source, "unit": self.unit}
         data = {"layers": json.dumps(self.layers), "facts": json.dumps(self.facts)}
-        with atomic_file(Path(path)) as temporary:
-            save_file({"vector": self.vector.contiguous()}, temporary, metadata={"format": FORMAT, **text, **data})
+        write_safetensors(Path(path), {"vector": self.vector.contiguous()}, {"format": FORMAT, **text, **data})
 
     @classmethod
     def load(cls, path: str | Path) -> Direction:

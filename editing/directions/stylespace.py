@@ -164,16 +164,3 @@ class StyleSpace:
                 raise UsageError(f"style layer {layer} is not in this network; it has 0 to {len(counts) - 1}.")
             if not 0 <= number < counts[layer]:
                 raise UsageError(f"style layer {layer} has no channel {number}; it has 0 to {counts[layer] - 1}.")
-
-
-def channel_direction(
-    network: Generator,
-    channels: Mapping[Channel, float],
-    name: str,
-    *,
-    source: str = "stylespace",
-    unit: str = "",
-    facts: Mapping[str, Fact] | None = None,
-) -> Direction:
-    """Style changes of one network as a direction; see :meth:`StyleSpace.direction`."""
-    return StyleSpace(network).direction(channels, name, source=source, unit=unit, facts=facts)

@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
 
 
 def random_crops(image: Tensor, size: int) -> Tensor:
@@ -87,10 +88,7 @@ def _blur(image: Tensor) -> Tensor:
     """Gaussian, 0.4 to 4 pixels, one for all."""
     sigma = 0.4 * 10 ** float(torch.rand(()))
     radius = min(math.ceil(2.5 * sigma), image.shape[2] - 1)
-    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=image.device) / sigma) ** 2)
-    kernel = (weights / weights.sum()).repeat(3, 1, 1)
-    padded = F.pad(image, (radius,) * 4, mode="reflect")
-    return F.conv2d(F.conv2d(padded, kernel[:, :, None], groups=3), kernel[:, :, :, None], groups=3)
+    return gaussian_blur(image, [2 * radius + 1] * 2, [sigma] * 2)
 
 
 def _blocks(image: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """A backbone's training on disk: what it writes, when, and how it is taken up again. For `--out trunk.safetensors`:
 
 trunk.safetensors          the averaged student in half precision, replaced at each snapshot
-backbone.state.safetensors    everything needed to go on, replaced with it
-backbone.log.jsonl            one line a tick
+trunk.state.safetensors    everything needed to go on, replaced with it
+trunk.log.jsonl            one line a tick
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import torch
 from safetensors.torch import save
 
 from inversion.backbone.trainer import BackboneSettings, BackboneTick, BackboneTrainer
-from inversion.training_loop import run_to_end, state_path
 from relatent.core.errors import CheckpointError
 from relatent.core.files import write_bytes
 from stylegan.formats.checkpoint import load_strictly
 from stylegan.networks.backbone import FORMAT
 from stylegan.training.dataset import ImageDataset
-from stylegan.training.run import Schedule
+from stylegan.training.loop import Schedule, log_path, run_to_end, state_path
 from stylegan.training.state_file import Groups, read_groups, read_progress, write_groups
 
 STATE_FORMAT = "relatent-trunk-training-1"
@@ -63,7 +62,7 @@ def train_backbone(
         save_backbone(trainer, out)
         save_state(trainer, state_path(out))
 
-    run_to_end(trainer, out, schedule, write_snapshot, on_tick)
+    run_to_end(trainer, log_path(out), schedule, write_snapshot, on_tick=on_tick)
     return out
 
 
@@ -127,8 +126,7 @@ def load_state(trainer: BackboneTrainer, path: Path) -> None:
     load_strictly(trainer.average, groups["average"], path)
     trainer.step, trainer.seconds = read_progress(metadata, path)
     trainer.images_seen = int(metadata["images_seen"])
-    for name, momentum in groups["momentum"].items():
-        optimizer.momentum[name].copy_(momentum)
+    optimizer.set_momentum(groups["momentum"])
     for name, bias in optimizer.biases.items():
         optimizer.adam.state[bias] = {
             "step": torch.tensor(float(trainer.step), device=trainer.device),

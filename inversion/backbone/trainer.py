@@ -136,10 +136,6 @@ class BackboneTrainer:
         self.seconds = 0.0
 
     @property
-    def done(self) -> bool:
-        return self.images_seen >= self.total_images
-
-    @property
     def progress(self) -> float:
         """Share of the run that lies behind, 0 to 1."""
         return min(1.0, self.images_seen / max(self.total_images, 1))
@@ -150,12 +146,12 @@ class BackboneTrainer:
         warm = min(1.0, (self.step + 1) / WARMUP_STEPS)
         return self.settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.progress))
 
-    def run_tick(self, images: int) -> BackboneTick:
-        """Train on at least ``images`` pictures, or up to the end, and report."""
+    def run_tick(self, images: int, until: float = math.inf) -> BackboneTick:
+        """Train on at least ``images`` pictures, or until ``time.monotonic()`` is ``until``, and report."""
         totals = torch.zeros(2, len(LAYERS), device=self.device)
         first_step, first_image = self.step, self.images_seen
         started = time.perf_counter()
-        while self.step == first_step or (self.images_seen < first_image + images and not self.done):
+        while self.step == first_step or (self.images_seen < first_image + images and time.monotonic() < until):
             totals += self.train_step()
         synchronize(self.device)
         elapsed = time.perf_counter() - started

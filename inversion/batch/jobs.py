@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inversion.batch.report import read_report
 from relatent.core.errors import PhotoError, UnreadablePhotoError
-from relatent.core.images import look_through
+from relatent.core.folders import look_through
 from relatent.core.wording import listed
 
 CHUNK = 2**20

@@ -54,6 +54,7 @@ class Result:
             "photo": self.photo,
             "note": self.note,
             "seconds": {"total": round(sum(seconds.values()), 3), **seconds},
+            "mask_share": None if face.mask_share is None else round(face.mask_share, 4),
             "losses": inversion.losses,
             **face.quality.as_dict(),
             "lpips_percentile": None if percentile is None else percentile.value,
@@ -66,7 +67,8 @@ class Result:
         quality, percentile = self.face.quality, self.face.percentile
         identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
         parts = [f"PSNR {quality.psnr:.1f} dB", f"LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}"]
-        return ", ".join([*parts, f"identity {identity}", *([] if percentile is None else [str(percentile)])])
+        mask = [] if self.face.mask_share is None else [f"{self.face.mask_share:.0%} of the face counted"]
+        return ", ".join([*parts, f"identity {identity}", *([] if percentile is None else [str(percentile)]), *mask])
 
 
 def write_result(result: Result, folder: Path) -> None:

@@ -7,13 +7,18 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from inversion.encoders.restyle import EncoderConfig, RefiningEncoder
 from relatent.core.alignment import Alignment
-from relatent.core.files import atomic_file
 from stylegan.bounds import check_alignment
-from stylegan.formats.checkpoint import Provenance, load_strictly, parse_dataclass, read_safetensors, require_format
+from stylegan.formats.checkpoint import (
+    Provenance,
+    load_strictly,
+    parse_dataclass,
+    read_safetensors,
+    require_format,
+    write_safetensors,
+)
 from stylegan.networks.backbone import Backbone
 
 FORMAT = "relatent-encoder-2"
@@ -41,8 +46,7 @@ def save_encoder(
         **dataclasses.asdict(provenance or Provenance()),
     }
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in encoder.state_dict().items()}
-    with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    write_safetensors(path, tensors, metadata)
 
 
 def read_encoder(path: Path) -> RefiningEncoder:

@@ -70,16 +70,6 @@ class PspCheckpoint:
         return {name.removeprefix(prefix): tensor for name, tensor in self.state.items() if name.startswith(prefix)}
 
 
-def load_psp(path: Path) -> tuple[Encoder, Generator]:
-    """Both networks of a pSp or e4e checkpoint: float32, on the CPU, frozen, in evaluation mode.
-
-    Raises:
-        CheckpointError: damaged, of another kind, or not complete.
-    """
-    checkpoint = read_psp(path)
-    return encoder_from_psp(checkpoint), decoder_from_psp(checkpoint)
-
-
 def read_psp(path: Path) -> PspCheckpoint:
     """Read a checkpoint as data; nothing in it is executed.
 

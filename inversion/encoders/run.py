@@ -14,12 +14,11 @@ import torch
 
 from inversion.encoders.file import save_encoder
 from inversion.encoders.training import EncoderSettings, EncoderTick, EncoderTrainer
-from inversion.training_loop import run_to_end, state_path
 from relatent.core.errors import DatasetError
 from stylegan import load
 from stylegan.formats.checkpoint import Provenance, load_strictly
 from stylegan.training.dataset import ImageDataset
-from stylegan.training.run import Schedule
+from stylegan.training.loop import Schedule, log_path, run_to_end, state_path
 from stylegan.training.state_file import Groups, moments_of, read_groups, read_progress, restore_moments, write_groups
 
 STATE_FORMAT = "relatent-encoder-training-1"
@@ -59,7 +58,7 @@ def train_encoder(
     trainer = EncoderTrainer(settings, network, images, schedule.kimg, device)
     if resume:
         load_state(trainer, state_path(out))
-    run_to_end(trainer, out, schedule, lambda: write_snapshot(trainer, out), on_tick)
+    run_to_end(trainer, log_path(out), schedule, lambda: write_snapshot(trainer, out), on_tick=on_tick)
     return out
 
 

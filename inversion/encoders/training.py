@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inversion.encoders.encoder import resized, start_from_encoder
+from inversion.encoders.encoder import resized
 from inversion.encoders.loading import load_encoder
 from inversion.encoders.restyle import EncoderConfig, Looker, RefiningEncoder
 from inversion.latent_samples import random_latents
@@ -167,24 +167,20 @@ class EncoderTrainer:
         return self.step * self.settings.batch
 
     @property
-    def done(self) -> bool:
-        return self.images_seen >= self.total_images
-
-    @property
     def learning_rate(self) -> float:
         """A hundred steps up, then half a cosine down to zero at the end."""
         progress = min(1.0, self.images_seen / max(self.total_images, 1))
         warm = min(1.0, (self.step + 1) / 100)
         return self.settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def run_tick(self, images: int) -> EncoderTick:
-        """Train on about ``images`` pictures, but not beyond the run's end, at least one step; and report."""
-        totals = torch.zeros(5, device=self.device)
-        images = min(images, math.ceil(self.total_images - self.images_seen))
-        steps = max(1, -(-images // self.settings.batch))
+    def run_tick(self, images: int, until: float = math.inf) -> EncoderTick:
+        """Train on about ``images`` pictures, or until ``time.monotonic()`` is ``until``, and report."""
+        totals, first_step = torch.zeros(5, device=self.device), self.step
+        wanted = max(1, -(-images // self.settings.batch))
         started = time.perf_counter()
-        for _ in range(steps):
+        while self.step == first_step or (self.step < first_step + wanted and time.monotonic() < until):
             totals += self.train_step()
+        steps = self.step - first_step
         synchronize(self.device)
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
@@ -280,16 +276,3 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
             raise CheckpointError(f"{settings.start} is an encoder of other sizes; expected one of {config}.")
         encoder.model.load_state_dict(other.model.state_dict())
     return encoder
-
-
-@torch.no_grad()
-def validate(encoder: RefiningEncoder, network: Generator, images: Tensor, rounds: int) -> dict[str, float]:
-    """Mean perceptual distance and squared error of photos, uint8 [N, 3, R, R], after each look."""
-    backbone, result = load_backbone().to(images.device), {}
-    wanted = from_uint8(images)
-    for count in range(1, rounds + 1):
-        ws = start_from_encoder(encoder, wanted, network, rounds=count)
-        drawn = network.synthesis(ws)
-        result[f"lpips {count}"] = round(float(backbone.distance(wanted, drawn).mean()), 4)
-        result[f"pixels {count}"] = round(float((wanted - drawn).square().mean()), 5)
-    return result

@@ -1,9 +1,9 @@
 """The perceptual distance (LPIPS, Zhang et al. 2018), with the target's features computed once.
 
-The networks are those of the ``lpips`` package. "vgg", "alex" and "squeeze" are the published distances: torchvision's
-backbones, fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The
-embedded backbone is our own, under uniform heads; its distances are not comparable with published LPIPS figures, so
-every result names its backbone. Nothing here ever downloads.
+"vgg", "alex" and "squeeze" are the published distances, the networks of the ``lpips`` package: torchvision's backbones,
+fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The embedded backbone
+is our own, under uniform heads, and needs no such package; its distances are not comparable with published LPIPS
+figures, so every result names its backbone. Nothing here ever downloads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from relatent.core import cpu
 from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError
 from stylegan.formats.checkpoint import load_strictly
 from stylegan.networks.backbone import enlarge_small, load_backbone, sum_over_layers, unit_length
-from weights.embedded import backbone_path
 from weights.fetching.fetch import locate
 from weights.reading.pickles import read_torch
 
@@ -33,20 +32,22 @@ class PerceptualDistance(nn.Module):
     """Distances between pictures, one number for each photo.
 
     Args:
-        model: an ``lpips.LPIPS``.
+        net: pictures [N, 3, R, R] to the features of each layer, [N, C, h, w].
         backbone: what reports call it, for example "faces-trunk".
+        scaling: what pictures in [-1, 1] go through before it; None for nothing.
+        heads: a weight for each channel of each layer, [1, C, 1, 1], not negative; None for 1.
     """
 
-    def __init__(self, model: Any, backbone: str) -> None:
+    def __init__(
+        self, net: nn.Module, backbone: str, *, scaling: nn.Module | None = None, heads: list[Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.scaling = model.scaling_layer
-        self.net = model.net
+        self.scaling = scaling or nn.Identity()
+        self.net = net
         # sum(w (a - b)^2) = sum((sqrt(w) a - sqrt(w) b)^2): with the heads inside the features, a
-        # distance is one difference. Published heads are never negative.
-        self.roots = nn.ParameterList(
-            nn.Parameter(head.model[-1].weight.detach().clamp(min=0).sqrt(), requires_grad=False) for head in model.lins
-        )
+        # distance is one difference.
+        self.roots = nn.ParameterList(nn.Parameter(head.sqrt(), requires_grad=False) for head in heads or [])
 
     def features(self, image: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """image [N, 3, R, R] in [-1, 1] to the backbone's normalised, weighted features, one [N, C, h, w] a feature.
@@ -58,7 +59,10 @@ class PerceptualDistance(nn.Module):
         scaled = self.scaling(fit_size(image))
         with torch.autocast(image.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             features = self.net(scaled)
-        return [unit_length(feature) * root for feature, root in zip(features, self.roots, strict=True)]
+        features = [unit_length(feature) for feature in features]
+        if not self.roots:
+            return features
+        return [feature * root for feature, root in zip(features, self.roots, strict=True)]
 
     def between(self, ours: list[Tensor], theirs: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
         """Distance of two sets of features, [N]; a mean over positions, a sum over layers, no mean over photos.
@@ -103,18 +107,15 @@ def _load(name: str, device: str) -> PerceptualDistance:
 
 def _embedded() -> PerceptualDistance:
     backbone = load_backbone()
-    model = _silent_lpips("squeeze", heads=False)
-    load_strictly(model.net, _in_slices(backbone.features.state_dict(), model.net), backbone_path())
-    for head in model.lins:
-        nn.init.ones_(head.model[-1].weight)
-    return PerceptualDistance(model, backbone.name)
+    return PerceptualDistance(backbone, backbone.name)
 
 
 def _published(name: str) -> PerceptualDistance:
     path = locate(f"lpips-{name}")
     model = _silent_lpips(name, heads=True)
     load_strictly(model.net, _in_slices(_torchvision_features(path), model.net), path)
-    return PerceptualDistance(model, name)
+    heads = [head.model[-1].weight.detach().clamp(min=0) for head in model.lins]  # as published, none is negative
+    return PerceptualDistance(model.net, name, scaling=model.scaling_layer, heads=heads)
 
 
 def _torchvision_features(path: Path) -> dict[str, Tensor]:

@@ -35,10 +35,6 @@ class StyleLengths:
         self.rests = _stacked([b @ b for _, b in weights], (0,), network.w_avg)  # [K]
         self.usual = self._squared(network.w_avg.expand(1, network.num_ws, -1))
 
-    def of(self, ws: Tensor) -> Tensor:
-        """Lengths of the styles that ws [N, L, w_dim] make, as shares of those of the average w; [N, K]."""
-        return (self._squared(ws) / self.usual).sqrt()
-
     def strain(self, ws: Tensor, wanted: float) -> Tensor:
         """Mean squared logarithm of the lengths' shares over the one that is ``wanted``; ws [N, L, w_dim] to [N]."""
         if not len(self.layers):

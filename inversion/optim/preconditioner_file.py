@@ -6,13 +6,18 @@ import functools
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from inversion.optim.preconditioner import Preconditioner
 from relatent.core.errors import CheckpointError, UsageError
-from relatent.core.files import atomic_file
 from stylegan.bounds import shown
-from stylegan.formats.checkpoint import Provenance, network_id, read_safetensors, require_format, same_network
+from stylegan.formats.checkpoint import (
+    Provenance,
+    network_id,
+    read_safetensors,
+    require_format,
+    same_network,
+    write_safetensors,
+)
 from stylegan.networks.generator import Generator
 from weights.embedded import preconditioner_path
 
@@ -31,8 +36,7 @@ def save_preconditioner(preconditioner: Preconditioner, path: Path, *, provenanc
         "covariance": preconditioner.covariance.cpu(),
     }
     header = {"format": FORMAT, "network": preconditioner.network, **vars(provenance or Provenance())}
-    with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_safetensors(path, tensors, header)
 
 
 def read_preconditioner(path: Path) -> Preconditioner:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from relatent.core.errors import RelatentError
+from relatent.core.wording import make_output_printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,12 +27,14 @@ class RelatentCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Not click's token_normalize_func: that would change the choices of options, too.
+        make_output_printable()
         flags = {flag for param in self.get_params(ctx) for flag in (*param.opts, *param.secondary_opts)}
         end = args.index("--") if "--" in args else len(args)  # what follows "--" is never a flag
         with _one_line_errors():
             return super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
 
     def invoke(self, ctx: click.Context) -> Any:
+        make_output_printable()
         with _one_line_errors():
             return super().invoke(ctx)
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import IFD, Base
+
+from relatent.core.colour import Conversion, conversion, profile_space
 
 IPTC_RESOURCE = 0x0404  # Photoshop's number of it
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"  # of JPEG's APP1 segment
@@ -54,10 +57,14 @@ def turn_upright(picture: Image.Image) -> bytes | None:
         return None
 
 
-def rgb_profile(picture: Image.Image) -> bytes | None:
-    """The colour profile of ``picture`` if it describes RGB, as the pixels that we hand out are; else None."""
-    profile = picture.info.get("icc_profile")
-    return profile if isinstance(profile, bytes) and _profile_space(profile) == b"RGB " else None
+def orientation_of(picture: Image.Image) -> int:
+    """EXIF's number of how the picture is stored; 1, upright, where it has none that can be understood."""
+    try:
+        return int(picture.getexif().get(Base.Orientation, 1))
+    except MemoryError:
+        raise
+    except Exception:  # as in turn_upright
+        return 1
 
 
 def xmp_of(picture: Image.Image) -> bytes | None:
@@ -77,17 +84,44 @@ def iptc_of(picture: Image.Image) -> bytes | None:
     return record if isinstance(record, bytes) else None
 
 
-def rgb_pixels(picture: Image.Image) -> np.ndarray:
-    """Any Pillow image as uint8 [H, W, 3], RGB; transparency is put on white."""
+@dataclass(frozen=True)
+class Decoded:
+    """What a picture shows.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], sRGB; transparency is put on white.
+        original: the picture's own pixels where they say more: uint8 or uint16 [H, W, C], grey, grey and alpha, RGB, or
+            RGB and alpha, in the colours of ``profile``; None where ``pixels`` are all there is.
+        profile: the picture's ICC profile if it is one of such colours; else None.
+    """
+
+    pixels: np.ndarray
+    original: np.ndarray | None
+    profile: bytes | None
+
+
+def decoded(picture: Image.Image) -> Decoded:
+    """Any Pillow image, loaded and upright."""
     if picture.mode in ("CMYK", "LAB"):
         picture = _managed(picture)
     deep = picture.mode.startswith(("I", "F"))
     white = _white(picture) if deep else 255
+    mode = "L" if deep else _plain_mode(picture)
+    profile = _fitting_profile(picture, mode)
+    convert = conversion(profile, "RGB" if mode.startswith("RGB") else "L") if profile else None
     pixels = np.empty((picture.height, picture.width, 3), dtype=np.uint8)
+    original = None
+    if mode != "RGB" or convert is not None:
+        dtype = np.uint16 if picture.mode.startswith("I") else np.uint8
+        original = np.empty((picture.height, picture.width, len(mode)), dtype)
     for top, strip in _strips(picture):
-        eight_bits = _eight_bits(strip, white) if deep else strip
-        pixels[top : top + strip.height] = np.asarray(_on_white(eight_bits))
-    return pixels
+        eight_bits = _eight_bits(strip, white) if deep else _plain(strip, mode)
+        rows = slice(top, top + strip.height)
+        pixels[rows] = np.asarray(_on_white(eight_bits, convert))
+        if original is not None:
+            whole = np.asarray(strip).clip(0, 65535) if original.dtype == np.uint16 else np.asarray(eight_bits)
+            original[rows] = whole.reshape(strip.height, strip.width, -1)
+    return Decoded(pixels, original, profile)
 
 
 def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
@@ -100,9 +134,27 @@ def _layout_of_tiff(picture: Image.Image, tag: int) -> bool:
     return picture.format == "TIFF" and tag not in TIFF_TAGS_KEPT
 
 
-def _profile_space(profile: bytes) -> bytes:
-    """The four letters at byte 16 of an ICC header (128 bytes); empty if there is no such header."""
-    return profile[16:20] if len(profile) >= 128 and profile[36:40] == b"acsp" else b""
+def _plain_mode(picture: Image.Image) -> str:
+    """Which of L, LA, RGB and RGBA holds all that a picture of 8 bits shows."""
+    transparent = "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    grey = picture.mode in ("1", "L", "LA", "La")
+    return ("L" if grey else "RGB") + ("A" if transparent else "")
+
+
+def _plain(strip: Image.Image, mode: str) -> Image.Image:
+    """8 bits of any mode as ``mode``, which is one of L, LA, RGB and RGBA."""
+    if strip.mode == "La":  # Pillow knows no direct way
+        strip = strip.convert("LA")
+    if mode.endswith("A") and strip.mode != mode:
+        strip = strip.convert("RGBA")  # it understands a transparent colour there
+    return strip if strip.mode == mode else strip.convert(mode)
+
+
+def _fitting_profile(picture: Image.Image, mode: str) -> bytes | None:
+    """The picture's colour profile if it describes colours of ``mode``."""
+    profile = picture.info.get("icc_profile")
+    wanted = b"RGB " if mode.startswith("RGB") else b"GRAY"
+    return profile if isinstance(profile, bytes) and profile_space(profile) == wanted else None
 
 
 def _white(picture: Image.Image) -> float:
@@ -125,22 +177,24 @@ def _managed(picture: Image.Image) -> Image.Image:
     try:
         if picture.mode == "LAB":
             source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        elif _profile_space(picture.info.get("icc_profile") or b"") == b"CMYK":
+        elif profile_space(picture.info.get("icc_profile") or b"") == b"CMYK":
             source = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
         else:
             return picture
         target = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(picture, source, target, outputMode="RGB") or picture
+        found = ImageCms.profileToProfile(picture, source, target, outputMode="RGB") or picture
+        found.info.pop("icc_profile", None)  # ImageCms puts the target's there
+        return found
     except (ImageCms.PyCMSError, OSError, ImportError):  # a damaged profile, or a Pillow built without LittleCMS
         return picture
 
 
-def _on_white(strip: Image.Image) -> Image.Image:
-    """8 bits of any mode to RGB."""
-    if strip.mode == "La":  # Pillow knows no direct way
-        strip = strip.convert("LA")
-    if strip.mode in ("LA", "PA", "RGBa") or "transparency" in strip.info:
-        strip = strip.convert("RGBA")
-    if strip.mode == "RGBA":
-        strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
-    return strip.convert("RGB")
+def _on_white(strip: Image.Image, convert: Conversion | None) -> Image.Image:
+    """L, LA, RGB or RGBA to sRGB."""
+    opacity = strip.getchannel("A") if strip.mode.endswith("A") else None
+    colours = strip.convert(strip.mode.removesuffix("A"))
+    colours = colours.convert("RGB") if convert is None else convert.to_srgb(colours)
+    if opacity is None:
+        return colours
+    colours.putalpha(opacity)
+    return Image.alpha_composite(Image.new("RGBA", strip.size, "white"), colours).convert("RGB")

@@ -7,9 +7,9 @@ Conventions, everywhere in Relatent:
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import io
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -22,7 +22,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from relatent.core.decoding import iptc_of, rgb_pixels, rgb_profile, turn_upright, xmp_of
+from relatent.core.colour import is_grey, with_changes
+from relatent.core.decoding import decoded, iptc_of, orientation_of, turn_upright, xmp_of
+from relatent.core.deep import is_deep, read_deep
 from relatent.core.errors import ShapeError, UnreadablePhotoError
 
 # Formats Pillow decodes by itself, and HEIF by pillow-heif; others (EPS among them) start external programs.
@@ -61,13 +63,15 @@ class Photo:
     """A picture as it came from a file.
 
     Attributes:
-        pixels: uint8 [H, W, 3], RGB, upright, in the colour space of ``icc_profile`` (sRGB if that is None).
+        pixels: uint8 [H, W, 3], sRGB, upright, transparency on white: what networks see and screens show.
         name: how messages call it.
         note: what a person should know about how it was read; empty if nothing.
         exif: the file's EXIF block without its orientation, or None if there is none that can be understood.
-        icc_profile: the file's RGB colour profile, or None; a CMYK or grey one does not fit ``pixels``.
+        icc_profile: the file's colour profile, or None; one of CMYK fits neither ``original`` nor ``pixels``.
         xmp: the file's XMP packet as it stands there, or None.
         iptc: a JPEG's IPTC record as it stands there, or None.
+        original: the file's own pixels where they say more than ``pixels``, upright: uint8 or uint16 [H, W, C], grey,
+            grey and alpha, RGB, or RGB and alpha, in the colours of ``icc_profile``; else None.
     """
 
     pixels: np.ndarray
@@ -77,13 +81,25 @@ class Photo:
     icc_profile: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
+    original: np.ndarray | None = None
+
+    def changed(self, pixels: np.ndarray) -> np.ndarray:
+        """The photo's own pixels with what was changed in ``pixels``, uint8 [H, W, 3]: like ``original`` if it has one.
+
+        A grey photo stays grey, transparency stays, 16 bits stay where nothing was changed.
+        """
+        if self.original is None and not is_grey(self.pixels):
+            return pixels.copy()
+        own, profile = (self.pixels, None) if self.original is None else (self.original, self.icc_profile)
+        return with_changes(own, profile, self.pixels, pixels)
 
 
 def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read any picture as upright RGB.
+    """Read any picture as upright sRGB.
 
-    Transparent pixels are put on white, 16-bit pictures are reduced to 8 bits, CMYK and palettes are
-    converted, and of an animation the first frame is used, which ``note`` then says.
+    Transparent pixels are put on white, 16-bit pictures are reduced to 8 bits, other colour spaces and palettes are
+    converted, and of an animation the first frame is used, which ``note`` then says. ``original`` keeps what is lost
+    thereby.
 
     Args:
         source: a path, or the bytes of a file.
@@ -98,53 +114,33 @@ def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixel
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked below, and of odd metadata
         with Image.open(_existing_data(source, name), formats=_formats()) as opened:
             _check_size(opened, name, max_pixels)
+            deep = is_deep(opened)
+            orientation = orientation_of(opened) if deep else 1
             opened.load()
             _check_size(opened, name, max_pixels)  # a HEIF file's header may say one size and its picture another
-            icc_profile = rgb_profile(opened)
-            xmp, iptc = xmp_of(opened), iptc_of(opened)
-            exif = turn_upright(opened)
-            pixels = rgb_pixels(opened)
+            photo = _photo_of(opened, name)
+            if deep:
+                seen = photo.pixels if photo.original is None else photo.original
+                data = source if isinstance(source, bytes) else Path(source).read_bytes()
+                levels = read_deep(data, seen, orientation)
+                photo = photo if levels is None else dataclasses.replace(photo, original=levels)
             note = _frames_note(opened, name)  # last: counting moves on to the other frames
-    return Photo(pixels=pixels, name=name, note=note, exif=exif, icc_profile=icc_profile, xmp=xmp, iptc=iptc)
+    return dataclasses.replace(photo, note=note)
 
 
-@dataclass(frozen=True)
-class FolderContents:
-    """What lies in a folder and in the folders below it, sorted by path.
-
-    Attributes:
-        photos: files with a picture's suffix.
-        others: everything else: other files, what is hidden, links to folders, folders that may not be read.
-    """
-
-    photos: list[Path]
-    others: list[Path]
+def photo_of(picture: Image.Image, name: str = "the picture") -> Photo:
+    """A picture that Pillow has opened elsewhere, as :func:`read_photo` would have read it."""
+    with _foreign_errors(name, MAX_PIXELS):
+        picture.load()
+        return _photo_of(picture.copy(), name)
 
 
-def look_through(folder: Path) -> FolderContents:
-    """Every file below ``folder``, the pictures apart from the rest.
-
-    What is hidden is not looked into, and links to folders are not followed: they may lead in circles.
-    """
-    photos: list[Path] = []
-    others: list[Path] = []
-
-    def refused(error: OSError) -> None:
-        others.append(Path(error.filename or folder))
-
-    for here, folders, files in os.walk(folder, onerror=refused):
-        entered = [name for name in folders if not name.startswith(".") and not Path(here, name).is_symlink()]
-        others += [Path(here, name) for name in folders if name not in entered]
-        folders[:] = entered
-        for path in (Path(here, name) for name in files):
-            is_photo = path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-            (photos if is_photo else others).append(path)
-    return FolderContents(sorted(photos), sorted(others))
-
-
-def find_photos(folder: Path) -> list[Path]:
-    """Every picture file below ``folder``, sorted by path; see :func:`look_through` for what it passes over."""
-    return look_through(folder).photos
+def _photo_of(picture: Image.Image, name: str) -> Photo:
+    """A loaded picture, which is turned upright in place."""
+    xmp, iptc = xmp_of(picture), iptc_of(picture)
+    exif = turn_upright(picture)
+    found = decoded(picture)
+    return Photo(found.pixels, name, "", exif, found.profile, xmp, iptc, found.original)
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -172,11 +168,6 @@ def to_levels(image: Tensor) -> Tensor:
     if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
         raise ShapeError(f"the image is {image.dtype} {list(image.shape)}; expected floats [N, 3, H, W] in -1..1.")
     return ((image.detach().float() + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1)
-
-
-def to_pil(image: Tensor) -> Image.Image:
-    """One picture, float [1, 3, H, W] in [-1, 1], as a Pillow image."""
-    return Image.fromarray(to_pixels(image)[0])
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

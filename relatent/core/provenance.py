@@ -17,10 +17,13 @@ from PIL import Image
 from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
+from relatent.core.colour import conversion
 from relatent.core.decoding import IPTC_RESOURCE, XMP_HEAD
+from relatent.core.deep import encode_deep_png
 from relatent.core.errors import OutputError, UsageError
 from relatent.core.files import atomic_file
 from relatent.core.images import Photo
+from relatent.core.wording import printable
 from relatent.core.xmp import xmp_packet
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a photo changed, or added to, by a trained network
@@ -37,7 +40,7 @@ def software_tag(network: str, edits: Mapping[str, float] | None = None) -> str:
     except importlib.metadata.PackageNotFoundError:
         version = "(not installed)"
     changes = ", ".join(f"{name} {strength:+.3g}" for name, strength in (edits or {}).items())
-    return f"Relatent {version}; network {network}; edits {changes or 'none'}"
+    return printable(f"Relatent {version}; network {network}; edits {changes or 'none'}")
 
 
 class MarkedImage(Image.Image):
@@ -45,14 +48,20 @@ class MarkedImage(Image.Image):
 
     Attributes:
         software: the software tag.
+        deep: uint16 [H, W, C], what a PNG file gets where there are 16 bits a channel; else None.
         photo: whose EXIF, XMP and colour profile are kept; None without a photo.
     """
 
     def __init__(self, pixels: np.ndarray, software: str, photo: Photo | None = None) -> None:
-        """pixels are uint8 [H, W, 3]."""
+        """pixels are uint8 or uint16 [H, W, C]: grey, grey and alpha, RGB, or RGB and alpha, in the photo's colours."""
         super().__init__()
-        vars(self).update(vars(Image.fromarray(pixels)))  # Pillow's own constructors return its own class
+        self.deep = pixels if pixels.dtype == np.uint16 else None
+        eight_bits = pixels if self.deep is None else np.rint(pixels / np.float32(257)).astype(np.uint8)
+        eight_bits = eight_bits[..., 0] if eight_bits.shape[2:] == (1,) else eight_bits
+        vars(self).update(vars(Image.fromarray(eight_bits)))  # Pillow's own constructors return its own class
         self.software, self.photo = software, photo
+        if photo is not None and photo.icc_profile:
+            self.info["icc_profile"] = photo.icc_profile
 
     def save(self, fp: Any, format: str | None = None, *, metadata: bool = True, **params: Any) -> None:
         """As Pillow's; to a path, the file is written beside it and renamed.
@@ -91,11 +100,22 @@ class MarkedImage(Image.Image):
         options: dict[str, Any] = {} if kind == "PNG" else {"quality": QUALITY}
         if kind == "JPEG":
             options["subsampling"] = 0  # half the colour resolution would be lost beside an untouched photo
-        if self.photo is not None and self.photo.icc_profile:
-            options["icc_profile"] = self.photo.icc_profile
+        picture: Image.Image = self
+        profile = self.photo.icc_profile if self.photo is not None else None
+        if kind in ("WEBP", "AVIF") and self.mode in ("L", "LA"):
+            picture, profile = _in_srgb(self, profile), None  # they have no grey, so that its profile would not fit
+        if kind == "JPEG" and picture.mode.endswith("A"):
+            picture = _on_white(picture)
+        if profile:
+            options["icc_profile"] = profile
         options |= self._mark(kind) if metadata else {}
         try:
-            super().save(file, kind, **{**options, **params})
+            if kind == "PNG" and self.deep is not None:
+                described = io.BytesIO()
+                Image.new("L" if self.deep.shape[2] < 3 else "RGB", (1, 1)).save(described, kind, **options)
+                file.write(encode_deep_png(self.deep, described.getvalue()))
+                return
+            Image.Image.save(picture, file, kind, **{**options, **params})
         except (KeyError, ValueError, OSError) as error:
             if getattr(error, "errno", None):  # the disk's, not the format's
                 raise
@@ -116,12 +136,30 @@ class MarkedImage(Image.Image):
             exif = _exif(self.software, None)
         if len(XMP_HEAD) + len(packet) > LONGEST_SEGMENT:
             packet = xmp_packet(self.software, COMPOSITE)
-        extra = _segment(0xE1, XMP_HEAD + packet)
+        options: dict[str, Any] = {"exif": exif, "xmp": packet}
         if self.photo is not None and self.photo.iptc:
             record = self.photo.iptc
             resource = b"8BIM" + IPTC_RESOURCE.to_bytes(2, "big") + b"\0\0" + len(record).to_bytes(4, "big") + record
-            extra += _segment(0xED, b"Photoshop 3.0\0" + resource + b"\0" * (len(record) % 2))
-        return {"exif": exif, "extra": extra}
+            options["extra"] = _segment(0xED, b"Photoshop 3.0\0" + resource + b"\0" * (len(record) % 2))
+        return options
+
+
+def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """L or LA as RGB or RGBA."""
+    convert = conversion(profile, "L") if profile else None
+    opacity = picture.getchannel("A") if picture.mode == "LA" else None
+    grey = picture.convert("L")
+    colours = grey.convert("RGB") if convert is None else convert.to_srgb(grey)
+    if opacity is not None:
+        colours.putalpha(opacity)
+    return colours
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """LA or RGBA without transparency."""
+    colours = picture.convert(picture.mode.removesuffix("A"))
+    white = Image.new(colours.mode, colours.size, "white")
+    return Image.composite(colours, white, picture.getchannel("A"))
 
 
 def _segment(marker: int, content: bytes) -> bytes:

@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save, save_file
 from torch import Tensor, nn
 
 from relatent.core.alignment import Alignment
 from relatent.core.errors import CheckpointError, RelatentError
 from relatent.core.files import atomic_file
+from relatent.core.wording import printable, restored, stored
 from stylegan.bounds import check_alignment, shown
 from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.generator import Generator, GeneratorConfig
@@ -94,8 +95,7 @@ def save_generator(
         "fingerprint": _digest(tensors),
         **dataclasses.asdict(provenance or Provenance()),
     }
-    with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    write_safetensors(path, tensors, metadata)
 
 
 def load_generator(path: Path) -> Generator:
@@ -148,6 +148,20 @@ def _check_fingerprint(generator: Generator, claimed: str, path: Path) -> None:
     generator._network_id = f"{generator.name}@{found}"
 
 
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write contiguous tensors, and text as the header.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    header = {name: stored(text) for name, text in metadata.items()}
+    with atomic_file(path) as temporary:
+        if _opens(temporary):
+            save_file(tensors, temporary, metadata=header)
+        else:
+            temporary.write_bytes(save(tensors, header))
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Every tensor of a safetensors file, half precision and less widened to float32, and the header's text.
 
@@ -158,16 +172,34 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         state = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {state}; expected a safetensors file.")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError, OverflowError, RuntimeError) as error:  # torch knows odd types
+        if _opens(path):
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - not a dict
+        else:
+            data = path.read_bytes()
+            tensors = {name: _widened(tensor) for name, tensor in load(data).items()}
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # load has checked both
+            metadata = header.get("__metadata__") or {}
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        ValueError,
+        OverflowError,
+        RuntimeError,
+    ) as error:  # torch knows odd types
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({reason}). Copy or download it again."
         ) from error
     require_finite(tensors, path)
-    return tensors, metadata
+    return tensors, {name: restored(text) for name, text in metadata.items()}
+
+
+def _opens(path: Path) -> bool:
+    """Whether the safetensors library can open a file of that name: it knows none that is not UTF-8."""
+    return printable(str(path)) == str(path)
 
 
 def require_format(metadata: dict[str, str], expected: str, what: str, path: Path) -> None:

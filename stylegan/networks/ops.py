@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,32 @@ def _kept_kernel(
         return kernel.to(dtype).expand(channels, 1, len(taps), len(taps)).contiguous()
 
 
+class _Filter(torch.autograd.Function):
+    """A depthwise convolution with a symmetric kernel, whose gradient is another one.
+
+    PyTorch's own gradient of a convolution, differentiated once more as R1 does, also computes the gradient in the
+    kernel, channel by channel and for nobody: more than a quarter of a step with R1.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor, padding: int) -> Tensor:
+        ctx.save_for_backward(kernel)
+        ctx.padding = padding
+        return F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (kernel,) = ctx.saved_tensors
+        return _Filter.apply(gradients[0], kernel, kernel.shape[-1] - 1 - ctx.padding), None, None  # type: ignore[no-untyped-call]
+
+
+def filter2d(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
+    """Filter each channel of [N, C, H, W] with a symmetric depthwise kernel [C, 1, k, k]; zeros lie outside."""
+    if torch.compiler.is_compiling():  # the compiler differentiates once, and knows convolutions
+        return F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
+    return cast(Tensor, _Filter.apply(x, kernel, padding))  # type: ignore[no-untyped-call]
+
+
 def upsample2d(x: Tensor) -> Tensor:
     """Double height and width: insert zeros, then filter with gain 4."""
     kernel = depthwise_kernel(x, gain=4.0)
@@ -52,7 +79,7 @@ def downsample2d(x: Tensor) -> Tensor:
     [1, 3, 3, 1] is [1, 2, 1] followed by [1, 1]: a depthwise filter at full size and a 2x2 average.
     Both have fast gradients, which a depthwise convolution with stride 2 has not.
     """
-    return F.avg_pool2d(F.conv2d(x, depthwise_kernel(x, (1.0, 2.0, 1.0)), padding=1, groups=x.shape[1]), 2)
+    return F.avg_pool2d(filter2d(x, depthwise_kernel(x, (1.0, 2.0, 1.0)), padding=1), 2)
 
 
 def upsampling_conv2d(x: Tensor, weight: Tensor) -> Tensor:
@@ -61,14 +88,14 @@ def upsampling_conv2d(x: Tensor, weight: Tensor) -> Tensor:
     Transposed convolution first, filter second: a quarter of the multiplications of filtering first.
     """
     x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    return F.conv2d(x, depthwise_kernel(x, gain=4.0), padding=1, groups=x.shape[1])
+    return filter2d(x, depthwise_kernel(x, gain=4.0), padding=1)
 
 
 def downsampling_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A 3x3 or 1x1 convolution at half the resolution; [N, I, H, W] to [N, O, H/2, W/2]."""
     if weight.shape[-1] == 1:
         return F.conv2d(downsample2d(x), weight, bias)
-    x = F.conv2d(x, depthwise_kernel(x), padding=2, groups=x.shape[1])
+    x = filter2d(x, depthwise_kernel(x), padding=2)
     return F.conv2d(x, weight, bias, stride=2)
 
 

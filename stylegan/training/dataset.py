@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from relatent.core.archive import Archive, ArchiveError, MemberTooLargeError, TableTooLongError
 from relatent.core.errors import DatasetError, UnreadablePhotoError
-from relatent.core.images import SUFFIXES, find_photos, read_photo, square
+from relatent.core.folders import find_photos
+from relatent.core.images import SUFFIXES, read_photo, square
 from stylegan.bounds import MAX_DIM, shown
 
 MAX_MEMBER_BYTES = 256 * 2**20
+MAX_TABLE_BYTES = 2**28  # of a zip's table of contents: some three million pictures
 MAX_BYTES_IN_MEMORY = 8 * 2**30
 MAX_CLASSES = MAX_DIM
 LABELS_FILE = "dataset.json"
@@ -38,12 +41,13 @@ class ImageDataset:
 
     def __init__(self, path: Path, resolution: int, folder: str | None = None) -> None:
         self.path, self.resolution = path, resolution
-        self._zip: zipfile.ZipFile | None = None
+        self._zip: Archive | None = None
         if path.is_dir():
             names = {file.relative_to(path).as_posix() for file in find_photos(path)}
         else:
             self._zip = _open_zip(path)
-            names = {info.filename for info in self._zip.infolist() if _is_picture(info)}
+            self._members = {member.filename: member for member in self._zip.members}
+            names = {name for name, member in self._members.items() if _is_picture(member)}
         if folder:
             names = {name for name in names if PurePosixPath(name).is_relative_to(folder)}
         if not names:
@@ -88,14 +92,13 @@ class ImageDataset:
 
     def _read(self, name: str) -> bytes:
         assert self._zip is not None
-        info = self._zip.getinfo(name)
-        if info.file_size > MAX_MEMBER_BYTES:
-            raise DatasetError(
-                f"{self.path}: {name} claims {info.file_size} bytes; at most {MAX_MEMBER_BYTES} are read."
-            )
         try:
-            return self._zip.read(info)
-        except Exception as error:  # zipfile raises BadZipFile, zlib.error, RuntimeError, struct.error, ...
+            return self._zip.read(self._members[name], MAX_MEMBER_BYTES)
+        except MemberTooLargeError as error:
+            raise DatasetError(
+                f"{self.path}: {name} claims {error.size} bytes; at most {MAX_MEMBER_BYTES} are read."
+            ) from error
+        except ArchiveError as error:
             raise DatasetError(f"{self.path}: {name} cannot be read from the archive ({error}).") from error
 
     def _read_classes(self) -> Tensor | None:
@@ -116,7 +119,7 @@ class ImageDataset:
 
     def _labels_text(self) -> bytes | None:
         if self._zip is not None:
-            return self._read(LABELS_FILE) if LABELS_FILE in self._zip.namelist() else None
+            return self._read(LABELS_FILE) if LABELS_FILE in self._members else None
         file = self.path / LABELS_FILE
         try:
             return file.read_bytes() if file.is_file() else None
@@ -137,13 +140,14 @@ def _class_number(label: object) -> int:
     return label
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
+def _open_zip(path: Path) -> Archive:
     if not path.exists():
         raise DatasetError(f"{path} does not exist; expected a zip file or a folder of pictures.")
     try:
-        return zipfile.ZipFile(path)
-    except Exception as error:  # a damaged directory makes zipfile raise struct.error, UnicodeDecodeError, ... too
-        reason = getattr(error, "strerror", None) or error
+        return Archive(path, MAX_TABLE_BYTES)
+    except TableTooLongError as error:
+        raise DatasetError(f"{path} is too long a list ({error}); split it into several, or use a folder.") from error
+    except ArchiveError as error:
         raise DatasetError(
-            f"{path} is not a zip file that can be read ({reason}); expected a zip file or a folder of pictures."
+            f"{path} is not a zip file that can be read ({error}); expected a zip file or a folder of pictures."
         ) from error

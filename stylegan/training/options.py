@@ -92,16 +92,32 @@ def settings_from_options(
 def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingSettings:
     """A saved run's settings with what may change in the middle of it; all else that was typed is passed over.
 
+    With another batch, R1's weight and the average's half-life follow the rules their defaults come from (the one in
+    inverse, the other in direct proportion to the batch), unless they were typed, too.
+
     Args:
         settings: the run's.
         typed: values of the options the user gave, by their names in :func:`settings_from_options`.
     """
-    renamed = {"augment": "augment_strength", "lr": "learning_rate", "ema_kimg": "ema_kimg", "precision": "precision"}
-    changes = {renamed[name]: value for name, value in typed.items() if name in renamed}
+    if "batch" in typed:
+        settings = _with_batch(settings, typed["batch"])
+    renamed = {"augment": "augment_strength", "lr": "learning_rate"}
+    kept = ("ema_kimg", "precision", "compile")
+    changes = {renamed.get(name, name): value for name, value in typed.items() if name in renamed or name in kept}
     if "gamma" in typed:
         changes["loss_weights"] = dataclasses.replace(settings.loss_weights, r1_gamma=typed["gamma"])
     settings = dataclasses.replace(settings, **changes)
     return settings.with_data(typed["data"], typed.get("data_folder")) if "data" in typed else settings
+
+
+def _with_batch(settings: TrainingSettings, batch: int) -> TrainingSettings:
+    ratio = batch / settings.batch
+    return dataclasses.replace(
+        settings,
+        batch=batch,
+        ema_kimg=settings.ema_kimg * ratio,
+        loss_weights=dataclasses.replace(settings.loss_weights, r1_gamma=settings.loss_weights.r1_gamma / ratio),
+    )
 
 
 def count_classes(data: Path, resolution: int, data_folder: str | None) -> int:

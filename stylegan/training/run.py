@@ -10,23 +10,22 @@ training-state.safetensors     everything needed to go on; replaced each time
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from relatent.core.errors import DatasetError, RelatentError
+from relatent.core.errors import DatasetError
 from relatent.core.files import output_errors, write_bytes
 from relatent.core.images import encode_png, grid
-from stylegan.bounds import require_number, require_whole
 from stylegan.formats.checkpoint import Provenance, save_generator
 from stylegan.training.dataset import ImageDataset
 from stylegan.training.growth import settled
+from stylegan.training.loop import Schedule, run_to_end
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.state import load_smaller, load_state, save_state
 from stylegan.training.trainer import Tick, Trainer
@@ -39,26 +38,6 @@ SAMPLE_ROWS = 8
 SAMPLE_SEED = 1000
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long a run goes on and when it writes.
-
-    Attributes:
-        kimg: stop after this many thousand pictures, counted from the very start.
-        tick_kimg: write a line of the log this often.
-        snapshot_ticks: write samples, network and state every this many ticks, and at the end.
-    """
-
-    kimg: float
-    tick_kimg: float = 4.0
-    snapshot_ticks: int = 8
-
-    def __post_init__(self) -> None:
-        require_number("kimg", self.kimg, 0)
-        require_number("tick_kimg", self.tick_kimg, 1e-3)
-        require_whole("snapshot_ticks", self.snapshot_ticks, 1, 10**9)
-
-
 def train(
     settings: TrainingSettings,
     outdir: Path,
@@ -67,6 +46,7 @@ def train(
     device: torch.device,
     resume: Path | None = None,
     grow_from: Path | None = None,
+    minutes: float | None = None,
     validation: Validation | None = None,
     on_tick: Callable[[Tick], None] | None = None,
     progress: bool = False,
@@ -81,6 +61,8 @@ def train(
         resume: a state file to go on from; None to start afresh.
         grow_from: the state of a run at half the resolution to begin with, for settings made by
             :func:`stylegan.training.growth.grown_settings`; of no account to a resumed run.
+        minutes: take no further step when so many minutes have passed since the call, even if the schedule's end has
+            not come; results are then written as at any other end. None for no limit.
         validation: measures each snapshot's distance to pictures kept back, for the log.
         on_tick: called with each line of the log.
         progress: show a bar while reading the data.
@@ -91,6 +73,7 @@ def train(
         OutputError: results cannot be written.
         RelatentError: training diverged.
     """
+    until = time.monotonic() + (math.inf if minutes is None else minutes * 60)
     with _new_folder(outdir):
         trainer = open_trainer(settings, device, progress=progress)
         if resume is not None:
@@ -98,34 +81,20 @@ def train(
         elif grow_from is not None:
             load_smaller(trainer, grow_from)
         write_bytes(outdir / "settings.json", settings.to_json().encode())
-        _start_log(outdir / LOG_FILE, trainer.images_seen / 1000)
-    return _go_on(trainer, outdir, schedule, validation, on_tick)
 
+    def with_distance(tick: Tick) -> Tick:
+        assert validation is not None
+        return dataclasses.replace(tick, distance=round(validation.distance(trainer.average), 3))
 
-def _go_on(
-    trainer: Trainer,
-    outdir: Path,
-    schedule: Schedule,
-    validation: Validation | None,
-    on_tick: Callable[[Tick], None] | None,
-) -> Path:
-    """Train to the schedule's end and write on the way; the path of the last network."""
-    end = schedule.kimg * 1000
-    network = write_snapshot(trainer, outdir) if trainer.images_seen >= end else None
-    ticks = 0
-    while trainer.images_seen < end:
-        tick = trainer.run_tick(round(min(schedule.tick_kimg * 1000, end - trainer.images_seen)))
-        ticks += 1
-        snapshot = ticks % schedule.snapshot_ticks == 0 or trainer.images_seen >= end
-        if snapshot and validation:
-            tick = dataclasses.replace(tick, distance=round(validation.distance(trainer.average), 3))
-        _write_log(outdir / LOG_FILE, tick)
-        if on_tick:
-            on_tick(tick)
-        if snapshot:
-            network = write_snapshot(trainer, outdir)
-    assert network is not None
-    return network
+    return run_to_end(
+        trainer,
+        outdir / LOG_FILE,
+        schedule,
+        lambda: write_snapshot(trainer, outdir),
+        until=until,
+        before_snapshot=with_distance if validation else None,
+        on_tick=on_tick,
+    )
 
 
 def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: bool = False) -> Trainer:
@@ -206,30 +175,3 @@ def _new_folder(outdir: Path) -> Iterator[None]:
             with suppress(OSError):  # something has been written already
                 outdir.rmdir()
         raise
-
-
-def _start_log(file: Path, kimg: float) -> None:
-    """Keep the lines up to where the run starts; a killed run has written some after its last state."""
-    with output_errors(file):
-        lines = file.read_text().splitlines() if file.exists() else []
-    kept = [line for line in lines if _kimg_of(line) <= kimg]
-    write_bytes(file, "".join(f"{line}\n" for line in kept).encode())
-
-
-def _kimg_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["kimg"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # half a line of a killed run
-
-
-def _write_log(file: Path, tick: Tick) -> None:
-    """Add a line, unless training has diverged: then stop, before a snapshot spoils the last good state."""
-    values = {name: value for name, value in dataclasses.asdict(tick).items() if value is not None}
-    if not all(map(math.isfinite, values.values())):
-        raise RelatentError(
-            f"training diverged before {tick.kimg:g} kimg: the losses are no longer finite. Go on from the last state "
-            "(--resume) or start again, with a smaller --lr, a larger --gamma or --precision float32."
-        )
-    with output_errors(file), file.open("a") as log:
-        log.write(json.dumps(values) + "\n")

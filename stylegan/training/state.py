@@ -1,15 +1,18 @@
 """Saving and resuming a training run: one safetensors file with everything a trainer needs.
 
 Adam runs with beta1 = 0, so its first moment is only the last gradient and is not kept. In half
-precision weights are float16 and second moments bfloat16, whose range they need.
+precision weights are float16 and second moments bfloat16, whose range they need; the noise maps, which
+do not change and so are the same in the average as in the generator, are kept once.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from relatent.core.errors import CheckpointError, UsageError
-from stylegan.bounds import require_number
+from stylegan.bounds import require_number, require_whole
 from stylegan.formats.checkpoint import load_strictly
 from stylegan.training.growth import plant
 from stylegan.training.settings import TrainingSettings
@@ -18,6 +21,7 @@ from stylegan.training.trainer import Trainer
 
 FORMAT = "relatent-training-1"
 NETWORKS = ("generator", "discriminator", "average")
+NOISE = ".noise_const"
 MOMENTS = {"moments_g": ("generator", "optimizer_g"), "moments_d": ("discriminator", "optimizer_d")}
 
 
@@ -29,6 +33,7 @@ def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
     metadata = {
         "settings": trainer.settings.to_json(),
         "step": str(trainer.step),
+        "images_seen": str(trainer.images_seen),
         "seconds": str(trainer.seconds),
         "augment": repr(trainer.strength.p),
         "path_mean": repr(float(trainer.path_mean)),
@@ -69,6 +74,7 @@ def load_state(trainer: Trainer, path: Path) -> None:
         module = getattr(trainer, network)
         load_strictly(module, {k: v.to(trainer.device) for k, v in groups[network].items()}, path)
     trainer.step, trainer.seconds = read_progress(metadata, path)
+    trainer.images_seen = _images_seen(metadata, path)
     trainer.strength.p = _number(metadata, "augment", 1.0, path)
     trainer.path_mean.fill_(_number(metadata, "path_mean", 1e9, path))
     trainer.set_fade()
@@ -95,20 +101,51 @@ def describe_state(path: Path) -> str:
         CheckpointError: the file is not the state of a training run.
     """
     _, metadata = _read(path)
-    step, _ = read_progress(metadata, path)
     settings = TrainingSettings.from_json(metadata.get("settings", ""), path)
-    return f"{settings.name} at {settings.generator.resolution} px after {step * settings.batch} pictures"
+    return f"{settings.name} at {settings.generator.resolution} px after {_images_seen(metadata, path)} pictures"
+
+
+def images_seen(path: Path) -> int:
+    """How many pictures a saved run has seen.
+
+    Raises:
+        CheckpointError: the file is not the state of a training run.
+    """
+    _, metadata = _read(path)
+    return _images_seen(metadata, path)
 
 
 def _read(path: Path) -> tuple[Groups, dict[str, str]]:
-    return read_groups(path, FORMAT, (*NETWORKS, *MOMENTS), "a training run")
+    groups, metadata = read_groups(path, FORMAT, (*NETWORKS, *MOMENTS), "a training run")
+    noises = {name: noise for name, noise in groups["generator"].items() if name.endswith(NOISE)}
+    groups["average"] = {**noises, **groups["average"]}
+    return groups, metadata
 
 
 def _halved(groups: Groups) -> Groups:
+    generator = groups["generator"]
+    average = {
+        name: tensor
+        for name, tensor in groups["average"].items()
+        if not (name.endswith(NOISE) and torch.equal(tensor, generator[name]))
+    }
     return {
         key: {name: tensor.bfloat16() if key in MOMENTS else tensor.half() for name, tensor in group.items()}
-        for key, group in groups.items()
+        for key, group in {**groups, "average": average}.items()
     }
+
+
+def _images_seen(metadata: dict[str, str], path: Path) -> int:
+    """Pictures shown so far; older files do not say, and were written by runs that never changed their batch."""
+    if "images_seen" not in metadata:
+        step, _ = read_progress(metadata, path)
+        return step * TrainingSettings.from_json(metadata.get("settings", ""), path).batch
+    try:
+        images = int(metadata["images_seen"])
+        require_whole("images_seen", images, 0, 2**53)
+    except (ValueError, UsageError) as error:
+        raise CheckpointError(f"{path} does not say how far its training is: {error!s:.300}") from error
+    return images
 
 
 def _number(metadata: dict[str, str], name: str, high: float, path: Path) -> float:

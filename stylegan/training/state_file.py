@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from relatent.core.errors import CheckpointError, UsageError
-from relatent.core.files import atomic_file
 from stylegan.bounds import require_number, require_whole
-from stylegan.formats.checkpoint import read_safetensors
+from stylegan.formats.checkpoint import read_safetensors, write_safetensors
 
 Groups = dict[str, dict[str, Tensor]]
 
@@ -25,8 +23,7 @@ def write_groups(path: Path, format: str, groups: Groups, metadata: dict[str, st
     """
     tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_file(path) as temporary:
-        save_file(copies, temporary, metadata={"format": format, **metadata})
+    write_safetensors(path, copies, {"format": format, **metadata})
 
 
 def read_groups(path: Path, format: str, names: Iterable[str], what: str) -> tuple[Groups, dict[str, str]]:

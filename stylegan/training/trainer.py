@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -105,26 +106,28 @@ class Trainer:
         self.path_mean = torch.zeros([], device=device)
         self._last_pairs = (0.0, 0.0)
         self.step = 0
+        self.images_seen = 0  # not step * batch: a resumed run may have another batch than before
         self.seconds = 0.0
         self._totals = torch.zeros(6, device=device, dtype=torch.float64)
         self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
         self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
 
-    @property
-    def images_seen(self) -> int:
-        return self.step * self.settings.batch
+    def run_tick(self, images: int, until: float = math.inf) -> Tick:
+        """Train on about ``images`` pictures (at least one step) and report.
 
-    def run_tick(self, images: int) -> Tick:
-        """Train on about ``images`` pictures (at least one step) and report."""
+        ``until`` is a moment of ``time.monotonic()``; the first step that begins after it is the tick's last.
+        """
         self._totals.zero_()
         steps = max(1, -(-images // self.settings.batch))  # rounded up, or a last tick would be left for the rest
-        started = time.perf_counter()
-        for number in range(1, steps + 1):
-            self.train_step(compare=number == steps)
+        started, number, last = time.perf_counter(), 0, False
+        while not last:
+            number += 1
+            last = number == steps or time.monotonic() >= until
+            self.train_step(compare=last)
         synchronize(self.device)
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
-        return self._report(steps, elapsed)
+        return self._report(number, elapsed)
 
     def train_step(self, compare: bool = False) -> None:
         """One step of each network. The generated batch serves both, which saves a forward pass.
@@ -144,6 +147,7 @@ class Trainer:
             self._last_pairs = mean_pairwise_distance(real), mean_pairwise_distance(fake.detach())
         self._update_average()
         self.step += 1
+        self.images_seen += settings.batch
 
     def set_fade(self) -> None:
         """Let the newest blocks of a grown network count as much as its age says."""
@@ -205,7 +209,7 @@ class Trainer:
     def _real_batch(self) -> tuple[Tensor, Tensor | None]:
         """The pictures of this step: each epoch is its own permutation, so every picture has its turn."""
         count, batch = len(self.images), self.settings.batch
-        first = self.step * batch
+        first = self.images_seen
         indices = []
         for epoch in range(first // count, (first + batch - 1) // count + 1):
             order = _epoch_order(count, self.settings.seed, epoch)

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks import convergence
-from benchmarks.convergence import ADAM, BOTH, COLOURS, LBFGS, PRECONDITIONER, PlainHistory, Recorded, StepClock, main
+from benchmarks.convergence import Recorded, StepClock, main
+from benchmarks.convergence_table import ADAM, BOTH, COLOURS, LBFGS, PRECONDITIONER
+from benchmarks.plain_lbfgs import PlainHistory
 from inversion.losses.loss import LossWeights
 from inversion.losses.perceptual import load_perceptual
 from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner

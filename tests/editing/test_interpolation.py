@@ -4,7 +4,7 @@ import pytest
 import torch
 from invented import invented
 
-from editing.interpolation import EASINGS, blend, blend_tuned, morph, morph_seeds, slerp
+from editing.interpolation import blend, blend_tuned, morph, morph_seeds, slerp, slowing_at_faces
 from editing.seeds import seed_inversion
 from relatent.core.errors import ShapeError, UnknownNameError, UsageError
 
@@ -14,26 +14,23 @@ def faces(tiny_generator):
     return [invented(tiny_generator, seed) for seed in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("easing", EASINGS)
-def test_easings_go_from_0_to_1_and_never_back(easing):
-    values = [EASINGS[easing](index / 100) for index in range(101)]
+def test_the_way_to_the_next_face_goes_from_0_to_1_and_never_back():
+    values = [slowing_at_faces(index / 100) for index in range(101)]
     assert values[0] == 0
     assert values[-1] == pytest.approx(1)
     assert values[50] == pytest.approx(0.5)
     assert values == sorted(values)
-
-
-def test_smooth_slows_down_at_the_ends():
-    assert EASINGS["smooth"](0.01) < 0.001
-    assert EASINGS["smooth"](0.99) > 0.999
+    assert values[1] < 0.001
+    assert values[99] > 0.999
 
 
 def test_an_open_path_goes_from_the_first_to_the_last(faces, tiny_generator):
-    frames = list(morph(faces, tiny_generator, easing="linear").frames(9))
+    frames = list(morph(faces, tiny_generator).frames(9))
     for index, face in ((0, faces[0]), (4, faces[1]), (8, faces[2])):
         assert torch.equal(frames[index].ws, face.ws)
         assert all(torch.equal(x, y) for x, y in zip(frames[index].noise, face.noise, strict=True))
-    torch.testing.assert_close(frames[1].ws, 0.75 * faces[0].ws + 0.25 * faces[1].ws)
+    share = slowing_at_faces(0.25)
+    torch.testing.assert_close(frames[1].ws, (1 - share) * faces[0].ws + share * faces[1].ws)
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -144,8 +141,6 @@ def test_what_is_no_path(faces, tiny_generator):
         morph([], tiny_generator)
     with pytest.raises(UsageError, match="at least 2"):
         morph(faces, tiny_generator).frames(1)
-    with pytest.raises(UnknownNameError, match="easing"):
-        morph(faces, tiny_generator, easing="bouncy")
     with pytest.raises(UnknownNameError, match="noise of a morph"):
         morph(faces, tiny_generator, noise="loud")
     with pytest.raises(UsageError, match="only latents of one network"):

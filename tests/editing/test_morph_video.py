@@ -20,12 +20,11 @@ def test_frames_are_drawn_as_they_are_written(path, tiny_generator, tmp_path):
         tiny_generator,
         frames=7,
         batch_size=3,
-        side=100,
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(number, 7) for number in range(1, 8)]
     with Image.open(tmp_path / "a.gif") as file:
-        assert file.size == (96, 96)  # three times 32, the largest whole number
+        assert file.size == (256, 256)  # eight times 32
         assert tiny_generator.name.encode() in file.info["comment"]
 
 

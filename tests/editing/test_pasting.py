@@ -1,16 +1,20 @@
 import io
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from invented import invented
 from PIL import Image
 from PIL.ExifTags import Base
+from profiles import ADOBE_RGB, matrix_profile
 
 from editing import Direction, edit, paste_back
 from editing.pasting import BLENDS
+from inversion.photos import open_photo
 from relatent.core.errors import PhotoError, UnknownNameError, UsageError
-from relatent.core.images import to_pixels
+from relatent.core.images import read_photo, to_pixels
 from relatent.core.provenance import COMPOSITE, MarkedImage
 from relatent.face.paste import paste_difference
 from stylegan import network_id
@@ -115,3 +119,80 @@ def test_what_is_refused(younger, photo, tiny_generator, tmp_path):
         paste_back(younger, tmp_path / "none.jpg", network=tiny_generator)
     with pytest.raises(UsageError, match="belongs to the network"):
         paste_back(younger.replace(network="tiny@000000000000"), photo, network=tiny_generator)
+
+
+def written(picture, kind="PNG"):
+    """A pasted photo as its file is read again."""
+    return read_photo(picture.encoded(kind))
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+def test_a_photo_in_other_colours_looks_as_one_in_srgb(younger, photo, tiny_generator, blend):
+    profile = matrix_profile(ADOBE_RGB, 2.2)
+    source = Image.fromarray(photo // 2 + 60)
+    source.info["icc_profile"] = profile
+    seen = open_photo(source).pixels
+    pasted = paste_back(younger, source, blend=blend, network=tiny_generator)
+    expected = np.asarray(paste_back(younger, seen, blend=blend, network=tiny_generator)).astype(int)
+    again = written(pasted)
+    assert again.icc_profile == pasted.info["icc_profile"] == profile
+    difference = np.abs(again.pixels - expected)
+    shown = ((expected > 2) & (expected < 253)).all(axis=2)  # by both
+    assert difference[shown].mean() < 0.5
+    untouched = (expected == seen).all(axis=2)
+    assert np.array_equal(again.original[untouched], np.asarray(source)[untouched])
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+@pytest.mark.parametrize("mode", ["L", "RGB", "LA"])
+def test_a_grey_photo_stays_grey(younger, photo, tiny_generator, blend, mode):
+    source = Image.fromarray(photo).convert("L").convert(mode)
+    pasted = paste_back(younger, source, blend=blend, network=tiny_generator)
+    assert pasted.mode == mode
+    with Image.open(io.BytesIO(pasted.encoded())) as opened:
+        assert opened.mode == mode
+    assert np.ptp(written(pasted).pixels.astype(int), axis=2).max() == 0
+    assert (np.asarray(pasted) != np.asarray(source)).any()
+
+
+def test_transparency_stays(younger, photo, tiny_generator, tmp_path):
+    source = Image.fromarray(photo)
+    opacity = np.linspace(0, 255, photo.shape[0] * photo.shape[1]).astype(np.uint8).reshape(photo.shape[:2])
+    source.putalpha(Image.fromarray(opacity))
+    source.save(tmp_path / "cut-out.png")
+    pasted = paste_back(younger, tmp_path / "cut-out.png", network=tiny_generator)
+    again = np.asarray(Image.open(io.BytesIO(pasted.encoded())))
+    assert np.array_equal(again[..., 3], opacity)
+    changed = (again[..., :3] != photo).any(axis=2)
+    assert changed.any()
+    assert not changed[opacity == 0].any()
+    assert written(pasted, "JPEG").pixels.shape == photo.shape  # which knows no transparency
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_stay_16(younger, photo, tiny_generator, tmp_path, suffix):
+    levels = photo.astype(np.uint16) * 257 + np.random.default_rng(0).integers(0, 100, photo.shape, np.uint16)
+    cv2.imwrite(str(tmp_path / f"deep.{suffix}"), levels[..., ::-1])
+    pasted = paste_back(younger, tmp_path / f"deep.{suffix}", blend="difference", network=tiny_generator)
+    pasted.save(tmp_path / "pasted.png")
+    again = cv2.imread(str(tmp_path / "pasted.png"), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    assert again.dtype == np.uint16
+    expected = np.asarray(paste_back(younger, photo, blend="difference", network=tiny_generator)).astype(int)
+    untouched = (expected == photo).all(axis=2)
+    assert np.array_equal(again[untouched], levels[untouched])
+    assert np.abs(again / 257 - expected).max() < 1.5
+    with Image.open(tmp_path / "pasted.png") as opened:
+        assert COMPOSITE in opened.info["XML:com.adobe.xmp"]
+        assert "smile +2" in opened.info["Software"]
+
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the pictures are not here")
+@pytest.mark.parametrize(("name", "mode"), [("display-p3.jpg", "RGB"), ("bw.jpg", "L"), ("cutout-rgba.png", "RGBA")])
+def test_cases(younger, tiny_generator, name, mode):
+    pasted = paste_back(younger, CASES / name, network=tiny_generator)
+    with Image.open(CASES / name) as opened:
+        assert pasted.mode == opened.mode == mode
+        assert pasted.info.get("icc_profile") == opened.info.get("icc_profile")

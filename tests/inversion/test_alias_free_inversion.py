@@ -11,7 +11,7 @@ from PIL import Image
 from inversion import Inversion, invert_images
 from inversion.losses.loss import noise_regularisation
 from inversion.project import main
-from relatent.core.images import to_pil
+from relatent.core.images import encode_png, to_pixels
 from stylegan import load, save_generator
 
 
@@ -43,7 +43,7 @@ def test_lowers_the_loss(network, face, preset, tmp_path):
 
 def test_command(network, face, few_steps, tmp_path):
     save_generator(network, tmp_path / "smooth.safetensors")
-    to_pil(face).save(tmp_path / "me.png")
+    (tmp_path / "me.png").write_bytes(encode_png(to_pixels(face)[0]))
     arguments = ("me.png", "--no-align", "--network", "smooth.safetensors", "--outdir", "out")
     places = {"me.png", "smooth.safetensors", "out"}
     done = CliRunner().invoke(main, [str(tmp_path / word) if word in places else word for word in arguments])

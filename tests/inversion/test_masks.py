@@ -1,6 +1,7 @@
 """Masks: what is left out does not matter to the loss, and a mask lies where it was drawn."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ from inversion.losses.perceptual import load_perceptual
 from inversion.masks import mask_of
 from inversion.project import demo_photo, main
 from relatent.core.alignment import Alignment
-from relatent.core.errors import PhotoError, ShapeError
+from relatent.core.errors import PhotoError, ShapeError, UsageError
 from relatent.core.images import Photo, read_photo
 from relatent.face import align_face, centre_square, find_faces
 from stylegan import load
 
+CASES = Path(__file__).parents[3] / "shared" / "cases"
 WEIGHTS = LossWeights(pixels=5.0)
 
 
@@ -120,18 +122,55 @@ class TestPictures:
         assert abs(rows.mean() - 40) < 1
         assert abs(columns.mean() - 20) < 1
 
-    def test_a_square_lies_on_the_face(self, photo, aligned, tmp_path):
-        Image.fromarray((left_half(1, 32)[0, 0] * 255).byte().numpy()).save(tmp_path / "mask.png")
+    def test_one_of_the_face_s_size_lies_on_the_face(self, photo, aligned, tmp_path):
+        Image.fromarray((left_half(1, 64)[0, 0] * 255).byte().numpy()).save(tmp_path / "mask.png")
         mask = mask_of(str(tmp_path / "mask.png"), aligned, photo, Alignment())[0, 0]
-        assert mask.shape == (64, 64)
-        assert mask[:, :28].min() > 0.98
-        assert mask[:, 36:].max() < 0.02
+        assert torch.equal(mask, left_half(1, 64)[0, 0])
+
+    @pytest.mark.parametrize(
+        "kind", ["RGBA", "LA", "0 and 1", "0 and 1 in RGB", "boolean", "16 bits", "0 and 1 of 16 bits"]
+    )
+    def test_however_it_was_written(self, photo, aligned, tmp_path, kind):
+        half = left_half(1, 64)[0, 0].numpy() > 0
+        picture = Image.fromarray(half.astype(np.uint8) * 255)
+        if kind in ("RGBA", "LA"):  # white strokes on nothing
+            opacity, picture = picture, Image.new(kind[:-1], (64, 64), "white")
+            picture.putalpha(opacity)
+        elif kind == "boolean":
+            picture = Image.fromarray(half)
+            assert picture.mode == "1"
+        elif "16" in kind:
+            picture = Image.fromarray(half.astype(np.uint16) * (1 if "1 of" in kind else 65535))
+        elif "0 and 1" in kind:
+            picture = Image.fromarray(half.astype(np.uint8)).convert("RGB" if "RGB" in kind else "L")
+        picture.save(tmp_path / "mask.png")
+        mask = mask_of(tmp_path / "mask.png", aligned, photo, Alignment())[0, 0]
+        assert np.array_equal(mask.numpy(), half)
+
+    def test_half_transparent_counts_half(self, photo, aligned, tmp_path):
+        Image.new("RGBA", (64, 64), (255, 255, 255, 51)).save(tmp_path / "mask.png")
+        mask = mask_of(tmp_path / "mask.png", aligned, photo, Alignment())
+        torch.testing.assert_close(mask, torch.full((1, 1, 64, 64), 0.2))
+
+    @pytest.mark.skipif(not CASES.is_dir(), reason="the pictures are not here")
+    @pytest.mark.parametrize("name", ["mask-0-1.png", "mask-white-on-transparent.png"])
+    def test_cases(self, photo, aligned, name):
+        mask = mask_of(CASES / name, aligned, photo, Alignment())
+        assert mask.max() == 1
+        assert 0.05 < float(mask.mean()) < 0.95
 
     def test_refusals(self, photo, aligned, tmp_path):
         Image.new("L", (40, 30), 255).save(tmp_path / "odd.png")
-        with pytest.raises(PhotoError, match=r"odd.png is 40 x 30; expected the photo's size, 512 x 512"):
+        with pytest.raises(
+            PhotoError, match=r"odd.png is 40 x 30; expected the photo's size, 512 x 512, or .* 64 x 64"
+        ):
             mask_of(tmp_path / "odd.png", aligned, photo, Alignment())
-        Image.new("L", (40, 40), 0).save(tmp_path / "black.png")
+        Image.new("L", (40, 40), 255).save(tmp_path / "square.png")
+        with pytest.raises(PhotoError, match=r"square.png is 40 x 40; expected"):
+            mask_of(tmp_path / "square.png", aligned, photo, Alignment())
+        with pytest.raises(UsageError, match="the mask came as ndarray"):
+            mask_of(np.ones((64, 64)), aligned, photo, Alignment())
+        Image.new("L", (64, 64), 0).save(tmp_path / "black.png")
         with pytest.raises(PhotoError, match=r"leaves 0\.0% of the face"):
             mask_of(tmp_path / "black.png", aligned, photo, Alignment())
         with pytest.raises(PhotoError, match="does not exist"):
@@ -144,6 +183,8 @@ def test_the_command(tiny_file, few_steps, tmp_path):
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "out" / "astronaut" / "report.json").read_text())
     assert report["settings"]["mask"] == "auto"
+    assert 0.1 < report["mask_share"] < 0.9
+    assert f"{report['mask_share']:.0%} of the face counted" in result.stdout
     again = CliRunner().invoke(main, [*args, "--outdir", str(tmp_path / "out")])
     assert "another settings" in again.stderr
     result = CliRunner().invoke(main, [*args, "--outdir", str(tmp_path / "bad"), "--mask", str(tmp_path / "no.png")])

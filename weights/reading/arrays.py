@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.lib.format as npy
 
+from relatent.core.archive import Archive, ArchiveError
 from relatent.core.errors import CheckpointError
 
 MAX_BYTES = 2**28  # of one array; GANSpace's 80 components of 512 numbers take 160 kB
+MAX_TABLE_BYTES = 2**20  # of a .npz file's table of contents; some ten thousand arrays
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -35,14 +35,12 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     _require_file(path)
     found = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {info.filename: info.file_size for info in archive.infolist()}
+        with Archive(path, MAX_TABLE_BYTES) as archive:
+            members = {member.filename: member for member in archive.members if member.file_size <= MAX_BYTES}
             for name in names:
-                member = f"{name}.npy"
-                if sizes.get(member, MAX_BYTES + 1) <= MAX_BYTES:
-                    with archive.open(member) as file:
-                        found[name] = _numbers(file.read(), f"{name} of {path}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
+                if f"{name}.npy" in members:
+                    found[name] = _numbers(archive.read(members[f"{name}.npy"], MAX_BYTES), f"{name} of {path}")
+    except ArchiveError as error:
         raise CheckpointError(
             f"{path} is not a readable .npz file ({error!s:.120}). Copy or download it again."
         ) from error

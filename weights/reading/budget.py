@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from relatent.core.archive import ArchiveError
 from relatent.core.errors import CheckpointError
 
 MAX_STEPS = 500_000  # pickle instructions; a 1024 px network with its optimiser has about 100,000
@@ -82,8 +81,7 @@ def refusals(path: Path) -> Iterator[None]:
     except Refusal as error:
         raise CheckpointError(f"{path} {error}") from error
     except (
-        zipfile.BadZipFile,
-        zlib.error,
+        ArchiveError,
         struct.error,
         EOFError,
         OSError,

@@ -45,8 +45,7 @@ def read_torch(path: Path) -> Any:
         if bytes(data[: len(LEGACY_START)]) == LEGACY_START:
             value = read_legacy(data, FILE_KNOWN, Budget(bulk=len(data)))
         elif bytes(data[: len(ZIP_START)]) == ZIP_START:
-            with path.open("rb") as file:
-                value = read_zip(file, FILE_KNOWN, Budget(bulk=len(data)))
+            value = read_zip(path, FILE_KNOWN, Budget(bulk=len(data)))
         else:
             raise Refusal("does not start as a file of torch.save does, in neither layout. Copy or download it again.")
         require_plain(value, SHARING * inflated(len(data)))

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import os
-import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import PurePosixPath
-from typing import IO, Any, BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
 
+from relatent.core.archive import Archive, TableTooLongError
 from weights.reading.budget import ELSEWHERE, Budget, Refusal, damaged
 from weights.reading.pickle_machine import PickleMachine
 from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Storage
@@ -22,11 +21,9 @@ from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Sto
 LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the layout's magic number
 LEGACY_PROTOCOL = 1001
 ZIP_START = b"PK\x03\x04"
-PIECE = 2**24  # bytes read at once
-MAX_DIRECTORY = 2**22  # bytes of a zip's table of contents; 5000 tensors need 0.5 MB
+MAX_TABLE = 2**22  # bytes of a zip's table of contents; 5000 tensors need 0.5 MB
 MAX_PICKLE = 2**26
 INFLATION = 2**26  # bytes that a zip may unpack to beyond a quarter more than its length: weights hardly shrink
-DIRECTORY_END, DIRECTORY_END_64, LOCATOR_64 = 22, 56, 20  # sizes of a zip's last records
 
 
 def read_legacy(data: memoryview, known: Mapping[str, Maker], budget: Budget) -> Any:
@@ -92,23 +89,29 @@ def nested_storage(args: tuple[Any, ...], budget: Budget) -> Storage:
 FILE_KNOWN: Mapping[str, Maker] = {**KNOWN, "torch.storage._load_from_bytes": nested_storage}
 
 
-def read_zip(file: BinaryIO, known: Mapping[str, Maker], budget: Budget) -> Any:
-    """The value of a file of the zip layout; the arguments and errors are those of :func:`read_legacy`."""
-    length = os.fstat(file.fileno()).st_size
-    _check_directory(file, length)
-    with zipfile.ZipFile(file) as archive:
+def read_zip(path: Path, known: Mapping[str, Maker], budget: Budget) -> Any:
+    """The value of a file of the zip layout; the other arguments and errors are those of :func:`read_legacy`."""
+    length = path.stat().st_size
+    with _opened(path) as archive:
         members = _members(archive, length)
         folder = _folder(members)
         order = f"{folder}byteorder"
-        if order in members and archive.read(members[order])[:16] != b"little":
+        if order in members and archive.read(members[order], MAX_PICKLE)[:16] != b"little":
             raise Refusal("was written by a big-endian machine; expected little-endian. Save it again elsewhere.")
-        pickle = memoryview(archive.read(members[f"{folder}data.pkl"]))
+        pickle = memoryview(archive.read(members[f"{folder}data.pkl"], MAX_PICKLE))
         return PickleMachine(pickle, budget).run(known, _zip_storages(archive, members, f"{folder}data/"))
 
 
-def _zip_storages(
-    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], folder: str
-) -> Callable[[Any], Storage]:
+def _opened(path: Path) -> Archive:
+    try:
+        return Archive(path, MAX_TABLE)
+    except TableTooLongError as error:
+        raise Refusal(
+            f"has a table of contents of more than {MAX_TABLE} bytes; no network needs that. {ELSEWHERE}"
+        ) from error
+
+
+def _zip_storages(archive: Archive, members: dict[str, zipfile.ZipInfo], folder: str) -> Callable[[Any], Storage]:
     storages: dict[str, Storage] = {}
 
     def storage(identity: Any) -> Storage:
@@ -120,23 +123,11 @@ def _zip_storages(
             size = "is missing" if member is None else f"has {member.file_size} bytes"
             raise damaged(f"storage {ascii(key)[:40]} {size} where its tensors need {count} numbers")
         numbers = _empty(name, count)
-        with archive.open(member) as stream:
-            _read_into(numbers, stream)
+        archive.read_into(member, numbers.view(torch.uint8).numpy().data)
         storages[key] = Storage(numbers)
         return storages[key]
 
     return storage
-
-
-def _read_into(numbers: torch.Tensor, stream: IO[bytes]) -> None:
-    """Fill ``numbers`` piece by piece, so that a large storage is in memory once; the last read checks its sum."""
-    target = numbers.view(torch.uint8).numpy()
-    position = 0
-    while piece := stream.read(PIECE):
-        target[position : position + len(piece)] = np.frombuffer(piece, np.uint8)
-        position += len(piece)
-    if position != len(target):
-        raise damaged("a storage ends too early")
 
 
 def _identity(identity: Any) -> tuple[str, str, int]:
@@ -162,24 +153,8 @@ def _same(storage: Storage, name: str, count: int) -> Storage:
     return storage
 
 
-def _check_directory(file: BinaryIO, length: int) -> None:
-    """Believe a zip's table of contents only if it is short: ``zipfile`` reads the whole of it first."""
-    file.seek(max(0, length - DIRECTORY_END - LOCATOR_64 - DIRECTORY_END_64))
-    tail = file.read()
-    end = tail[-DIRECTORY_END:]
-    if len(end) < DIRECTORY_END or not end.startswith(b"PK\x05\x06") or not end.endswith(b"\0\0"):
-        raise damaged("its end is not a zip's")
-    size = struct.unpack_from("<L", end, 12)[0]
-    wide = tail[:DIRECTORY_END_64] if len(tail) == DIRECTORY_END + LOCATOR_64 + DIRECTORY_END_64 else b""
-    if wide.startswith(b"PK\x06\x06"):
-        size = max(struct.unpack_from("<Q", wide, 40)[0], 0 if size == 0xFFFFFFFF else size)
-    if size > MAX_DIRECTORY:
-        raise Refusal(f"has a table of contents of {size} bytes; no network needs that. {ELSEWHERE}")
-    file.seek(0)
-
-
-def _members(archive: zipfile.ZipFile, length: int) -> dict[str, zipfile.ZipInfo]:
-    infos = archive.infolist()
+def _members(archive: Archive, length: int) -> dict[str, zipfile.ZipInfo]:
+    infos = archive.members
     members = {info.filename: info for info in infos}
     if len(members) != len(infos):
         raise Refusal(f"is a zip in which a name occurs twice. {ELSEWHERE}")

@@ -67,7 +67,8 @@ def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> Shown:
         return Shown(face)
     placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
     before, points = (found.before, found.landmarks) if found else (_levels(studio, edited.unedited()), None)
-    return Shown(face, paste_drawn(screen, placed, levels, before, studio.network, blend, points, warp))
+    pasted = paste_drawn(screen, placed, levels, before, studio.network, blend, points, warp)
+    return Shown(face, Photo(screen, one.stem).changed(pasted))  # a grey photo stays grey, as in the downloaded file
 
 
 def drawing(studio: Studio, inversion: Inversion) -> np.ndarray:

@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from relatent.core.archive import ENTRY_BYTES, Archive, ArchiveError, MemberTooLargeError, TableTooLongError
 from relatent.core.errors import PhotoError, UnreadablePhotoError, UsageError
 from relatent.core.files import atomic_file, write_bytes
 from relatent.core.images import SUFFIXES
 from relatent.web.uploads import MEGABYTE, Limits
 
-CHUNK = 2**20
-DIRECTORY_BYTES = 1024  # of the archive's list for each member: 46, its name, and what some programs add
 LONGEST_NAME = 60  # characters of a member's name that are kept
 
 
@@ -52,7 +51,7 @@ def unpack_photos(archive: Path, folder: Path, limits: Limits) -> Unpacked:
         OutputError: ``folder`` cannot be written.
     """
     with _opened(archive, limits) as opened:
-        everything = opened.infolist()
+        everything = opened.members
         pictures = sorted(filter(_is_picture, everything), key=lambda info: info.filename)
         _check_claims(archive.name, len(everything), pictures, archive.stat().st_size, limits)
         photos: list[Path | PhotoError] = []
@@ -112,40 +111,18 @@ def write_results(
                 packed.write(file, f"{name}/{file.name}")
 
 
-class _Guarded(io.FileIO):
-    """A file of which at most ``most`` bytes are read at once: zipfile reads an archive's whole list, however long."""
-
-    def __init__(self, path: Path, most: int) -> None:
-        super().__init__(path)
-        self.most, self.length = most, path.stat().st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        wanted = self.length - self.tell() if size is None or size < 0 else size
-        if wanted > self.most:
-            raise _ListTooLong
-        return super().read(size if size is not None else -1) or b""
-
-
-class _ListTooLong(Exception):  # noqa: N818 - never leaves this file
-    pass
-
-
 @contextmanager
-def _opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
-    # 64 kB: a comment, and what zipfile reads at once
-    guarded = _Guarded(path, max(limits.zip_members * DIRECTORY_BYTES, 2**17))
-    with guarded:
-        try:
-            opened = zipfile.ZipFile(guarded)
-        except _ListTooLong:
-            raise UsageError(_too_many(path.name, "more", limits)) from None
-        except Exception as error:  # a damaged list makes zipfile raise struct.error, UnicodeDecodeError, ... too
-            raise UnreadablePhotoError(
-                f"{path.name} is not a zip file that can be read ({error!s:.80}). Pack the photos again as .zip."
-            ) from error
-        guarded.most = limits.upload_bytes + 1  # of a member, which may be stored as it is
-        with opened:
-            yield opened
+def _opened(path: Path, limits: Limits) -> Iterator[Archive]:
+    try:
+        archive = Archive(path, limits.zip_members * ENTRY_BYTES)
+    except TableTooLongError:
+        raise UsageError(_too_many(path.name, "more", limits)) from None
+    except ArchiveError as error:
+        raise UnreadablePhotoError(
+            f"{path.name} is not a zip file that can be read ({error!s:.80}). Pack the photos again as .zip."
+        ) from error
+    with archive:
+        yield archive
 
 
 def _check_claims(name: str, members: int, pictures: Iterable[zipfile.ZipInfo], size: int, limits: Limits) -> None:
@@ -164,7 +141,7 @@ def _check_claims(name: str, members: int, pictures: Iterable[zipfile.ZipInfo], 
         )
 
 
-def _read(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits, archive: str) -> bytes:
+def _read(opened: Archive, info: zipfile.ZipInfo, limits: Limits, archive: str) -> bytes:
     """The bytes of one member, never more than are allowed, whatever it says of itself.
 
     Raises:
@@ -173,22 +150,16 @@ def _read(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits, archiv
     name = safe_name(info.filename)
     if info.flag_bits & 0x1:
         raise PhotoError(f"{name} in {archive} is encrypted. Pack the photos again without a password.")
-    data = b""
     try:
-        if info.file_size <= limits.upload_bytes:
-            with opened.open(info) as member:
-                data = member.read(limits.upload_bytes + 1)
-    except _ListTooLong:
-        raise UnreadablePhotoError(f"{name} in {archive} is damaged. Pack it again.") from None
-    except Exception as error:  # zipfile raises BadZipFile, zlib.error, NotImplementedError, struct.error, ...
-        reason = " ".join(str(error).replace(info.filename, name).split())[:80]
-        raise UnreadablePhotoError(f"{name} in {archive} cannot be unpacked ({reason}). Pack it again.") from error
-    if max(info.file_size, len(data)) > limits.upload_bytes:
+        return opened.read(info, limits.upload_bytes)
+    except MemberTooLargeError as error:
         raise PhotoError(
-            f"{name} in {archive} has {max(info.file_size, len(data)) / MEGABYTE:.0f} MB unpacked; at most "
+            f"{name} in {archive} has {error.size / MEGABYTE:.0f} MB unpacked; at most "
             f"{limits.upload_bytes // MEGABYTE} MB a photo are read. Shrink it first."
-        )
-    return data
+        ) from error
+    except ArchiveError as error:
+        reason = str(error).replace(info.filename, name)[:80]
+        raise UnreadablePhotoError(f"{name} in {archive} cannot be unpacked ({reason}). Pack it again.") from error
 
 
 def _is_picture(info: zipfile.ZipInfo) -> bool:

@@ -13,7 +13,7 @@ from editing.interpolation import morph
 from editing.mixing import mix
 from editing.seeds import seed_inversion
 from inversion import Inversion
-from relatent.core.images import Photo, to_pixels
+from relatent.core.images import to_pixels
 from relatent.face.crop import pack_crop, unpack_crop
 from stylegan import save_generator
 
@@ -98,12 +98,12 @@ def test_grids_and_morphs_at_the_photo_s_resolution(run, faces, tiny_generator, 
     y, x = np.mgrid[:90, :90]
     for name, slope in (("me", 1), ("you", -1)):
         picture = np.stack([120 + slope * (x - 45), y + 60, 200 - x], axis=-1).clip(0, 255).astype(np.uint8)
-        crop = pack_crop(Photo(picture, name), faces[name].face_to_photo, 32)
+        crop = pack_crop(picture, faces[name].face_to_photo, 32)
         faces[name].replace(crop=crop).save(tmp_path / "out" / name / "inversion.safetensors")
     assert run(mix_command, "--rows", "out/me", "--cols", "out/you,7", "--outdir", "grid").exit_code == 0
     sheet = pixels(tmp_path / "grid" / "grid.png").astype(int)
     assert sheet.shape == (2 * 64, 3 * 64, 3)
-    crop = unpack_crop(Inversion.load(tmp_path / "out" / "me").crop).pixels
+    crop = unpack_crop(Inversion.load(tmp_path / "out" / "me").crop)
     assert np.abs(sheet[64:, :64] - crop).max() <= 3  # unchanged
     assert np.abs(sheet[64:, 64:128] - crop).max() > 20
     assert run(mix_command, "--rows", "out/me", "--cols", "7", "--outdir", "small", "--at=network").exit_code == 0
@@ -113,10 +113,10 @@ def test_grids_and_morphs_at_the_photo_s_resolution(run, faces, tiny_generator, 
     assert pixels(tmp_path / "mixed" / "me" / "drawn.png").shape == (32, 32, 3)
     for other, at, side in (
         ("mixed/me/edited.safetensors", "photo", 64),
-        ("mixed/me/edited.safetensors", "network", 32),
-        ("out/you", "photo", 32),  # different photos have no pixels in common
+        ("mixed/me/edited.safetensors", "network", 256),
+        ("out/you", "photo", 256),  # different photos have no pixels in common
     ):
-        result = run(morph_command, "out/me", other, "--frames=3", "--out=a.gif", "--side=1", f"--at={at}")
+        result = run(morph_command, "out/me", other, "--frames=3", "--out=a.gif", f"--at={at}")
         assert result.exit_code == 0, result.output
         with Image.open(tmp_path / "a.gif") as video:
             assert video.size == (side, side)
@@ -236,25 +236,25 @@ def is_in_order(frames, pictures):
 
 
 def test_morph_writes_every_frame(run, faces, tiny_generator, tmp_path):
-    result = run(morph_command, "out/me", "out/you", "--frames", 9, "--easing=linear", "--out", "me-you.mp4")
+    result = run(morph_command, "out/me", "out/you", "--frames", 5, "--out", "me-you.mp4")
     assert result.exit_code == 0, result.output
     frames = frames_of(tmp_path / "me-you.mp4")
-    assert [frame.shape for frame in frames] == [(256, 256, 3)] * 9
-    path = morph([faces["me"], faces["you"]], tiny_generator, easing="linear")
-    assert is_in_order(frames, [drawn(one, tiny_generator).repeat(8, 0).repeat(8, 1) for one in path.frames(9)])
+    assert [frame.shape for frame in frames] == [(256, 256, 3)] * 5
+    path = morph([faces["me"], faces["you"]], tiny_generator)
+    assert is_in_order(frames, [drawn(one, tiny_generator).repeat(8, 0).repeat(8, 1) for one in path.frames(5)])
 
 
 def test_a_looped_gif(run, faces, tiny_generator, tmp_path):
-    result = run(morph_command, "out", "--loop", "--frames=9", "--side=1", "--easing=linear", "--out=all.gif")
+    result = run(morph_command, "out", "--loop", "--frames=9", "--out=all.gif")
     assert result.exit_code == 0, result.output  # a folder of folders: her, me, you
-    path = morph([faces[name] for name in ("her", "me", "you")], tiny_generator, loop=True, easing="linear")
+    path = morph([faces[name] for name in ("her", "me", "you")], tiny_generator, loop=True)
     with Image.open(tmp_path / "all.gif") as file:
-        assert (file.n_frames, file.size) == (9, (32, 32))
+        assert (file.n_frames, file.size) == (9, (256, 256))
         frames = []
         for index in range(9):
             file.seek(index)
             frames.append(np.asarray(file.convert("RGB")).astype(float))
-    assert is_in_order(frames, [drawn(one, tiny_generator) for one in path.frames(9)])
+    assert is_in_order(frames, [drawn(one, tiny_generator).repeat(8, 0).repeat(8, 1) for one in path.frames(9)])
 
 
 def test_seeds_through_z(run, network_file, tmp_path):

@@ -36,9 +36,10 @@ def test_a_cell_shows_the_face_moved_by_its_strength(tiny_generator, directions)
     sheet = contact_sheet(tiny_generator, directions[:1], strengths=(2,), faces=1, seed=4, psi=0.5)
     w = tiny_generator.w_avg.lerp(tiny_generator.sample_w(1, 4), 0.5)
     ws = directions[0].apply(w[:, None].repeat(1, tiny_generator.num_ws, 1), 2.0)
-    from relatent.core.images import to_pil
+    from relatent.core.images import to_pixels
 
-    drawn = to_pil(tiny_generator.synthesis(ws)).resize((LEAST_CELL, LEAST_CELL), Image.Resampling.LANCZOS)
+    drawn = Image.fromarray(to_pixels(tiny_generator.synthesis(ws))[0])
+    drawn = drawn.resize((LEAST_CELL, LEAST_CELL), Image.Resampling.LANCZOS)
     assert np.abs(cell(sheet, 0, 0).astype(int) - np.array(drawn)).max() <= 1
 
 

@@ -8,7 +8,7 @@ from planted import brightness
 from editing.directions import channels
 from editing.directions.channels import mean_region, strongest_for_attribute, strongest_in_region
 from editing.directions.sampling import sample_scores, score_latents
-from editing.directions.stylespace import StyleSpace, channel_direction
+from editing.directions.stylespace import StyleSpace
 from relatent.core.errors import ShapeError, UsageError
 
 
@@ -83,7 +83,7 @@ def test_channels_of_several_layers_make_one_direction(tiny_generator):
 
 
 def test_a_lasting_direction_needs_no_space_of_ones_own(tiny_generator):
-    direction = channel_direction(tiny_generator, {(10, 3): 1.0}, "imported", source="imported: a list")
+    direction = StyleSpace(tiny_generator).direction({(10, 3): 1.0}, "imported", source="imported: a list")
     assert (direction.name, direction.source, direction.space) == ("imported", "imported: a list", "s")
 
 

@@ -10,18 +10,17 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from inversion.__main__ import main
-from inversion.backbone import muon as trunk_optimiser
 from inversion.backbone import pictures as trunk_pictures
 from inversion.backbone import run as training
 from inversion.backbone import trainer as trunk_trainer
+from inversion.backbone.muon import Optimizer
 from inversion.backbone.pictures import degrade, random_crops
 from inversion.backbone.run import train_backbone
 from inversion.backbone.trainer import BackboneSettings, BackboneTrainer, feature_losses
-from inversion.training_loop import state_path
 from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.images import encode_png
 from stylegan.networks.backbone import Backbone, load_backbone
-from stylegan.training.run import Schedule
+from stylegan.training.loop import Schedule, state_path
 
 CPU = torch.device("cpu")
 
@@ -193,13 +192,45 @@ class TestTapLosses:
         assert ours.grad.isfinite().all()
 
 
-class TestOrthogonal:
-    @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (1, 5)])
-    def test_singular_values_become_about_one(self, shape):
-        matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        values = torch.linalg.svdvals(trunk_optimiser._orthogonal(matrix))
-        assert values.min() > 0.4
-        assert values.max() < 1.4
+class TestOptimizer:
+    def student(self):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            student = Backbone().to(memory_format=torch.channels_last)
+        generator = torch.Generator().manual_seed(1)
+        for parameter in student.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        return student
+
+    def test_steps_move_filters_by_matrices_with_singular_values_of_about_one(self):
+        student = self.student()
+        before = {name: p.detach().clone() for name, p in student.named_parameters() if p.ndim == 4}
+        Optimizer(student).step(0.5)
+        for name, filters in student.named_parameters():
+            if filters.ndim == 4:
+                values = torch.linalg.svdvals((filters.detach() - before[name]).flatten(1) / 0.5)
+                scale = max(1.0, len(filters) / filters[0].numel()) ** 0.5
+                assert values.min() > 0.4 * scale
+                assert values.max() < 1.4 * scale
+
+    def test_goes_on_from_its_momentum(self):
+        whole, stopped = self.student(), self.student()
+        first, second = Optimizer(whole), Optimizer(stopped)
+        assert all(not momentum.any() for momentum in second.momentum.values())
+        first.step(0.1)
+        second.step(0.1)
+        resumed = Optimizer(stopped)
+        resumed.set_momentum({name: momentum.contiguous() for name, momentum in second.momentum.items()})
+        first.step(0.1)
+        resumed.step(0.1)
+        for name, filters in first.filters.items():
+            assert first.momentum[name].shape == filters.shape
+            assert torch.equal(filters, resumed.filters[name])
+
+    def test_an_older_pytorch_is_told_apart(self, monkeypatch):
+        monkeypatch.delattr(torch.optim, "Muon")
+        with pytest.raises(UsageError, match=r"needs 2\.9 or newer"):
+            Optimizer(self.student())
 
 
 class TestCommand:

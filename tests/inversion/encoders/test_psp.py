@@ -11,7 +11,7 @@ import pytest
 import torch
 from psp_files import E4E, PSP, average, checkpoint, layout, write
 
-from inversion.encoders.psp import decoder_from_psp, encoder_from_psp, load_psp, parse_psp, read_psp
+from inversion.encoders.psp import decoder_from_psp, encoder_from_psp, parse_psp, read_psp
 from inversion.encoders.style_blocks import Encoder4Editing, GradualStyleEncoder
 from relatent.core.errors import CheckpointError
 from stylegan import load
@@ -233,7 +233,8 @@ def test_both_networks_at_once(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "inversion.encoders.psp.generator_from_rosinality", lambda *args: asked.append(args) or "generator"
     )
-    encoder, generator = load_psp(path)
+    checkpoint = read_psp(path)
+    encoder, generator = encoder_from_psp(checkpoint), decoder_from_psp(checkpoint)
     assert (encoder.num_ws, generator) == (4, "generator")
     [(tensors, latent_avg, source)] = asked
     assert list(tensors) == ["input.input"]

@@ -1,8 +1,10 @@
+import sys
+
 import pytest
 import torch
 
 from inversion.losses.loss import LossWeights, Target, delta_regularisation, noise_regularisation, renormalise
-from inversion.losses.perceptual import _silent_lpips, load_perceptual
+from inversion.losses.perceptual import _load, _silent_lpips, load_perceptual
 from relatent.core.errors import ShapeError, UnknownNameError
 
 
@@ -17,11 +19,18 @@ def pictures(count, size=64, seed=0):
 
 def test_equals_the_lpips_package(perceptual):
     model = _silent_lpips("squeeze", heads=False)
-    model.net.load_state_dict(perceptual.net.state_dict())
-    for head, root in zip(model.lins, perceptual.roots, strict=True):
-        head.model[-1].weight.data.copy_(root.square())
+    weights = {name.split(".", 1)[1]: name for name in model.net.state_dict()}  # "slice2.3.weight" is our "3.weight"
+    model.net.load_state_dict({weights[name]: t for name, t in perceptual.net.features.state_dict().items()})
+    for head in model.lins:
+        torch.nn.init.ones_(head.model[-1].weight)
     a, b = pictures(3, seed=1), pictures(3, seed=2)
     torch.testing.assert_close(perceptual(a, b), model(a, b).flatten(), rtol=1e-4, atol=1e-6)
+
+
+def test_embedded_distance_needs_no_lpips_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)  # importing it fails
+    _load.cache_clear()
+    assert load_perceptual()(pictures(1), pictures(1, seed=1)) > 0
 
 
 def test_one_number_a_photo_whatever_its_company(perceptual):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
+from profiles import grey_profile
 
 from relatent.core.decoding import xmp_of
 from relatent.core.errors import OutputError, UsageError
@@ -169,3 +170,33 @@ def test_metadata_too_large_for_jpeg_gives_way_to_the_mark(pixels):
     assert COMPOSITE.encode() in packet_of(again)
     again, _ = saved(MarkedImage(pixels, SOFTWARE, photo), "PNG")
     assert b"y" * 70000 in packet_of(again)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_other_channels_are_written_as_they_look(kind, channels):
+    levels = np.random.default_rng(1).integers(60, 200, (24, 40, channels), dtype=np.uint8)
+    levels = np.repeat(np.repeat(levels, 8, axis=0), 8, axis=1)  # flat enough for JPEG
+    profile = grey_profile(1.8) if channels < 3 else None
+    picture = MarkedImage(levels, SOFTWARE, Photo(np.zeros((1, 1, 3), np.uint8), "p", icc_profile=profile))
+    shown = read_photo(picture.encoded("PNG")).pixels.astype(int)
+    again = read_photo(picture.encoded(kind))
+    assert np.abs(again.pixels - shown).mean() < 3
+    assert COMPOSITE.encode() in (again.xmp or b"")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_deep_png_holds_what_any_png_of_ours_holds(photo, channels):
+    levels = np.random.default_rng(1).integers(0, 65536, (24, 40, channels), dtype=np.uint16)
+    again, data = saved(MarkedImage(levels, SOFTWARE, photo), "PNG")
+    assert data[24] == 16
+    assert again.size == (40, 24)
+    assert COMPOSITE.encode() in packet_of(again)
+    assert again.getexif()[Base.Software] == SOFTWARE
+    assert again.getexif()[Base.Make] == "Camera"
+    assert again.info["icc_profile"] == photo.icc_profile
+    whole = read_photo(data).original
+    order = [0, 0, 0, 1] if channels == 2 else list(range(channels))
+    assert np.array_equal(whole, levels[..., order])
+    jpeg, _ = saved(MarkedImage(levels, SOFTWARE, photo), "JPEG")  # 8 bits, where there are no more
+    assert jpeg.size == (40, 24)

@@ -11,14 +11,17 @@ import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pillow_heif
 import pytest
 import torch
 from PIL import Image, ImageCms
+from profiles import ADOBE_RGB, encode_srgb, grey_profile, in_srgb, matrix_profile
 
+from relatent.core.deep import encode_deep_png
 from relatent.core.errors import UnreadablePhotoError
-from relatent.core.images import FORMATS, Photo, read_photo
+from relatent.core.images import FORMATS, Photo, photo_of, read_photo
 
 ORIENTATION, MAKE = 274, 271
 pillow_heif.register_heif_opener()  # these tests write HEIC themselves
@@ -424,10 +427,89 @@ def test_the_colour_profile_is_kept(form):
     assert photo.icc_profile == profile
 
 
-def test_a_profile_that_does_not_fit_rgb_is_dropped():
-    grey = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    grey[16:20] = b"GRAY"
-    assert read_photo(saved(Image.fromarray(RAMP), format="PNG", icc_profile=bytes(grey))).icc_profile is None
+def test_a_profile_that_does_not_fit_the_colours_is_dropped():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert read_photo(saved(Image.fromarray(RAMP), format="PNG", icc_profile=profile)).icc_profile is None
+    grey = profile[:16] + b"GRAY" + profile[20:]  # a header alone makes no profile of grey, and does no harm
+    photo = read_photo(saved(Image.fromarray(RAMP), format="PNG", icc_profile=grey))
+    assert np.array_equal(photo.pixels, np.repeat(RAMP[..., None], 3, 2))
+    photo = read_photo(saved(Image.fromarray(gradient()), format="PNG", icc_profile=grey))
+    assert photo.icc_profile is None
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16"])
+def test_what_pixels_cannot_say_is_kept_as_it_was(mode):
+    picture = palette_picture() if mode == "P" else Image.fromarray(RAMP).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        picture = Image.fromarray((RAMP.astype(np.uint16) * 257 + 3 * (RAMP < 255)).astype(np.uint16))
+    if mode in ("LA", "RGBA"):
+        picture.putalpha(Image.fromarray(RAMP[::-1]))
+    photo = read_photo(saved(picture, format="PNG"))
+    if mode == "P":
+        assert photo.original is None
+        return
+    own = np.asarray(picture.convert("L") if mode == "1" else picture)
+    assert np.array_equal(photo.original, own.reshape(*own.shape[:2], -1))
+    assert photo.original.dtype == own.dtype
+    assert np.array_equal(photo.changed(photo.pixels.copy()), photo.original)
+
+
+def adobe_rgb_picture() -> tuple[Image.Image, bytes]:
+    return Image.fromarray(gradient(32, 48) // 2 + 60), matrix_profile(ADOBE_RGB, 2.2)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+def test_other_colours_become_srgb(form):
+    picture, profile = adobe_rgb_picture()
+    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}.get(form, {"quality": 95})
+    photo = read_photo(saved(picture, format=form, icc_profile=profile, **({} if form in ("PNG", "TIFF") else options)))
+    assert photo.icc_profile == profile
+    expected = in_srgb(photo.original, ADOBE_RGB, 2.2)
+    inside = ((expected > 1) & (expected < 254)).all(axis=2)  # of what sRGB can show
+    assert inside.mean() > 0.3
+    assert np.abs(photo.pixels - expected)[inside].max() <= 2
+    assert np.abs(photo.original - expected)[inside].max() > 8
+
+
+def test_a_grey_profile_counts():
+    photo = read_photo(saved(Image.fromarray(RAMP), format="PNG", icc_profile=grey_profile(1.0)))
+    expected = encode_srgb(RAMP / 255.0)
+    assert np.abs(photo.pixels - expected[..., None]).max() <= 1
+    assert np.array_equal(photo.original[..., 0], RAMP)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_16_bits_are_kept(channels, orientation):
+    levels = np.random.default_rng(0).integers(0, 65536, (16, 24, channels), np.uint16)
+    described = Image.new("RGB", (1, 1))
+    data = encode_deep_png(stored(levels, orientation), saved(described, format="PNG", exif=exif_block(orientation)))
+    photo = read_photo(data)
+    shown = levels[..., [0, 0, 0, 1]] if channels == 2 else levels  # Pillow makes colours of such grey
+    assert np.array_equal(photo.original, shown)
+    assert photo.original.dtype == np.uint16
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8])  # none, LZW, deflate
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bits_of_a_tiff_are_kept(channels, compression, tmp_path):
+    levels = np.random.default_rng(0).integers(0, 65536, (40, 24, channels), np.uint16)
+    order = [2, 1, 0, 3][:channels]
+    cv2.imwrite(str(tmp_path / "deep.tif"), levels[..., order], [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    photo = read_photo(tmp_path / "deep.tif")
+    assert np.array_equal(photo.original, levels)
+
+
+def test_a_pillow_image_is_read_as_its_file_would_be():
+    picture, profile = adobe_rgb_picture()
+    data = saved(picture, format="PNG", icc_profile=profile, exif=exif_block(6))
+    with Image.open(io.BytesIO(data)) as opened:
+        photo = photo_of(opened)
+        assert opened.size == (48, 32)  # the caller's picture is left alone
+    expected = read_photo(data)
+    assert np.array_equal(photo.pixels, expected.pixels)
+    assert np.array_equal(photo.original, expected.original)
+    assert (photo.icc_profile, photo.exif) == (expected.icc_profile, expected.exif)
 
 
 BROKEN_EXIF = [

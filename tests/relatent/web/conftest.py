@@ -21,14 +21,14 @@ def studio(tiny_generator, tmp_path):
     settings = Settings(session_minutes=5, leave_seconds=10)
     vector = torch.linspace(-1, 1, tiny_generator.w_dim)
     smile = Direction(vector=vector, name="smile", network=network_id(tiny_generator), source="planted")
-    turns = NetworkLock()
+    lock = NetworkLock()
     return Studio(
         settings=settings,
         network=tiny_generator,
         directions={"smile": smile},
         presets=("balanced", "best", "paper"),
-        turns=turns,
-        line=JobQueue(3, turns),
+        network_lock=lock,
+        queue=JobQueue(3, lock),
         sessions=Sessions(tmp_path / "sessions", settings.session_minutes, settings.leave_seconds, most_kept=2),
     )
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from stylegan.networks.alias_free_filters import (
-    bessel_j1,
     downsample,
     kaiser_window,
     lowpass_filter,
@@ -69,18 +68,6 @@ class TestDesign:
         assert np.array_equal(kaiser_window(12, 0.1, 64.0), np.ones(12))
         assert kaiser_window(12, 12.0, 64.0)[0] == pytest.approx(1 / np.i0(3.101), rel=1e-3)  # 37.6 dB
         assert kaiser_window(48, 20.0, 64.0)[0] < 1e-3
-
-    @pytest.mark.parametrize(
-        ("x", "value"),
-        [(0, 0), (1, 0.4400505857449335), (3.831705970207512, 0), (10, 0.0434727461688614), (-1, -0.4400505857449335)],
-    )
-    def test_bessel(self, x, value):
-        assert bessel_j1(np.array(float(x))) == pytest.approx(value, abs=1e-14)
-
-    def test_bessel_over_the_whole_range(self):
-        special = pytest.importorskip("scipy.special")
-        x = np.linspace(0, 90, 1000).reshape(10, 100)
-        assert np.allclose(bessel_j1(x), special.j1(x), atol=1e-13)
 
 
 class TestResampling:

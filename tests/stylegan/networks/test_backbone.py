@@ -203,7 +203,7 @@ class TestLoadTrunk:
         ids=["missing", "unexpected", "shape", "nan", "integers", "empty"],
     )
     def test_wrong_contents_are_refused(self, tmp_path, change):
-        with pytest.raises(CheckpointError, match=r"backbone\.safetensors"):
+        with pytest.raises(CheckpointError, match=r"trunk\.safetensors"):
             load_backbone(self.write(tmp_path / "trunk.safetensors", change))
 
     def test_another_format_is_refused(self, tmp_path):

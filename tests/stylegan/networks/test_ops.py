@@ -10,6 +10,7 @@ import pytest
 import reference
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylegan.networks import ops
 
@@ -205,3 +206,32 @@ class TestHalfPrecision:
         found = ops.instance_norm(x.half())
         assert found.dtype == torch.float16
         assert torch.allclose(found.float(), ops.instance_norm(x), atol=1e-3)
+
+
+class TestFilter:
+    @pytest.mark.parametrize(("taps", "padding"), [((1.0, 2.0, 1.0), 1), ((1.0, 3.0, 3.0, 1.0), 2)])
+    def test_is_a_convolution_and_so_are_its_gradients(self, taps, padding):
+        def twice(filtered):
+            x = random(2, 3, 6, 5).requires_grad_(True)
+            y = filtered(x, ops.depthwise_kernel(x, taps), padding)
+            (first,) = torch.autograd.grad((y**3).sum(), x, create_graph=True)
+            (second,) = torch.autograd.grad((first**2).sum(), x)
+            return y, first, second
+
+        plain = twice(lambda x, kernel, padding: torch.conv2d(x, kernel, padding=padding, groups=3))
+        for ours, expected in zip(twice(ops.filter2d), plain, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+    def test_differentiated_twice_it_asks_for_no_gradient_in_the_kernel(self):
+        class Called(TorchDispatchMode):
+            def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+                names.append(str(function))
+                return function(*args, **(kwargs or {}))
+
+        names = []
+        x = random(1, 3, 8, 8).requires_grad_(True)
+        with Called():
+            (gradient,) = torch.autograd.grad((ops.downsample2d(x) ** 3).sum(), x, create_graph=True)
+            (gradient**2).sum().backward()
+        convolutions = [name for name in names if "convolution" in name]
+        assert convolutions == ["aten.convolution.default"] * 4  # forwards, backwards, and each of the two back again

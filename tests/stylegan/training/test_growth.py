@@ -67,6 +67,13 @@ class TestStart:
         doubled = pictures.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
         torch.testing.assert_close(grown.discriminator(doubled), small.discriminator(pictures))
 
+    def test_from_a_state_in_half_precision(self, small, state, grow):
+        save_state(small, state, half=True)
+        grown = grow()
+        for size in ("4", "8", "16"):
+            noises = [getattr(grown, n).synthesis.blocks[size].conv1.noise_const for n in ("generator", "average")]
+            assert torch.equal(*noises)
+
     def test_r1_follows_its_rule(self, small, grow):
         assert grow().settings.loss_weights.r1_gamma == pytest.approx(4 * small.settings.loss_weights.r1_gamma)
 

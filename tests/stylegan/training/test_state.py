@@ -88,7 +88,16 @@ class TestResume:
         def payload(path):
             return sum(tensor.nbytes for tensor in load_file(path).values())
 
-        assert payload(tmp_path / "half") * 2 == payload(tmp_path / "full")
+        noises = sum(b.numel() for name, b in unbroken.average.named_buffers() if name.endswith("noise_const"))
+        assert payload(tmp_path / "half") * 2 == payload(tmp_path / "full") - 4 * noises  # kept once
+
+    def test_half_keeps_noise_that_differs(self, tiny_trainer, tmp_path):
+        trainer, resumed = tiny_trainer(), tiny_trainer()
+        trainer.average.synthesis.blocks["8"].conv1.noise_const.fill_(0.5)
+        save_state(trainer, tmp_path / "half", half=True)
+        load_state(resumed, tmp_path / "half")
+        assert (resumed.average.synthesis.blocks["8"].conv1.noise_const == 0.5).all()
+        assert not (resumed.generator.synthesis.blocks["8"].conv1.noise_const == 0.5).any()
 
     def test_layout_of_the_file(self, state, tiny_trainer):
         """Runs in progress must stay resumable: these names are a promise."""
@@ -128,8 +137,17 @@ class TestBadStates:
 
     def test_older_file_without_the_later_fields(self, tiny_trainer, state):
         trainer = tiny_trainer()
-        load_state(trainer, rewrite(state, augment=None, path_mean=None))
-        assert trainer.step == 2
+        load_state(trainer, rewrite(state, augment=None, path_mean=None, images_seen=None))
+        assert (trainer.step, trainer.images_seen) == (2, 8)
+
+    @pytest.mark.parametrize("images", ["", "-1", "1.5", "9" * 30])
+    def test_images_seen(self, tiny_trainer, state, images):
+        self.refused(tiny_trainer, rewrite(state, images_seen=images), "how far")
+
+    def test_older_file_of_another_batch(self, tiny_trainer, state):
+        trainer = tiny_trainer(batch=2)
+        load_state(trainer, rewrite(state, images_seen=None))
+        assert (trainer.step, trainer.images_seen) == (2, 8)
 
     def test_of_other_networks(self, tiny_trainer, state, tiny_settings):
         generator = dataclasses.replace(tiny_settings().generator, w_dim=13)

@@ -18,7 +18,8 @@ from relatent.core.errors import DatasetError, UsageError
 from stylegan import load
 from stylegan.__main__ import main
 from stylegan.training import run
-from stylegan.training.run import Schedule, train
+from stylegan.training.loop import Schedule
+from stylegan.training.run import train
 from stylegan.training.state import read_settings
 from stylegan.training.trainer import Trainer
 
@@ -128,13 +129,27 @@ class TestWhatItWrites:
 
     def test_names_tell_thousands_of_pictures(self, tiny_trainer, tmp_path):
         trainer = tiny_trainer()
-        trainer.step = 16_000
+        trainer.images_seen = 64_000
         assert run.write_snapshot(trainer, tmp_path).name == "network-000064.safetensors"
 
     @pytest.mark.parametrize("kimg", [0, 0.0001])
     def test_however_short(self, picture_folder, tmp_path, kimg):
         good("--data", picture_folder, "--outdir", tmp_path / "run", "--kimg", kimg, *TINY)
         assert {file.suffix for file in (tmp_path / "run").iterdir()} == {".safetensors", ".png", ".json", ".jsonl"}
+
+    def test_until_the_time_is_up(self, picture_folder, tmp_path):
+        args = ("--data", picture_folder, "--outdir", tmp_path, "--kimg", 100, *TINY)
+        good(*args, "--minutes", 1e-6)  # over before the first step, which is taken nevertheless
+        assert [line["kimg"] for line in log_of(tmp_path)] == [0.004]
+        assert load(tmp_path / "network-000000.safetensors")(torch.randn(1, 8)).isfinite().all()
+        good("--outdir", tmp_path, "--resume", "--kimg", 100, "--minutes", 1e-6, "--device", "cpu")
+        lines = log_of(tmp_path)
+        assert [line["kimg"] for line in lines] == [0.004, 0.008]
+        assert all(line["pairwise_fake"] > 0 for line in lines)  # a tick cut short reports as any other
+
+    def test_time_that_is_not_up(self, picture_folder, tmp_path):
+        good("--data", picture_folder, "--outdir", tmp_path, "--kimg", 0.02, "--minutes", 1000, *TINY)
+        assert log_of(tmp_path)[-1]["kimg"] == 0.02
 
     def test_zip_and_data_folder(self, picture_folder, tmp_path):
         archive = shutil.make_archive(str(tmp_path / "data"), "zip", picture_folder)
@@ -224,14 +239,35 @@ class TestResume:
         assert equal_tensors(out / name, unbroken / "unbroken" / name)
 
     def test_only_what_may_change_changes(self, unbroken):
-        args = ["--resume", "--kimg", "0.04", "--augment", "0.05", "--lr", "0.001", "--gamma", "3", "--batch", "2"]
-        args += ["--precision", "bfloat16"]
+        args = ["--resume", "--kimg", "0.04", "--augment", "0.05", "--lr", "0.001", "--gamma", "3", "--seed", "2"]
+        args += ["--precision", "bfloat16", "--compile"]
         before = json.loads((unbroken / "unbroken" / "settings.json").read_text())
         result = CliRunner().invoke(main, ["train", "--outdir", str(unbroken / "unbroken"), *args, "--dry-run"])
         now = json.loads(result.output)
-        changes = {"augment_strength": 0.05, "learning_rate": 0.001, "precision": "bfloat16"}
+        changes = {"augment_strength": 0.05, "learning_rate": 0.001, "precision": "bfloat16", "compile": True}
         changes |= {"loss_weights": {**before["loss_weights"], "r1_gamma": 3}}
         assert now == {**before, **changes}
+
+    @pytest.mark.parametrize("typed", [[], ["--gamma", "3", "--ema-kimg", "2"]])
+    def test_with_another_batch(self, unbroken, tmp_path, typed):
+        out = shutil.copytree(unbroken / "killed", tmp_path / "killed")
+        before = json.loads((out / "settings.json").read_text())
+        good("--outdir", out, "--resume", "--kimg", 0.04, "--tick", 0.008, "--batch", 8, *typed, "--device", "cpu")
+        now = json.loads((out / "settings.json").read_text())
+        gamma, ema = (3, 2) if typed else (before["loss_weights"]["r1_gamma"] / 2, before["ema_kimg"] * 2)
+        assert now == {
+            **before,
+            "batch": 8,
+            "ema_kimg": ema,
+            "loss_weights": {**before["loss_weights"], "r1_gamma": gamma},
+        }
+        # the pictures count on, whatever the batch: 24 in fours, then eights
+        assert [line["kimg"] for line in log_of(out)] == [0.012, 0.024, 0.032, 0.04]
+        header = header_of(out / "training-state.safetensors")
+        assert (header["step"], header["images_seen"]) == ("8", "40")
+        good("--outdir", out, "--resume", "--kimg", 0.048, "--batch", 8, "--device", "cpu")
+        again = json.loads((out / "settings.json").read_text())
+        assert again == now  # the rules are applied to a change alone
 
     def test_of_a_finished_run_writes_its_results_again(self, unbroken, tmp_path):
         out = shutil.copytree(unbroken / "unbroken", tmp_path / "done")

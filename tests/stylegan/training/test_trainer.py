@@ -157,7 +157,7 @@ class TestPictures:
         for _ in range(steps):
             real, _ = trainer._real_batch()
             numbers += ((real[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
-            trainer.step += 1
+            trainer.images_seen += trainer.settings.batch
         return numbers
 
     @pytest.mark.parametrize(("count", "batch"), [(20, 4), (20, 6), (7, 3), (5, 5), (3, 7)])
@@ -171,7 +171,7 @@ class TestPictures:
         settings = tiny_settings(batch=6)
         unbroken = self.shown(self.numbered(settings, 20), 10)
         resumed = self.numbered(settings, 20)
-        resumed.step = 4
+        resumed.images_seen = 4 * 6
         assert self.shown(resumed, 6) == unbroken[24:]
 
     def test_classes_go_with_their_pictures(self, tiny_settings):
@@ -252,7 +252,7 @@ def test_an_epochs_order_is_made_once(tiny_trainer, monkeypatch):
     monkeypatch.setattr(torch, "randperm", lambda *args, **kwargs: made.append(1) or original(*args, **kwargs))
     count = len(trainer.images)
     for step in range(2 * count // trainer.settings.batch):
-        trainer.step = step
+        trainer.images_seen = step * trainer.settings.batch
         trainer._real_batch()
     assert len(made) == 2
 

@@ -10,7 +10,7 @@ from editing import paste_back
 from editing.photo_faces import at_photo
 from inversion import Inversion
 from relatent.core.errors import UsageError
-from relatent.core.images import Photo, to_pixels
+from relatent.core.images import to_pixels
 from relatent.face.crop import pack_crop, unpack_crop
 from relatent.web.actions.download import command_lines, python_lines, write_download
 from relatent.web.actions.edit import Change
@@ -42,7 +42,7 @@ def kept(face):
 
     def make(**more):
         session, one = face(**more)
-        photo = Photo(np.random.default_rng(0).integers(60, 200, (100, 120, 3), dtype=np.uint8), "me.png")
+        photo = np.random.default_rng(0).integers(60, 200, (100, 120, 3), dtype=np.uint8)
         inversion = one.inversion.replace(crop=pack_crop(photo, one.inversion.face_to_photo, 32))
         return session, session.keep(inversion, one.aligned, one.stem, photo=one.photo, factor=one.factor)
 
@@ -51,7 +51,7 @@ def kept(face):
 
 def test_the_face_shows_at_the_photo_s_resolution(studio, kept):
     session, one = kept()
-    crop = unpack_crop(one.inversion.crop).pixels
+    crop = unpack_crop(one.inversion.crop)
     assert np.array_equal(shown(studio, one).face, crop)  # 48 px, rounded up to 64
     assert crop.shape == (64, 64, 3)
     one.history.add(Change({"smile": 2}))

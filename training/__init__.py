@@ -1,0 +1,1 @@
+"""The recipes and states that the embedded network is trained from; no part of what is installed."""
