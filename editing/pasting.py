@@ -15,7 +15,7 @@ from relatent.core.images import Photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.paste import paste_difference, paste_face
 from relatent.face.regions import drawn_landmarks, region_mask
-from relatent.face.warp import face_in_photo, paste_warped
+from relatent.face.warp import Warp, face_in_photo, paste_warped
 from stylegan import Generator
 
 Blend = Literal["warp", "difference", "replace", "poisson"]
@@ -85,6 +85,7 @@ def paste_drawn(
     network: Generator,
     blend: Blend = DEFAULT_BLEND,
     landmarks: np.ndarray | None = None,
+    warp: Warp | None = None,
 ) -> np.ndarray:
     """:func:`paste_back` for one face whose pictures are drawn already.
 
@@ -95,8 +96,9 @@ def paste_drawn(
         before: its picture without edits.
         network: of the face.
         blend: one of :data:`BLENDS`.
-        landmarks: [68, 2] of the photo's face in pixels of the drawn one, for ``warp``; None detects them, which takes
-            longer than everything else.
+        landmarks: [68, 2] of the photo's face in pixels of the drawn one, for ``warp``; None looks for them, which
+            takes longer than the rest.
+        warp: what :func:`relatent.face.warp.warp_of` has measured of these faces, for ``warp``.
 
     Returns:
         uint8 [H, W, 3], a new array.
@@ -112,7 +114,7 @@ def paste_drawn(
     if blend == "warp":
         points = landmarks if landmarks is not None else photo_landmarks(pixels, face, network)
         free = None if face.mask is None else face.mask[0, 0].numpy()
-        return paste_warped(pixels, edited, before, face.face_to_photo, points, free)
+        return paste_warped(pixels, edited, before, face.face_to_photo, points, free, warp)
     if blend == "difference":
         return paste_difference(pixels, edited, before, face.face_to_photo)
     mask = np.maximum(*(_outline(picture, network) for picture in (edited, before)))

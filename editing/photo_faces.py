@@ -7,7 +7,7 @@ whole photos.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -15,10 +15,10 @@ import numpy as np
 
 from editing.pasting import DEFAULT_BLEND, Blend, paste_drawn
 from inversion import Inversion
-from relatent.core.images import Photo, to_levels
+from relatent.core.images import Photo, photo_of, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST, cut_crop, own_side, resized_square, unpack_crop
-from relatent.face.warp import face_in_photo
+from relatent.face.warp import Warp, face_in_photo
 from stylegan import Generator
 
 At = Literal["photo", "network"]
@@ -33,15 +33,13 @@ class PhotoFace:
         pixels: uint8 [S, S, 3], the face's square.
         before: float32 [R, R, 3] from 0 to 255, the picture of its latent without edits.
         landmarks: [68, 2] in pixels of the drawn face.
-        network: of the face.
-        source: the picture that was cropped, with its colour profile.
+        network: draws it.
     """
 
     pixels: np.ndarray
     before: np.ndarray
     landmarks: np.ndarray
     network: Generator
-    source: Photo = field(repr=False)
 
     @property
     def side(self) -> int:
@@ -54,18 +52,22 @@ class PhotoFace:
             return self
         how = cv2.INTER_AREA if side < self.side else cv2.INTER_CUBIC
         pixels = np.asarray(cv2.resize(self.pixels, (side, side), interpolation=how))
-        return PhotoFace(pixels, self.before, self.landmarks, self.network, self.source)
+        return PhotoFace(pixels, self.before, self.landmarks, self.network)
 
-    def edited(self, face: Inversion, drawn: np.ndarray, blend: Blend = DEFAULT_BLEND) -> np.ndarray:
-        """Paste an edited face into the crop, uint8 [S, S, 3].
+    def edited(
+        self, face: Inversion, drawn: np.ndarray, blend: Blend = DEFAULT_BLEND, warp: Warp | None = None
+    ) -> np.ndarray:
+        """The square with an edit, uint8 [S, S, 3].
 
         Args:
             face: the edited inversion, with its mask.
             drawn: its picture, [R, R, 3] from 0 to 255.
             blend: one of :data:`editing.pasting.BLENDS`.
+            warp: see :func:`editing.pasting.paste_drawn`.
         """
         placed = face.replace(face_to_photo=resized_square(self.network.resolution, self.side))
-        return paste_drawn(self.pixels, placed, drawn, self.before, self.network, blend, self.landmarks)
+        pasted = paste_drawn(self.pixels, placed, drawn, self.before, self.network, blend, self.landmarks, warp)
+        return Photo(self.pixels, face.photo).changed(pasted)  # a grey photo stays grey
 
 
 def photo_face(
@@ -84,16 +86,14 @@ def photo_face(
     """
     size = network.resolution
     if photo is not None and inversion.face_to_photo is not None:
-        source = photo
         pixels = cut_crop(photo.pixels, inversion.face_to_photo, size, own_side(inversion.face_to_photo, size, most))
     elif inversion.crop is not None:
-        source = unpack_crop(inversion.crop)
-        pixels = source.pixels
+        pixels = unpack_crop(inversion.crop)
     else:
         return None
     before = to_levels(inversion.unedited().tensor(network))[0].numpy()
     points = face_in_photo(pixels, resized_square(size, len(pixels)), size, network.alignment)
-    found = PhotoFace(pixels, before, points, network, source)
+    found = PhotoFace(pixels, before, points, network)
     return found.resized(max(size, min(found.side, most))) if most is not None else found
 
 
@@ -105,13 +105,13 @@ def shared_photo_face(inversions: Iterable[Inversion], network: Generator) -> Ph
     return photo_face(first, network)
 
 
-def cut_from(pasted: MarkedImage, photo: Photo, face: Inversion, network: Generator) -> MarkedImage:
-    """Crop the edited face from a photo that it was pasted into, at the photo's resolution."""
+def cut_from(pasted: MarkedImage, face: Inversion, network: Generator) -> MarkedImage:
+    """The edited face's square of a whole photo that it was pasted into, at the photo's resolution, in sRGB."""
     assert face.face_to_photo is not None
     size = network.resolution
-    side = own_side(face.face_to_photo, size)
-    pixels = cut_crop(np.asarray(pasted), face.face_to_photo, size, side)
-    return MarkedImage(pixels, software_tag(face.network, face.edits), colours_of(photo))
+    whole = photo_of(pasted).pixels
+    pixels = cut_crop(whole, face.face_to_photo, size, own_side(face.face_to_photo, size))
+    return MarkedImage(pixels, software_tag(face.network, face.edits))
 
 
 def at_photo(face: Inversion, network: Generator, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
@@ -124,12 +124,7 @@ def at_photo(face: Inversion, network: Generator, blend: Blend = DEFAULT_BLEND) 
     if found is None:
         return None
     pixels = found.edited(face, to_levels(face.tensor(network))[0].numpy(), blend)
-    return MarkedImage(pixels, software_tag(face.network, face.edits), colours_of(found.source))
-
-
-def colours_of(source: Photo) -> Photo | None:
-    """The photo reduced to its colour profile, for pictures made from it; None for sRGB."""
-    return None if source.icc_profile is None else Photo(source.pixels, source.name, icc_profile=source.icc_profile)
+    return MarkedImage(pixels, software_tag(face.network, face.edits))
 
 
 def sheet_side(faces: Iterable[PhotoFace | None], network: Generator, cells: int, most_pixels: int) -> int:

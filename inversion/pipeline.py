@@ -130,7 +130,7 @@ class Pipeline:
             None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
         ]
         size = network.resolution
-        packed = [pack_crop(photo, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
+        packed = [pack_crop(photo.pixels, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
         seconds = (time.perf_counter() - started) / len(crops)
         name = Path(photo.name).name
         count = len(found) if config.align and found is not None else None

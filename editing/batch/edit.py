@@ -16,7 +16,7 @@ from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
 from editing.faces import Named, opened_faces
 from editing.pasting import DEFAULT_BLEND, Blend
-from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
+from editing.photo_faces import At, at_photo, cut_from, photo_face, sheet_side
 from editing.results import Saved, claim_result, find_photo, is_photo_of, made_from, write_account, write_edited
 from editing.seeds import seed_inversion
 from inversion import Inversion
@@ -201,9 +201,9 @@ def _write(task: Task, whole: WholePhotos, options: EditOptions) -> str:
     account = _account(task, options)
     source = None if task.photo is None else whole.read(task.photo)
     pasted = face = None
-    if task.photo is not None and source is not None and options.changes:
+    if task.photo is not None and options.changes:
         pasted = whole.pasted(task)
-        face = cut_from(pasted, source, task.edited, task.network)
+        face = cut_from(pasted, task.edited, task.network)
     elif options.changes and options.at == "photo":
         face = at_photo(task.edited, task.network, options.blend)
     strip = {}
@@ -247,7 +247,7 @@ def _sweep(task: Task, options: EditOptions, source: Photo | None) -> MarkedImag
     pixels = np.concatenate(rows)
     ranges = ", ".join(f"{one.name} {one.start:g} to {one.stop:g}" for one in options.sweeps)
     tag = f"{software_tag(task.edited.network, task.edited.edits)}; sweep {ranges}"
-    return MarkedImage(pixels, tag, None if shown is None else colours_of(shown.source))
+    return MarkedImage(pixels, tag)
 
 
 def _account(task: Task, options: EditOptions) -> dict[str, object]:

@@ -21,7 +21,7 @@ from editing.results import claim_below, claim_folder, claim_result, find_photo,
 from inversion import Inversion
 from relatent.core.claims import Claim
 from relatent.core.errors import UsageError
-from relatent.core.images import MAX_PIXELS, read_photo, to_levels, to_pixels
+from relatent.core.images import MAX_PIXELS, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import Generator, network_id
 
@@ -106,9 +106,8 @@ def _mix_into(
         photo = find_photo(first.saved, options.photos, alone=True)
     pasted = face = None
     if photo:
-        source = read_photo(photo)
-        pasted = paste_back(mixed, source, blend=options.blend, network=network)
-        face = cut_from(pasted, source, mixed, network)
+        pasted = paste_back(mixed, photo, blend=options.blend, network=network)
+        face = cut_from(pasted, mixed, network)
     elif options.at == "photo":
         face = at_photo(mixed, network, options.blend)
     account = _account(options, network) | {

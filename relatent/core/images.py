@@ -22,7 +22,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from relatent.core.colour import with_changes
+from relatent.core.colour import is_grey, with_changes
 from relatent.core.decoding import decoded, iptc_of, orientation_of, turn_upright, xmp_of
 from relatent.core.deep import is_deep, read_deep
 from relatent.core.errors import ShapeError, UnreadablePhotoError
@@ -88,6 +88,8 @@ class Photo:
 
         A grey photo stays grey, transparency is kept, and unchanged pixels keep their 16 bits.
         """
+        if self.original is None and not is_grey(self.pixels):
+            return pixels.copy()
         own, profile = (self.pixels, None) if self.original is None else (self.original, self.icc_profile)
         return with_changes(own, profile, self.pixels, pixels)
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from relatent.core.errors import UnreadablePhotoError
-from relatent.core.images import Photo, read_photo
+from relatent.core.images import read_photo
 from relatent.face.sampling import sample_square
 
 STEP = 64  # px; sides of crops are multiples of it
@@ -55,23 +55,22 @@ def cut_crop(photo: np.ndarray, face_to_photo: np.ndarray, size: int, side: int)
     return sample_square(photo, face_to_photo @ resized_square(side, size), side)
 
 
-def pack_crop(photo: Photo, face_to_photo: np.ndarray, size: int) -> bytes:
-    """Crop the face at the photo's resolution, at most LARGEST pixels, and encode it as a WebP file."""
-    crop = cut_crop(photo.pixels, face_to_photo, size, own_side(face_to_photo, size, LARGEST))
+def pack_crop(photo: np.ndarray, face_to_photo: np.ndarray, size: int) -> bytes:
+    """The face's square of a photo, uint8 [H, W, 3], with as many pixels as it has, at most LARGEST, as a WebP file."""
+    crop = cut_crop(photo, face_to_photo, size, own_side(face_to_photo, size, LARGEST))
     buffer = io.BytesIO()
-    profile = {} if photo.icc_profile is None else {"icc_profile": photo.icc_profile}
-    Image.fromarray(crop).save(buffer, FORMAT, quality=QUALITY, **profile)
+    Image.fromarray(crop).save(buffer, FORMAT, quality=QUALITY)
     return buffer.getvalue()
 
 
-def unpack_crop(packed: bytes) -> Photo:
-    """Decode a crop of :func:`pack_crop`; ``pixels`` are uint8 [S, S, 3].
+def unpack_crop(packed: bytes) -> np.ndarray:
+    """The crop that :func:`pack_crop` packed, uint8 [S, S, 3].
 
     Raises:
         UnreadablePhotoError: damaged, larger than LARGEST, or not square.
     """
-    crop = read_photo(packed, "the face kept with the latent", max_pixels=LARGEST**2)
-    height, width = crop.pixels.shape[:2]
+    crop = read_photo(packed, "the face kept with the latent", max_pixels=LARGEST**2).pixels
+    height, width = crop.shape[:2]
     if height != width:
         raise UnreadablePhotoError(
             f"the face kept with the latent has {width} x {height} pixels; expected a square. Invert the photo again."

@@ -18,11 +18,12 @@ SPREAD = (
     50.0  # levels; luminance is stretched to this standard deviation, so that dark and light skin are treated alike
 )
 MOST_GAIN = 5.0
-ALPHA, ITERATIONS = 60.0, 15  # of the variational refinement; smoother than OpenCV's default of 20, for skin
-FINEST_SCALE = 1  # half the resolution, because drawn faces have no finer detail
-TOLERANCE = 0.02  # relative to the side; larger inconsistencies of forward and backward flow are not trusted
-DIFFERENT = 1.5  # levels; smaller differences of two pictures count gradually less
-FLOW_BLUR = 0.012  # standard deviation of the final smoothing, relative to the side
+ALPHA, ITERATIONS = 60.0, 15  # of the variational refinement: skin moves as a whole, OpenCV's 20 lets it wobble
+FINEST_SCALE = 1  # half the resolution: drawn faces hold nothing finer
+TOLERANCE = 0.02  # of the side; where there and back differ by more, the motion is not to be believed
+DIFFERENT = 1.5  # levels; below it two pictures count as less and less different
+COARSE_BLUR = 3.0  # px; standard deviation that is left of a wide blur when pixels are put together
+FLOW_BLUR = 0.012  # of the side, standard deviation of the final smoothing
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def motion_between(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> 
         before: of the same shape.
         where: [h, w] from 0 to 1, weight of each pixel in the normalisation of contrast.
     """
-    bright, dark = _stretched(after @ LUMINANCE, before @ LUMINANCE, where)
+    bright, dark = _stretched(luminance(after), luminance(before), where)
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(FINEST_SCALE)
     dis.setVariationalRefinementAlpha(ALPHA)
@@ -107,8 +108,19 @@ def carried_points(points: np.ndarray, motion: Motion, inside: np.ndarray) -> np
 
 
 def blurred(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur with edge padding."""
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+    """Gaussian blur; what lies outside is the edge, continued. A wide one is computed on fewer pixels."""
+    step = int(sigma / COARSE_BLUR)
+    if step < 2 or min(values.shape[:2]) < 8 * step:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+    height, width = values.shape[:2]
+    few = cv2.resize(values, (-(-width // step), -(-height // step)), interpolation=cv2.INTER_AREA)
+    few = cv2.GaussianBlur(few, (0, 0), sigma / step, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(few, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    """float32 [h, w, 3] as brightness, float32 [h, w]."""
+    return np.asarray(cv2.transform(pixels, LUMINANCE[None]))
 
 
 def spread(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:

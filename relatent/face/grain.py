@@ -7,7 +7,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from relatent.face.flow import LUMINANCE, blurred
+from relatent.face.flow import blurred, luminance
 
 TILE = 512  # px; the noise repeats after this
 BANDS = (0.8, 1.6)  # px, standard deviations: the photo's two finest octaves
@@ -30,7 +30,7 @@ def grain_like(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
     """
     height, width = where.shape
     part = _middle(where)
-    rest, here = pixels[part].astype(np.float32) @ LUMINANCE, where[part]
+    rest, here = luminance(pixels[part].astype(np.float32)), where[part]
     total = np.zeros((height, width), np.float32)
     for sigma, noise in zip(BANDS, _noise_bands(), strict=True):
         low = blurred(rest, sigma)

@@ -81,6 +81,20 @@ def sample_square(pixels: np.ndarray, square_to_photo: np.ndarray, size: int) ->
     return _supersample(crop, np.linalg.inv(to_photo) @ square_to_photo, size, step / factor)
 
 
+def glance(pixels: np.ndarray, square_to_photo: np.ndarray, size: int) -> np.ndarray:
+    """As :func:`sample_square`, in a fifth of the time: for what is smoothed or only compared afterwards.
+
+    Shrinking averages whole pixels, the rest is bilinear.
+    """
+    crop, (left, top) = _crop_below(pixels, square_to_photo, size)
+    factor = max(1, int(math.hypot(*square_to_photo[:2, 0])))
+    crop = _reduce(crop, factor)
+    to_photo = np.array([[factor, 0, left + (factor - 1) / 2], [0, factor, top + (factor - 1) / 2], [0, 0, 1]])
+    matrix = np.linalg.inv(to_photo) @ square_to_photo
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(crop, matrix[:2], (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT))
+
+
 def _crop_below(pixels: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """The part of the photo that a square reads, as a view, and its (left, top)."""
     edges = np.array([-0.5, size - 0.5])

@@ -7,7 +7,7 @@ import numpy as np
 
 from relatent.face.flow import blurred, pixel_grid, smooth_step, spread
 from relatent.face.paste import photo_window, to_window
-from relatent.face.sampling import sample_square
+from relatent.face.sampling import glance
 
 SIDE = 256  # px; side of the square in which skin is searched
 REACH = 2.0  # its side relative to the face's crop
@@ -44,7 +44,7 @@ def run_out(
     there = _at(shown, square_to_face)
     low = _low_frequencies(_at(change, square_to_face), there)
     square_to_photo = face_to_photo @ square_to_face
-    weight = _skin(sample_square(photo, square_to_photo, SIDE), there) * (1 - there)
+    weight = _skin(glance(photo, square_to_photo, SIDE), there) * (1 - there)
     weight *= _nearness(there) * _inside()
     if mask is not None:
         weight *= _at(mask, square_to_face, cv2.BORDER_REPLICATE)
@@ -82,8 +82,8 @@ def _low_frequencies(change: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 
 def _skin(pixels: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Similarity of each pixel to the colours of the face, 0 to 1."""
-    lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    """How much each pixel has the colours of the face, 0 to 1."""
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32) * (100 / 255, 1, 1)
     own = lab[there > 0.9]
     if not len(own):
         return np.zeros(there.shape, np.float32)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from relatent.face.flow import LUMINANCE, blurred
+from relatent.face.flow import blurred, luminance
 from relatent.face.grain import TO_DEVIATION, grain_like
 
-FINEST, COARSEST = 0.8, 4.0  # px; limits of the standard deviation below which structure counts as texture
-PIXEL_SHARE = 0.5  # that standard deviation relative to the network's pixel; coarser structure is drawn by the network
-STRONG = 1.6  # relative to the face's median; stronger structure counts as a line, and is replaced by grain
-ENOUGH = 64  # pixels needed for a measurement
+FINEST, COARSEST = 0.8, 4.0  # px, standard deviations: what is finer than this is texture
+PIXEL_SHARE = 0.5  # of the network's pixel: coarser structure is in its drawing
+STRONG = 1.6  # times the face's usual; what is stronger is a line, and grain takes its place
+ENOUGH, SAMPLED = 64, 20_000  # pixels to measure
 
 
 def texture_of(pixels: np.ndarray, where: np.ndarray, pixel: float) -> np.ndarray:
@@ -24,10 +24,11 @@ def texture_of(pixels: np.ndarray, where: np.ndarray, pixel: float) -> np.ndarra
     Returns:
         float32 [h, w], around 0, for all three channels.
     """
-    bright = pixels @ LUMINANCE
+    bright = luminance(pixels)
     sigma = min(max(FINEST, PIXEL_SHARE * pixel), COARSEST)
     fine = bright - blurred(bright, sigma)
-    known = np.abs(fine[where] if where.sum() >= ENOUGH else fine)
+    known = np.abs(fine[where] if where.sum() >= ENOUGH else fine).ravel()
+    known = known[:: max(1, len(known) // SAMPLED)]
     usual = max(1e-3, TO_DEVIATION * float(np.median(known)))
     strength = blurred(np.square(fine), 1.5 * sigma) / (STRONG * usual) ** 2
     kept = 1 / (1 + np.square(strength))

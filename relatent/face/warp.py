@@ -41,7 +41,7 @@ from relatent.face.flow import (
 )
 from relatent.face.paste import checked_faces, edge_mask, photo_window, to_window
 from relatent.face.regions import drawn_landmarks, region_mask
-from relatent.face.sampling import map_points, sample_square
+from relatent.face.sampling import glance, map_points, sample_square
 from relatent.face.skin import run_out
 from relatent.face.texture import texture_of
 
@@ -79,6 +79,7 @@ def paste_warped(
     face_to_photo: np.ndarray,
     landmarks: np.ndarray,
     mask: np.ndarray | None = None,
+    warp: Warp | None = None,
 ) -> np.ndarray:
     """Move the photo's pixels as the edit moved those of the drawn face, and add the change.
 
@@ -90,7 +91,8 @@ def paste_warped(
         before: [R, R, 3], the drawn face before it.
         face_to_photo: float64 [3, 3].
         landmarks: [68, 2] of the unedited face in pixels of the drawn one; see :func:`face_in_photo`.
-        mask: [R, R], where changes are allowed; None for everywhere.
+        mask: [R, R], where anything may change; None for everywhere.
+        warp: of :func:`warp_of` with the same faces, landmarks and mask, which spares measuring it again.
 
     Returns:
         uint8 [H, W, 3], a new array.
@@ -100,16 +102,16 @@ def paste_warped(
         UsageError: the face lies outside the photo.
     """
     size = checked_faces(photo, edited, before, mask)
-    points = map_points(resized_square(size, SIZE), checked_landmarks(landmarks))
+    checked_landmarks(landmarks)
     window = photo_window(face_to_photo, size, photo.shape[:2])
     result = photo.copy()
     if np.array_equal(edited, before):
         return result
     to_photo = face_to_photo @ resized_square(SIZE, size)
-    free = None if mask is None else resized(mask.astype(np.float32), SIZE).clip(0, 1)
+    warp = warp_of(edited, before, landmarks, mask) if warp is None else warp
+    free = _free(mask)
     after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
-    warp = measured_warp(after, first, points, free)
-    photo_below = sample_square(photo, to_photo, SIZE).astype(np.float32)
+    photo_below = glance(photo, to_photo, SIZE).astype(np.float32)
     offset = _offset(photo_below, first, warp)
     result[window] = _composed(photo, window, to_photo, (edited, before), warp, offset)
     run_out(result, photo, _change(after, first, photo_below, warp, offset), warp.shown, to_photo, free)
@@ -120,6 +122,13 @@ def face_in_photo(photo: np.ndarray, face_to_photo: np.ndarray, size: int, align
     """Landmarks of a photo's face, float64 [68, 2], in pixels of the drawn face of side ``size``."""
     crop = sample_square(photo, face_to_photo @ resized_square(SIZE, size), SIZE)
     return map_points(resized_square(SIZE, size), drawn_landmarks(crop, alignment))
+
+
+def warp_of(edited: np.ndarray, before: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None = None) -> Warp:
+    """What :func:`paste_warped` does to a photo, of whatever size that is; takes the same faces, landmarks and mask."""
+    after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
+    points = map_points(resized_square(len(edited), SIZE), checked_landmarks(landmarks))
+    return measured_warp(after, first, points, _free(mask))
 
 
 def measured_warp(after: np.ndarray, before: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None = None) -> Warp:
@@ -154,6 +163,10 @@ def resized(picture: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(cv2.resize(picture, (size, size), interpolation=how))
 
 
+def _free(mask: np.ndarray | None) -> np.ndarray | None:
+    return None if mask is None else resized(mask.astype(np.float32), SIZE).clip(0, 1)
+
+
 def _composed(
     photo: np.ndarray,
     window: tuple[slice, slice],
@@ -180,13 +193,28 @@ def _composed(
     x, y = pixel_grid(smooth.shape[:2])
     at_x, at_y = x + smooth[..., 0] + window[1].start, y + smooth[..., 1] + window[0].start
     result = _looked_up(photo, at_x, at_y)
-    gone = smooth[..., 2:3].clip(0, 1)
-    if gone.max() > LEAST:
-        pixel = float(np.hypot(*drawn_to_photo[:2, 0])) * size / len(drawn[0])  # the network's, in the photo's
-        known_skin = smooth[..., 3] * (1 - gone[..., 0]) > 0.5
-        result += gone * (texture_of(result, known_skin, pixel)[..., None] - result)
+    pixel = float(np.hypot(*drawn_to_photo[:2, 0])) * size / len(drawn[0])  # the network's, in the photo's
+    _without_lines(result, smooth[..., 2].clip(0, 1), smooth[..., 3], pixel)
     result += to_window(added, drawn_to_photo, window, how)
     return np.asarray(np.rint(result).clip(0, 255).astype(np.uint8))
+
+
+def _without_lines(result: np.ndarray, gone: np.ndarray, shown: np.ndarray, pixel: float) -> None:
+    """Leave of a picture only its texture where ``gone`` is 1, in place.
+
+    Args:
+        result: float32 [h, w, 3].
+        gone: [h, w] from 0 to 1.
+        shown: [h, w] from 0 to 1, where the face is.
+        pixel: the network's, in pixels of the picture.
+    """
+    rows, columns = (np.flatnonzero(gone.max(axis=axis) > LEAST) for axis in (1, 0))
+    if not len(rows):
+        return
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    here, gone = result[part], gone[part]
+    texture = texture_of(here, shown[part] * (1 - gone) > 0.5, pixel)
+    here += gone[..., None] * (texture[..., None] - here)
 
 
 def _looked_up(photo: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

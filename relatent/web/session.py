@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from editing.photo_faces import PhotoFace
 from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.web.actions.edit import History
@@ -33,11 +34,11 @@ class Kept:
         inversion: the face.
         aligned: the inverted crop, uint8 [R, R, 3].
         photo: the photo's file in the session's folder; None if there is none.
-        factor: size of the photo on the screen relative to its own.
-        preset: of the inversion; empty for an uploaded latent.
-        facts: measures and seconds.
-        history: its edits in the Edit tab.
-        drawn: cached small pictures, by name.
+        factor: how large the photo is on the screen, as a share of its size.
+        preset: how it was inverted; empty for a latent that was uploaded.
+        facts: measures and seconds, for whoever wants them.
+        history: what was done to it in the Edit tab.
+        at_photo: the photo's face waiting for edits, at most one.
     """
 
     key: str
@@ -50,7 +51,7 @@ class Kept:
     preset: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
-    drawn: dict[str, np.ndarray] = field(default_factory=dict)
+    at_photo: list[PhotoFace] = field(default_factory=list)
 
 
 class Session:

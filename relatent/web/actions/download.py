@@ -11,7 +11,7 @@ from inversion.batch.report import latent_bytes
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
 from relatent.web.actions.edit import Change, named
-from relatent.web.actions.results import changed, in_photo
+from relatent.web.actions.results import changed, face_picture, in_photo
 from relatent.web.session import Kept, Session
 from relatent.web.studio import Studio, public_name
 from weights.embedded import DEFAULT_NETWORK
@@ -20,6 +20,7 @@ KINDS = {
     "photo-png": "Photo, PNG",
     "photo-jpeg": "Photo, JPEG",
     "face-png": "Face, PNG",
+    "drawn-png": "Drawing, PNG",
     "latent": "Latent, .npz",
     "inversion": "Whole inversion",
     "direction": "Random direction",
@@ -54,6 +55,9 @@ def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend
         path = _write_random_direction(studio, session, one.history.now)
     elif kind == "face-png":
         path = session.new_file(f"{name}-face.png")
+        write_bytes(path, face_picture(studio, edited, blend).encoded())
+    elif kind == "drawn-png":
+        path = session.new_file(f"{name}-drawn.png")
         with studio.network_lock.quick():
             picture = edited.image(studio.network)
         write_bytes(path, picture.encoded())

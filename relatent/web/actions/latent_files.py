@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from inversion import Inversion
 from inversion.foreign_latents import foreign_inversions, latent_kind, single
 from relatent.core.errors import CheckpointError, RelatentError, ShapeError, UsageError
+from relatent.face.crop import unpack_crop
 from stylegan import Generator, network_id
 from stylegan.formats.checkpoint import is_foreign
 
@@ -59,6 +60,8 @@ def _read(path: Path, network: Generator) -> list[Inversion]:
 def _checked(found: Inversion, network: Generator, name: str) -> Inversion:
     found.check_network(network)
     _check_sizes(found, network)
+    if found.crop is not None:
+        unpack_crop(found.crop)  # whether it is a picture at all
     found = found.replace(
         network=network_id(network),
         network_file=network.file,

@@ -25,7 +25,7 @@ from relatent.web.actions.edit import Change
 from relatent.web.actions.faces import DetectedFaces
 from relatent.web.actions.invert import inverting
 from relatent.web.actions.latent_files import open_latent
-from relatent.web.actions.results import in_photo
+from relatent.web.actions.results import face_picture, in_photo
 from relatent.web.errors import handler
 from relatent.web.queue import follow
 from relatent.web.session import Kept, Session
@@ -157,9 +157,7 @@ def written(studio: Studio, session: Session, one: Kept, edited: Inversion, past
     """Write the face, the photo, the inversion and the latent to the session's folder; returns their paths."""
     face, whole = session.new_file(f"{one.stem}-face.png"), session.new_file(f"{one.stem}.png")
     inversion, latent = session.new_file("inversion.safetensors"), session.new_file("projected_w.npz")
-    with studio.network_lock.quick():
-        picture = edited.image(studio.network)
-    write_bytes(face, picture.encoded())
+    write_bytes(face, face_picture(studio, edited).encoded())
     edited.save(inversion)
     write_bytes(latent, latent_bytes(edited.ws.numpy()))
     if pasted is None:

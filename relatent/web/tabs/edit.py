@@ -14,7 +14,7 @@ from editing.pasting import BLENDS, DEFAULT_BLEND
 from relatent.core.errors import UsageError
 from relatent.web.actions.download import KINDS, command_lines, python_lines, write_download
 from relatent.web.actions.edit import Change
-from relatent.web.actions.results import shown, sweep
+from relatent.web.actions.results import changed, drawing, shown, sweep
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Kept, Session
@@ -43,7 +43,8 @@ class Controls:
         first: first layer that may change.
         last: last layer that may change.
         truncation: see :class:`relatent.web.actions.edit.Change`.
-        blend: how the face is pasted into the photo.
+        blend: how the face goes back into the photo.
+        drawing: what the network drew.
     """
 
     faces: gr.Dropdown
@@ -54,6 +55,7 @@ class Controls:
     last: Any = None
     truncation: Any = None
     blend: Any = None
+    drawing: Any = None
 
     @property
     def values(self) -> list[Any]:
@@ -100,11 +102,13 @@ def build(studio: Studio, session: gr.State) -> EditTab:
                 python = gr.Code(language="python", label="Python", interactive=False, elem_id="python")
             _sweep_widgets(studio, session)
     tab = _Handlers(studio, controls)
-    outputs = [controls.faces, *controls.values, picture, shell, python]
+    outputs = [controls.faces, *controls.values, picture, shell, python, controls.drawing]
     moves = [one.input for one in controls.values] + [one.release for one in controls.sliders.values()]
     gr.on(
         moves, tab.live, [session, *controls.values], [picture], trigger_mode="always_last", queue=False, **PRIVATE
-    ).then(tab.lines, [session], [shell, python], queue=False, **PRIVATE)  # the picture does not wait for these
+    ).then(
+        tab.lines, [session], [shell, python, controls.drawing], queue=False, **PRIVATE
+    )  # the picture does not wait for these
     controls.faces.input(tab.choose, [session, controls.faces], outputs, **PRIVATE)
     undo.click(tab.undo, [session], outputs, queue=False, **PRIVATE)
     reset.click(tab.reset, [session], outputs, queue=False, **PRIVATE)
@@ -144,6 +148,7 @@ def _advanced(studio: Studio, controls: Controls) -> None:
             0, 1.5, 1, step=0.05, label="Truncation: 1 keeps the face, 0 is the average one", buttons=["reset"],
             elem_id="truncation",
         )  # fmt: skip
+        controls.drawing = gr.HTML(elem_id="drawing")
         controls.blend = gr.Radio(
             list(BLENDS), value=DEFAULT_BLEND, label="How the face goes back into the photo", elem_id="blend"
         )
@@ -224,7 +229,7 @@ class _Handlers:
         change = self._change(values)
         one.history.add(change, _moved_control(one.history.now, change))
         session.memory["blend"] = values[-1]
-        return self._pictures(one, values[-1])[0]
+        return self._picture(one, values[-1])
 
     def _lines(self, session: Session) -> list[str]:
         return self._lines_of(session.chosen(), session.memory.get("blend", DEFAULT_BLEND))
@@ -274,14 +279,18 @@ class _Handlers:
 
     def _pictures(self, one: Kept | None, blend: Any = DEFAULT_BLEND) -> list[Any]:
         if one is None:
-            return [NOTHING, "", ""]
-        drawn, whole = shown(self.studio, one, blend)
-        face = figure(smooth(drawn), "the face")
-        photo = "" if whole is None else figure(whole, "the whole photo", "photo")
-        return [figures(photo, face), *self._lines_of(one, blend)]
+            return [NOTHING, "", "", ""]
+        return [self._picture(one, blend), *self._lines_of(one, blend)]
+
+    def _picture(self, one: Kept, blend: Any) -> str:
+        found = shown(self.studio, one, blend)
+        photo = "" if found.photo is None else figure(found.photo, "the whole photo", "photo")
+        return figures(photo, figure(smooth(found.face), "the face"))
 
     def _lines_of(self, one: Kept, blend: Any) -> list[str]:
-        return [command_lines(self.studio, one, blend), python_lines(self.studio, one, blend)]
+        drawn = drawing(self.studio, changed(self.studio, one))
+        picture = figures(figure(smooth(drawn, 192), f"what the network draws, {len(drawn)} px", "small"))
+        return [command_lines(self.studio, one, blend), python_lines(self.studio, one, blend), picture]
 
 
 def _moved_control(before: Change, after: Change) -> str:

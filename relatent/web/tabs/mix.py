@@ -235,9 +235,9 @@ def _picture(studio: Studio, session: Session, base: str, controls: Sequence[Any
     others = [key for key, switches in zip(controls[::3], controls[1::3], strict=True) if key and switches]
     if not base or not others:
         return HINT if len(session.kept) < 2 else _say("Choose a face whose styles come in, and which of them.")
-    face, whole = shown(studio, _mixed(studio, session, base, controls))
-    photo = "" if whole is None else figure(whole, "the whole photo", "photo")
-    return figures(photo, figure(smooth(face), "the mixed face"))
+    found = shown(studio, _mixed(studio, session, base, controls))
+    photo = "" if found.photo is None else figure(found.photo, "the whole photo", "photo")
+    return figures(photo, figure(smooth(found.face), "the mixed face"))
 
 
 def _say(text: str) -> str:

@@ -138,7 +138,7 @@ def test_strips_at_the_photo_s_resolution(home):
 def test_a_face_kept_with_the_latent_needs_no_photo(home, network):
     me = Inversion.load("out/me")
     photo = read_photo("photos/me.png")
-    me.replace(crop=pack_crop(photo, me.face_to_photo, 32)).save("out/me/inversion.safetensors")
+    me.replace(crop=pack_crop(photo.pixels, me.face_to_photo, 32)).save("out/me/inversion.safetensors")
     assert run("out/me", "--set", "smile=2", "--sweep", "age=0:1:2").exit_code == 0
     with_photo, strip = pixels("out/me/edited.png"), pixels("out/me/sweep.png")
     (home / "photos" / "me.png").unlink()

@@ -13,7 +13,7 @@ from editing.interpolation import morph
 from editing.mixing import mix
 from editing.seeds import seed_inversion
 from inversion import Inversion
-from relatent.core.images import Photo, to_pixels
+from relatent.core.images import to_pixels
 from relatent.face.crop import pack_crop, unpack_crop
 from stylegan import save_generator
 
@@ -98,12 +98,12 @@ def test_grids_and_morphs_at_the_photo_s_resolution(run, faces, tiny_generator, 
     y, x = np.mgrid[:90, :90]
     for name, slope in (("me", 1), ("you", -1)):
         picture = np.stack([120 + slope * (x - 45), y + 60, 200 - x], axis=-1).clip(0, 255).astype(np.uint8)
-        crop = pack_crop(Photo(picture, name), faces[name].face_to_photo, 32)
+        crop = pack_crop(picture, faces[name].face_to_photo, 32)
         faces[name].replace(crop=crop).save(tmp_path / "out" / name / "inversion.safetensors")
     assert run(mix_command, "--rows", "out/me", "--cols", "out/you,7", "--outdir", "grid").exit_code == 0
     sheet = pixels(tmp_path / "grid" / "grid.png").astype(int)
     assert sheet.shape == (2 * 64, 3 * 64, 3)
-    crop = unpack_crop(Inversion.load(tmp_path / "out" / "me").crop).pixels
+    crop = unpack_crop(Inversion.load(tmp_path / "out" / "me").crop)
     assert np.abs(sheet[64:, :64] - crop).max() <= 3  # unchanged
     assert np.abs(sheet[64:, 64:128] - crop).max() > 20
     assert run(mix_command, "--rows", "out/me", "--cols", "7", "--outdir", "small", "--at=network").exit_code == 0
