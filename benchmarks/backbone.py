@@ -1,4 +1,4 @@
-"""How well the embedded perceptual backbone ranks pairs of faces as its teacher does.
+"""Compares how the embedded perceptual backbone and its teacher rank pairs of faces.
 
     python -m benchmarks.backbone --faces fairface-128.zip --teacher squeezenet11-imagenet.safetensors --out backbone
 
@@ -143,7 +143,7 @@ def spearman(a: Tensor, b: Tensor) -> float:
 
 
 def random_backbone() -> Backbone:
-    """SqueezeNet as it is before it has learnt anything."""
+    """An untrained SqueezeNet."""
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         backbone = Backbone("random")

@@ -1,4 +1,4 @@
-"""A sheet of a dozen faces, each in a column: the photo, and what every method made of it."""
+"""A contact sheet: a column for each face, with the photo and the result of every method."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ATTRIBUTES = ("race", "age", "gender")
 
 
 def read_labels(labels: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """What labels.csv says of the faces, by name.
+    """Labels of the faces from labels.csv, by name.
 
     Raises:
-        DatasetError: it misses one of them.
+        DatasetError: a face has no labels.
     """
     with labels.open(newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
@@ -27,10 +27,10 @@ def read_labels(labels: Path, names: Sequence[str]) -> dict[str, dict[str, str]]
 
 
 def varied(labels: dict[str, dict[str, str]], count: int) -> list[str]:
-    """``count`` faces of as many races, ages and genders as there are, always the same ones.
+    """Choose ``count`` faces of many races, ages and genders, deterministically.
 
-    One after the other, the face whose labels have been seen least among the chosen; of equals the first. How well a
-    face comes out has no say.
+    Each is the face whose labels are rarest among those chosen so far, the first of several. The quality of its
+    inversion is not considered.
     """
     chosen: list[str] = []
     seen: Counter[tuple[str, str]] = Counter()

@@ -112,7 +112,7 @@ def settings_of(method: str, num_steps: int) -> OptimiserSettings:
 
 
 class Recorded(Target):
-    """A target that remembers each evaluation's loss and LPIPS, [N]."""
+    """A target that records each evaluation's loss and LPIPS, [N]."""
 
     def __init__(self, images: Tensor, perceptual: PerceptualDistance) -> None:
         super().__init__(images, perceptual)
@@ -138,7 +138,7 @@ class Recorded(Target):
 
 @contextmanager
 def latents_move_by(method: str) -> Iterator[None]:
-    """Let the projector use plain L-BFGS for as long as this lasts, if that is the method."""
+    """Context manager in which the projector uses plain L-BFGS, if that is the method."""
     chosen = PlainLbfgs if method == LBFGS else PreconditionedLbfgs
     with mock.patch.object(projector, "PreconditionedLbfgs", chosen):
         yield
@@ -152,7 +152,7 @@ class Trial:
         preconditioner: the network's.
         faces: zip file with val/.
         batch: photos optimised together.
-        parts: folder of the curves that are known.
+        parts: folder of finished curves.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Trial:
         self.encoder: Encoder | None = encoder_for(generator, self.plan, None)
 
     def starts(self) -> list[str]:
-        """Those that the network has."""
+        """The starts that are available for the network."""
         return [start for start in STARTS if start != "encoder" or self.encoder is not None]
 
     def run(

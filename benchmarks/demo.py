@@ -1,4 +1,4 @@
-"""How long the README's demo takes, from the command to its last line, as a whole process.
+"""Times the README's demo as a process, from the command to its last line.
 
 python -m benchmarks.demo
 """

@@ -1,6 +1,6 @@
-"""What edits do to inverted faces: every direction at every strength, every score, and what should have stayed.
+"""Measures edits of inverted faces: scores at every strength of every direction, identity, and changes elsewhere.
 
-One face is measured at a time and written as one line of JSON, so that a long run can be cut and taken up again.
+Each face is measured and written as one line of JSON, so that an interrupted run can be continued.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from relatent.face.regions import drawn_landmarks, region_mask
 from stylegan.networks.generator import Generator
 
 STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
-IDENTITY_AT = (1, 2)  # strengths at which the person is compared
+IDENTITY_AT = (1, 2)  # strengths at which the identity is compared
 OUTSIDE_AT = 2  # strength at which the rest of the picture is compared
 STEP_BACK = 0.1  # deviations by which a score may fall from one strength to the next and still count as rising
 LEAST_SPEARMAN = 0.9
@@ -41,7 +41,8 @@ class FaceMoves:
 
     Attributes:
         face: its name.
-        scores: [directions][strengths][scores], in each score's deviations; None where unknown.
+        scores: [directions][strengths][scores], in each score's deviations; None where unknown. The directions' own
+            scores come first, in their order.
         identity: [directions][IDENTITY_AT], dlib's distance to the unedited inversion; None where no face is found.
         outside: [directions], perceptual distance to it outside the direction's region; None where there is no outside.
     """
@@ -53,18 +54,22 @@ class FaceMoves:
 
 
 def measure_face(
-    name: str, inversion: Inversion, network: Generator, directions: Sequence[Direction], scores: Mapping[str, Score]
+    name: str,
+    inversion: Inversion,
+    network: Generator,
+    directions: Sequence[Direction],
+    scores: Mapping[str, Score],
+    deviations: Mapping[str, float],
 ) -> FaceMoves:
-    """Draw and score one inversion along every direction."""
-    deviations = {one.name: float(one.facts["deviation"]) for one in directions}
+    """Draw and score one inversion along every direction; ``scores`` names the directions' own first."""
     before = inversion.tensor(network)
     start = to_pixels(before)[0]
     rows, people, rest = [], [], []
     for direction in directions:
         drawn = {s: moved(inversion, [(direction, s)]).tensor(network) if s else before for s in STRENGTHS}
         pictures = np.concatenate([to_pixels(drawn[s]) for s in STRENGTHS])
-        found = score_pictures(pictures, {one.name: scores[one.name] for one in directions})
-        values = np.stack([found[one.name] / deviations[one.name] for one in directions], axis=1)
+        found = score_pictures(pictures, scores)
+        values = np.stack([found[one] / deviations[one] for one in scores], axis=1)
         rows.append([[_known(value) for value in row] for row in values])
         at = [pictures[STRENGTHS.index(s)] for s in IDENTITY_AT]
         people.append([_known(identity_distance(start, one, alignment=network.alignment)) for one in at])
@@ -85,7 +90,7 @@ def outside_distance(name: str, before: torch.Tensor, after: torch.Tensor, netwo
 
 
 def read_lines(path: Path) -> dict[str, FaceMoves]:
-    """Faces measured so far, by name."""
+    """Faces that have been measured, by name."""
     lines = path.read_text().splitlines() if path.exists() else []
     return {one.face: one for one in (FaceMoves(**json.loads(line)) for line in lines)}
 
@@ -106,18 +111,19 @@ def follows(scores: np.ndarray) -> bool:
 
 
 def leak_matrix(scores: np.ndarray, strength: int = 2) -> np.ndarray:
-    """What else moves, as a share of what was meant to; [D, D], 1 on the diagonal.
+    """What else moves, as a share of what was meant to; [D, A], 1 on the diagonal.
 
-    Both ways are looked at, from 0 to ``strength`` and to ``-strength``, and the worse one counts.
+    The larger one of the changes from 0 to ``strength`` and from 0 to ``-strength``.
 
     Args:
-        scores: [faces, D, strengths, D], of direction i the score of attribute j; NaN where unknown.
+        scores: [faces, D, strengths, A], of direction i the score of attribute j, the directions' own attributes
+            first; NaN where unknown.
         strength: at which.
     """
     middle = scores[:, :, STRENGTHS.index(0)]
     sides = []
     for side in (strength, -strength):
-        shift = np.nanmean(scores[:, :, STRENGTHS.index(side)] - middle, axis=0)  # [D, D]
+        shift = np.nanmean(scores[:, :, STRENGTHS.index(side)] - middle, axis=0)  # [D, A]
         sides.append(shift / np.diag(shift)[:, None])
     return np.where(np.abs(sides[0]) >= np.abs(sides[1]), *sides)
 

@@ -1,4 +1,4 @@
-"""What a small LPIPS can hide: a picture kept in the noise maps, latents that no edit or no z leads to."""
+"""Measures of editability: LPIPS with fresh noise, after an edit and back, and plausibility of the latents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_edit(text: str, generator: Generator) -> Move | None:
 def all_measures(
     task: Task, latents: list[Latent], photos: Tensor, plausibility: Plausibility, move: Move | None
 ) -> list[tuple[Row, Tensor]]:
-    """How close each of the inverted photos [N, 3, R, R] is and how well it can be edited, and its picture."""
+    """Reconstruction and editability of each of the inverted photos [N, 3, R, R], and its picture."""
     back: list[float | None] = [None] * len(latents)
     if move is not None:
         back = [*edited_and_back(task, latents, photos, *move)]
@@ -45,7 +45,7 @@ def all_measures(
 
 
 def with_fresh_noise(task: Task, latent: Latent, photo: Tensor) -> float:
-    """LPIPS to the photo when the noise maps are replaced by noise: what the latent alone holds of the picture.
+    """LPIPS to the photo after replacing the noise maps by random noise: the part of the picture in the latent alone.
 
     Noise of the strength a network was trained with changes hair and skin a little, so the figure is never as small
     as with the maps that were optimised; it is large where those store the picture. Without maps it is the plain LPIPS.
@@ -72,7 +72,7 @@ def edited_and_back(
 
 
 class Plausibility:
-    """How far latents lie from what the mapping network makes of random z.
+    """Distance of latents from the distribution of w.
 
     The measure is Mahalanobis' distance to the mean of 10,000 sampled w, over the root of w_dim: sampled w are at 1 on
     average, wherever and however wide they lie. The distance to the nearest sample was not chosen: among hundreds of

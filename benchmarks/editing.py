@@ -31,7 +31,9 @@ from benchmarks.edit_measures import (
 from benchmarks.inverting import kept_inversions
 from benchmarks.machine import describe
 from editing.attributes.registry import SAME_MOVEMENT, known_attributes, moving_together
+from editing.attributes.scores import Score
 from editing.directions.direction import Direction, direction_files
+from editing.directions.sampling import sample_scores
 from editing.directions.sheets import labelled_sheet
 from editing.edits import moved
 from inversion.inversion import Inversion
@@ -45,6 +47,7 @@ from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
 TARGETS = {"follows": 0.9, "leak": 1 / 3, "median_leak": 0.2, "identity": 0.45, "same_person": 0.8}
+DEVIATION_SAMPLES = 1000  # random faces, for scores without a direction
 SHEET_FACES = (0, 3)  # of the inverted ones
 
 
@@ -60,20 +63,22 @@ def main(faces: Path, work: Path, directions: Path | None, count: int, batch: in
     """Measure and write results/OUT.json, OUT.md, OUT-leaks.png and OUT-sheet.png."""
     generator = open_network(network)
     chosen = scored_directions(generator, directions)
-    known = known_attributes(generator.alignment)
-    scores = {one.name: known[one.name].score for one in chosen}
+    scores, deviations = measured_scores(generator, chosen)
     inverted = kept_inversions(faces, count, generator, work / "inversions", batch)
     lines = work / f"{out}.jsonl"
-    done = read_lines(lines)
+    # lines of a run with other directions or scores are no use to this one
+    done = {k: v for k, v in read_lines(lines).items() if np.shape(v.scores)[::2] == (len(chosen), len(scores))}
     for name, inversion in tqdm(inverted.items(), desc="edits"):
         if name not in done:
-            done[name] = measure_face(name, inversion, generator, chosen, scores)
+            done[name] = measure_face(name, inversion, generator, chosen, scores, deviations)
             add_line(lines, done[name])
-    result = summary([done[name] for name in inverted], [one.name for one in chosen])
+    result = summary([done[name] for name in inverted], [one.name for one in chosen], list(scores))
     result |= {"network": network_id(generator), "machine": describe()}
     write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=2) + "\n").encode())
     write_bytes(FOLDER / f"{out}.md", as_markdown(result).encode())
-    write_bytes(FOLDER / f"{out}-leaks.png", heat_map(np.array(result["leaks"]), [one.name for one in chosen]))
+    write_bytes(
+        FOLDER / f"{out}-leaks.png", heat_map(np.array(result["leaks"]), [one.name for one in chosen], list(scores))
+    )
     shown = [list(inverted.values())[index] for index in SHEET_FACES if index < len(inverted)]
     write_bytes(FOLDER / f"{out}-sheet.png", encode_png(sheet(shown, chosen, generator)))
     click.echo(as_markdown(result))
@@ -97,16 +102,35 @@ def scored_directions(network: Generator, folder: Path | None) -> list[Direction
     return found
 
 
-def summary(faces: Sequence[FaceMoves], names: list[str]) -> dict[str, Any]:
-    """A row for each direction, the leak matrix, and what the targets say."""
-    scores = np.array([face.scores for face in faces], dtype=float)  # [faces, D, strengths, D]
+def measured_scores(network: Generator, directions: Sequence[Direction]) -> tuple[dict[str, Score], dict[str, float]]:
+    """Every score there is, the directions' own first, and the deviation of each.
+
+    A direction's file says its own score's; those of scores without a direction are taken over random faces.
+    """
+    known = known_attributes(network.alignment)
+    own = {one.name: float(one.facts["deviation"]) for one in directions}
+    rest = {name: one.score for name, one in known.items() if name not in own}
+    samples = sample_scores(network, rest, DEVIATION_SAMPLES)
+    scores = {**{name: known[name].score for name in own}, **rest}
+    return scores, {**own, **{name: samples.deviation(name) for name in rest}}
+
+
+def summary(faces: Sequence[FaceMoves], names: list[str], columns: list[str]) -> dict[str, Any]:
+    """A row for each direction, the leak matrix, and what the targets say.
+
+    Args:
+        faces: what was measured.
+        names: the directions.
+        columns: the scores, the directions' own first.
+    """
+    scores = np.array([face.scores for face in faces], dtype=float)  # [faces, D, strengths, A]
     people = np.array([face.identity for face in faces], dtype=float)  # [faces, D, strengths compared]
     rest = np.array([face.outside for face in faces], dtype=float)  # [faces, D]
     leaks = leak_matrix(scores)
     rows = {}
     for index, name in enumerate(names):
         own = scores[:, index, :, index]
-        others = {other: leaks[index, k] for k, other in enumerate(names) if k != index}
+        others = {other: leaks[index, k] for k, other in enumerate(columns) if k != index}
         counted = {other: value for other, value in others.items() if other not in moving_together(name)}
         worst = max(counted, key=lambda other: abs(counted[other]))
         middle = own[:, [STRENGTHS.index(0)]]
@@ -121,7 +145,7 @@ def summary(faces: Sequence[FaceMoves], names: list[str]) -> dict[str, Any]:
     pairs = [
         abs(leaks[i, k])
         for i, name in enumerate(names)
-        for k, other in enumerate(names)
+        for k, other in enumerate(columns)
         if i != k and other not in moving_together(name)
     ]
     return {
@@ -129,12 +153,13 @@ def summary(faces: Sequence[FaceMoves], names: list[str]) -> dict[str, Any]:
         "strengths": list(STRENGTHS),
         "directions": rows,
         "names": names,
+        "columns": columns,
         "leaks": [[round(float(value), 3) for value in row] for row in leaks],
         "median_leak": round(float(np.median(pairs)), 3),
         "pairs_over_a_third": int(sum(value > TARGETS["leak"] for value in pairs)),
         "pairs": len(pairs),
         "missed": missed(rows, len(faces)),
-        "exempt": {" and ".join(pair): why for pair, why in SAME_MOVEMENT.items() if set(pair) <= set(names)},
+        "exempt": {" and ".join(pair): why for pair, why in SAME_MOVEMENT.items() if set(pair) <= set(columns)},
     }
 
 
@@ -174,16 +199,16 @@ def as_markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def heat_map(leaks: np.ndarray, names: list[str]) -> bytes:
+def heat_map(leaks: np.ndarray, names: list[str], columns: list[str]) -> bytes:
     """The leak matrix as a PNG file: rows are moved, columns are what moves."""
     import io
 
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 7), layout="constrained")
+    figure = Figure(figsize=(2 + 0.55 * len(columns), 2 + 0.45 * len(names)), layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(leaks, cmap="RdBu_r", vmin=-1, vmax=1)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("what moves, as a share of what was meant to")
     axes.set_ylabel("direction, at strength 2 or -2, whichever is worse")

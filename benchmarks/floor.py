@@ -1,4 +1,4 @@
-"""How far a step is from the least time its operators could take on this machine.
+"""A lower bound for the time of a step by its operators on this machine, and the distance from it.
 
 Every operator of a step is counted as PyTorch dispatches it: its floating-point operations, and the bytes of all it
 reads and writes. Alone and at its best it would take the longer of operations / peak and bytes / bandwidth; the sum
@@ -59,7 +59,7 @@ class Counter(TorchDispatchMode):
 
 
 def _only_looks(func: Any, read: list[Tensor], written: list[Tensor]) -> bool:
-    """Whether an operator gave another view of what it was given, and computed nothing."""
+    """Whether an operator returned a view of its input and computed nothing."""
     if func._schema.is_mutable or not written:
         return not written
     storages = {tensor.untyped_storage().data_ptr() for tensor in read}
@@ -72,7 +72,7 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def counted(form: Callable[[int], object]) -> list[tuple[int, int]]:
-    """The work of one step: what two steps do and one does not."""
+    """The work of one step: the difference between two steps and one."""
     form(1)  # what is computed once and kept
     work = []
     for steps in (1, 2):

@@ -1,4 +1,4 @@
-"""How well strangers' faces come back from the embedded network, over all and group by group.
+"""Quality of inversions of validation faces by the embedded network, overall and by group.
 
     python -m benchmarks.groups --faces fairface-128.zip --labels labels.csv --work runs/editing
 
@@ -34,7 +34,7 @@ from stylegan.training.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
-SMALLEST = 30  # faces of a group that stands for itself
+SMALLEST = 30  # faces of a group that is not merged
 COLUMNS = ("lpips", "psnr", "ms_ssim", "identity_distance")
 ATTRIBUTES = ("gender", "race", "age")
 
@@ -104,14 +104,14 @@ def read_groups(labels: Path, names: Sequence[str]) -> dict[str, dict[str, list[
 
 
 def merge_small(members: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Groups of fewer than SMALLEST become one."""
+    """Merge all groups of fewer than SMALLEST."""
     large = {name: members[name] for name in sorted(members) if len(members[name]) >= SMALLEST}
     small = sorted(members.keys() - large.keys())
     return {**large, " and ".join(small): _together(members, small)} if small else large
 
 
 def merge_neighbours(members: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Ages, youngest first; what is too small joins the next older, the last the one before it."""
+    """Merge ages, youngest first: a small group joins the next older one; the last group joins the one before it."""
     merged: dict[str, list[int]] = {}
     waiting: list[str] = []
     for name in sorted(members, key=_first_year):

@@ -1,4 +1,4 @@
-"""Faces inverted by a plan, drawn and measured: what the benchmarks of quality have in common."""
+"""Inverts faces by a plan, draws and measures them, for the benchmarks of quality."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from inversion.percentiles import digests, settings_of
 from inversion.photos import crop_faces
 from inversion.presets import DEFAULT_PRESET, Plan
 from inversion.project import demo_photo
-from inversion.stages import carry_out, encoder_for, presets_of
+from inversion.stages import encoder_for, presets_of, run_plan
 from relatent.core.images import from_uint8, read_photo, to_pixels, to_tensor
 from relatent.core.precision import computing_in
 from stylegan import Generator, network_id
@@ -114,7 +114,7 @@ def inverted(task: Task, images: Tensor, seed: int = SEED) -> list[Latent]:
     device = task.network.w_avg.device
     with computing_in(task.plan.precision, device) as dtype:
         target = Target(images.to(device), task.perceptual, dtype=dtype)
-        found = carry_out(task.plan, task.network, task.encoder, target, preconditioner=task.preconditioner, seed=seed)
+        found = run_plan(task.plan, task.network, task.encoder, target, preconditioner=task.preconditioner, seed=seed)
     seconds = sum(found.seconds.values()) / len(images)
     tuning = found.seconds.get("tune", 0.0) / len(images)
     tuned = found.tuned or [None] * len(images)
@@ -156,12 +156,12 @@ def known_inversions(faces: Path, network: Generator, folder: Path) -> dict[str,
 
 
 def _lines_of(folder: Path, network: Generator) -> Lines:
-    """Which faces lie in the folder, and what inverted them."""
+    """The file of finished faces in the folder; its first line says how they were inverted."""
     return Lines(folder / "inversions.jsonl", made_by(network, presets_of(network)[DEFAULT_PRESET]))
 
 
 def made_by(network: Generator, plan: Plan, files: Companions = SHIPPED) -> dict[str, Any]:
-    """All that an inversion by ``plan`` depends on beside its photo."""
+    """Everything that an inversion by ``plan`` depends on, except its photo."""
     sums = digests(network.name, plan, encoder=files.encoder, preconditioner=files.preconditioner)
     return {"network": network_id(network), **sums, "settings": settings_of(plan), "seed": SEED}
 
@@ -190,5 +190,5 @@ def distance(perceptual: PerceptualDistance, picture: Tensor, photo: Tensor) -> 
 
 
 def as_written(images: Tensor) -> Tensor:
-    """Pictures [N, 3, R, R] rounded to 8 bits."""
+    """Round pictures [N, 3, R, R] to 8 bits."""
     return from_uint8(torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2))

@@ -1,4 +1,4 @@
-"""Rows of a long run, one JSON object a line, so that a run that is cut goes on where it was."""
+"""Stores rows of a long run as JSON lines, so that an interrupted run can be continued."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Lines:
 
     Args:
         path: made if needed. A line that was cut short while it was written is dropped.
-        about: what is measured; rows of anything else are refused.
+        about: a description of the measurement; a file with another one is refused.
 
     Attributes:
-        rows: what is known, by key.
+        rows: finished rows, by key.
 
     Raises:
         OutputError: the file holds rows of something else, or cannot be written.
@@ -42,7 +42,7 @@ class Lines:
             write_bytes(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def add(self, key: str, row: Row) -> None:
-        """Keep what was found for ``key``."""
+        """Store the row of ``key``."""
         with output_errors(self.path), self.path.open("a") as file:
             file.write(json.dumps({"key": key, **row}) + "\n")
         self.rows[key] = row

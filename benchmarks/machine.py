@@ -1,4 +1,4 @@
-"""What a figure was measured on; part of every result."""
+"""Describes the machine of a measurement; part of every result."""
 
 from __future__ import annotations
 

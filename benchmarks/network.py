@@ -1,4 +1,4 @@
-"""How close a generator's faces are to real ones it never saw, beside the floor that real faces reach.
+"""Frechet and kernel distance of generated faces from held-out real ones, and the floor of real faces.
 
     python -m benchmarks.network --faces fairface-128.zip --backbone squeezenet11-imagenet.safetensors NETWORK ...
 

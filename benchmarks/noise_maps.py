@@ -21,9 +21,9 @@ import torch
 from benchmarks.machine import describe
 from benchmarks.quality import FOLDER, SHOWN, Rows, Run
 from benchmarks.quality_table import summaries, table
-from inversion import optimiser
 from inversion.losses.loss import noise_regularisation
 from inversion.losses.perceptual import load_perceptual
+from inversion.optim import projector
 from inversion.pipeline import open_network
 from inversion.presets import PAPER, Plan
 from relatent.core.files import write_bytes
@@ -59,7 +59,7 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
     rows = summaries(each)
     for row in rows.values():
         row["settings"] = dataclasses.asdict(plan)
-    trunk = load_perceptual().trunk
+    trunk = load_perceptual().backbone
     about = {"network": network_id(generator), "photos": len(keys), "batch": batch, "num_steps": num_steps}
     result = {**about, "lpips_trunk": trunk, "machine": describe(), "methods": rows, "each": each}
     write_bytes(folder / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
@@ -72,12 +72,12 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
 @contextmanager
 def halved_by(gain: float) -> Iterator[None]:
     """Optimisations in which halved noise maps are multiplied by ``gain``."""
-    before = optimiser.noise_regularisation
-    optimiser.noise_regularisation = functools.partial(noise_regularisation, gain=gain)
+    before = projector.noise_regularisation
+    projector.noise_regularisation = functools.partial(noise_regularisation, gain=gain)
     try:
         yield
     finally:
-        optimiser.noise_regularisation = before
+        projector.noise_regularisation = before
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page as a visitor meets it, in Chromium: how long a move of a slider takes, and the pictures of docs/page.md.
+"""Times slider moves on the page in Chromium, and takes the pictures of docs/page.md.
 
     python -m benchmarks.page
 
@@ -102,7 +102,7 @@ def take_pictures(browser: Any, address: str, steps: int) -> float:
     page.evaluate("window.scrollTo(0, 0)")
     page.screenshot(path=IMAGES / "page-telephone.png")
     page.context.close()
-    for path in IMAGES.glob("page-*.png"):  # 256 colours are enough here, at a third of the size
+    for path in IMAGES.glob("page-*.png"):  # 256 colours are enough, and take a third of the size
         with Image.open(path) as picture:
             small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
         small.save(path, optimize=True)

@@ -1,4 +1,4 @@
-"""How well the blends put an edited face back into its photo.
+"""Compares the blends that paste an edited face into its photo.
 
     python -m benchmarks.pasting --faces fairface-128.zip --count 20
 
@@ -97,7 +97,7 @@ def second_axis(generator: Generator) -> Direction:
 def judge(
     photo: np.ndarray, pasted: np.ndarray, aligned: AlignedFace, edited: Inversion, generator: Generator
 ) -> dict[str, float]:
-    """What one blend made of one edit.
+    """Measures of one blend of one edit.
 
     Returns:
         identity_distance between photo and result; detail, the photo's finest detail in the face that is left (1 is

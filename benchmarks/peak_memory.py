@@ -1,4 +1,4 @@
-"""Peak memory of some steps, in a process of its own: what came before would hide it.
+"""Measures the peak memory of some steps in a new process, so that earlier work does not hide it.
 
     python -m benchmarks.peak_memory --size 64 --form ours --batch 4
 

@@ -1,4 +1,4 @@
-"""What the validation faces came to with each preset, for the percentile that `inversion.project` prints.
+"""Measures LPIPS of the validation faces with each preset, for the percentile that `inversion.project` prints.
 
     python -m benchmarks.percentiles --faces fairface-128.zip --inversions runs/editing/inversions
 

@@ -17,7 +17,7 @@ from inversion.losses.perceptual import load_perceptual
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Step, optimise
 from inversion.presets import Plan
-from inversion.stages import carry_out, encoder_for
+from inversion.stages import encoder_for, run_plan
 from relatent.core.device import synchronize
 from stylegan import Generator
 from stylegan.training.dataset import ImageDataset
@@ -68,7 +68,7 @@ def until(
     drawn: list[Tensor] = []
     encoder, preconditioner = encoder_for(network, ours, None), preconditioner_for(network)
     started = clock()
-    found = carry_out(
+    found = run_plan(
         ours, network, encoder, target, preconditioner=preconditioner, seed=0, progress=lambda step: _keep(drawn, step)
     )
     whole = clock() - started

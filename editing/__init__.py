@@ -1,4 +1,4 @@
-"""Change an inverted face: directions, edits, mixing, and the way back into the photo."""
+"""Editing of inverted faces: directions, edits, style mixing, and pasting back into the photo."""
 
 from editing.directions.direction import Direction, find_direction
 from editing.edits import edit

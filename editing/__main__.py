@@ -1,4 +1,4 @@
-"""The command line of `python -m editing`: collects the commands, knows none of them."""
+"""The command line of `python -m editing`; its commands are defined in editing/cli/."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from editing.cli.mix import mix_command, morph_command
 
 @click.group()
 def main() -> None:
-    """Change inverted faces: along directions, by mixing, over time."""
+    """Edit inverted faces along directions, mix their styles, and make morph videos."""
 
 
 directions.add_command(import_command)

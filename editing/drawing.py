@@ -1,4 +1,4 @@
-"""Drawing many latents in batches, each with its own noise, as `Inversion.tensor` draws one."""
+"""Draws many inversions in batches, with the same result as `Inversion.tensor` for each."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from relatent.core.errors import UnknownNameError
 from stylegan.networks.generator import Generator
 from stylegan.networks.synthesis import NOISE_MODES
 
-SMALL = 256  # px; above it one picture at a time fills a processor and its memory
+SMALL = 256  # px; above, pictures are drawn one at a time to save memory
 
 
 def draw_many(inversions: Iterable[Inversion], network: Generator, batch_size: int | None = None) -> Iterator[Tensor]:
-    """Yields each one's picture, float32 [1, 3, R, R] on the CPU, in order; drawn as they are asked for.
+    """Yields the picture of each inversion, float32 [1, 3, R, R] on the CPU, in order. Batches are drawn lazily.
 
     Args:
-        inversions: of one network; may be endless.
-        network: theirs.
-        batch_size: drawn together; None for what suits the network's size.
+        inversions: of one network; may be infinite.
+        network: of the inversions.
+        batch_size: pictures drawn together; None for a size that suits the resolution.
 
     Raises:
         UsageError: an inversion of another network.
     """
-    waiting = iter(inversions)
+    remaining = iter(inversions)
     count = batch_size or (8 if network.resolution <= SMALL else 1)
-    while batch := list(islice(waiting, count)):
+    while batch := list(islice(remaining, count)):
         yield from _drawn(batch, network)
 
 
 def own_noise(network: Generator) -> tuple[Tensor, ...] | None:
-    """The noise that ``noise=None`` stands for, on the CPU; None for a network that reads none."""
+    """The network's noise maps, which ``noise=None`` stands for, on the CPU; None for a network without noise."""
     return tuple(level.detach().float().cpu() for level in network.synthesis.noise_buffers) or None
 
 
 def with_noise(inversion: Inversion, network: Generator, mode: str, seed: int = 0) -> Inversion:
-    """The same latent with other noise, which is then part of it and saved with it.
+    """The inversion with other noise maps, which are stored in it.
 
     Args:
-        inversion: a latent of ``network``.
-        network: tells how large the noise is.
-        mode: "const" keeps what the inversion has, "none" is silence, "random" is drawn from ``seed``.
+        inversion: of ``network``.
+        network: the generator.
+        mode: "const" keeps the noise, "none" sets it to zero, "random" draws it.
         seed: of random noise.
 
     Raises:
-        UnknownNameError: another mode.
+        UnknownNameError: there is no such mode.
     """
     if mode not in NOISE_MODES:
         raise UnknownNameError("noise mode", mode, NOISE_MODES)
@@ -80,7 +80,10 @@ def _drawn(batch: list[Inversion], network: Generator) -> Iterator[Tensor]:
 
 
 def _is_plain(one: Inversion, network: Generator, own: tuple[Tensor, ...]) -> bool:
-    """Whether it can share a batch: own weights and masks are for one alone, and what does not fit complains alone."""
+    """Whether an inversion can be drawn in a batch: without tuned weights and mask, and with the expected shapes.
+
+    Others are drawn alone, which also raises the error for wrong shapes.
+    """
     if one.mask is not None or one.tuned or one.ws.shape[1:] != (network.num_ws, network.w_dim):
         return False
     return [level.shape for level in one.noise or own] == [level.shape for level in own]

@@ -1,12 +1,12 @@
-"""`edit`: an inverted face moved along directions."""
+"""`edit` moves the latents of an inversion along directions."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from editing.directions.direction import Direction, find_direction
 from editing.faces import FaceLike, open_face
@@ -15,8 +15,11 @@ from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.errors import UsageError
 from relatent.core.images import to_pixels
+from relatent.core.numbers import as_strength, as_truncation
 from relatent.face.regions import check_regions, drawn_landmarks, edit_mask
 from stylegan import Generator
+
+FARTHEST = 1e5  # of any value of ws; those of faces are of the order of 1
 
 
 def edit(
@@ -33,7 +36,7 @@ def edit(
     network: Generator | str | Path | None = None,  # of latents, photos and seeds; spares loading an inversion's own
     **more: float,  # strengths by name: smile=2, age=-1
 ) -> Inversion:
-    """A new inversion, moved along named directions; noise, tuned weights and the place in the photo stay.
+    """Move an inversion along named directions; noise, tuned weights and the position in the photo are kept.
 
     The face is an inversion, or whatever :func:`editing.faces.open_face` takes: a folder, latents, a photo, a seed.
 
@@ -41,16 +44,17 @@ def edit(
     remembers where it came from: further edits add up, and ``unedited()`` goes back.
 
     Raises:
-        UnknownNameError: a direction or region of an unknown name.
-        UsageError: a direction of another network, layers it has not, or a number that is not finite.
-        ShapeError: a direction whose size does not fit.
+        UnknownNameError: there is no such direction or region.
+        UsageError: a direction of another network, layers that the network does not have, or a strength that is not
+            finite.
+        ShapeError: a direction does not fit the latents.
     """
     only, keep = check_regions(only), check_regions(keep)
     wanted = {**(strengths or {}), **more}
     inversion = open_face(face, network)
     if network is not None and not isinstance(network, Generator):
         network = open_network(network)
-    moves = [(find(name, inversion, directions, folders), _finite(name, value)) for name, value in wanted.items()]
+    moves = [(find(name, inversion, directions, folders), as_strength(name, value)) for name, value in wanted.items()]
     if truncation != 1:
         network = inversion.open_network() if network is None else network
         inversion = truncated(inversion, network, truncation)
@@ -61,53 +65,54 @@ def edit(
 def moved(
     inversion: Inversion, moves: Iterable[tuple[Direction, float]], layers: LayerChoice | None = None
 ) -> Inversion:
-    """An inversion moved along directions that are at hand, in ``layers`` alone; raises as :func:`edit` does."""
+    """Move an inversion along directions, restricted to ``layers``; raises as :func:`edit` does."""
     ws, edits, space = inversion.ws, dict(inversion.edits), inversion.space
     free = None if layers is None else set(layer_numbers(layers, ws.shape[1]))
-    for direction, strength in moves:
+    for direction, wanted in moves:
+        strength = as_strength(direction.name, wanted)
         direction.check_network(inversion.network)
         if free is not None:
-            own = range(ws.shape[1]) if direction.layers is None else direction.layers
-            direction = direction.replace(layers=tuple(free.intersection(own)))
+            changed = range(ws.shape[1]) if direction.layers is None else direction.layers
+            direction = direction.replace(layers=tuple(free.intersection(changed)))
         ws = direction.apply(ws, strength)
         edits[direction.name] = edits.get(direction.name, 0.0) + strength
         if direction.vector.ndim == 2 or direction.layers is not None:
             space = "w+"
     origin = inversion.ws if inversion.origin is None else inversion.origin
-    return inversion.replace(ws=ws, origin=origin, edits=edits, space=space)
+    return inversion.replace(ws=within_reach(ws), origin=origin, edits=edits, space=space)
 
 
 def truncated(inversion: Inversion, network: Generator, psi: float) -> Inversion:
-    """An inversion drawn towards the network's average face, as the truncation trick does to random ones.
+    """Apply the truncation trick to an inversion: w_avg + psi (ws - w_avg).
 
     Args:
         inversion: of ``network``.
-        network: knows the average.
-        psi: what stays of the distance: 1 for all of it, 0 for the average face, above 1 for more than there was.
+        network: the generator.
+        psi: 1 leaves ws unchanged, 0 gives the average face, values above 1 exaggerate.
 
     Raises:
-        UsageError: not a finite number, or an inversion of another network.
+        UsageError: no number from -100 to 100, or an inversion of another network.
     """
-    psi = _finite("truncation", psi)
+    psi = as_truncation(psi)
     average = inversion.check_network(network).w_avg.detach().float().cpu()
     ws = average + psi * (inversion.ws - average)  # [1, L, w_dim]
     origin = inversion.ws if inversion.origin is None else inversion.origin
-    return inversion.replace(ws=ws, origin=origin, edits={**inversion.edits, "truncation": psi})
+    return inversion.replace(ws=within_reach(ws), origin=origin, edits={**inversion.edits, "truncation": psi})
 
 
 def within(
     edited: Inversion, only: Iterable[str] = (), keep: Iterable[str] = (), network: Generator | None = None
 ) -> Inversion:
-    """An edited inversion whose edits show in some regions alone; the picture before them shows elsewhere.
+    """Restrict an edit to regions; elsewhere the picture before the edit is shown.
 
     Args:
-        edited: what :func:`edit` made.
-        only: the regions (:data:`relatent.face.regions.REGIONS`); empty for everywhere.
-        keep: regions that stay as they are.
-        network: spares loading it.
+        edited: result of :func:`edit`.
+        only: regions to restrict it to (:data:`relatent.face.regions.REGIONS`); empty for everywhere.
+        keep: regions that the edit does not change.
+        network: the generator if it is loaded already.
 
     Raises:
-        UnknownNameError: a region of an unknown name.
+        UnknownNameError: there is no such region.
     """
     only, keep = check_regions(only), check_regions(keep)
     generator = edited.open_network() if network is None else edited.check_network(network)
@@ -121,12 +126,17 @@ def within(
 def find(
     name: str, inversion: Inversion, directions: Sequence[Direction] = (), folders: Sequence[Path] = ()
 ) -> Direction:
-    """The direction of that name: one of ``directions``, of ``folders``, one that ships, or a file's path."""
+    """The direction of that name in ``directions``, in ``folders``, among those of the network, or at that path."""
     known = {direction.name: direction for direction in directions}
     return known[name] if name in known else find_direction(name, inversion.network, folders)
 
 
-def _finite(name: str, strength: float) -> float:
-    if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):
-        raise UsageError(f"the strength of {name} is {strength!r}; expected a number such as 2 or -1.5.")
-    return float(strength)
+def within_reach(ws: Tensor) -> Tensor:
+    """ws as they are, unless an edit has moved them where no network draws anything.
+
+    Raises:
+        UsageError: values that are not finite, or beyond ``FARTHEST``.
+    """
+    if not bool((ws.abs() <= FARTHEST).all()):  # neither is NaN
+        raise UsageError("the edit leads to latents that no network can draw. Use smaller strengths.")
+    return ws

@@ -64,9 +64,9 @@ class Face:
     """A face with a name.
 
     Attributes:
-        name: what files call it: the inversion's stem, or the seed.
+        name: used in file names: the inversion's stem, or the seed.
         inversion: the face.
-        saved: where it lies; None for a seed.
+        saved: its file; None for a seed.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Face:
 
 
 def find_faces(texts: Iterable[str]) -> list[Named]:
-    """What each text names, in order: "85,100,1500-1502" seeds; anything else a path, or several with commas between.
+    """Parse seeds such as "85,100,1500-1502", and paths, which may be separated by commas.
 
     A path that is made of digits alone needs a ``./`` before it.
 
@@ -103,7 +103,7 @@ def look_for_faces(texts: Iterable[str]) -> list[Named | RelatentError]:
 
 
 def _named(text: str) -> list[Named | RelatentError]:
-    if not text:
+    if not text.strip():
         raise UsageError('a face came as an empty text; expected a path or a seed. Write "." for the current folder.')
     if is_number_list(text):
         return list(whole_numbers(text, "seeds"))
@@ -150,10 +150,10 @@ def _in_file(path: Path, entry: str | None) -> Named:
 
 
 def open_faces_network(found: Sequence[Named], network: str | None, device: str | None) -> Generator:
-    """The network to draw faces with: the one that is named, else the first inversion's, else the embedded one.
+    """The network of faces: ``network`` if given, else that of the first inversion, else the embedded one.
 
     Raises:
-        UsageError: the first inversion belongs to another, or its network is no longer what it was.
+        UsageError: the first inversion belongs to another network, or its network has changed.
         CheckpointError: the network cannot be read.
     """
     first = next((one.inversion for one in found if isinstance(one, Saved)), None)

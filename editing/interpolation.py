@@ -1,8 +1,8 @@
-"""From one face to the next: what lies between two latents, and paths through many.
+"""Interpolation between latents, and morphs through many faces.
 
-In W and W+ a straight line is the right path: that space is made to be flat (Karras et al. 2019, sec. 4). What is
-normally distributed, z and noise, lies near a sphere, and a straight line would cut through its inside, where nothing
-that the network knows lies; there the path is the arc (:func:`slerp`).
+Latents in W and W+ are interpolated linearly, since W is disentangled enough for that (Karras et al. 2019, sec. 4).
+Normally distributed z and noise lie near a sphere. Linear interpolation would pass through its inside, which the
+network has never seen, so these are interpolated spherically (:func:`slerp`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from editing.mixing import require_same_network, short_name
 from editing.seeds import inversion_of_z, seed_z
 from inversion.inversion import Inversion
 from relatent.core.errors import ShapeError, UnknownNameError, UsageError
+from relatent.core.numbers import as_whole
 from stylegan.networks.generator import Generator
 
 Key = TypeVar("Key")
 NOISES = ("blend", "hold")
-SAME_WAY = 1e-6  # radians; below it an arc and a line are one
+MOST_FRAMES = 100_000
+SMALL_ANGLE = 1e-6  # radians; below, slerp is linear
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Morph(Generic[Key]):
 
     Attributes:
         keys: the faces in order, two or more.
-        between: what lies at t in [0, 1] from one key to the next; at 0 it is the one, at 1 the other.
+        between: the interpolation of two keys at t in [0, 1].
         loop: whether the path returns from the last face to the first.
     """
 
@@ -47,26 +49,25 @@ class Morph(Generic[Key]):
             raise UsageError(f"a morph came with {len(self.keys)} faces; expected at least two.")
 
     def at(self, t: float) -> Inversion:
-        """The face at ``t`` in [0, 1], from the path's beginning to its end; of a loop, these are the same."""
+        """The face at ``t`` in [0, 1] of the whole path; in a loop, 0 and 1 are the same face."""
         legs = len(self.keys) if self.loop else len(self.keys) - 1
         place = min(max(t, 0.0), 1.0) * legs
         leg = min(int(place), legs - 1)
         return self.between(self.keys[leg], self.keys[(leg + 1) % len(self.keys)], slowing_at_faces(place - leg))
 
     def frames(self, count: int) -> Iterator[Inversion]:
-        """``count`` faces, evenly in time; a loop leaves out its end, which is the beginning of the next round.
+        """``count`` faces, evenly spaced in time; a loop omits its end, which equals its beginning.
 
         Raises:
-            UsageError: fewer than two.
+            UsageError: fewer than two, or more than ``MOST_FRAMES``.
         """
-        if count < 2:
-            raise UsageError(f"a morph of {count} frames was asked for; expected at least 2.")
+        count = as_whole("the number of frames", count, 2, MOST_FRAMES)
         last = count if self.loop else count - 1
         return (self.at(index / last) for index in range(count))
 
 
 def slowing_at_faces(t: float) -> float:
-    """The way from one face to the next at the time ``t``, both from 0 to 1: half a cosine, which rests at its ends."""
+    """Easing from one face to the next at the time ``t``, both from 0 to 1: a cosine, which is slow at both ends."""
     return (1 - math.cos(math.pi * t)) / 2
 
 
@@ -81,14 +82,14 @@ def morph(
 
     Args:
         faces: two or more of one network, inversions or whatever :func:`editing.faces.open_face` takes.
-        network: theirs; tells the noise of those that have none of their own.
+        network: of the inversions.
         loop: return to the first.
-        noise: "blend" takes the fine detail along, keeping its strength; "hold" leaves the first one's in place.
+        noise: "blend" interpolates the noise maps and keeps their variance; "hold" uses those of the first face.
 
     Raises:
-        UsageError: fewer than two, or of different networks.
-        ShapeError: noise or a mask of another size than the network's, as a damaged file may hold it.
-        UnknownNameError: an unknown noise.
+        UsageError: fewer than two inversions, or of different networks.
+        ShapeError: noise or a mask has another size than the network's, for example in a damaged file.
+        UnknownNameError: there is no such noise.
     """
     if noise not in NOISES:
         raise UnknownNameError("noise of a morph", noise, NOISES)
@@ -114,9 +115,9 @@ def morph_seeds(
     loop: bool = False,
     c: int | None = None,  # the class, of a network that has some
 ) -> Morph[Tensor]:
-    """The path through seeds' faces along arcs in Z; see :func:`editing.seeds.seed_z`.
+    """The path through the faces of seeds by spherical interpolation in Z; see :func:`editing.seeds.seed_z`.
 
-    Every face on the way is one the network could have drawn, but it moves less evenly than a path in W.
+    Every face on the path is a valid sample of the network, but the path is less even than one in W.
 
     Raises:
         UsageError: fewer than two seeds, one that is no seed, or no class where the network has some.
@@ -129,9 +130,9 @@ def morph_seeds(
 
 
 def blend(a: Inversion, b: Inversion, t: float) -> Inversion:
-    """What lies at ``t`` in [0, 1] between two inversions of one network with noise of the same kind.
+    """Interpolate two inversions of one network at ``t`` in [0, 1]; both must have noise, or none.
 
-    ws, masks and the photos' own weights move on lines, noise on arcs. All else is ``a``'s.
+    ws, masks and tuned weights are interpolated linearly, noise spherically. All else is that of ``a``.
     """
     changes: dict[str, object] = {"ws": torch.lerp(a.ws, b.ws, t), "space": a.space if a.space == b.space else "w+"}
     changes |= {"origin": None, "edits": {}}
@@ -161,7 +162,7 @@ def _origin(one: Inversion) -> Tensor:
 
 
 def _mask(one: Inversion, other: Inversion) -> Tensor:
-    """Its mask [1, 1, R, R]; everything, of the size of ``other``'s, where it has none."""
+    """The mask [1, 1, R, R] of ``one``; ones of the size of ``other``'s if it has none."""
     if one.mask is not None:
         return one.mask
     assert other.mask is not None
@@ -169,16 +170,16 @@ def _mask(one: Inversion, other: Inversion) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """The point at ``t`` in [0, 1] of the arc from ``a`` to ``b``, taken as one vector each, of any shape.
+    """Spherical interpolation from ``a`` to ``b`` at ``t`` in [0, 1]; each tensor is taken as one vector.
 
-    Angle and length change evenly (Shoemake 1985, eq. 5.1, for any length), so that between two maps of noise, however
-    alike, the spread stays theirs. Vectors of the same or of opposite direction, and zeros, are joined by a line.
+    Angle and length change linearly (Shoemake 1985, eq. 5.1, extended to any length), which preserves the variance of
+    noise maps. Parallel and opposite vectors and zeros are interpolated linearly.
     """
     x, y = a.double(), b.double()
     lengths = float(x.norm()), float(y.norm())
     cosine = float((x * y).sum()) / (lengths[0] * lengths[1]) if all(lengths) else 1.0
     angle = math.acos(min(max(cosine, -1.0), 1.0))
-    if t in (0, 1) or math.sin(angle) < SAME_WAY:
+    if t in (0, 1) or math.sin(angle) < SMALL_ANGLE:
         return torch.lerp(a, b, t)
     length = (1 - t) * lengths[0] + t * lengths[1]
     direction = x * (math.sin((1 - t) * angle) / lengths[0]) + y * (math.sin(t * angle) / lengths[1])
@@ -188,13 +189,13 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
 def blend_tuned(
     a: dict[str, tuple[Tensor, Tensor]] | None, b: dict[str, tuple[Tensor, Tensor]] | None, t: float
 ) -> dict[str, tuple[Tensor, Tensor]] | None:
-    """The additions A B to the network's weights, ``t`` of the way between two photos' own, exactly.
+    """Interpolate the low-rank updates A B of two photos' tuned weights, exactly.
 
-    (1 - t) A B + t A' B' is the product of the factors side by side, so the ranks add up.
+    (1 - t) A B + t A' B' is the product of the concatenated factors, so the ranks add up.
 
     Args:
-        a: by weight, the factors A [O, r] and B [r, I k k] of the one photo; None for the network as it is.
-        b: of the other.
+        a: by weight, the factors A [O, r] and B [r, I k k] of the first photo; None without tuning.
+        b: of the second.
         t: from 0 to 1.
     """
     parts = [(tuned, share) for tuned, share in ((a or {}, 1 - t), (b or {}, t)) if share]

@@ -1,9 +1,9 @@
-"""Which layers a person means: coarse, middle, fine, or numbers.
+"""Parses choices of layers: coarse, middle, fine, or numbers.
 
-Layer i reads ``ws[:, i]``. In a StyleGAN2 generator layer 0 draws at 4 px, layers 1 and 2 at 8 px, and so on, two for
-each size; the last one turns features into colours at full size. The names are those of Karras et al. 2019, sec. 3.1:
-pose and shape of the head, then features and hair style, then colours. An alias-free generator does not grow from
-4 px; the names stand for the same numbers there.
+Layer i reads ``ws[:, i]``. In a StyleGAN2 generator, layer 0 works at 4 px, layers 1 and 2 at 8 px, and so on, two for
+each size; the last one is the final ToRGB. The names are those of Karras et al. 2019, sec. 3.1: pose and shape of the
+head, then features and hair style, then colours. Alias-free generators have no such sizes; there, the names stand for
+the same numbers.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ LayerChoice = str | int | Iterable[int]
 
 
 def layer_size(layer: int, num_ws: int) -> int:
-    """The side in pixels of what ``layer`` draws, in a generator with ``num_ws`` layers that read a w."""
+    """The resolution of ``layer`` in pixels, in a generator with ``num_ws`` layers that read a w."""
     return min(4 * 2 ** ((layer + 1) // 2), 2 ** (num_ws // 2 + 1))
 
 
 def layer_numbers(choice: LayerChoice, num_ws: int) -> tuple[int, ...]:
-    """The layers that ``choice`` means, sorted, each once.
+    """The layers of ``choice``, sorted, without duplicates.
 
     Args:
         choice: "coarse" (4 and 8 px), "middle" (16 and 32 px), "fine" (64 px and more), "all", a number, numbers, or
             text such as "0-3,7" or "coarse,9".
-        num_ws: how many layers of the generator read a w; they are numbered from 0.
+        num_ws: number of the generator's layers that read a w; they are numbered from 0.
 
     Raises:
-        UnknownNameError: a name that is none of these.
-        UsageError: a number outside the generator, something else than whole numbers, or no layer at all.
+        UnknownNameError: there is no such name.
+        UsageError: a layer that the generator does not have, a value that is not a whole number, or no layer at all.
     """
     if isinstance(choice, str):
-        found = [layer for piece in filter(None, choice.split(",")) for layer in _piece(piece.strip(), num_ws)]
+        layers = [layer for piece in filter(None, choice.split(",")) for layer in _piece(piece.strip(), num_ws)]
     else:
-        found = [_whole(layer) for layer in (choice if isinstance(choice, Iterable) else [choice])]
-    outside = [layer for layer in found if not 0 <= layer < num_ws]
+        layers = [_whole(layer) for layer in (choice if isinstance(choice, Iterable) else [choice])]
+    outside = [layer for layer in layers if not 0 <= layer < num_ws]
     if outside:
         raise UsageError(f"layer {outside[0]} is not in this network; its layers are 0 to {num_ws - 1}.")
-    if not found:
+    if not layers:
         size = layer_size(num_ws, num_ws)
         which = (
             f"a network of {size} px has no {choice} layers"
@@ -49,11 +49,11 @@ def layer_numbers(choice: LayerChoice, num_ws: int) -> tuple[int, ...]:
             else "no layer was named"
         )
         raise UsageError(f"{which}; expected some of 0 to {num_ws - 1}, or {' or '.join(GROUPS)}.")
-    return tuple(sorted(set(found)))
+    return tuple(sorted(set(layers)))
 
 
 def layer_text(layers: Iterable[int]) -> str:
-    """Layers as a person would write them: (0, 1, 2, 7) is "0-2,7"."""
+    """Layers as text with ranges: (0, 1, 2, 7) is "0-2,7"."""
     runs: list[list[int]] = []
     for layer in sorted(set(layers)):
         if runs and layer == runs[-1][-1] + 1:

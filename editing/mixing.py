@@ -1,8 +1,7 @@
-"""Style mixing (Karras et al. 2019, sec. 3.1): one face's pose and shape with another's features or colours."""
+"""Style mixing of inversions (Karras et al. 2019, sec. 3.1)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,10 @@ from editing.faces import FaceLike, open_faces
 from editing.layers import LayerChoice, layer_numbers, layer_text
 from inversion.inversion import Inversion
 from relatent.core.errors import UsageError
+from relatent.core.numbers import as_number
 from stylegan.networks.generator import Generator
+
+FARTHEST = 100.0  # strengths; 1 is all the way to the other face
 
 
 def mix(
@@ -25,22 +27,22 @@ def mix(
     *,
     network: Generator | str | Path | None = None,
 ) -> Inversion:
-    """``a`` with the styles of ``b`` at some layers; its place in the photo, noise, mask and tuned weights stay.
+    """Replace the latents of ``a`` by those of ``b`` in some layers; noise, mask, tuned weights and position are kept.
 
     Args:
         a: the face that is changed, an inversion or whatever :func:`editing.faces.open_face` takes; it stays as it is.
         b: whose styles come in, one face or several. Of several, a later one comes on top of an earlier one.
         layers: where, as :func:`editing.layers.layer_numbers` takes it; for several inversions one choice for each.
-        strength: how far from ``a`` (0) to ``b`` (1); less than 0 or more than 1 goes beyond. For several inversions
-            one number, or one for each.
+        strength: how far from ``a`` (0) to ``b`` (1), -100 to 100; less than 0 or more than 1 goes beyond. For several
+            inversions one number, or one for each.
         network: of latents, photos and seeds; None for that of the first inversion.
 
     Returns:
-        A new inversion in W+, or in W if all its layers read the same w; ``origin`` is what ``a`` was before any edit.
+        A new inversion in W+, or in W if all layers have the same w; ``origin`` is ``a`` before any edit.
 
     Raises:
         UsageError: inversions of different networks, layers that the network has not, not as many choices as
-            inversions, or a strength that is not finite.
+            inversions, or a strength that is no number in range.
         UnknownNameError: an unknown name for layers.
     """
     several = isinstance(b, Sequence) and not isinstance(b, str)
@@ -54,13 +56,10 @@ def mix(
     ws = a.ws.clone()  # [1, L, w_dim]
     edits = dict(a.edits)
     for source, choice, amount in zip(sources, choices, strengths, strict=True):
-        if not math.isfinite(amount):
-            raise UsageError(f"the strength is {amount}; expected a finite number, usually from 0 to 1.")
+        amount = as_number("the strength", amount, -FARTHEST, FARTHEST, example="0.5")
         index = list(layer_numbers(choice, ws.shape[1]))
-        ws[:, index] = torch.lerp(ws[:, index], source.ws[:, index], float(amount))
-        edits[f"mix:{short_name(source)}:{layer_text(index)}"] = float(amount)
-    if not ws.isfinite().all():
-        raise UsageError(f"the strength {max(strengths, key=abs)} leads out of all numbers; expected about 0 to 1.")
+        ws[:, index] = torch.lerp(ws[:, index], source.ws[:, index], amount)
+        edits[f"mix:{short_name(source)}:{layer_text(index)}"] = amount
     space = "w" if bool((ws == ws[:, :1]).all()) else "w+"
     return a.replace(ws=ws, space=space, origin=a.ws if a.origin is None else a.origin, edits=edits)
 
@@ -68,22 +67,22 @@ def mix(
 def mix_grid(
     rows: Sequence[Inversion], cols: Sequence[Inversion], layers: LayerChoice = "0-6", strength: float = 1.0
 ) -> list[list[Inversion]]:
-    """Every row's face with every column's styles: ``grid[i][j] = mix(rows[i], cols[j], layers, strength)``.
+    """Mix all pairs of rows and columns: ``grid[i][j] = mix(rows[i], cols[j], layers, strength)``.
 
     Raises:
-        UsageError: as :func:`mix`, or no row or column at all.
+        UsageError: as :func:`mix`, or there are no rows or no columns.
     """
     if not rows or not cols:
         raise UsageError(f"the grid has {len(rows)} rows and {len(cols)} columns; expected at least one of each.")
-    choice = layer_numbers(layers, rows[0].ws.shape[1])  # once: an iterator would be used up by the first cell
+    choice = layer_numbers(layers, rows[0].ws.shape[1])  # once, because an iterator can be read only once
     return [[mix(row, col, choice, strength) for col in cols] for row in rows]
 
 
 def require_same_network(inversions: Iterable[Inversion]) -> None:
-    """Refuse inversions that do not all belong to one network.
+    """Check that all inversions belong to one network.
 
     Raises:
-        UsageError: two belong to different networks, or their latents have different shapes.
+        UsageError: two of them belong to different networks, or have latents of different shapes.
     """
     for one, other in pairwise(inversions):
         same = one.network.partition("@")[2] == other.network.partition("@")[2]
@@ -96,7 +95,7 @@ def require_same_network(inversions: Iterable[Inversion]) -> None:
 
 
 def short_name(inversion: Inversion) -> str:
-    """What a face is called among others: its photo's name without the ending, or its seed."""
+    """A name for a face: its photo's file name without suffix, or its seed."""
     return Path(inversion.photo).stem or f"seed{inversion.seed:04}"
 
 

@@ -1,4 +1,4 @@
-"""`paste_back`: edited faces back into the photo they came from."""
+"""`paste_back` pastes edited faces back into their photo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from relatent.core.images import Photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.paste import paste_difference, paste_face
 from relatent.face.regions import drawn_landmarks, region_mask
-from relatent.face.warp import face_in_photo, paste_warped
+from relatent.face.warp import Warp, face_in_photo, paste_warped
 from stylegan import Generator
 
 Blend = Literal["warp", "difference", "replace", "poisson"]
@@ -28,28 +28,28 @@ def paste_back(
     photo: PhotoLike,
     *,
     blend: Blend = DEFAULT_BLEND,
-    network: Generator | Mapping[str, Generator] | None = None,  # spares loading it
+    network: Generator | Mapping[str, Generator] | None = None,  # if loaded already
 ) -> MarkedImage:
-    """The photo, at its own size, with the edited face in it.
+    """Paste edited faces into the photo at its full size.
 
-    ``warp`` moves the photo's own pixels as the edit moved the drawn face's, and shows the drawing where moving does
-    not explain the edit (:mod:`relatent.face.warp`). ``difference`` adds to the photo what the edit changed in the
-    drawn face, in place. ``replace`` puts the drawn face itself there, feathered along its outline and matched in
-    colour; ``poisson`` does so by its gradients. docs/edit.md says what was measured.
+    ``warp`` moves the photo's own pixels as the edit moved the drawn face, and uses the drawn face where motion does
+    not explain the edit (:mod:`relatent.face.warp`). ``difference`` adds the change of the drawn face to the photo.
+    ``replace`` pastes the drawn face, feathered along its outline and matched in colour; ``poisson`` uses Poisson
+    blending. docs/edit.md has measurements.
 
     Args:
         edited: what :func:`editing.edit` or :func:`editing.mix` made, or the folder or file where it lies; several for
             several faces of one photo.
         photo: the photo that was inverted: a path, bytes of pixels, or a Pillow image.
         blend: one of :data:`BLENDS`.
-        network: the network of all of them, or networks by their id; None loads what each face names.
+        network: the network of all faces, or networks by id; None loads the network of each face.
 
     Returns:
-        A Pillow image whose ``save`` keeps the photo's EXIF (turned upright), XMP, colour profile and, in PNG, 16 bits
-        a channel, and adds the mark of :mod:`relatent.core.provenance`.
+        A Pillow image whose ``save`` keeps the photo's EXIF (without its orientation), XMP, colour profile and, in PNG,
+        16 bits per channel, and adds provenance (:mod:`relatent.core.provenance`).
 
     Raises:
-        UsageError: an inversion that knows no place in a photo, or one outside this photo.
+        UsageError: an inversion without a position in a photo, or with one outside this photo.
         PhotoError: the photo cannot be read.
     """
     if blend not in BLENDS:
@@ -85,24 +85,26 @@ def paste_drawn(
     network: Generator,
     blend: Blend = DEFAULT_BLEND,
     landmarks: np.ndarray | None = None,
+    warp: Warp | None = None,
 ) -> np.ndarray:
-    """A photo's pixels with a face that is drawn already; :func:`paste_back` for whoever draws it anyway.
+    """:func:`paste_back` for one face whose pictures are drawn already.
 
     Args:
         pixels: uint8 [H, W, 3].
-        face: knows its place in the photo, and where its edits may show.
-        edited: [R, R, 3] from 0 to 255, what it draws.
-        before: the same without its edits.
-        network: its network.
+        face: the inversion, with its position in the photo and its mask.
+        edited: its picture, [R, R, 3] from 0 to 255.
+        before: its picture without edits.
+        network: of the face.
         blend: one of :data:`BLENDS`.
         landmarks: [68, 2] of the photo's face in pixels of the drawn one, for ``warp``; None looks for them, which
             takes longer than the rest.
+        warp: what :func:`relatent.face.warp.warp_of` has measured of these faces, for ``warp``.
 
     Returns:
         uint8 [H, W, 3], a new array.
 
     Raises:
-        UsageError: an inversion that knows no place in a photo, or one outside this photo.
+        UsageError: an inversion without a position in a photo, or with one outside this photo.
     """
     if face.face_to_photo is None:
         raise UsageError(
@@ -112,7 +114,7 @@ def paste_drawn(
     if blend == "warp":
         points = landmarks if landmarks is not None else photo_landmarks(pixels, face, network)
         free = None if face.mask is None else face.mask[0, 0].numpy()
-        return paste_warped(pixels, edited, before, face.face_to_photo, points, free)
+        return paste_warped(pixels, edited, before, face.face_to_photo, points, free, warp)
     if blend == "difference":
         return paste_difference(pixels, edited, before, face.face_to_photo)
     mask = np.maximum(*(_outline(picture, network) for picture in (edited, before)))
@@ -122,12 +124,12 @@ def paste_drawn(
 
 
 def photo_landmarks(pixels: np.ndarray, face: Inversion, network: Generator) -> np.ndarray:
-    """Where the photo's face has its landmarks, [68, 2] in pixels of the drawn face.
+    """The landmarks of the photo's face, [68, 2] in pixels of the drawn face.
 
     Args:
         pixels: uint8 [H, W, 3], the photo.
-        face: knows its place in it.
-        network: its network.
+        face: the inversion, with its position in the photo.
+        network: of the face.
     """
     assert face.face_to_photo is not None
     return face_in_photo(pixels, face.face_to_photo, network.resolution, network.alignment)
@@ -140,5 +142,5 @@ def _outline(picture: np.ndarray, network: Generator) -> np.ndarray:
 
 
 def _described(photo: Photo) -> Photo | None:
-    """The photo if it says anything of itself that must be kept."""
+    """The photo if it has metadata or a colour profile to keep; else None."""
     return photo if photo.exif or photo.icc_profile or photo.xmp or photo.iptc else None

@@ -1,13 +1,13 @@
-"""Edited faces at their photo's own resolution: what `edited.png`, sweeps, grids and morphs show.
+"""Edited faces at the resolution of their photo, for `edited.png`, sweeps, grids and morphs.
 
-The network draws a small face; the photo's face is pasted over as :mod:`editing.pasting` pastes whole photos, and only
-the face's square is shown.
+The face's square of the photo is cropped, and the edited face is pasted into it as :mod:`editing.pasting` does with
+whole photos.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -15,10 +15,10 @@ import numpy as np
 
 from editing.pasting import DEFAULT_BLEND, Blend, paste_drawn
 from inversion import Inversion
-from relatent.core.images import Photo, to_levels
+from relatent.core.images import Photo, photo_of, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST, cut_crop, own_side, resized_square, unpack_crop
-from relatent.face.warp import face_in_photo
+from relatent.face.warp import Warp, face_in_photo
 from stylegan import Generator
 
 At = Literal["photo", "network"]
@@ -27,95 +27,95 @@ ATS: tuple[At, ...] = ("photo", "network")
 
 @dataclass(frozen=True)
 class PhotoFace:
-    """A photo's face that waits for edits.
+    """The crop of a photo's face, into which edits are pasted.
 
     Attributes:
         pixels: uint8 [S, S, 3], the face's square.
-        before: float32 [R, R, 3] from 0 to 255, what its unedited latent draws.
+        before: float32 [R, R, 3] from 0 to 255, the picture of its latent without edits.
         landmarks: [68, 2] in pixels of the drawn face.
         network: draws it.
-        source: the picture that ``pixels`` are from; tells the colour profile.
     """
 
     pixels: np.ndarray
     before: np.ndarray
     landmarks: np.ndarray
     network: Generator
-    source: Photo = field(repr=False)
 
     @property
     def side(self) -> int:
-        """S, pixels along a side."""
+        """S, the side in pixels."""
         return len(self.pixels)
 
     def resized(self, side: int) -> PhotoFace:
-        """The same with another number of pixels along a side."""
+        """A copy with another side in pixels."""
         if side == self.side:
             return self
         how = cv2.INTER_AREA if side < self.side else cv2.INTER_CUBIC
         pixels = np.asarray(cv2.resize(self.pixels, (side, side), interpolation=how))
-        return PhotoFace(pixels, self.before, self.landmarks, self.network, self.source)
+        return PhotoFace(pixels, self.before, self.landmarks, self.network)
 
-    def edited(self, face: Inversion, drawn: np.ndarray, blend: Blend = DEFAULT_BLEND) -> np.ndarray:
+    def edited(
+        self, face: Inversion, drawn: np.ndarray, blend: Blend = DEFAULT_BLEND, warp: Warp | None = None
+    ) -> np.ndarray:
         """The square with an edit, uint8 [S, S, 3].
 
         Args:
-            face: the edited inversion; says where its edits may show.
-            drawn: [R, R, 3] from 0 to 255, what it draws.
+            face: the edited inversion, with its mask.
+            drawn: its picture, [R, R, 3] from 0 to 255.
             blend: one of :data:`editing.pasting.BLENDS`.
+            warp: see :func:`editing.pasting.paste_drawn`.
         """
         placed = face.replace(face_to_photo=resized_square(self.network.resolution, self.side))
-        return paste_drawn(self.pixels, placed, drawn, self.before, self.network, blend, self.landmarks)
+        pasted = paste_drawn(self.pixels, placed, drawn, self.before, self.network, blend, self.landmarks, warp)
+        return Photo(self.pixels, face.photo).changed(pasted)  # a grey photo stays grey
 
 
 def photo_face(
     inversion: Inversion, network: Generator, photo: Photo | None = None, most: int | None = None
 ) -> PhotoFace | None:
-    """An inversion's face in its photo, or in the crop that is kept with it; None where there is neither.
+    """The face of an inversion, cropped from its photo or from the crop stored with it; None if there is neither.
 
     Args:
         inversion: edited or not.
-        network: draws it.
-        photo: the whole photo, where it is at hand.
-        most: the most pixels along a side that are wanted; None for all there are.
+        network: of the inversion.
+        photo: the whole photo if available.
+        most: largest side in pixels; None for no limit.
 
     Raises:
-        UnreadablePhotoError: the crop that is kept is damaged.
+        UnreadablePhotoError: the stored crop is damaged.
     """
     size = network.resolution
     if photo is not None and inversion.face_to_photo is not None:
-        source = photo
         pixels = cut_crop(photo.pixels, inversion.face_to_photo, size, own_side(inversion.face_to_photo, size, most))
     elif inversion.crop is not None:
-        source = unpack_crop(inversion.crop)
-        pixels = source.pixels
+        pixels = unpack_crop(inversion.crop)
     else:
         return None
     before = to_levels(inversion.unedited().tensor(network))[0].numpy()
     points = face_in_photo(pixels, resized_square(size, len(pixels)), size, network.alignment)
-    found = PhotoFace(pixels, before, points, network, source)
+    found = PhotoFace(pixels, before, points, network)
     return found.resized(max(size, min(found.side, most))) if most is not None else found
 
 
 def shared_photo_face(inversions: Iterable[Inversion], network: Generator) -> PhotoFace | None:
-    """The photo's face that all these inversions show, edited or not; None where they are of different photos."""
+    """The face of inversions, edited or not, that share one photo; None if they have different photos."""
     first, *others = inversions
     if first.crop is None or any(one.crop != first.crop for one in others):
         return None
     return photo_face(first, network)
 
 
-def cut_from(pasted: MarkedImage, photo: Photo, face: Inversion, network: Generator) -> MarkedImage:
-    """The edited face's square of a whole photo that it was pasted into, at the photo's resolution."""
+def cut_from(pasted: MarkedImage, face: Inversion, network: Generator) -> MarkedImage:
+    """The edited face's square of a whole photo that it was pasted into, at the photo's resolution, in sRGB."""
     assert face.face_to_photo is not None
     size = network.resolution
-    side = own_side(face.face_to_photo, size)
-    pixels = cut_crop(np.asarray(pasted), face.face_to_photo, size, side)
-    return MarkedImage(pixels, software_tag(face.network, face.edits), colours_of(photo))
+    whole = photo_of(pasted).pixels
+    pixels = cut_crop(whole, face.face_to_photo, size, own_side(face.face_to_photo, size))
+    return MarkedImage(pixels, software_tag(face.network, face.edits))
 
 
 def at_photo(face: Inversion, network: Generator, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
-    """An edited face in the crop that is kept with it; None where none is.
+    """Paste an edited face into the crop stored with it; None if there is no crop.
 
     Raises:
         UnreadablePhotoError: the crop is damaged.
@@ -124,22 +124,18 @@ def at_photo(face: Inversion, network: Generator, blend: Blend = DEFAULT_BLEND) 
     if found is None:
         return None
     pixels = found.edited(face, to_levels(face.tensor(network))[0].numpy(), blend)
-    return MarkedImage(pixels, software_tag(face.network, face.edits), colours_of(found.source))
-
-
-def colours_of(source: Photo) -> Photo | None:
-    """What a picture made of a photo must say of its colours, and nothing else of the photo; None for sRGB."""
-    return None if source.icc_profile is None else Photo(source.pixels, source.name, icc_profile=source.icc_profile)
+    return MarkedImage(pixels, software_tag(face.network, face.edits))
 
 
 def sheet_side(faces: Iterable[PhotoFace | None], network: Generator, cells: int, most_pixels: int) -> int:
-    """Pixels along a side of each cell of a sheet: as its finest face has, as far as the sheet stays under a size."""
+    """The side of the cells of a sheet: that of its largest face, limited so that the sheet has at most
+    ``most_pixels``."""
     wanted = max([network.resolution, *(min(LARGEST, face.side) for face in faces if face is not None)])
     return max(network.resolution, min(wanted, int((most_pixels / cells) ** 0.5)))
 
 
 def enlarged_smoothly(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A drawn face, uint8 [R, R, 3], among others that have more pixels."""
+    """Enlarge a drawn face, uint8 [R, R, 3], to the size of faces of higher resolution."""
     if len(pixels) == side:
         return pixels
     return np.asarray(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_CUBIC))

@@ -1,25 +1,28 @@
-"""Where edited faces come from and go to: inversions on disk, the photos they were made from, the files written."""
+"""Finds inversions on disk and their photos, and writes the results of edits."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from inversion import Inversion
 from inversion.batch.jobs import open_job
-from inversion.batch.report import REPORT_FILE, read_report, versions
+from inversion.batch.report import versions
 from inversion.foreign_latents import LATENT_FILE
-from relatent.core.errors import CheckpointError, PhotoError, RelatentError, UsageError
-from relatent.core.files import output_errors, write_bytes
+from relatent.core.claims import Claim, Owner, take, take_first
+from relatent.core.errors import CheckpointError, OutputError, PhotoError, RelatentError, UsageError
 from relatent.core.folders import look_through
 from relatent.core.provenance import MarkedImage
+from relatent.core.results import read_report
 from stylegan import Generator
 
 INVERSION_FILE = "inversion.safetensors"
 EDITED_FILE = "edited.safetensors"
-OWN_FOLDER = (INVERSION_FILE, EDITED_FILE, LATENT_FILE)  # files that lie in a folder of their own, called after it
+OWN_FOLDER = (INVERSION_FILE, EDITED_FILE, LATENT_FILE)  # files named after the folder they are in
+EDITED_PICTURE, DRAWN_FILE, PASTED_FILE = "edited.png", "drawn.png", "pasted.png"
+WRITTEN = (EDITED_PICTURE, DRAWN_FILE, EDITED_FILE)  # by every edit
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class Saved:
 
     Attributes:
         path: its file.
-        inversion: what it holds.
-        stem: what its results are called: the folder's name, or the file's own.
-        foreign: whether the file is of another tool, so that no report beside it is about this face.
+        inversion: its content.
+        stem: used in names of results: the name of its folder, or that of the file.
+        foreign: whether another tool wrote the file; a report beside it is then not about this face.
     """
 
     path: Path
@@ -45,15 +48,16 @@ class Saved:
 
 
 def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
-    """Inversions named by file, by their folder, or by a folder of such folders; what is none becomes its error."""
-    found: dict[Path, None] = {}
+    """Open inversions given by file, by their folder, or by a folder of such folders; errors are returned in place."""
+    found: dict[Path, Path] = {}
     errors: list[Saved | RelatentError] = []
     for path in inputs:
         try:
-            found |= dict.fromkeys(saved_in(path) if path.is_dir() else [path])
+            for file in saved_in(path) if path.is_dir() else [path]:
+                found.setdefault(file.resolve(), file)
         except RelatentError as error:
             errors.append(error)
-    return [*(_opened(path) for path in found), *errors]
+    return [*(_opened(path) for path in found.values()), *errors]
 
 
 def saved_in(folder: Path) -> list[Path]:
@@ -89,42 +93,89 @@ def _opened(path: Path) -> Saved | RelatentError:
 
 
 def open_saved(path: Path) -> Saved:
-    """An inversion's file; raises CheckpointError where it is none."""
+    """Open an inversion's file; raises CheckpointError if it is none."""
     return Saved(path, Inversion.load(path), stem_of(path))
 
 
 def stem_of(path: Path) -> str:
-    """What the results of a file are called."""
+    """The stem of the names of a file's results."""
     return path.absolute().parent.name if path.name in OWN_FOLDER else path.stem
 
 
-def result_folder(saved: Saved, outdir: Path | None) -> Path:
-    """Where the results of an edit go: OUTDIR/STEM, by default the inversion's own folder.
+def claim_result(saved: Saved, outdir: Path | None) -> Claim:
+    """Claim the folder for the results of an edit: OUTDIR/STEM, by default the inversion's own folder.
+
+    Below ``outdir`` each folder belongs to one inversion. If STEM belongs to another one, or has any other content,
+    STEM-2 is used, and so on.
 
     Raises:
-        UsageError: the default would write over the file that was read.
+        UsageError: the default would overwrite the file that was read.
+        OutputError: a file of somebody else has the name of a result, the folder cannot be written, or another process
+            is writing to it.
     """
-    if outdir is not None:
-        folder = outdir / saved.stem
-    elif saved.path.name in OWN_FOLDER:
-        folder = saved.path.parent
-    else:
-        folder = saved.path.parent / saved.stem
+    own = saved.path.parent if saved.path.name in OWN_FOLDER and saved.stem == stem_of(saved.path) else None
+    folder = (own or saved.path.parent / saved.stem) if outdir is None else outdir / saved.stem
     if (folder / EDITED_FILE).absolute() == saved.path.absolute():
         raise UsageError(f"the result would replace {saved.path}, which is being edited. Choose another --outdir.")
-    return folder
+    if own is not None and folder.resolve() == own.resolve():
+        return claim_folder(folder)
+    source: Owner = {"source": {"file": str(saved.path.resolve()), "name": saved.stem}}
+    return claim_below(folder.parent, saved.stem, source, lambda known: _is_earlier_edit(known, saved))
+
+
+def claim_below(outdir: Path, stem: str, owner: Owner, is_earlier: Callable[[Owner], bool] = lambda _: False) -> Claim:
+    """Claim OUTDIR/STEM, or the first of STEM-2, STEM-3 ... that is free or the owner's.
+
+    ``is_earlier`` recognises the reports of earlier versions, which do not name their source.
+    """
+    return _with_room(
+        take_first(
+            _numbered(outdir, stem),
+            owner,
+            lambda known: known.get("source") == owner["source"] or ("source" not in known and is_earlier(known)),
+        )
+    )
+
+
+def claim_folder(folder: Path, names: Sequence[str] = WRITTEN) -> Claim:
+    """Claim a folder of any owner for files called ``names``; raises OutputError as :func:`claim_result` does."""
+    claim = take(folder, {})
+    if claim is None:
+        raise OutputError(f"{folder} is being written by another process. Wait for it, then try again.")
+    return _with_room(claim, names)
+
+
+def _with_room(claim: Claim, names: Sequence[str] = WRITTEN) -> Claim:
+    try:
+        claim.require_room(names)
+    except OutputError:
+        claim.release()
+        raise
+    return claim
+
+
+def _numbered(outdir: Path, stem: str) -> Iterator[Path]:
+    return (outdir / (stem if number == 1 else f"{stem}-{number}") for number in count(1))
+
+
+def _is_earlier_edit(known: Owner, saved: Saved) -> bool:
+    """Whether a report of an earlier version is of an edit or mix of the same face."""
+    edit, mix, photo = known.get("edit"), known.get("mix"), made_from(saved)
+    if isinstance(mix, dict) and isinstance(mix.get("faces"), list):
+        return "photo" not in known and str(saved.path) in mix["faces"][:1]
+    return "photo" not in known and isinstance(edit, dict) and bool(photo) and edit.get("made_from") == photo
 
 
 def find_photo(saved: Saved, named: Sequence[Path] = (), *, alone: bool = False) -> Path | None:
-    """The photo an inversion was made from, known again by its content; None if it is nowhere to be found.
+    """The photo of an inversion, recognised by its hash; None if it is not found.
 
     Args:
         saved: the inversion.
-        named: photos, or folders of photos, to look at first.
-        alone: the only inversion there is: a single photo in ``named`` is meant for it, whatever its content.
+        named: photos, or folders of photos, to search first.
+        alone: it is the only inversion, so a single photo in ``named`` is used regardless of its hash.
 
     Raises:
-        PhotoError: a photo that was named does not exist.
+        PhotoError: a path in ``named`` does not exist.
     """
     for path in named:
         if not path.exists():
@@ -139,7 +190,7 @@ def find_photo(saved: Saved, named: Sequence[Path] = (), *, alone: bool = False)
 
 
 def is_photo_of(saved: Saved, file: Path) -> bool:
-    """Whether a file has the content an inversion was made from, or its name where the content is not known."""
+    """Whether a file has the hash of the inverted photo, or the same name if the hash is not known."""
     digest = made_from(saved).get("sha256")
     if not digest:
         return file.name == saved.inversion.photo
@@ -150,7 +201,7 @@ def is_photo_of(saved: Saved, file: Path) -> bool:
 
 
 def made_from(saved: Saved) -> dict[str, object]:
-    """What the report beside an inversion, or beside an edited one, says of the photo: name, file, sha256, face."""
+    """The entry of the photo in the report beside an inversion or edited inversion: name, file, sha256, face."""
     report = saved.report
     edits = [report[key] for key in ("edit", "mix") if isinstance(report.get(key), dict)]
     for photo in (report.get("photo"), *(edit.get("made_from") for edit in edits)):  # type: ignore[attr-defined]
@@ -160,36 +211,47 @@ def made_from(saved: Saved) -> dict[str, object]:
 
 
 def write_edited(
-    folder: Path,
+    claim: Claim,
     edited: Inversion,
     network: Generator,
     *,
     key: str,  # "edit" or "mix"
-    account: dict[str, object],  # what report.json says below ``key``
+    account: dict[str, object],  # stored below ``key`` in report.json
     face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo
     metadata: bool = True,  # write the mark of relatent.core.provenance
+    more: Mapping[str, bytes] | None = None,  # further files
 ) -> None:
-    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each of them whole.
+    """Write edited.png, drawn.png, pasted.png if there is one, edited.safetensors and report.json, each atomically.
 
-    In the folder of an inversion report.json goes on saying what it says, and gains ``key``.
+    In the folder of an inversion report.json keeps its content, and ``key`` is added. The pasted.png of an earlier
+    edit is deleted, because it would be mistaken for a result of this one.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or a file of somebody else has the name of a result.
     """
-    edited.save(folder / EDITED_FILE)
     drawn = edited.image(network).encoded(metadata=metadata)
-    write_bytes(folder / "drawn.png", drawn)
-    write_bytes(folder / "edited.png", drawn if face is None else face.encoded(metadata=metadata))
+    shown = drawn if face is None else face.encoded(metadata=metadata)
+    files = {EDITED_PICTURE: shown, DRAWN_FILE: drawn, **(more or {})}
     if pasted is not None:
-        write_bytes(folder / "pasted.png", pasted.encoded(metadata=metadata))
-    else:
-        with output_errors(folder):  # an earlier edit's would now be taken for this one's
-            (folder / "pasted.png").unlink(missing_ok=True)
-    write_report(folder, edited, key, {**account, "edits": edited.edits})
+        files[PASTED_FILE] = pasted.encoded(metadata=metadata)
+    with claim.writing() as scratch:
+        edited.save(scratch / EDITED_FILE)
+        for name, data in files.items():
+            (scratch / name).write_bytes(data)
+        claim.finish(_with_account(claim, edited, key, {**account, "edits": edited.edits}), obsolete=[PASTED_FILE])
 
 
-def write_report(folder: Path, edited: Inversion, key: str, account: dict[str, object]) -> None:
-    """Put ``account`` below ``key`` of a folder's report.json, which is made if there is none."""
-    report = read_report(folder) or {"network": edited.network, "versions": versions()}
-    write_bytes(folder / REPORT_FILE, (json.dumps({**report, key: account}, indent=2) + "\n").encode())
+def write_account(
+    claim: Claim, edited: Inversion, key: str, account: dict[str, object], files: Mapping[str, bytes]
+) -> None:
+    """Write files and put ``account`` below ``key`` of the folder's report.json, which is created if missing."""
+    with claim.writing() as scratch:
+        for name, data in files.items():
+            (scratch / name).write_bytes(data)
+        claim.finish(_with_account(claim, edited, key, account))
+
+
+def _with_account(claim: Claim, edited: Inversion, key: str, account: dict[str, object]) -> dict[str, object]:
+    report = read_report(claim.folder) or {"network": edited.network, "versions": versions()}
+    return {**report, key: account}

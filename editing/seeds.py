@@ -1,8 +1,6 @@
-"""Faces without a photo: a seed's latent, in the shape of an inversion, so that everything works on both."""
+"""Random faces of seeds, as inversions without a photo, and random directions."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
@@ -11,20 +9,20 @@ from torch import Tensor
 from editing.directions.direction import Direction
 from inversion.inversion import Inversion
 from relatent.core.errors import UsageError
+from relatent.core.numbers import as_truncation, as_whole
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
-SEEDS = 2**32  # as many as NumPy's older random numbers know
+SEEDS = 2**32  # number of seeds of NumPy's RandomState
 
 
 def seed_z(seed: int, z_dim: int) -> Tensor:
-    """The z that NVIDIA's tools draw for ``seed``, float32 [1, z_dim]: the same face comes for the same seed.
+    """The z of ``seed``, float32 [1, z_dim], drawn as in NVIDIA's tools, so that seeds give the same faces.
 
     Raises:
-        UsageError: a seed that is not from 0 to 2^32 - 1.
+        UsageError: the seed is not from 0 to 2^32 - 1.
     """
-    if not 0 <= seed < SEEDS:
-        raise UsageError(f"the seed is {seed}; expected 0 to {SEEDS - 1}.")
+    seed = as_whole("the seed", seed, 0, SEEDS - 1)
     return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim).astype(np.float32))
 
 
@@ -42,8 +40,7 @@ def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 
     Raises:
         UsageError: psi is no finite number, a class that the network has not, or none where it has classes.
     """
-    if not math.isfinite(psi):
-        raise UsageError(f"the truncation is {psi}; expected a finite number, usually from 0 to 1.")
+    psi = as_truncation(psi)
     network = network.of_class(c)
     if network.c_dim and network.chosen_class is None:
         raise UsageError(
@@ -56,7 +53,7 @@ def inversion_of_z(network: Generator, z: Tensor, psi: float = 1.0, seed: int = 
 
 @torch.no_grad()
 def random_direction(network: Generator, seed: int) -> Direction:
-    """From the network's average face towards the face of ``seed``; called "random_SEED".
+    """The direction from the network's average face to the face of ``seed``, called "random_SEED".
 
     Of a network with classes the seed chooses one, too, unless it was chosen.
 
@@ -64,9 +61,9 @@ def random_direction(network: Generator, seed: int) -> Direction:
         UsageError: a seed that is not from 0 to 2^32 - 1.
     """
     c = seed % network.c_dim if network.c_dim and network.chosen_class is None else None
-    way = seed_inversion(network, seed, c=c).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
+    difference = seed_inversion(network, seed, c=c).ws[0, 0] - network.w_avg.float().cpu()  # [w_dim]
     return Direction(
-        vector=way,
+        vector=difference,
         name=f"random_{seed}",
         network=network_id(network),
         source=f"random, seed {seed}",

@@ -1,4 +1,4 @@
-"""A morph as a moving picture: drawn in batches, written as it is drawn."""
+"""Writes morphs as videos, frame by frame."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from editing.drawing import draw_many
-from editing.interpolation import Morph
+from editing.interpolation import MOST_FRAMES, Morph
 from editing.pasting import DEFAULT_BLEND, Blend
 from editing.photo_faces import PhotoFace
 from relatent.core.errors import Cancelled
 from relatent.core.images import to_levels, to_pixels
+from relatent.core.numbers import as_whole
 from relatent.core.provenance import software_tag
 from relatent.core.video import DEFAULT_FPS, enlarged, require_video_name, write_video
 from stylegan import Generator, network_id
 
-SIDE = 256  # px; smaller videos are hard to find in a player's window
+SIDE = 256  # px; smaller videos are too small to watch
 OnFrame = Callable[[int, int], object]
 
 
@@ -36,12 +37,12 @@ def write_morph(
     blend: Blend = DEFAULT_BLEND,
     progress: OnFrame | None = None,
 ) -> None:
-    """Draw a path through faces as .mp4 or .gif; see :func:`relatent.core.video.write_video`.
+    """Write a morph as .mp4 or .gif; see :func:`relatent.core.video.write_video`.
 
     Pictures of less than SIDE px are enlarged by a whole number until near it.
 
     Args:
-        morph: the path, of :func:`editing.interpolation.morph` or :func:`editing.interpolation.morph_seeds`.
+        morph: from :func:`editing.interpolation.morph` or :func:`editing.interpolation.morph_seeds`.
         path: the file to write.
         network: the faces' network.
         frames: how many, from 2; a loop's last one is followed by its first.
@@ -53,12 +54,14 @@ def write_morph(
         progress: sees how many frames are done, and how many there will be; returning False cancels.
 
     Raises:
-        UsageError: a file, rate or number of frames that cannot be meant.
-        OutputError: it cannot be written.
+        UsageError: an unknown file type, or a rate or number of frames out of range.
+        OutputError: the file cannot be written.
         Cancelled: ``progress`` returned False.
     """
     path = Path(path)
     require_video_name(path, fps)
+    if batch_size is not None:
+        batch_size = as_whole("batch_size", batch_size, 1, MOST_FRAMES)
     faces, again = tee(morph.frames(frames))
     pictures = draw_many(faces, network, batch_size)
 

@@ -1,4 +1,4 @@
-"""Photos to latents: losses, optimisation, encoders, `invert`, and the projecting command."""
+"""GAN inversion: from photos to latents by encoders and optimisation."""
 
 from inversion.config import InvertConfig
 from inversion.encoders.loading import load_encoder

@@ -1,4 +1,4 @@
-"""The command line of `python -m inversion`: parse and call."""
+"""The command line of `python -m inversion`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stylegan.training.loop import Schedule, state_path
 
 @click.group()
 def main() -> None:
-    """Make what inversion needs. Photos are inverted by `python -m inversion.project`."""
+    """Train encoders and backbones, and measure preconditioners. `python -m inversion.project` inverts photos."""
 
 
 @main.command("train-backbone", cls=RelatentCommand)
@@ -63,10 +63,10 @@ def main() -> None:
 def train_backbone_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
 ) -> None:
-    """Teach a fresh SqueezeNet 1.1 a teacher's features: the perceptual backbone that ships with Relatent.
+    """Train a SqueezeNet 1.1 to match a teacher's features, like the embedded perceptual backbone.
 
-    Writes the backbone, a state to go on from and a log beside it. A resumed run keeps the settings it was started
-    with, but for --kimg, and for --data and --teacher where given.
+    Writes the backbone, and a training state and a log beside it. A resumed run keeps the settings it was started
+    with, except --kimg, and --data and --teacher where given.
     """
     where = pick_device(device)
     if not resume and state_path(out).exists():
@@ -97,7 +97,14 @@ def train_backbone_command(
 @click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
 @click.option("--start", default="", metavar="FILE", help="Begin with another encoder's weights, of the same sizes.")
 @click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Pictures a step.")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Most looks at a picture.")
+@click.option(
+    "--iterations",
+    "--rounds",  # the name of an earlier version
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Of the encoder, at most.",
+)
 @click.option("--lr", type=click.FloatRange(min=0), default=0.002, show_default=True, help="Highest learning rate.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
 @click.option("--licence", default="", help="Kept in the encoder's file.")
@@ -108,10 +115,10 @@ def train_backbone_command(
 def train_encoder_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
 ) -> None:
-    """Teach an encoder to find the latents of faces: what the presets fast, balanced and best start with.
+    """Train an encoder, from which the presets fast, balanced and best start.
 
-    Writes the encoder, a state to go on from and a log beside it. A resumed run keeps the settings it was started
-    with, but for --kimg, and for --data and --network where given.
+    Writes the encoder, and a training state and a log beside it. A resumed run keeps the settings it was started
+    with, except --kimg, and --data and --network where given.
     """
     where = pick_device(device)
     state = state_path(out)
@@ -155,8 +162,8 @@ def measure_preconditioner_command(
 ) -> None:
     """Measure the preconditioner of inversions: the Gauss-Newton matrix around a generator's latents.
 
-    It needs no photos and takes minutes on a CPU. With it, presets take a third of the steps. Beside an embedded
-    network it is preconditioner.safetensors; any other is named with --preconditioner.
+    Needs no photos and takes minutes on a CPU. With it, presets take a third of the steps. Embedded networks come
+    with one; for other networks, pass the file with --preconditioner.
     """
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists. Add --overwrite to replace it, or choose another --out.")
@@ -176,7 +183,7 @@ def measure_preconditioner_command(
 
 
 def settings_from_options(saved: BackboneSettings | None, **o) -> BackboneSettings:  # type: ignore[no-untyped-def]
-    """The settings the options describe, or those of a run to go on with, whose files may have moved."""
+    """The settings from the options, or the saved ones of a resumed run, whose files may have moved."""
     if saved is not None:
         moved = {key: o[key] for key in ("data", "data_folder", "teacher") if o[key]}
         return dataclasses.replace(saved, **moved)
@@ -187,7 +194,7 @@ def settings_from_options(saved: BackboneSettings | None, **o) -> BackboneSettin
 
 
 def encoder_settings(saved: EncoderSettings | None, **o) -> EncoderSettings:  # type: ignore[no-untyped-def]
-    """The settings the options describe, or those of a run to go on with, whose files may have moved."""
+    """The settings from the options, or the saved ones of a resumed run, whose files may have moved."""
     if saved is not None:
         return dataclasses.replace(saved, **{key: o[key] for key in ("network", "data", "data_folder") if o[key]})
     for flag in ("network", "data"):

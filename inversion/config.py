@@ -1,7 +1,7 @@
-"""`InvertConfig`: every choice of an inversion, with its default, its check and its help text, in this one place.
+"""`InvertConfig`: all options of an inversion, with their defaults, checks and help texts.
 
-The options of `python -m inversion.project` are made from its fields (:func:`relatent.core.command.config_options`);
-the page, the batch and Python fill in the same value.
+The options of `python -m inversion.project` are generated from its fields
+(:func:`relatent.core.command.config_options`). The page, the batch and Python use the same class.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES, Plan, plan_for
 from relatent.core.errors import UsageError
+from relatent.core.numbers import as_whole, digits_in
 from relatent.core.precision import CHOICES, check_precision
-from stylegan.bounds import require_whole
 from stylegan.networks.generator import Generator
 
 SPACES = ("w", "w+")
@@ -31,11 +31,11 @@ def _option(text: str, **more: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class InvertConfig:
-    """How photos are inverted. None stands for the preset's or the network's own choice.
+    """How photos are inverted. None stands for the default of the preset or the network.
 
     Raises:
-        UsageError: a value that cannot be meant.
-        UnknownNameError: no such preset.
+        UsageError: an invalid value.
+        UnknownNameError: there is no such preset.
     """
 
     preset: str = field(
@@ -66,7 +66,7 @@ class InvertConfig:
     mask: str | Path | None = field(
         default=None,
         metadata=_option(
-            "What of the photo counts: white in a picture of its size, or the face's hull.  [default: all of it]",
+            "Restricts the loss: to white in a picture of the photo's size, or to the face's hull.  [default: none]",
             metavar="FILE|auto",
         ),
     )
@@ -97,16 +97,16 @@ class InvertConfig:
             if value is not None and value not in choices:
                 raise UsageError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
         if self.num_steps is not None:
-            require_whole("num_steps", self.num_steps, 1, 10**7)
-        require_whole("seed", self.seed, -(2**63), 2**63 - 1)
+            object.__setattr__(self, "num_steps", as_whole("num_steps", self.num_steps, 1, 10**7))
+        object.__setattr__(self, "seed", as_whole("seed", self.seed, -(2**63), 2**63 - 1))
         object.__setattr__(self, "face", parse_face(self.face))
         plan_for(self.preset, space=self.space, num_steps=self.num_steps, precision=self.precision)
 
     def plan(self, network: Generator) -> Plan:
-        """The stages of the preset for a network, with this configuration's own choices in their place.
+        """The stages of the preset for a network, with the values that this configuration overrides.
 
         Raises:
-            UsageError: a choice that does not fit the preset, or a preconditioner of another network.
+            UsageError: an option that does not fit the preset, or a preconditioner of another network.
         """
         device = network.w_avg.device
         plan = plan_for(
@@ -121,10 +121,10 @@ class InvertConfig:
         return plan
 
     def report(self, network: Generator) -> dict[str, object]:
-        """Everything that decides the result, as report.json records it under ``settings``."""
-        own = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask), "keep_photo": self.keep_photo}
+        """All settings that affect the result, as report.json records them under ``settings``."""
+        choices = {"lpips": self.lpips, "align": self.align, "mask": _named(self.mask), "keep_photo": self.keep_photo}
         files = {"encoder": _named(self.encoder), "preconditioner": _named(self.preconditioner)}
-        return {**dataclasses.asdict(self.plan(network)), **own, **files}
+        return {**dataclasses.asdict(self.plan(network)), **choices, **files}
 
 
 def fields_by_name() -> dict[str, dataclasses.Field[Any]]:
@@ -133,23 +133,24 @@ def fields_by_name() -> dict[str, dataclasses.Field[Any]]:
 
 
 def parse_face(face: object) -> Which:
-    """ "largest", "all", or a number from 1, which may be text.
+    """Parse "largest", "all", or a number from 1, which may be a string.
 
     Raises:
-        UsageError: something else.
+        UsageError: anything else.
     """
     if face == "largest":
         return "largest"
     if face == "all":
         return "all"
-    text = str(face)
-    if not isinstance(face, bool) and text.isascii() and text.isdigit() and 1 <= int(text) <= 10**6:
-        return int(text)
-    raise UsageError(f"face is {face!r}; expected largest, all, or a number from 1.")
+    number = digits_in(face) if isinstance(face, str) else face
+    try:
+        return as_whole("face", number, 1, 10**6)
+    except UsageError:
+        raise UsageError(f"face is {face!r:.60}; expected largest, all, or a number from 1.") from None
 
 
 def _named(choice: object) -> str | None:
-    """A file or name as it was given; a value that Python passed in has none."""
+    """A file or name as it was given; for an object, "a" and its type."""
     if choice is None or isinstance(choice, str):
         return choice
     return str(choice) if isinstance(choice, Path) else f"a {type(choice).__name__}"

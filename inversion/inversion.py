@@ -1,4 +1,4 @@
-"""`Inversion`: everything needed to draw the same picture again on another day."""
+"""`Inversion`: the result of an inversion, with everything needed to draw it again, and its file format."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Inversion:
     Attributes:
         ws: [1, L, w_dim].
         noise: one [1, 1, r, r] for each layer that reads noise, or None for the network's own.
-        origin: ws before the first edit, [1, L, w_dim]; None where nothing was edited.
-        mask: where an edit shows, [1, 1, R, R] from 0 to 1, the picture of ``origin`` elsewhere; None for everywhere.
-        edits: what was done to ``origin``, by name.
+        origin: ws before the first edit, [1, L, w_dim]; None without edits.
+        mask: weight of the edited picture, [1, 1, R, R] from 0 to 1, against that of ``origin``; None for 1 everywhere.
+        edits: strength of each edit applied to ``origin``, by name.
         space: "w" (one w for all layers) or "w+".
         network: id of the network, name and fingerprint.
-        network_file: what ``stylegan.load`` is given to get it: a name or a path.
+        network_file: the name or path with which ``stylegan.load`` loads it.
         face_to_photo: float64 [3, 3], from face pixels to photo pixels; None without a photo.
         losses: the final losses, by name.
         metrics: how close the inverted face is to the photo, by name, see :class:`inversion.metrics.Quality`; empty
-            where it was not measured.
-        seed: what the inversion started from.
+            if not measured.
+        seed: of the inversion.
         photo: the photo's file name; empty if unknown.
         tuned: the photo's own additions to the network's weights, float16; None for the network as it is.
         crop: the face as the photo shows it, at most 1024 px a side, the bytes of a picture's file
@@ -74,18 +74,18 @@ class Inversion:
             raise UsageError(f'the space is {self.space!r}; expected "w" or "w+".')
 
     def open_network(self) -> Generator:
-        """Load the network this latent belongs to.
+        """Load the network of this inversion.
 
         Raises:
-            UsageError: the network found under that name has other weights.
+            UsageError: the network of that name has other weights.
         """
         return self.check_network(load(self.network_file or self.network.partition("@")[0]))
 
     def check_network(self, network: Generator) -> Generator:
-        """Returns ``network`` if it is the one this latent belongs to.
+        """Returns ``network`` if it is the one of this inversion.
 
         Raises:
-            UsageError: it is another; a latent draws something else, or nothing, in a foreign network.
+            UsageError: it is another, in which these latents mean something else.
         """
         if network_id(network).partition("@")[2] != self.network.partition("@")[2]:
             raise UsageError(
@@ -99,7 +99,7 @@ class Inversion:
         """The picture as float32 [1, 3, R, R] in about [-1, 1].
 
         Args:
-            network: the network, to spare loading it again; None loads it.
+            network: the network if it is loaded already; None loads it.
         """
         network = self.open_network() if network is None else self.check_network(network)
         if self.mask is not None:
@@ -113,11 +113,11 @@ class Inversion:
         return draw(network, self.ws.to(device), noise, tuned).cpu()
 
     def image(self, network: Generator | None = None) -> MarkedImage:
-        """The picture, R x R, as a Pillow image that says so wherever it is saved (:mod:`relatent.core.provenance`)."""
+        """The picture, R x R, as a Pillow image that is saved with provenance (:mod:`relatent.core.provenance`)."""
         return self.marked(self.tensor(network))
 
     def marked(self, drawn: Tensor) -> MarkedImage:
-        """What :meth:`tensor` has drawn, [1, 3, R, R], as :meth:`image` gives it, without drawing it again."""
+        """:meth:`image` for a result of :meth:`tensor`, [1, 3, R, R], which is not drawn again."""
         return MarkedImage(to_pixels(drawn)[0], software_tag(self.network, self.edits))
 
     def unedited(self) -> Inversion:
@@ -132,14 +132,17 @@ class Inversion:
         """Write everything to one safetensors file.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
+            UsageError: latents that are not finite.
         """
-        tensors = {"ws": self.ws.contiguous()}
-        tensors |= {k: v.contiguous() for k, v in (("origin", self.origin), ("mask", self.mask)) if v is not None}
+        if not self.ws.isfinite().all():
+            raise UsageError("this inversion holds values that are not finite. Edit or invert again.")
+        tensors = {"ws": self.ws}
+        tensors |= {k: v for k, v in (("origin", self.origin), ("mask", self.mask)) if v is not None}
         for index, value in enumerate(self.noise or ()):
-            tensors[f"noise.{index}"] = value.contiguous()
+            tensors[f"noise.{index}"] = value
         for name, (left, right) in (self.tuned or {}).items():
-            tensors |= {f"tuned.{name}.left": left.contiguous(), f"tuned.{name}.right": right.contiguous()}
+            tensors |= {f"tuned.{name}.left": left, f"tuned.{name}.right": right}
         if self.face_to_photo is not None:
             tensors["face_to_photo"] = torch.from_numpy(np.array(self.face_to_photo, dtype=np.float64))
         if self.crop is not None:
@@ -151,10 +154,10 @@ class Inversion:
 
     @classmethod
     def load(cls, path: str | Path) -> Inversion:
-        """Read what :meth:`save` wrote; a folder stands for the ``inversion.safetensors`` in it.
+        """Read what :meth:`save` wrote. A folder stands for the ``inversion.safetensors`` in it.
 
         Raises:
-            CheckpointError: missing, damaged or something else.
+            CheckpointError: missing, damaged, or not an inversion.
         """
         path = Path(path)
         path = path / "inversion.safetensors" if path.is_dir() else path
@@ -196,7 +199,7 @@ def _read_crop(tensors: dict[str, Tensor]) -> bytes | None:
 
 
 def _read_tuned(tensors: dict[str, Tensor]) -> Tuned | None:
-    """The additions of a file's tensors; raises KeyError where one half is missing."""
+    """The low-rank factors in a file; raises KeyError if one of a pair is missing."""
     names = {name.removeprefix("tuned.").rpartition(".")[0] for name in tensors if name.startswith("tuned.")}
     pairs = {name: (tensors[f"tuned.{name}.left"], tensors[f"tuned.{name}.right"]) for name in sorted(names)}
     return to_half(pairs) or None

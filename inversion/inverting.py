@@ -1,6 +1,6 @@
-"""Inversion from Python: `invert` and `invert_photo` take photos, `invert_images` aligned tensors.
+"""The Python interface of inversion: `invert` and `invert_photo` take photos, `invert_images` takes aligned tensors.
 
-All of them go through :class:`inversion.pipeline.Pipeline`, as the command, the batch and the page do.
+All of them use :class:`inversion.pipeline.Pipeline`, as the command line, the batch and the page do.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ def invert_photo(
     device: object = None,
     progress: Progress | None = None,
 ) -> list[Inversion]:
-    """Find the wanted faces of a photo and put them into the latent space; their ``metrics`` say how close they are.
+    """Invert the faces of a photo; their ``metrics`` tell how close the results are.
 
     Args:
         photo: a path, a Pillow image, uint8 [H, W, 3] or a :class:`Photo`.
         network: name, file or generator; None for the embedded one.
-        config: see :class:`InvertConfig`.
-        device: None for the best there is.
-        progress: sees each step; returning False cancels.
+        config: see :class:`InvertConfig`; ``config.face`` chooses the faces.
+        device: None for the generator's own, or the best available one.
+        progress: called at each step; returning False cancels.
 
     Returns:
-        An Inversion for each wanted face, largest first.
+        An Inversion for each chosen face, largest first.
 
     Raises:
-        PhotoError: a picture that cannot be read, or has no face.
-        UsageError: a configuration that cannot be meant.
+        PhotoError: the picture cannot be read, or has no face.
+        UsageError: the configuration does not fit the network.
         Cancelled: the callback returned False.
     """
     pipeline = Pipeline(network, config, device=device)
@@ -59,7 +59,7 @@ def invert(photo: np.ndarray | Image.Image | Photo, **options: Any) -> Inversion
 @overload
 def invert(photo: list[PhotoLike], **options: Any) -> list[Inversion]: ...
 def invert(photo: Any, **options: Any) -> Any:
-    """Find the face in a photo and put it into the latent space.
+    """Invert the face in a photo.
 
     Args:
         photo: a path, a Pillow image, uint8 [H, W, 3], or a list of these; a folder stands for its pictures.
@@ -67,43 +67,43 @@ def invert(photo: Any, **options: Any) -> Any:
             :class:`InvertConfig`.
 
     Returns:
-        One Inversion; a list of them for a list, a folder or ``face="all"``. Of a list or folder, a photo that
-        cannot be inverted is left out with a warning that names it; each Inversion's ``photo`` says where it is from.
+        One Inversion; a list of them for a list, a folder or ``face="all"``. A photo of a list or folder that cannot
+        be inverted is left out with a warning. The ``photo`` of an Inversion is the name of its file.
 
     Raises:
-        PhotoError: a picture that cannot be read, or has no face; of several, all of them.
-        UsageError: an option that cannot be meant.
+        PhotoError: the picture cannot be read, or has no face; for several, only if all of them fail.
+        UsageError: an invalid option.
     """
     device, network, progress = (options.pop(name, None) for name in ("device", "network", "progress"))
     pipeline = Pipeline(network, InvertConfig(**options), device=device)
     if is_many(photo):
         return list(_invert_each(listed(photo), pipeline, progress))
-    found = [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
-    return found if pipeline.config.face == "all" else found[0]
+    inversions = [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
+    return inversions if pipeline.config.face == "all" else inversions[0]
 
 
 def invert_images(
     images: Tensor,  # [N, 3, R, R] in [-1, 1], aligned faces at the network's size
     network: NetworkLike | None = None,  # name, file or generator; None for the embedded one
     *,
-    masks: Tensor | None = None,  # [N, 1, R, R], 1 where a photo counts and 0 where it does not; None for everywhere
-    device: str | None = None,  # None for the best there is
-    progress: Progress | None = None,  # sees each step; returning False cancels
-    seconds: dict[str, float] | None = None,  # is given the seconds of encode, optimise and tune, of the whole batch
+    masks: Tensor | None = None,  # weight of each pixel in the loss, [N, 1, R, R], 0 to 1; None for 1 everywhere
+    device: str | None = None,  # None for the generator's own, or the best available one
+    progress: Progress | None = None,  # called at each step; returning False cancels
+    seconds: dict[str, float] | None = None,  # receives the seconds of encode, optimise and tune, for the whole batch
     **options: Any,  # the fields of InvertConfig
 ) -> list[Inversion]:
     """Invert a batch of aligned faces.
 
     Raises:
-        ShapeError: pictures of another size than the network's.
-        UsageError: an option that cannot be meant.
+        ShapeError: the pictures have another size than the network's.
+        UsageError: an invalid option.
         Cancelled: the callback returned False.
     """
     return Pipeline(network, InvertConfig(**options), device=device).optimise(images, masks, progress, seconds)
 
 
 def _invert_each(photos: list[PhotoLike], pipeline: Pipeline, progress: Progress | None) -> Iterator[Inversion]:
-    """Photos one after another, faces in batches; no more than a batch of pictures is in memory at once."""
+    """Open photos one after another and invert their faces in batches, so that memory does not grow with the list."""
     waiting: list[PreparedFace] = []
     size = batch_size_for(pipeline.network)
     failed: list[PhotoError] = []

@@ -1,4 +1,4 @@
-"""What of a photo counts: masks that keep occluders and background out of the loss."""
+"""Masks that exclude parts of a photo, such as occlusions and background, from the loss."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from relatent.face.regions import drawn_landmarks, region_mask
 from relatent.face.sampling import sample_square
 
 AUTO = "auto"
-SMALLEST = 0.01  # share of the face that must be left to compare
+SMALLEST = 0.01  # smallest share of the crop that a mask must keep
 
 
 def mask_of(choice: str | Path, aligned: AlignedFace, photo: Photo, alignment: Alignment) -> Tensor:
-    """The mask of one aligned face, float32 [1, 1, R, R]: 1 where the photo counts, 0 where it does not.
+    """The mask of one aligned face, float32 [1, 1, R, R]: weight of each pixel in the loss, from 0 to 1.
 
     Args:
         choice: "auto" for the face's hull by its landmarks, or a picture: white counts, black and what is transparent
             do not. Zeros and ones are black and white, too. It has the size of the photo, or of the aligned face.
         aligned: the face.
-        photo: where it was found.
-        alignment: the network's, which says where the face is if no landmarks were looked for.
+        photo: the photo that it was cropped from.
+        alignment: the network's, used to place the hull if the face has no landmarks.
 
     Raises:
         PhotoError: a picture of another size, or one that leaves next to nothing of the face.

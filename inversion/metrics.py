@@ -1,7 +1,7 @@
-"""How close a drawn face is to the photo; nothing here was optimised but LPIPS itself.
+"""Measures of an inverted face against its photo: LPIPS, PSNR, MS-SSIM and identity distance.
 
-Pictures under 256 px are enlarged bicubically to 256 before MS-SSIM, whose five scales need more than
-160 px; LPIPS and the identity distance enlarge by their own rules.
+Only LPIPS is optimised. Pictures under 256 px are enlarged bicubically to 256 for MS-SSIM, whose five scales need more
+than 160 px; LPIPS and the identity distance enlarge pictures by their own rules.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from relatent.core.alignment import Alignment
 from relatent.core.images import from_uint8, to_pixels
 from relatent.face import identity_distance
 
-MS_SSIM_SIZE = 256
+MS_SSIM_SIZE = 256  # px; five scales with a window of 11 need more than 160
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Quality:
     """Measures of one face against its photo.
 
     Attributes:
-        lpips: perceptual distance under ``lpips_trunk``; smaller is better.
-        lpips_trunk: whose features; figures of different backbones cannot be compared.
+        lpips: perceptual distance with the backbone ``lpips_trunk``; smaller is better.
+        lpips_trunk: name of the backbone; values of different backbones cannot be compared.
         psnr: decibels, of 8-bit pictures; larger is better.
         ms_ssim: 0 to 1; larger is better.
-        identity_distance: dlib's; below 0.6 it calls two pictures one person. None if no face was found.
+        identity_distance: of dlib's face recognition; below 0.6 for the same person. None if no face was found.
     """
 
     lpips: float
@@ -43,7 +43,7 @@ class Quality:
         return dataclasses.asdict(self)
 
     def numbers(self) -> dict[str, float]:
-        """The measures that were taken, by name."""
+        """The numeric measures by name, without those that are None."""
         return {name: value for name, value in dataclasses.asdict(self).items() if isinstance(value, float)}
 
 
@@ -53,19 +53,19 @@ def measure(
 ) -> Quality:
     """Measure one drawn face [1, 3, R, R] against the aligned photo [1, 3, R, R], both in [-1, 1].
 
-    ``alignment`` says where the face is when dlib's detector finds none in either picture; None leaves
-    the identity distance out then.
+    ``alignment`` gives the position of the face if dlib detects none in one of the pictures. Without it, the identity
+    distance is None then.
     """
     drawn_pixels, photo_pixels = to_pixels(drawn)[0], to_pixels(photo)[0]
-    # What is measured is what is written: both pictures rounded to 8 bits.
-    seen, wanted = (from_uint8(torch.from_numpy(p).permute(2, 0, 1)[None]) for p in (drawn_pixels, photo_pixels))
+    # Both pictures are rounded to 8 bits first, so that the measures belong to the files that are written.
+    rounded, wanted = (from_uint8(torch.from_numpy(p).permute(2, 0, 1)[None]) for p in (drawn_pixels, photo_pixels))
     identity = identity_distance(drawn_pixels, photo_pixels, alignment=alignment)
     device = next(perceptual.parameters()).device
     return Quality(
-        lpips=round(float(perceptual(seen.to(device), wanted.to(device))), 5),
+        lpips=round(float(perceptual(rounded.to(device), wanted.to(device))), 5),
         lpips_trunk=perceptual.backbone,
-        psnr=round(psnr(seen, wanted), 3),
-        ms_ssim=round(ms_ssim(seen, wanted), 5),
+        psnr=round(psnr(rounded, wanted), 3),
+        ms_ssim=round(ms_ssim(rounded, wanted), 5),
         identity_distance=None if identity is None else round(identity, 4),
     )
 

@@ -1,8 +1,8 @@
-"""The percentile of a photo's LPIPS among the validation faces: whether the photo was easy or hard to invert.
+"""The percentile of a photo's LPIPS among validation faces.
 
-Beside an embedded network lies ``percentiles.json``, which ``python -m benchmarks.percentiles`` writes: for each
-preset, the LPIPS of faces that no network was trained on. It applies only to the network, encoder, preconditioner,
-settings and backbone it names.
+An embedded network comes with ``percentiles.json``, written by ``python -m benchmarks.percentiles``: for each preset,
+the LPIPS of faces that no network was trained on. It is valid only for the network, encoder, preconditioner, settings
+and backbone recorded in it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class LpipsPercentile:
     """The percentile of one face's LPIPS.
 
     Attributes:
-        below: validation faces whose LPIPS is smaller.
-        faces: validation faces that were measured.
+        below: number of validation faces whose LPIPS is smaller.
+        faces: number of validation faces.
     """
 
     below: int
@@ -40,7 +40,7 @@ class LpipsPercentile:
 
     @property
     def value(self) -> int:
-        """0 to 100; low is close to the photo."""
+        """0 to 100; smaller is better."""
         return round(100 * self.below / self.faces)
 
     def __str__(self) -> str:
@@ -49,10 +49,10 @@ class LpipsPercentile:
 
 @dataclass(frozen=True)
 class MeasuredFaces:
-    """What one preset left of the faces it was measured on.
+    """The LPIPS of the validation faces, inverted with one preset.
 
     Attributes:
-        backbone: whose LPIPS.
+        backbone: of the LPIPS.
         lpips: of each face, ascending.
     """
 
@@ -60,14 +60,14 @@ class MeasuredFaces:
     lpips: tuple[float, ...]
 
     def percentile(self, lpips: float, backbone: str) -> LpipsPercentile | None:
-        """The percentile of a face with that LPIPS; None where another backbone measured it."""
+        """The percentile of an LPIPS value; None if it was measured with another backbone."""
         if backbone != self.backbone:
             return None
         return LpipsPercentile(bisect.bisect_left(self.lpips, lpips), len(self.lpips))
 
 
 def measured_faces(network: Generator, preset: str, plan: Plan) -> MeasuredFaces | None:
-    """The faces to compare with; None if none were measured with this network, plan, encoder and preconditioner.
+    """The validation faces of a preset; None if none were measured with this network, plan, encoder and preconditioner.
 
     Raises:
         CheckpointError: the file beside the network is damaged.
@@ -79,14 +79,14 @@ def measured_faces(network: Generator, preset: str, plan: Plan) -> MeasuredFaces
     entry = table["presets"].get(preset)
     if entry is None or not same_network(table["network"], network_id(network)):
         return None
-    made = {"settings": settings_of(plan), **digests(network.name, plan)}
-    if any(entry[name] != value for name, value in made.items()):
+    current = {"settings": settings_of(plan), **digests(network.name, plan)}
+    if any(entry[name] != value for name, value in current.items()):
         return None
     return MeasuredFaces(entry["lpips_trunk"], tuple(entry["lpips"]))
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:
-    """A plan as JSON gives it back."""
+    """A plan as plain JSON values, comparable with what was read from a file."""
     settings: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(plan)))
     return settings
 
@@ -94,7 +94,7 @@ def settings_of(plan: Plan) -> dict[str, Any]:
 def digests(
     network: str, plan: Plan, *, encoder: Path | None = None, preconditioner: Path | None = None
 ) -> dict[str, str]:
-    """sha256 of encoder and preconditioner, as given or as beside the network; empty for what the plan does not ask."""
+    """sha256 of encoder and preconditioner, by default the embedded ones; empty if the plan does not use them."""
     encoder = (encoder or encoder_path(network)) if plan.encoder_iterations else None
     preconditioner = (preconditioner or preconditioner_path(network)) if plan.preconditioned else None
     return {"encoder": _sha256(encoder), "preconditioner": _sha256(preconditioner)}

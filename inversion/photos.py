@@ -1,4 +1,4 @@
-"""Photos in any form, and the faces in them, cropped as a network needs them."""
+"""Opens photos given as paths, arrays or Pillow images, and crops their faces for a network."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from inversion.config import Which
 from relatent.core.errors import PhotoError, UsageError
 from relatent.core.folders import find_photos
 from relatent.core.images import Photo, photo_of, read_photo
+from relatent.core.results import without_results
 from relatent.face import AlignedFace, Face, align_face, centre_square, choose_faces, find_faces
 from stylegan.networks.generator import Generator
 
@@ -18,11 +19,11 @@ PhotoLike = str | Path | np.ndarray | Image.Image | Photo
 
 
 def open_photo(photo: PhotoLike) -> Photo:
-    """Any kind of picture as a Photo.
+    """Open a path, Pillow image or array as a Photo.
 
     Raises:
-        PhotoError: a file that cannot be read.
-        UsageError: neither a path nor a picture.
+        PhotoError: the file cannot be read.
+        UsageError: another type, or an array of another shape or dtype.
     """
     if isinstance(photo, Photo):
         return photo
@@ -50,15 +51,15 @@ def is_many(photo: object) -> bool:
 
 
 def listed(photos: object) -> list[PhotoLike]:
-    """A list as it is, a folder as the pictures in it.
+    """A list as it is, a folder as the pictures in it but those that Relatent made.
 
     Raises:
-        PhotoError: a folder without pictures.
+        PhotoError: the folder contains no pictures.
     """
     if isinstance(photos, list | tuple):
         return list(photos)
     folder = Path(str(photos))
-    found = find_photos(folder)
+    found, _ = without_results(find_photos(folder))
     if not found:
         raise PhotoError(f"{folder} holds no pictures; expected files such as .jpg or .png.")
     return list(found)
@@ -68,17 +69,17 @@ def crop_faces(
     photo: Photo,
     network: Generator,
     *,
-    align: bool = True,  # find and crop the face; else the centre square is taken
+    align: bool = True,  # detect and crop the face; else crop the centre square
     which: Which = "largest",
-    found: list[Face] | None = None,  # the faces where somebody has looked already, largest first
+    found: list[Face] | None = None,  # the detected faces, largest first; None detects them
 ) -> list[AlignedFace]:
-    """The wanted faces of a photo, cropped as ``network`` needs them, largest first.
+    """The faces of a photo chosen by ``which``, cropped for ``network``, largest first.
 
     Raises:
-        FaceNotFoundError: no face, or not as many as asked for.
+        FaceNotFoundError: there is no face, or no face of that number.
     """
     if not align:
         return [centre_square(photo.pixels, network.resolution)]
     height, width = photo.pixels.shape[:2]
-    faces = choose_faces(found or find_faces(photo.pixels), which, photo.name, (width, height))
+    faces = choose_faces(find_faces(photo.pixels) if found is None else found, which, photo.name, (width, height))
     return [align_face(photo.pixels, face.landmarks, network.alignment, network.resolution) for face in faces]

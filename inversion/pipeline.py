@@ -1,12 +1,17 @@
-"""From photos to latents: crop, mask, optimise, draw once, measure. The one way for command, Python, page and batch."""
+"""The inversion pipeline: crops and masks the faces of photos, inverts, draws and measures them.
+
+Used by inversion/inverting.py, the command line, the page and the batch.
+"""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +27,13 @@ from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
 from inversion.percentiles import LpipsPercentile, measured_faces
 from inversion.photos import crop_faces
-from inversion.stages import carry_out, encoder_for
+from inversion.stages import PlanResult, encoder_for, run_plan
 from relatent.core import cpu
 from relatent.core.device import pick_device
 from relatent.core.errors import ShapeError
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
-from relatent.face import AlignedFace, Face
+from relatent.face import AlignedFace, Face, find_faces
 from relatent.face.crop import pack_crop
 from stylegan import Generator, load, network_id
 from weights.embedded import DEFAULT_NETWORK
@@ -38,13 +43,15 @@ NetworkLike = str | Path | Generator
 
 @dataclass
 class PreparedFace:
-    """A face that was cropped out of its photo and waits to be inverted.
+    """A cropped face, ready to be inverted.
 
     Attributes:
         aligned: the crop.
         photo: the photo's file name.
         mask: [1, 1, R, R], 1 where the photo counts; None for everywhere.
         crop: the face at the photo's own resolution, packed (:mod:`relatent.face.crop`); None if it is not kept.
+        number: of the face among those of the photo, counted from 1, largest first.
+        faces: number of faces found in the photo; None if faces were not detected.
         seconds: of the stages so far.
     """
 
@@ -52,19 +59,21 @@ class PreparedFace:
     photo: str = ""
     mask: Tensor | None = None
     crop: bytes | None = None
+    number: int = 1
+    faces: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class InvertedFace:
-    """A face in the latent space, drawn once and measured.
+    """An inverted face, drawn and measured.
 
     Attributes:
-        inversion: knows its place in the photo.
-        aligned: the crop it was made from, uint8 [R, R, 3].
-        drawn: what the inversion draws, float32 [1, 3, R, R].
-        quality: how close that is to the crop.
-        percentile: of its LPIPS among the validation faces; None where they were not measured in the same way.
+        inversion: with the face's position in the photo.
+        aligned: the inverted crop, uint8 [R, R, 3].
+        drawn: the picture of the inversion, float32 [1, 3, R, R].
+        quality: measures of ``drawn`` against ``aligned``.
+        percentile: of its LPIPS among the validation faces; None if these were not measured with the same settings.
         seconds: of each stage.
         mask_share: how much of the crop counted, 0 to 1; None without a mask.
     """
@@ -79,17 +88,17 @@ class InvertedFace:
 
 
 class Pipeline:
-    """A network and a configuration, ready for any number of photos: everything that is loaded once.
+    """A network and a configuration, with everything else loaded once for any number of photos.
 
     Args:
-        network: name, file or generator; None for the embedded one. A generator is neither moved nor frozen: where
-            that is needed, a copy is used.
+        network: name, file or generator; None for the embedded one. A generator is not modified: it is copied if it
+            must be frozen or moved.
         config: see :class:`InvertConfig`.
-        device: None for the best there is, or the generator's own.
+        device: None for the generator's own, or the best available one.
 
     Raises:
-        UsageError: a configuration that does not fit the network.
-        CheckpointError: a file that cannot be read.
+        UsageError: the configuration does not fit the network.
+        CheckpointError: a file cannot be read.
     """
 
     def __init__(
@@ -103,51 +112,56 @@ class Pipeline:
         self.perceptual = load_perceptual(self.config.lpips, self.network.w_avg.device)
 
     def prepare(self, photo: Photo, found: list[Face] | None = None) -> list[PreparedFace]:
-        """The wanted faces of a photo, cropped and masked, largest first.
+        """The chosen faces of a photo, cropped and masked, largest first.
 
         Args:
-            photo: upright pixels.
-            found: its faces where somebody has looked already; None looks for them.
+            photo: EXIF orientation applied.
+            found: its detected faces, largest first; None detects them.
 
         Raises:
-            PhotoError: no face, or a mask that does not fit.
+            PhotoError: there is no face, or the mask does not fit.
         """
         config, network = self.config, self.network
         started = time.perf_counter()
+        if config.align and found is None:
+            found = find_faces(photo.pixels)
         crops = crop_faces(photo, network, align=config.align, which=config.face, found=found)
         masks = [
             None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
         ]
         size = network.resolution
-        packed = [pack_crop(photo, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
+        packed = [pack_crop(photo.pixels, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
         seconds = (time.perf_counter() - started) / len(crops)
         name = Path(photo.name).name
+        count = len(found) if config.align and found is not None else None
+        first = config.face if config.align and isinstance(config.face, int) else 1
         return [
-            PreparedFace(*each, {"align": seconds})
-            for each in zip(crops, [name] * len(crops), masks, packed, strict=True)
+            PreparedFace(crop, name, mask, kept, number, count, {"align": seconds})
+            for number, (crop, mask, kept) in enumerate(zip(crops, masks, packed, strict=True), start=first)
         ]
 
     def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
-        """Invert faces together, draw each once and measure it.
+        """Invert faces as one batch, draw and measure them.
 
         Args:
-            faces: from :meth:`prepare`; they may come from different photos.
-            progress: sees each step; returning False cancels.
+            faces: from :meth:`prepare`; may come from different photos.
+            progress: called at each step; returning False cancels.
 
         Raises:
             Cancelled: the callback returned False.
         """
         images = torch.cat([to_tensor(face.aligned.image) for face in faces])
         masks = [face.mask for face in faces if face.mask is not None]
-        shared: dict[str, float] = {}
-        inversions = self.optimise(images, torch.cat(masks) if masks else None, progress, shared)
+        with self._target(images, torch.cat(masks) if masks else None) as target:
+            result = run_plan(self.plan, self.network, self.encoder, target, **self._choices, progress=progress)
+        inversions = self._inversions(result)
         alignment = self.network.alignment if self.config.align else None
         results = []
         for face, inversion, image in zip(faces, inversions, images.split(1), strict=True):
             started = time.perf_counter()
             drawn = inversion.tensor(self.network)
             quality = measure(drawn, image, self.perceptual, alignment)
-            seconds = {stage: value / len(faces) for stage, value in shared.items()}
+            seconds = {stage: value / len(faces) for stage, value in result.seconds.items()}
             results.append(
                 InvertedFace(
                     inversion.replace(
@@ -177,41 +191,48 @@ class Pipeline:
 
         Args:
             images: float [N, 3, R, R] in [-1, 1], at the network's size.
-            masks: float [N, 1, R, R], 1 where a photo counts; None for everywhere.
-            progress: sees each step; returning False cancels.
-            seconds: is given the seconds of encode, optimise and tune, of the whole batch.
+            masks: weight of each pixel in the loss, float [N, 1, R, R], 0 to 1; None for 1 everywhere.
+            progress: called at each step; returning False cancels.
+            seconds: receives the seconds of encode, optimise and tune, for the whole batch.
 
         Raises:
-            ShapeError: pictures or masks of another size.
+            ShapeError: pictures or masks have another size.
             Cancelled: the callback returned False.
         """
-        network, config, device = self.network, self.config, self.network.w_avg.device
-        _check_images(images, masks, network.resolution)
-        with computing_in(self.plan.precision, device) as dtype:
-            found = carry_out(
-                self.plan,
-                network,
-                self.encoder,
-                Target(images.to(device, torch.float32), self.perceptual, masks, dtype),
-                preconditioner=self.preconditioner,
-                seed=config.seed,
-                progress=progress,
-            )
+        with self._target(images, masks) as target:
+            result = run_plan(self.plan, self.network, self.encoder, target, **self._choices, progress=progress)
         if seconds is not None:
-            seconds.update(found.seconds)
-        identifier, latents = network_id(network), split(found.latents, network.num_ws)
+            seconds.update(result.seconds)
+        return self._inversions(result)
+
+    @property
+    def _choices(self) -> dict[str, Any]:
+        return {"preconditioner": self.preconditioner, "seed": self.config.seed}
+
+    @contextmanager
+    def _target(self, images: Tensor, masks: Tensor | None) -> Iterator[Target]:
+        """What the loss compares with, while the device computes in the plan's precision."""
+        device = self.network.w_avg.device
+        _check_images(images, masks, self.network.resolution)
+        with computing_in(self.plan.precision, device) as dtype:
+            yield Target(images.to(device, torch.float32), self.perceptual, masks, dtype)
+
+    def _inversions(self, result: PlanResult) -> list[Inversion]:
+        """Each photo's latents as a value of its own."""
+        network, config = self.network, self.config
+        identifier, latents = network_id(network), split(result.latents, network.num_ws)
         return [
             Inversion(
                 ws=ws,
-                noise=None if found.own_noise else noise,
+                noise=None if result.own_noise else noise,
                 space=self.plan.space,
                 network=identifier,
                 network_file=network.file,
                 losses={"total": float(loss)},
                 seed=config.seed,
-                tuned=found.tuned[index] if found.tuned else None,
+                tuned=result.tuned[index] if result.tuned else None,
             )
-            for index, ((ws, noise), loss) in enumerate(zip(latents, found.losses.tolist(), strict=True))
+            for index, ((ws, noise), loss) in enumerate(zip(latents, result.losses.tolist(), strict=True))
         ]
 
     def _percentile(self, quality: Quality) -> LpipsPercentile | None:
@@ -223,12 +244,12 @@ class Pipeline:
 
 
 def open_network(network: object = None, device: object = None) -> Generator:
-    """A generator ready to be inverted: frozen, in evaluation mode, on its device.
+    """Load a generator for inversion: frozen, in evaluation mode, on ``device``.
 
     Args:
-        network: name, file or generator; None for the embedded one. A generator is never changed: one that is
-            trainable, in training mode or on another device is copied.
-        device: None for the best there is, or the generator's own.
+        network: name, file or generator; None for the embedded one. A generator is never modified: if it is
+            trainable, in training mode or on another device, it is copied.
+        device: None for the generator's own, or the best available one.
     """
     if not isinstance(network, Generator):
         where = pick_device(None if device is None else str(device))
@@ -244,8 +265,13 @@ def open_network(network: object = None, device: object = None) -> Generator:
 
 
 def batch_size_for(network: Generator) -> int:
-    """How many photos are optimised together where nobody says otherwise."""
-    return 4 if network.resolution <= 256 else 1
+    """How many photos are optimised together where nobody says otherwise.
+
+    One on a CPU. A convolution rounds otherwise in a batch of another size, and a hundred steps of L-BFGS make several
+    levels of a picture out of the last bit: a photo's result would depend on its company. A batch of four is hardly
+    faster there.
+    """
+    return 4 if network.resolution <= 256 and network.w_avg.device.type != "cpu" else 1
 
 
 def _check_images(images: Tensor, masks: Tensor | None, size: int) -> None:

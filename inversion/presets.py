@@ -1,4 +1,4 @@
-"""How an inversion is done: the presets, and the choices behind them."""
+"""The presets of inversion, and the settings of their stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relatent.core.precision import AUTO, choose
 from stylegan.bounds import require_number, require_whole
 
 CPU = torch.device("cpu")
-DEFAULT_SEED = 303
+DEFAULT_SEED = 303  # of NVIDIA's projector, projector.py of StyleGAN2-ADA
 DEFAULT_PRESET = "balanced"
 
 
@@ -23,10 +23,10 @@ class LbfgsSettings:
     """Preconditioned L-BFGS steps of latents; see inversion/optim/lbfgs.py.
 
     Attributes:
-        damping: weight of S^-1 beside J^T J, S being the covariance of w; with less, steps along directions that hardly
-            change the picture are longer.
-        step: factor on the preconditioner: the length of the first step, as a share of the Gauss-Newton step.
-        memory: pairs in the history; 0 for none.
+        damping: weight of S^-1 relative to J^T J, S being the covariance of w; with a smaller value, steps are longer
+            in directions that hardly change the picture.
+        step: factor on the preconditioner: length of the first step relative to a Gauss-Newton step.
+        memory: number of pairs in the history; 0 for none.
     """
 
     damping: float = 2e-3
@@ -45,17 +45,17 @@ class OptimiserSettings:
 
     Attributes:
         space: "w" optimises one w for all layers, "w+" one for each.
-        num_steps: how many.
-        learning_rate: of Adam, at its highest.
+        num_steps: number of steps.
+        learning_rate: of Adam, the highest of the schedule.
         lr_rampup_length: share of the steps over which the rate rises linearly from 0.
         lr_rampdown_length: share of the steps over which it falls to 0 along a cosine.
-        lbfgs: how latents move by preconditioned L-BFGS; None for Adam. Noise maps always move by Adam.
+        lbfgs: preconditioned L-BFGS for the latents; None for Adam. Noise maps are always optimised by Adam.
         initial_noise_factor: noise added to the latents at the start, in standard deviations of w.
         noise_ramp_length: share of the steps after which that noise has faded out.
         weights: of the loss.
-        style_norm: that ``weights.styles`` pulls to, as a share of what the average w's styles have.
+        style_norm: target of the style norm regulariser, relative to the norms of the average w.
         optimise_noise: optimise the noise maps too; else the network's own are used.
-        keep_best: keep the step with the smallest loss; else the last, as the paper does.
+        keep_best: return the step with the smallest loss; else the last, as the paper does.
     """
 
     space: str = "w+"
@@ -85,19 +85,19 @@ class TuningSettings:
 
     Attributes:
         num_steps: steps of Adam.
-        learning_rate: of the factors, at its highest.
+        learning_rate: of the factors, the highest of the schedule.
         lr_rampup_length: share of the steps over which the rate rises linearly from 0.
         lr_rampdown_length: share of the steps over which it falls to 0 along a cosine.
-        rank: of what is added to each weight.
-        weights: of the loss at the pivot, and of the locality term.
-        locality: weight of the term that keeps the network as it was around the pivot; 0 for none.
-        locality_interval: steps between its turns.
-        locality_radius: how far from the pivot it looks, in standard deviations of w.
+        rank: of the update of each weight.
+        weights: of the loss at the pivot, and of the locality regulariser.
+        locality: weight of the locality regulariser, which preserves the network around the pivot; 0 for none.
+        locality_interval: steps between its evaluations.
+        locality_radius: distance from the pivot at which it is evaluated, in standard deviations of w.
     """
 
     num_steps: int = 60
     learning_rate: float = 0.01
-    lr_rampup_length: float = 0.15  # Adam's first steps are as long as any, and leap before they know where to
+    lr_rampup_length: float = 0.15  # Adam's first steps have full length while its estimates are still poor
     lr_rampdown_length: float = 0.3
     rank: int = 16
     weights: LossWeights = field(default_factory=lambda: LossWeights(pixels=5.0, noise=0.0))
@@ -106,11 +106,11 @@ class TuningSettings:
     locality_radius: float = 0.5
 
 
-# The projector of the StyleGAN2 paper (Karras et al. 2020, appendix D): the yardstick.
+# The projector of the StyleGAN2 paper (Karras et al. 2020, appendix D), as a baseline.
 PAPER = OptimiserSettings(space="w", num_steps=1000, keep_best=False)
 
-# Chosen by benchmarks.sweep. From an encoder's start twice the paper's rate comes closer in every measure but the
-# plausibility of latents, of which a stronger pull towards a single w gives a part back.
+# Chosen by benchmarks.sweep. Started from an encoder, twice the paper's learning rate improves all measures except the
+# ws distance, which a larger weight of the delta regularisation partly restores.
 BALANCED = OptimiserSettings(
     space="w+",
     num_steps=300,
@@ -120,9 +120,8 @@ BALANCED = OptimiserSettings(
     weights=LossWeights(pixels=5.0, delta=0.2),
 )
 
-# The same with the network's preconditioner. Noise on the latents would hide whether a step lowered the loss. Adam's
-# steps, all of one length, keep the norm of styles by themselves; L-BFGS would end at small norms, where edits
-# overshoot.
+# The same with the network's preconditioner. Without noise on the latents, because step control compares losses. Adam
+# does not shrink the norm of styles, but L-BFGS does, and then edits overshoot; hence the style norm regulariser.
 BALANCED_PRECONDITIONED = dataclasses.replace(
     BALANCED,
     num_steps=100,
@@ -134,11 +133,11 @@ BALANCED_PRECONDITIONED = dataclasses.replace(
     style_norm=1.4,
 )
 
-# What tuning starts from: the closer it comes by itself, the better an edit of the tuned face can be taken back.
+# The pivot of tuning. More steps than `balanced`: the closer the pivot, the better edits of the tuned face undo.
 PIVOT = dataclasses.replace(BALANCED_PRECONDITIONED, num_steps=150)
 
-# What an encoder leaves to be done, by latents alone: as many steps as take a hundredth of the paper's time. So few
-# hardly change the norm of styles, and are all needed for the picture.
+# A short optimisation of the latents after the encoder, in a hundredth of the time of `paper`. So few steps hardly
+# change the norm of styles, so there is no style norm regulariser.
 REFINEMENT = dataclasses.replace(
     BALANCED_PRECONDITIONED,
     num_steps=9,
@@ -153,13 +152,13 @@ TUNING = TuningSettings()
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done to a photo, in this order.
+    """The stages of an inversion, in this order.
 
     Attributes:
-        encoder_iterations: how often the encoder looks at the photo and what it has drawn so far; 0 for never.
-        refinement: steps that make up for what the encoder missed; None for none.
+        encoder_iterations: iterations of the residual encoder; 0 for no encoder.
+        refinement: a short optimisation after the encoder; None for none.
         optimiser: None for no optimisation.
-        tuning: None for no tuning of the generator.
+        tuning: None for no pivotal tuning.
         precision: of the features of optimisation and tuning, one of relatent.core.precision.PRECISIONS.
     """
 
@@ -171,12 +170,12 @@ class Plan:
 
     @property
     def space(self) -> str:
-        """Where the latents lie, "w" or "w+"."""
+        """The space of the latents, "w" or "w+"."""
         return self.optimiser.space if self.optimiser else "w+"
 
     @property
     def preconditioned(self) -> bool:
-        """Whether it needs the network's preconditioner."""
+        """Whether a stage needs the network's preconditioner."""
         return any(part is not None and part.lbfgs is not None for part in (self.refinement, self.optimiser))
 
 
@@ -186,7 +185,7 @@ PRESETS: dict[str, Plan] = {
     "best": Plan(encoder_iterations=5, optimiser=BALANCED, tuning=TUNING),
     "paper": Plan(optimiser=PAPER),
 }
-# The same for a network whose preconditioner was measured.
+# The same for networks with a preconditioner.
 PRECONDITIONED_PRESETS: dict[str, Plan] = {
     "fast": Plan(encoder_iterations=1, refinement=REFINEMENT),
     "balanced": Plan(encoder_iterations=1, optimiser=BALANCED_PRECONDITIONED),
@@ -197,7 +196,7 @@ PRESET_NAMES = tuple(PRESETS)
 
 
 def presets(preconditioned: bool) -> dict[str, Plan]:
-    """The presets by name; ``preconditioned`` where the network's preconditioner is known."""
+    """The presets by name; ``preconditioned`` if the network has a preconditioner."""
     return PRECONDITIONED_PRESETS if preconditioned else PRESETS
 
 
@@ -210,25 +209,25 @@ def plan_for(
     device: torch.device = CPU,
     preconditioned: bool = False,
 ) -> Plan:
-    """What a preset does, with what the user chose in place of its own.
+    """The stages of a preset, with the user's values in place of its own.
 
     Args:
-        preset: a name of PRESET_NAMES.
+        preset: one of PRESET_NAMES.
         space: None for the preset's own.
         num_steps: of the optimiser; None for the preset's own.
         precision: of the features, one of relatent.core.precision.CHOICES.
-        device: whose arithmetic "auto" goes by.
-        preconditioned: the network has a preconditioner. It is one of W+: W is optimised without it.
+        device: for which "auto" chooses the precision.
+        preconditioned: the network has a preconditioner. It is used in W+ only.
 
     Raises:
-        UnknownNameError: no such preset or precision.
-        UsageError: a choice that cannot be meant, or steps for a preset that takes none.
+        UnknownNameError: there is no such preset or precision.
+        UsageError: an invalid value, or an option of the optimiser for a preset without one.
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     plan = presets(preconditioned and space != "w")[preset]
     if plan.optimiser is None and precision == AUTO:
-        precision = "float32"  # which is what a preset has that leaves no choice
+        precision = "float32"  # precision applies to optimisation and tuning only
     plan = dataclasses.replace(plan, precision=choose(precision, device))
     chosen = {name: value for name, value in {"space": space, "num_steps": num_steps}.items() if value is not None}
     if plan.optimiser is None:

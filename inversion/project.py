@@ -1,4 +1,4 @@
-"""`python -m inversion.project`: photos in, latents out. Parsing and printing only."""
+"""`python -m inversion.project`: the command that inverts photos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inversion.batch.run import BatchOptions, Outcome, project_photos
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
-from relatent.core.command import RelatentCommand, config_options
+from relatent.core.command import PATH, RelatentCommand, config_options
 from relatent.core.errors import PhotoError, UsageError
 from relatent.core.progress import ProgressBar
 from weights.embedded import DEFAULT_NETWORK
@@ -25,10 +25,8 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 
 
 @click.command(cls=RelatentCommand)
-@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--target", multiple=True, type=click.Path(path_type=Path), help="A photo; the old projectors' name for PHOTOS."
-)
+@click.argument("photos", nargs=-1, type=PATH)
+@click.option("--target", multiple=True, type=PATH, help="A photo; the old projectors' name for PHOTOS.")
 @click.option("--demo", is_flag=True, help="Invert a photograph that comes with a dependency: the astronaut.")
 @click.option(
     "--network",
@@ -37,19 +35,19 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
     metavar="NAME_OR_FILE",
     help="The generator to invert into.",
 )
-@click.option(
-    "--outdir", default="out", show_default=True, type=click.Path(path_type=Path), help="Results go to OUTDIR/STEM."
-)
+@click.option("--outdir", default="out", show_default=True, type=PATH, help="Results go to OUTDIR/STEM.")
 @config_options(InvertConfig)
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     default=None,
-    help="Photos optimised together.  [default: 4, and 1 above 256 px]",
+    help="Photos optimised together.  [default: 1 on a CPU; else 4, and 1 above 256 px]",
 )
 @click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
 @click.option("--save-video/--no-save-video", default=False, show_default=True, help="Also write proj.mp4.")
-@click.option("--overwrite", is_flag=True, help="Redo photos that are done already.")
+@click.option(
+    "--overwrite", is_flag=True, help="Redo photos that are done already; only files that Relatent wrote are replaced."
+)
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @click.pass_context
 def main(
@@ -67,29 +65,30 @@ def main(
     dry_run: bool,
     **choices: Any,
 ) -> None:
-    """Put photos of faces into the latent space of a generator.
+    """Invert photos of faces: find the latents from which a generator draws them.
 
     PHOTOS are pictures or folders of pictures. Each face gets a folder OUTDIR/STEM with target.png,
-    proj.png, projected_w.npz, inversion.safetensors and report.json. A rerun skips what is done.
+    proj.png, projected_w.npz, inversion.safetensors and report.json. A rerun skips what is done. Of a folder, the
+    pictures that Relatent made are left out.
     """
-    found = expand([*photos, *target, *([demo_photo()] if demo else [])])
-    if not found.photos:
+    inputs = expand([*photos, *target, *([demo_photo()] if demo else [])])
+    if not inputs.photos:
         raise UsageError("no photo was named; expected pictures or folders, or --demo. Try --help.")
     config = InvertConfig(**choices)
     if dry_run:
-        click.echo(final_settings(found, network, config, device))
+        click.echo(final_settings(inputs, network, config, device))
         return
     options = BatchOptions(overwrite=overwrite, save_video=save_video, batch_size=batch_size)
     with ProgressBar(bar_format=BAR) as bar:
         outcomes = []
         for outcome in project_photos(
-            found.photos, outdir, network, config, options, device=device, on_step=partial(_show, bar)
+            inputs.photos, outdir, network, config, options, device=device, on_step=partial(_show, bar)
         ):
             bar.close()
             _tell(outcome)
             outcomes.append(outcome)
-    if found.passed_over:
-        click.echo(f"note: {found.note()}", err=True)
+    if inputs.passed_over or inputs.results:
+        click.echo(f"note: {inputs.note()}", err=True)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(outcomes) > 1:
         click.echo(f"{failed} of {len(outcomes)} failed.", err=True)
@@ -97,7 +96,7 @@ def main(
 
 
 def demo_photo() -> Path:
-    """The astronaut, a NASA picture in the public domain, as scikit-image ships it."""
+    """Path of the astronaut, a NASA picture in the public domain that ships with scikit-image."""
     spec = importlib.util.find_spec("skimage")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         photo = Path(folder) / "data" / "astronaut.png"
@@ -106,12 +105,12 @@ def demo_photo() -> Path:
     raise PhotoError("the demo photo of scikit-image is missing. Install it again with: pip install scikit-image")
 
 
-def final_settings(found: Inputs, network: str, config: InvertConfig, device: str | None) -> str:
-    """What a run would do, as JSON; raises what a run would raise before its first photo."""
+def final_settings(inputs: Inputs, network: str, config: InvertConfig, device: str | None) -> str:
+    """The settings of a run as JSON; raises what a run raises before its first photo."""
     pipeline = Pipeline(network, config, device=device)
     settings = {
-        "photos": [str(one) for one in found.photos],
-        "passed_over": [str(one) for one in found.passed_over],
+        "photos": [str(one) for one in inputs.photos],
+        "passed_over": [str(one) for one in (*inputs.passed_over, *inputs.results)],
         "network": network,
         "preset": config.preset,
         "seed": config.seed,

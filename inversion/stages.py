@@ -1,4 +1,4 @@
-"""What a preset does to a batch of photos, stage by stage: an encoder's look, an optimisation, pivotal tuning."""
+"""Runs the stages of a plan on a batch of photos: encoder, optimisation, pivotal tuning."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from weights.embedded import encoder_path
 
 
 @dataclass
-class Found:
-    """What was found for a batch of photos.
+class PlanResult:
+    """The result of a plan for a batch of photos.
 
     Attributes:
         latents: ws and noise maps, on the network's device.
-        losses: each photo's, [N].
-        own_noise: the network's own noise was used, so there is none to keep.
-        tuned: each photo's additions to the network's weights; None without tuning.
-        seconds: of each stage that was used, for the whole batch.
+        losses: of each photo, [N].
+        own_noise: the network's own noise was used, so no noise maps need to be stored.
+        tuned: each photo's low-rank updates of the network's weights; None without tuning.
+        seconds: of each stage, for the whole batch.
     """
 
     latents: Latents
@@ -48,7 +48,7 @@ class Found:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def carry_out(
+def run_plan(
     plan: Plan,
     network: Generator,
     encoder: Encoder | None,
@@ -57,32 +57,32 @@ def carry_out(
     preconditioner: Preconditioner | None = None,
     seed: int,
     progress: Progress | None = None,
-) -> Found:
-    """Do to the target's photos what the plan says.
+) -> PlanResult:
+    """Run the stages of ``plan`` on the target's photos.
 
     Args:
         plan: the stages.
         network: a frozen generator, on the target's device.
-        encoder: None if there is none; then an optimisation starts at ``w_avg``.
+        encoder: None if there is none; the optimisation then starts from ``w_avg``.
         target: the photos.
-        preconditioner: the network's, on its device; a preconditioned plan needs it.
+        preconditioner: the network's, on its device; required by a preconditioned plan.
         seed: of everything random.
         progress: sees each step of optimisation and tuning, or of the refinement where there is nothing else;
             returning False cancels.
 
     Raises:
-        UsageError: a plan of nothing but an encoder, without one; or an encoder of another network.
+        UsageError: the plan has only an encoder stage and there is no encoder, or it belongs to another network.
         Cancelled: the callback returned False.
     """
     seconds: dict[str, float] = {}
     device = network.w_avg.device
     with cpu.prepared(device):
-        start = judged = None
+        start = losses = None
         if plan.encoder_iterations and encoder is not None:
             with _timed(seconds, "encode", device):
                 start = start_from_encoder(encoder, target.images, network, plan.encoder_iterations)
                 if plan.refinement is not None:
-                    refined, judged = optimise(
+                    refined, losses = optimise(
                         network,
                         target,
                         plan.refinement,
@@ -93,7 +93,7 @@ def carry_out(
                     )
                     start = refined.w
         if plan.optimiser is None:
-            found = _as_it_is(network, target, start, judged)
+            result = _encoder_result(network, target, start, losses)
         else:
             with _timed(seconds, "optimise", device):
                 latents, losses = optimise(
@@ -105,26 +105,27 @@ def carry_out(
                     preconditioner=preconditioner,
                     progress=progress,
                 )
-            found = Found(latents, losses, own_noise=not plan.optimiser.optimise_noise or not latents.noise)
+            result = PlanResult(latents, losses, own_noise=not plan.optimiser.optimise_noise or not latents.noise)
         if plan.tuning is not None:
             with _timed(seconds, "tune", device):
-                found.tuned, found.losses = tune(
-                    network, target, found.latents, plan.tuning, seed=seed, progress=progress
+                result.tuned, result.losses = tune(
+                    network, target, result.latents, plan.tuning, seed=seed, progress=progress
                 )
-    found.seconds = seconds
-    return found
+    result.seconds = seconds
+    return result
 
 
 def presets_of(network: Generator, preconditioner: str | Preconditioner | None = None) -> dict[str, Plan]:
-    """What the presets are for a network with a preconditioner, the given one or the one that ships beside it."""
+    """The presets of a network, which depend on whether it has a preconditioner, given or embedded."""
     return presets(preconditioner_for(network, preconditioner) is not None)
 
 
 def encoder_for(network: Generator, plan: Plan, chosen: str | Path | Encoder | None) -> Encoder | None:
-    """The encoder a plan starts with: the chosen one, or the one that ships with the network, if any.
+    """The encoder of a plan: the chosen one, or the one that ships with the network, if any.
 
     Raises:
-        UsageError: the plan is nothing but an encoder and there is none, or the chosen one is of another network.
+        UsageError: the plan has only an encoder stage and there is no encoder, or the chosen one does not fit the
+            network.
     """
     if not plan.encoder_iterations:
         return None
@@ -138,18 +139,18 @@ def encoder_for(network: Generator, plan: Plan, chosen: str | Path | Encoder | N
                 "Use an encoder that was trained with this network."
             )
         return encoder
-    own = _embedded_encoder(network.name, network_id(network), str(device))
-    if own is None and plan.optimiser is None:
+    embedded = _embedded_encoder(network.name, network_id(network), str(device))
+    if embedded is None and plan.optimiser is None:
         raise UsageError(
             f"this preset needs an encoder, and {network.name or 'this network'} comes with none. "
             "Use the preset balanced, or name an encoder of this network with --encoder."
         )
-    return own
+    return embedded
 
 
 @functools.lru_cache(maxsize=4)
 def _embedded_encoder(name: str, network: str, device: str) -> Encoder | None:
-    """The encoder beside an embedded network, if it was trained with exactly that one."""
+    """The encoder of an embedded network, if it was trained with exactly this network."""
     path = encoder_path(name)
     if path is None:
         return None
@@ -158,14 +159,14 @@ def _embedded_encoder(name: str, network: str, device: str) -> Encoder | None:
 
 
 @torch.no_grad()
-def _as_it_is(network: Generator, target: Target, start: Tensor | None, losses: Tensor | None) -> Found:
-    """The encoder's latents with the network's own noise, and nothing more; ``losses`` where they are known."""
+def _encoder_result(network: Generator, target: Target, start: Tensor | None, losses: Tensor | None) -> PlanResult:
+    """The result of a plan without optimisation; ``losses`` are computed unless given."""
     if start is None:
         raise UsageError("a preset without an optimisation needs an encoder. Use the preset balanced.")
     if losses is None:
         losses = target.perceptual_distance(network.synthesis(start))
     noise = [level.expand(len(start), -1, -1, -1) for level in network.synthesis.noise_buffers]
-    return Found(Latents(start, noise), losses, own_noise=True)
+    return PlanResult(Latents(start, noise), losses, own_noise=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Relatent: photos of faces in the latent space of StyleGAN generators, edited there and put back into the photo.
+"""Relatent: inversion and editing of photos of faces with StyleGAN generators.
 
 The names below are imported on first use, so that ``import relatent`` loads neither PyTorch nor dlib.
 """

@@ -1,4 +1,4 @@
-"""The console script `relatent`: the same commands as `python -m ...`, each imported when it is called."""
+"""The console script `relatent`, with the same commands as `python -m ...`; each is imported when it is called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-COMMANDS = {  # name: (module, attribute, what its help says)
+COMMANDS = {  # name: (module, attribute, help text)
     "invert": ("inversion.project", "main", "Put photos of faces into the latent space of a generator."),
     "edit": ("editing.cli.edit", "edit_command", "Change inverted faces along directions."),
     "mix": ("editing.cli.mix", "mix_command", "Combine the layers of several faces."),
@@ -14,12 +14,12 @@ COMMANDS = {  # name: (module, attribute, what its help says)
     "directions": ("editing.__main__", "directions", "List, learn, find and import directions."),
     "train": ("stylegan.__main__", "train_command", "Train a generator on a zip file or folder of pictures."),
     "weights": ("weights.__main__", "main", "Fetch, verify and convert networks."),
-    "page": ("app", "main", "Open the page in a browser."),
+    "page": ("relatent.web.command", "main", "Open the page in a browser."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when that command is called: `relatent --help` loads no PyTorch."""
+    """A group that imports a command's module when the command is called, so that `relatent --help` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)

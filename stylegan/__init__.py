@@ -1,4 +1,4 @@
-"""Style-based generators: build them, load them, train them. Knows neither faces nor photos."""
+"""Style-based generators: building, loading and training them. Nothing here depends on faces or photos."""
 
 from stylegan.formats.checkpoint import Provenance, network_id, save_generator
 from stylegan.formats.loading import load

@@ -1,4 +1,4 @@
-"""The command line of `python -m stylegan`: parse and call."""
+"""The command line of `python -m stylegan`."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def train_command(
 ) -> None:
     """Train a generator on a zip file or folder of pictures.
 
-    Writes a log, sample grids, networks and a state to go on from into OUTDIR; see stylegan/training/run.py.
+    Writes a log, sample grids, networks and a training state into OUTDIR; see stylegan/training/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data,
     --data-folder, --batch, --lr, --gamma, --augment, --ema-kimg, --precision and --compile may change. With
     another --batch, R1's weight and the average's half-life follow their rules. A grown run takes over the
@@ -139,14 +139,14 @@ def train_command(
 
 
 def was_typed(name: str) -> bool:
-    """Whether an option's value is the user's own and not its default."""
+    """Whether an option was given on the command line, as opposed to being a default."""
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 @main.command("curves", cls=RelatentCommand)
 @click.argument("outdir", type=FILE)
 def curves_command(outdir: Path) -> None:
-    """Draw the curves of the run in OUTDIR as curves.png and say in plain words how it stands."""
+    """Plot the training curves of the run in OUTDIR as curves.png and describe its state in words."""
     from stylegan.training.diagnosis import write_curves
 
     path, text = write_curves(outdir)
@@ -172,7 +172,7 @@ def export_command(network: str, out: Path, name: str | None, half: bool) -> Non
 @click.argument("state", type=FILE)
 @click.argument("out", type=FILE)
 def compact_command(state: Path, out: Path) -> None:
-    """Write a training STATE in half precision to OUT, without the folder its data lay in.
+    """Write a training STATE in half precision to OUT, without the path of its data.
 
     A run resumed from it is close, not bit-exact, and needs --data.
     """
@@ -181,10 +181,10 @@ def compact_command(state: Path, out: Path) -> None:
 
 
 def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
-    """The state file to go on from, or None for a new run; never one whose results would overwrite another's.
+    """The state file to resume from, or None for a new run.
 
     Raises:
-        UsageError: there is no such file, or OUTDIR belongs to another run.
+        UsageError: there is no such file, or OUTDIR belongs to another run, which would be overwritten.
     """
     own = outdir / STATE_FILE
     if resume == OWN_STATE:

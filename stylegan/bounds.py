@@ -1,4 +1,4 @@
-"""Checks of configuration values, which may come from the header of a foreign file: nothing is taken for granted."""
+"""Checks of configuration values. They may come from the header of an untrusted file, so types are checked as well."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from relatent.core.alignment import Alignment
 from relatent.core.errors import UsageError
 
 MAX_DIM = 16384  # more than any published network has; networks this large still cost nothing on the meta device
-MAX_LAYERS = 64
-MAX_CHANNEL_BASE = 2**20
+MAX_LAYERS = 64  # StyleGAN3 has 14, mapping networks 8
+MAX_CHANNEL_BASE = 2**20  # published networks have 2**15 or 2**16
 COLOURS = (1, 3)  # channels of a picture: grey, RGB
 RESOLUTIONS = tuple(2**k for k in range(3, 11))
 MAX_SHOWN = 9  # names from a file that a message lists
-LARGEST = 1e9  # of any real number; nothing sensible comes near
+LARGEST = 1e9  # default upper bound of real values, far above any that makes sense
 
 
 def require_whole(name: str, value: Any, low: int, high: int) -> None:
@@ -57,10 +57,10 @@ def require_resolution(value: object) -> None:
 
 
 def require_network_sizes(config: Any) -> None:
-    """Refuse values that no kind of generator can have, among the fields that all kinds share.
+    """Check the fields that the configurations of all generators share.
 
     Raises:
-        UsageError: ``config`` holds one.
+        UsageError: a value is out of range or has the wrong type.
     """
     require_resolution(config.resolution)
     for name in ("z_dim", "w_dim", "channel_max"):
@@ -79,15 +79,15 @@ def require_network_sizes(config: Any) -> None:
 
 
 def check_alignment(alignment: Alignment) -> None:
-    """Refuse a crop without a size or far from the face.
+    """Refuse a scale outside 0.01 to 100, or a shift beyond 10 in either direction.
 
     Raises:
-        UsageError: ``alignment`` is such a crop.
+        UsageError: ``alignment`` has such a value.
     """
     require_number("alignment scale", alignment.scale, 0.01, 100)
     require_number("alignment shift", alignment.shift, -10, 10)
 
 
 def shown(value: object) -> str:
-    """``value`` as an error message quotes it: a dishonest file's may be a megabyte long."""
+    """``value`` as error messages quote it, cut to 60 characters: in a hostile file it may be a megabyte long."""
     return f"{value!r:.60}"

@@ -1,1 +1,1 @@
-"""Networks that ship with Relatent, where to get others, and foreign files read as plain data."""
+"""The embedded networks, downloads of published weights, and readers of foreign checkpoints that execute nothing."""

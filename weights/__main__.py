@@ -1,4 +1,4 @@
-"""The command line of `python -m weights`: parse and call."""
+"""The command line of `python -m weights`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def verify_command(names: tuple[str, ...]) -> None:
 @main.command("where", cls=RelatentCommand)
 @click.argument("name", required=False)
 def where_command(name: str | None) -> None:
-    """Print the path of weights, there or not; of the whole cache without a NAME."""
+    """Print the path of weights, fetched or not; without a NAME, the path of the cache."""
     if name is None:
         click.echo(cache_folder())
         return
@@ -113,7 +113,7 @@ def convert_command(source: str, out: Path, half: bool, entry: str | None) -> No
 def reproduce_command(
     name: str, data: tuple[str, ...], outdir: Path, sizes: tuple[str, ...], other_data: bool, dry_run: bool
 ) -> None:
-    """Make an embedded network again from its data: every command of its recipe, one after the other."""
+    """Train an embedded network again from its data: run the commands of its recipe in order."""
     recipe = read_recipe(name)
     places = {key: Path(value) for key, value in pairs(data, "--data", recipe.data)}
     numbers = {key: as_number(value) for key, value in pairs(sizes, "--set", recipe.sizes)}
@@ -126,28 +126,28 @@ def reproduce_command(
 
 
 def pairs(texts: Iterable[str], option: str, known: Iterable[str]) -> list[tuple[str, str]]:
-    """KEY=VALUE as the user gave them.
+    """Split options of the form KEY=VALUE.
 
     Raises:
-        UsageError: no such form.
+        UsageError: not of this form.
         UnknownNameError: a key that the recipe does not have.
     """
-    found = []
+    split = []
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not value:
             raise UsageError(f"{option} is {text!r}; expected a name, = and a value.")
         if key not in known:
             raise UnknownNameError(f"name for {option}", key, known)
-        found.append((key, value))
-    return found
+        split.append((key, value))
+    return split
 
 
 def as_number(text: str) -> float:
-    """A whole number where it is one, for commands that want one.
+    """An int if ``text`` is a whole number, because some commands require one; else a float.
 
     Raises:
-        UsageError: no number.
+        UsageError: not a number.
     """
     try:
         return int(text) if text.lstrip("-").isdigit() else float(text)
@@ -156,10 +156,10 @@ def as_number(text: str) -> float:
 
 
 def accepts_licence(entry: Entry, yes: bool) -> bool:
-    """Show the licence; ask on a terminal.
+    """Show the licence, and ask whether it is accepted unless ``yes``.
 
     Raises:
-        UsageError: nobody is there to ask, or the answer was no.
+        UsageError: not on a terminal, or the answer was no.
     """
     tell(f"{entry.name} is for non-commercial use: {entry.licence}. Its text: {entry.licence_url}")
     if yes:
@@ -172,7 +172,7 @@ def accepts_licence(entry: Entry, yes: bool) -> bool:
 
 
 def one_by_one(names: Iterable[str], work: Callable[[str], str]) -> None:
-    """Print what ``work`` says of each name; an error of one is printed and does not stop the others.
+    """Print the result of ``work`` for each name. An error is printed too, and does not stop the others.
 
     Raises:
         SystemExit: with the largest exit code, if there was an error.
@@ -189,7 +189,7 @@ def one_by_one(names: Iterable[str], work: Callable[[str], str]) -> None:
 
 
 def tell(sentence: str) -> None:
-    """For people, not for pipes."""
+    """Print a message to stderr, which pipes do not carry on."""
     click.echo(sentence, err=True)
 
 

@@ -1,4 +1,4 @@
-"""The files that ship inside this package, found by name."""
+"""Paths of the files that ship inside this package, by network name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def network_path(name: str) -> Path:
     """The file of an embedded generator.
 
     Raises:
-        UnknownNameError: none of that name; the message offers the nearest.
+        UnknownNameError: there is none of that name; the message suggests similar names.
     """
     names = network_names()
     if name not in names:

@@ -1,4 +1,4 @@
-"""The manifest: which published weights there are, where, and under which licence. Read strictly; data only."""
+"""Reads and checks the manifest: which published weights exist, their addresses, hashes and licences."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ URL = re.compile(r"https://[A-Za-z0-9.-]+(/\S*)?")
 
 @dataclass(frozen=True)
 class Entry:
-    """Weights that somebody else publishes.
+    """Weights published by others.
 
     Attributes:
-        name: what commands and :func:`stylegan.load` call them.
+        name: as commands and :func:`stylegan.load` take it.
         kind: one of ``KINDS``.
-        filename: what the file is called, there and in the cache.
-        urls: where it lies, best first; all give the same bytes. Empty: to be downloaded by hand.
+        filename: of the published file, also used in the cache.
+        urls: addresses of the same bytes, best first. Empty: to be downloaded by hand.
         licence: in words.
         licence_url: its text.
         non_commercial: whether the licence excludes commercial use.
-        origin: the page of those who published it.
+        origin: the publisher's page.
         paper: the page of the paper.
         bytes: size; None where none is published.
         sha256: published hash in lower-case hex, or its first 8 characters or more; None where none is published.
-        resolution: of a generator's pictures, or of the generator an encoder belongs to.
-        alignment: the face crop it wants; None if it knows no faces, or faces as they stand.
+        resolution: of a generator's pictures, or of the generator that an encoder belongs to.
+        alignment: the face crop it was trained on; None if it was not trained on aligned faces.
     """
 
     name: str
@@ -73,7 +73,7 @@ def find_entry(name: str) -> Entry:
     """The entry called ``name``.
 
     Raises:
-        UnknownNameError: none of that name; the message offers the nearest.
+        UnknownNameError: there is none of that name; the message suggests similar names.
     """
     known = entries()
     if name not in known:
@@ -92,7 +92,7 @@ def read_manifest(path: Path) -> dict[str, Entry]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A file of ours in TOML.
+    """Parse a TOML file of this package.
 
     Raises:
         WeightsError: unreadable, or not TOML.
@@ -100,7 +100,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib  # here and not above: whoever fetches nothing needs no parser
+        import tomli as tomllib  # not at the top: most uses of this package need no parser
 
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _entry(name: str, table: Any, path: Path) -> Entry:
-    """One table as an Entry; ``path`` is for the message alone."""
+    """One table as an Entry; ``path`` is for error messages only."""
     where = f"{path}, [{name}]"
     if not isinstance(table, dict):
         raise WeightsError(f"{where}: expected a table.")
@@ -119,7 +119,7 @@ def _entry(name: str, table: Any, path: Path) -> Entry:
             raise WeightsError(f"{where}: {', '.join(sorted(keys))} {fault}.")
     for key, value in table.items():
         expected = TYPES.get(key, str)
-        if type(value) is not expected:  # exactly: to isinstance, true is an integer
+        if type(value) is not expected:  # not isinstance, for which true is an integer
             raise WeightsError(f"{where}: {key} is {value!r}; expected {expected.__name__}.")
     _check_values(name, table, where)
     values = dict(table, urls=tuple(table["urls"]))
@@ -129,7 +129,7 @@ def _entry(name: str, table: Any, path: Path) -> Entry:
 
 
 def _check_values(name: str, table: dict[str, Any], where: str) -> None:
-    """Raises a WeightsError for the first value that has the right type and no possible meaning."""
+    """Raises a WeightsError for the first value that has the right type but is not valid."""
     pages = (table["licence_url"], table["origin"], table["paper"])
     alignment = table.get("alignment", [1.0, 0.0])
     rules = (

@@ -1,16 +1,17 @@
-"""How an embedded file was made, as data: the commands, the data they need, and the hours they take.
+"""Reproduces embedded files from recipes: the commands that made them, their data, and the hours they take.
 
 A recipe (``weights/NAME/recipe.toml``) holds
 
-    machine          what the hours were measured on
-    [data.KEY]       a file that is needed: file, sha256, about
-    [sizes]          numbers that the commands mention, so that a trial run can be smaller
-    [[steps]]        about, command, hours; makes: a file below the output folder; resumes: where that file is there,
-                     the command goes on with --resume; trials = false: left out with other sizes, as it
-                     looks for faces in pictures, and a trial's network draws none
+    machine          the machine on which the hours were measured
+    [data.KEY]       a required file: file, sha256, about
+    [sizes]          numbers used in the commands, so that a trial run can be smaller
+    [[steps]]        about, command, hours; makes: a file below the output folder; resumes: if this file exists, the
+                     command is run with --resume; trials = false: skipped with other sizes, because the step
+                     detects faces in generated pictures, and the network of a short trial draws none
 
-Commands mention data as {KEY}, sizes as {NAME}, and the output folder as {out}. A command that came to its end leaves
-FILE.done beside what it made, and is skipped the next time; the file alone may be a snapshot of a run that was stopped.
+Commands refer to data as {KEY}, to sizes as {NAME}, and to the output folder as {out}. A command that has finished
+leaves FILE.done beside its output, and is skipped the next time. The output alone does not suffice: it may be a
+snapshot of an interrupted run.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from weights.embedded import FOLDER
 from weights.manifest import read_toml
 
 RECIPE = "recipe.toml"
-CHUNK = 2**20
+CHUNK = 2**20  # bytes hashed at once
 AS_IT_WAS = "as it was"
 
 Tell = Callable[[str], None]
@@ -40,7 +41,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Needed:
-    """A file that a recipe needs: its usual name, hash, and what it is."""
+    """A file that a recipe needs: its usual name, its hash, and a description."""
 
     file: str
     sha256: str
@@ -53,9 +54,9 @@ class Work:
 
     Attributes:
         about: what it does.
-        command: its words, without the Python interpreter: ("-m", "stylegan", ...).
-        makes: the file it leaves.
-        resumes: the file whose presence says that an earlier try was stopped; None for a step that starts anew.
+        command: its arguments to the Python interpreter: ("-m", "stylegan", ...).
+        makes: the file it writes.
+        resumes: a file that exists if an earlier run was interrupted; None for a step that cannot be resumed.
         hours: how long it took.
     """
 
@@ -66,17 +67,17 @@ class Work:
     resumes: Path | None = None
 
     def line(self) -> str:
-        """As a person would type it."""
+        """The command as typed in a shell."""
         return shlex.join(("python", *self.command))
 
     @property
     def done(self) -> bool:
-        """Whether exactly this command has come to its end, and left what it makes."""
+        """Whether exactly this command has finished and its output exists."""
         return self.makes.is_file() and self.line() in self._marks()
 
     def mark_done(self) -> None:
-        """Remember that the command has come to its end."""
-        lines = [*self._marks(), self.line()]  # one file may be made by several commands, each going on with it
+        """Record that the command has finished."""
+        lines = [*self._marks(), self.line()]  # several commands may work on one file in turn
         write_bytes(self._mark, "".join(f"{line}\n" for line in lines).encode())
 
     def _marks(self) -> list[str]:
@@ -89,7 +90,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an embedded file was made; see the top of this file."""
+    """How an embedded file was made; the fields are described at the top of this file."""
 
     name: str
     machine: str
@@ -98,7 +99,7 @@ class Recipe:
     steps: tuple[dict[str, Any], ...]
 
     def work(self, places: Mapping[str, Path], out: Path, sizes: Mapping[str, float]) -> list[Work]:
-        """The commands with every name filled in; with other ``sizes``, those that a trial can do.
+        """The commands with all names filled in; with other ``sizes``, only those that a trial can run.
 
         Raises:
             UsageError: a size that the recipe does not have.
@@ -122,7 +123,7 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Embedded files that say how they were made."""
+    """Names of the embedded files that have a recipe."""
     return sorted(file.parent.name for file in FOLDER.glob(f"*/{RECIPE}"))
 
 
@@ -131,7 +132,7 @@ def read_recipe(name: str) -> Recipe:
     """The recipe of an embedded file.
 
     Raises:
-        UnknownNameError: none of that name.
+        UnknownNameError: there is none of that name.
     """
     if name not in recipe_names():
         raise UnknownNameError("recipe", name, recipe_names())
@@ -141,7 +142,7 @@ def read_recipe(name: str) -> Recipe:
 
 
 def describe(recipe: Recipe, work: list[Work], places: Mapping[str, Path]) -> str:
-    """Everything that would be done, for a person."""
+    """The recipe as readable text: data, commands and hours."""
     lines = [f"{recipe.name}: {sum(step.hours for step in work):g} hours in all on {recipe.machine}", "", "data"]
     for key, needed in recipe.data.items():
         state = check(needed, places[key]) if key in places else f"give it with --data {key}=FILE"
@@ -152,36 +153,36 @@ def describe(recipe: Recipe, work: list[Work], places: Mapping[str, Path]) -> st
 
 
 def check(needed: Needed, path: Path) -> str:
-    """What can be said of a file of a recipe's data, in words."""
+    """The state of a recipe's data file in words; AS_IT_WAS if it is the original."""
     if not path.is_file():
         return f"{path} does not exist"
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-    found = digest.hexdigest()
-    return AS_IT_WAS if found == needed.sha256 else f"{path} is another file: sha256 {found}"
+    sha256 = digest.hexdigest()
+    return AS_IT_WAS if sha256 == needed.sha256 else f"{path} is another file: sha256 {sha256}"
 
 
 def missing_modules(work: list[Work]) -> list[str]:
-    """Top-level modules that commands run and that cannot be found: some are in the repository alone."""
+    """Top-level modules that the commands need but that are not installed: some exist only in the repository."""
     wanted = {step.command[1].partition(".")[0] for step in work if step.command[0] == "-m"}
     return sorted(name for name in wanted if importlib.util.find_spec(name) is None)
 
 
 def carry_out(recipe: Recipe, work: list[Work], places: Mapping[str, Path], *, tell: Tell, same_data: bool) -> None:
-    """Check the data and run the commands, one after the other; what is made already is skipped.
+    """Check the data and run the commands in order, skipping those that have finished before.
 
     Args:
         recipe: of the embedded file.
         work: its commands.
-        places: where each of its data lies.
-        tell: hears in a line what is going on.
-        same_data: refuse data that are not the recipe's own.
+        places: path of each data file, by key.
+        tell: called with a line of text for each command.
+        same_data: refuse data whose hash differs from the recipe's.
 
     Raises:
-        UsageError: data that were not named, or a command that is not here.
-        DatasetError: data that are missing or, with ``same_data``, other than they were.
+        UsageError: a data file was not given, or a command's module is not installed.
+        DatasetError: a data file is missing or, with ``same_data``, differs from the original.
         RelatentError: a command failed.
     """
     for key, needed in recipe.data.items():

@@ -1,1 +1,1 @@
-"""Attributes of faces that directions are learnt from and measured by."""
+"""Scores of face attributes, from which directions are learned and with which their effects are measured."""

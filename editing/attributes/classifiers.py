@@ -1,8 +1,8 @@
-"""Small regressors for what landmarks cannot show: age, gender expression, a user's own. Linear, on backbone features.
+"""Linear classifiers and regressors of attributes that landmarks do not show, such as age, on backbone features.
 
-The perceptual backbone that ships with Relatent was never shown a label; its features, pooled, carry enough of one that
-a ridge or a logistic regression finds it. A classifier knows the crop it was trained on, so that it can read the same
-crop out of any network's pictures, and the backbone whose features it weighs.
+A ridge or logistic regression reads pooled features of the embedded perceptual backbone, which was trained without
+labels. The file of a classifier records the crop it was trained on, so that the same crop can be cut from any network's
+pictures, and the backbone.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from stylegan.networks.backbone import WIDTHS, Backbone, load_backbone
 from weights.embedded import backbone_path
 
 FORMAT = "relatent-classifier-1"
-SIDE = 64  # px; what classifiers read, whatever the network draws: finer detail did not exist where they were trained
-GRID_LAYER = 3  # this feature is also pooled over the picture's four quarters: what is where
+SIDE = 64  # px; the input size, which is that of the training pictures
+GRID_LAYER = 3  # this layer is also pooled over each quarter of the picture, for some spatial information
 NUM_FEATURES = sum(WIDTHS) + 4 * WIDTHS[GRID_LAYER]
-BATCH = 64
-LEAST_EACH = 20  # pictures of each kind, or in all for numbers; fewer cannot be held out and cross-validated
-HELD_OUT = 0.2
-FOLDS = 5
+BATCH = 64  # pictures looked at together
+LEAST_EACH = 20  # pictures of each class, or in all for regression; needed for validation and cross-validation
+HELD_OUT = 0.2  # share that the fit never sees, the usual fifth
+FOLDS = 5  # of cross-validation, the usual number
 ALPHAS = tuple(10.0**k for k in range(1, 7))  # of the ridge, on standardised features
 STRENGTHS = tuple(10.0**k for k in range(-5, 0))  # C of the logistic regression
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A linear reading of the backbone's features.
+    """A linear classifier or regressor of the backbone's features.
 
     Attributes:
-        name: what it scores, for example "age".
-        up: what a higher score means, in words.
+        name: of the attribute, for example "age".
+        up: meaning of a higher score, in words.
         weight: float32 [NUM_FEATURES].
-        bias: added; a regressor answers in its labels' unit, a classifier of two kinds in log odds.
+        bias: added to the product. Scores are in the unit of the labels for regression, log odds for two classes.
         alignment: the crop it was trained on.
         backbone: digest of the backbone's weights.
-        facts: how it does on pictures kept back, and on how many it was trained.
+        facts: results on the validation pictures, and the number of training pictures.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Classifier:
         """Write it as one safetensors file.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         crop = json.dumps(dataclasses.asdict(self.alignment))
         text = {"format": FORMAT, "name": self.name, "up": self.up, "backbone": self.backbone, "alignment": crop}
@@ -84,7 +84,7 @@ class Classifier:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: missing, damaged, something else, or made for another backbone than the one that is here.
+            CheckpointError: missing, damaged, not a classifier, or trained with another backbone.
         """
         tensors, metadata = read_safetensors(path)
         weight = tensors.get("weight")
@@ -108,16 +108,16 @@ class Classifier:
 
 
 class BackboneFeatures:
-    """What classifiers read in pictures of one network: the crop they know, through the backbone, pooled.
+    """The features that classifiers read from pictures of one network, cropped as in training.
 
-    The last answer is kept: several classifiers ask about one batch.
+    The last result is cached, because several classifiers read the same batch.
 
     Args:
-        seen: the crop of the pictures that come.
+        seen: the crop of the pictures.
         wanted: the crop the classifiers were trained on.
 
     Raises:
-        UsageError: the pictures do not show all of that crop.
+        UsageError: the pictures do not contain all of that crop.
     """
 
     def __init__(self, seen: Alignment, wanted: Alignment) -> None:
@@ -153,19 +153,19 @@ def backbone_features(crops: Iterable[np.ndarray], progress: Callable[[int, int]
     Each of the seven layers is averaged over the picture, and one of them also over its four quarters.
 
     Raises:
-        ShapeError: no crops, or of another shape.
+        ShapeError: no crops, or crops of another shape.
     """
-    waiting = [np.asarray(crop) for crop in crops]
-    if not waiting or any(crop.shape != (SIDE, SIDE, 3) for crop in waiting):
-        raise ShapeError(f"{len(waiting)} crops came for classifying; expected some, each [{SIDE}, {SIDE}, 3].")
-    backbone, found = _backbone(), []
-    for first in range(0, len(waiting), BATCH):
-        features = backbone(to_tensor(np.stack(waiting[first : first + BATCH])))
+    arrays = [np.asarray(crop) for crop in crops]
+    if not arrays or any(crop.shape != (SIDE, SIDE, 3) for crop in arrays):
+        raise ShapeError(f"{len(arrays)} crops came for classifying; expected some, each [{SIDE}, {SIDE}, 3].")
+    backbone, pooled = _backbone(), []
+    for first in range(0, len(arrays), BATCH):
+        features = backbone(to_tensor(np.stack(arrays[first : first + BATCH])))
         quarters = F.adaptive_avg_pool2d(features[GRID_LAYER], 2).flatten(1)
-        found.append(torch.cat([*(feature.mean(dim=(2, 3)) for feature in features), quarters], dim=1).numpy())
+        pooled.append(torch.cat([*(feature.mean(dim=(2, 3)) for feature in features), quarters], dim=1).numpy())
         if progress:
-            progress(min(first + BATCH, len(waiting)), len(waiting))
-    return np.concatenate(found)
+            progress(min(first + BATCH, len(arrays)), len(arrays))
+    return np.concatenate(pooled)
 
 
 def train_classifier(
@@ -176,20 +176,20 @@ def train_classifier(
     alignment: Alignment,
     seed: int = 0,
 ) -> Classifier:
-    """Fit a linear classifier; its one hyper-parameter is chosen by cross-validation.
+    """Fit a linear classifier; its hyper-parameter is chosen by cross-validation.
 
-    A fifth of the pictures is kept back, and what it does there is written into ``facts``.
+    A fifth of the pictures is used for validation, whose results are stored in ``facts``.
 
     Args:
-        name: what it scores.
-        up: what a higher score means.
+        name: of the attribute.
+        up: meaning of a higher score.
         features: [N, NUM_FEATURES].
-        values: [N]; two different numbers ask for a logistic regression, more for a ridge.
+        values: [N]; two different values give a logistic regression, more a ridge regression.
         alignment: the crop of the pictures.
-        seed: decides which pictures are kept back.
+        seed: of the split into training and validation pictures.
 
     Raises:
-        DatasetError: too few pictures, or all with one value.
+        DatasetError: too few pictures, or all of one value.
     """
     kinds, counts = np.unique(values, return_counts=True)
     two = len(kinds) == 2
@@ -243,7 +243,7 @@ def _split(target: np.ndarray, two: bool, seed: int) -> tuple[np.ndarray, np.nda
 
 
 def _model(two: bool) -> Any:
-    """An estimator whose ``fit`` also chooses its hyper-parameter: by leave-one-out for the ridge, in folds else."""
+    """An estimator whose ``fit`` also chooses its hyper-parameter: leave-one-out for the ridge, k-fold otherwise."""
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.model_selection import GridSearchCV
 

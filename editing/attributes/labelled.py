@@ -1,4 +1,4 @@
-"""A user's own labelled pictures: a table of labels beside a folder or zip file, or two folders, with and without."""
+"""Reads labelled pictures to train classifiers on: a table of labels, or two folders with and without something."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from relatent.face import align_face, find_faces
 from stylegan.bounds import shown
 from stylegan.training.dataset import ImageDataset
 
-MAX_TABLE_BYTES = 64 * 2**20
+MAX_TABLE_BYTES = 64 * 2**20  # a table of a million names
 FILE_COLUMN = "file"
+UNANSWERED = ("", "?")
 RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)")
 BEYOND = re.compile(r"(?:more than|over|>)\s*(\d+(?:\.\d+)?)|(\d+(?:\.\d+)?)\s*\+")
 BEYOND_BY = 5.0  # "more than 70" is read as 75
@@ -30,13 +31,13 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures to learn from.
+    """Labelled training pictures.
 
     Attributes:
         crops: uint8 [64, 64, 3] each.
         values: float64 [N].
-        up: what a higher value means.
-        skipped: a line for each picture that could not be used.
+        up: meaning of a higher value.
+        skipped: a message for each picture that could not be used.
     """
 
     crops: list[np.ndarray]
@@ -53,7 +54,7 @@ class Labelled:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Classifier:
-        """A classifier of these pictures; see :func:`train_classifier`.
+        """Train a classifier on these pictures; see :func:`train_classifier`.
 
         Raises:
             DatasetError: too few pictures.
@@ -72,17 +73,17 @@ def from_folders(
     align: bool = True,
     progress: Progress | None = None,
 ) -> Labelled:
-    """Two folders: pictures that have something, and pictures that have not.
+    """Read two folders of pictures, with and without an attribute.
 
     Args:
-        with_: every picture below it counts as 1.
-        without: as 0.
+        with_: folder of the pictures with the value 1.
+        without: folder of the pictures with the value 0.
         alignment: the crop to take.
-        align: find each face; else the pictures are that crop already.
-        progress: told how many are read, of how many.
+        align: detect and align each face; else the pictures are aligned already.
+        progress: called with the number of pictures read and their total.
 
     Raises:
-        DatasetError: a folder without pictures.
+        DatasetError: a folder contains no pictures.
     """
     files = [(path, value) for folder, value in ((with_, 1.0), (without, 0.0)) for path in _photos(folder)]
     readers = [_file_reader(path, alignment, align) for path, _ in files]
@@ -99,23 +100,23 @@ def from_table(
     folder: str | None = None,
     progress: Progress | None = None,
 ) -> Labelled:
-    """A CSV table with the columns ``file`` and ``column``, and the pictures it names.
+    """Read a CSV table with the columns ``file`` and ``column``, and the pictures it names.
 
     Labels are numbers, ranges such as "20-29" (their middle) and "more than 70" (75), or two words, of which the
-    later one in the alphabet counts as 1.
+    later one in the alphabet counts as 1. Pictures whose cell is empty or "?" are left out.
 
     Args:
-        pictures: the folder or zip file that the names in ``file`` start from.
+        pictures: the folder or zip file to which the names in ``file`` are relative.
         labels: the table.
-        column: its column to learn.
+        column: the column of labels.
         alignment: the crop to take.
-        align: find each face, in a folder only; else the pictures are that crop already.
+        align: detect and align each face, in folders only; else the pictures are aligned already.
         folder: use only files below this folder of the data, for example "train".
-        progress: told how many are read, of how many.
+        progress: called with the number of pictures read and their total.
 
     Raises:
-        DatasetError: a table or pictures that cannot be used.
-        UsageError: a zip file of pictures to be aligned.
+        DatasetError: the table or the pictures cannot be used.
+        UsageError: ``align`` with a zip file.
     """
     if align and not pictures.is_dir():
         raise UsageError(f"{pictures} is not a folder; faces are found in folders only. Unpack it, or use --no-align.")
@@ -141,7 +142,7 @@ def _collect(
         try:
             crops.append(read())
             kept.append(value)
-        except RelatentError as error:  # one bad picture never stops the others
+        except RelatentError as error:  # a bad picture does not stop the others
             skipped.append(str(error))
         if progress:
             progress(done, len(readers))
@@ -162,14 +163,14 @@ def _file_reader(path: Path, alignment: Alignment, align: bool) -> Callable[[], 
 
 
 def _photos(folder: Path) -> Iterator[Path]:
-    found = find_photos(folder) if folder.is_dir() else []
-    if not found:
+    paths = find_photos(folder) if folder.is_dir() else []
+    if not paths:
         raise DatasetError(f"{folder} is not a folder with pictures; expected files such as .jpg or .png in it.")
-    yield from found
+    yield from paths
 
 
 def _read_table(path: Path, column: str) -> dict[str, str]:
-    """File names and what the table says of them in ``column``; empty cells are passed over."""
+    """File names and what the table says of them in ``column``; cells without an answer are passed over."""
     try:
         if path.stat().st_size > MAX_TABLE_BYTES:
             raise DatasetError(f"{path} has {path.stat().st_size} bytes; at most {MAX_TABLE_BYTES} are read.")
@@ -179,13 +180,14 @@ def _read_table(path: Path, column: str) -> dict[str, str]:
             if missing:
                 columns = ", ".join(table.fieldnames or ()) or "none"
                 raise DatasetError(f"{path} has no column {missing[0]!r}; its columns are: {columns:.200}.")
-            return {row[FILE_COLUMN]: row[column].strip() for row in table if row[FILE_COLUMN] and row[column]}
+            labels = {row[FILE_COLUMN]: (row[column] or "").strip() for row in table if row[FILE_COLUMN]}
+            return {name: label for name, label in labels.items() if label not in UNANSWERED}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as a table ({error!s:.100}); expected CSV in UTF-8.") from error
 
 
 def _numbers(texts: dict[str, str], column: str, path: Path) -> tuple[dict[str, float], str]:
-    """Labels as numbers, and what a higher one means."""
+    """Labels as numbers, and the meaning of a higher one in words."""
     numbers = {name: _as_number(text) for name, text in texts.items()}
     known = {name: value for name, value in numbers.items() if value is not None}
     if texts and len(known) == len(texts):
@@ -201,7 +203,7 @@ def _numbers(texts: dict[str, str], column: str, path: Path) -> tuple[dict[str, 
 
 
 def _as_number(text: str) -> float | None:
-    """A number, the middle of a range, or a little more than "more than N"; None for anything else."""
+    """A number, the middle of a range, or N + 5 for "more than N"; None for anything else."""
     if match := RANGE.fullmatch(text):
         return (float(match[1]) + float(match[2])) / 2
     if match := BEYOND.fullmatch(text.lower()):

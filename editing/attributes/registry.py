@@ -1,4 +1,4 @@
-"""The attributes that Relatent can score by itself, and a user's own scoring functions by their import path."""
+"""The built-in attributes with their scores, and user-defined scoring functions by import path."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from relatent.core.errors import RelatentError, UnknownNameError, UsageError
 from weights.embedded import backbone_path
 
 OWN = (
-    "For anything else, glasses for example, bring your own: two folders of pictures (--with, --without), "
+    "For anything else, a hat for example, bring your own: two folders of pictures (--with, --without), "
     "a table of labels (--labels) or a function (--score)."
 )
 
-# Pairs that are partly one movement, or one measurement, with the reason: no direction is asked to part them.
+# Pairs that share a movement or a measurement, with the reason; directions are not disentangled from one another.
 SAME_MOVEMENT = {
     ("smile", "mouth_open"): "a laugh opens the lips",
     ("smile", "eyes_open"): "raised cheeks narrow the eyes",
@@ -34,12 +34,12 @@ SAME_MOVEMENT = {
 
 @dataclass(frozen=True)
 class Attribute:
-    """Something about a face that can be scored.
+    """An attribute of faces with its score.
 
     Attributes:
-        name: what people call it.
-        up: what a higher score means.
-        score: pictures uint8 [N, R, R, 3] to [N], NaN where unknown.
+        name: for example "smile".
+        up: meaning of a higher score.
+        score: maps pictures uint8 [N, R, R, 3] to [N], NaN where unknown.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Attribute:
 
 
 def known_attributes(alignment: Alignment) -> dict[str, Attribute]:
-    """Everything that can be scored in pictures of this crop, by name.
+    """All attributes that can be scored in pictures of this crop, by name.
 
-    Landmarks and features are found once a batch, whatever number of attributes asks.
+    Landmarks and features are computed once for each batch and shared by the attributes.
 
     Raises:
         CheckpointError: an embedded classifier is damaged.
     """
     points = FacePoints(alignment)
-    found = [
+    measured = [
         Attribute("smile", "a wider mouth with higher corners", by_points(points, scores.smile)),
         Attribute("mouth_open", "lips further apart", by_points(points, scores.mouth_open)),
         Attribute("eyes_open", "lids further apart", by_points(points, scores.eyes_open)),
@@ -66,20 +66,21 @@ def known_attributes(alignment: Alignment) -> dict[str, Attribute]:
         Attribute("brow_darkness", "darker brows and hair", by_colours(points, scores.brow_darkness)),
         Attribute("light_from_right", "light from the picture's right", by_colours(points, scores.light_from_right)),
         Attribute("warm_light", "a warmer, yellower picture", scores.warm_light),
+        Attribute("light_background", "a lighter background", by_colours(points, scores.light_background)),
     ]
-    return {one.name: one for one in [*found, *_classified(alignment)]}
+    return {one.name: one for one in [*measured, *_classified(alignment)]}
 
 
 def moving_together(name: str) -> tuple[str, ...]:
-    """The attributes that may move along with one; see :data:`SAME_MOVEMENT`."""
+    """The attributes that may change together with ``name``; see :data:`SAME_MOVEMENT`."""
     return tuple(two if name == one else one for one, two in SAME_MOVEMENT if name in (one, two))
 
 
 def find_attributes(names: list[str], known: dict[str, Attribute]) -> list[Attribute]:
-    """The named ones of ``known``; ``-`` and ``_`` are one.
+    """The attributes of ``known`` by name; ``-`` and ``_`` are equivalent.
 
     Raises:
-        UnknownNameError: none of that name.
+        UnknownNameError: there is no such attribute.
     """
     keys = [name.replace("-", "_").lower() for name in names]
     for name, key in zip(names, keys, strict=True):
@@ -89,12 +90,12 @@ def find_attributes(names: list[str], known: dict[str, Attribute]) -> list[Attri
 
 
 def imported_score(path: str) -> Score:
-    """A scoring function by its import path, ``package.module:function``; the current folder is searched, too.
+    """Import a scoring function by its path, ``package.module:function``; the current folder is searched too.
 
-    The module is imported, so its code runs: this is for one's own code.
+    Importing executes the module, so use it only for code that you trust.
 
     Raises:
-        UsageError: no such function.
+        UsageError: there is no such function.
     """
     module, _, name = path.partition(":")
     if not module or not name:
@@ -126,12 +127,12 @@ def imported_score(path: str) -> Score:
 
 
 def _classified(alignment: Alignment) -> list[Attribute]:
-    """The embedded classifiers, where this crop shows what they read."""
+    """The embedded classifiers whose input crop lies within ``alignment``."""
     attributes: list[Attribute] = []
     readers: dict[Alignment, BackboneFeatures] = {}
     for one in [Classifier.load(path) for path in sorted(classifier_folder().glob("*.safetensors"))]:
         if one.alignment not in readers:
-            with suppress(UsageError):  # a tighter crop; the other attributes still work
+            with suppress(UsageError):  # this crop is too tight for the classifier; other attributes still work
                 readers[one.alignment] = BackboneFeatures(alignment, one.alignment)
         if one.alignment in readers:
             attributes.append(Attribute(one.name, one.up, readers[one.alignment].reader(one)))
@@ -139,5 +140,5 @@ def _classified(alignment: Alignment) -> list[Attribute]:
 
 
 def classifier_folder() -> Path:
-    """Where the classifiers that ship with the backbone lie."""
+    """The folder of the classifiers that ship with the backbone."""
     return backbone_path().parent / "classifiers"

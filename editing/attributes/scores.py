@@ -1,11 +1,11 @@
-"""How much of an attribute a face shows, as one number a picture: from its landmarks and its colours.
+"""Scores of face attributes from landmarks and colours.
 
-A score is any function from pictures to numbers, so that a user's own fits wherever these do::
+A score is any function from pictures to numbers, so user-defined functions can be used in place of these::
 
     Score = Callable[[np.ndarray], np.ndarray]    # uint8 [N, R, R, 3] to [N], NaN where unknown
 
-Everything here is measured, not judged: lengths in units of the distance between the eyes, with the head's tilt
-taken out, and colours in CIELAB. What a higher score means stands in each docstring; its zero means nothing.
+Lengths are in units of the distance between the eyes, after rotating the eyes to a horizontal line; colours are in
+CIELAB. Each docstring gives the meaning of a higher score. The zero of a score has no meaning.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from relatent.core.errors import ShapeError
 from relatent.face.align import LEFT_EYE, RIGHT_EYE, face_to_photo_matrix
 from relatent.face.identity import aligned_box
 from relatent.face.landmarks import predict_landmarks
+from relatent.face.regions import region_mask
 from relatent.face.sampling import map_points
 
 Score = Callable[[np.ndarray], np.ndarray]
 PointScore = Callable[[np.ndarray], np.ndarray]  # landmarks [N, 68, 2] to [N]
 ColourScore = Callable[[np.ndarray, np.ndarray], np.ndarray]  # pictures and landmarks to [N]
 
-# On 150 real faces of 64 px the crop that their predicted landmarks ask for lay within 0.09 of the crop they were
-# in; further off than this, the face is not where it should be. A picture of no face at all is not noticed: the
-# predictor then answers with its mean face. Searching would notice, at five times the cost.
-MOST_ASTRAY = 0.12  # of the picture's side
+# Largest deviation, as a share of the picture's side, between the crop and the one that the predicted landmarks imply;
+# beyond, the landmarks are rejected. On 150 real faces of 64 px it was at most 0.09. Pictures without a face are not
+# recognised, because the predictor returns its mean face; detection would recognise them at five times the cost.
+MOST_ASTRAY = 0.12
 
 JAW_ENDS, NOSE_TIP, CHIN = (0, 16), 30, 8
 MOUTH_CORNERS, LIP_CENTRES = (48, 54), (51, 57)
@@ -37,16 +38,17 @@ INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # upper and lower, dlib's order
 EYES = (((36, 39), ((37, 41), (38, 40))), ((42, 45), ((43, 47), (44, 46))))  # corners; upper and lower lids
 CHEEKS = ((1, 2, 3, 4, 48, 31, 40, 41), (15, 14, 13, 12, 54, 35, 47, 46))  # the picture's left, then its right
 BROWS = (slice(17, 22), slice(22, 27))
+LEAST_BACKGROUND = 0.01  # of the picture; less says nothing
 BROW_THICKNESS = 0.1  # of the distance between the eyes
-LIFT_WEIGHT = 0.5  # of raised corners beside a wide mouth; see `smile`
+LIFT_WEIGHT = 0.5  # of raised corners relative to the width of the mouth; see `smile`
 
 
 class FacePoints:
-    """Finds the 68 landmarks of aligned faces where the alignment implies them; nothing is searched.
+    """Predicts the 68 landmarks of aligned faces at the position that the alignment implies, without detection.
 
-    On 64 px pictures that is as close to the landmarks of the full photo as searching first (0.48 and 0.50 px),
-    four times faster, and never empty. That there is a face is taken for granted.
-    The last answer is kept: many scores ask about one batch.
+    On 64 px pictures this is as close to the landmarks of the full photo as with detection (0.48 and 0.50 px), four
+    times faster, and never fails. Every picture is assumed to show a face. The last result is cached, because many
+    scores read the same batch.
     """
 
     def __init__(self, alignment: Alignment) -> None:
@@ -54,7 +56,7 @@ class FacePoints:
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 [N, R, R, 3] to float64 [N, 68, 2] in pixels; a row of NaN where the face lies astray."""
+        """uint8 [N, R, R, 3] to float64 [N, 68, 2] in pixels; NaN for faces that are not at the expected position."""
         check_pictures(pictures)
         if self._last is None or self._last[0] is not pictures:
             points = [self._of_one(picture) for picture in pictures]
@@ -69,24 +71,24 @@ class FacePoints:
     def _plausible(self, points: np.ndarray, size: int) -> bool:
         try:
             matrix = face_to_photo_matrix(points, self.alignment, size)
-        except ShapeError:  # all in one place
+        except ShapeError:  # degenerate: all points coincide
             return False
         corners = np.array([(x, y) for x in (0, size - 1) for y in (0, size - 1)])
         return bool(np.abs(map_points(matrix, corners) - corners).max() <= MOST_ASTRAY * size)
 
 
 def by_points(points_of: FacePoints, score: PointScore) -> Score:
-    """A score of landmarks as a score of pictures."""
+    """Turn a score of landmarks into a score of pictures."""
     return lambda pictures: score(points_of(pictures))
 
 
 def by_colours(points_of: FacePoints, score: ColourScore) -> Score:
-    """A score of colours around landmarks as a score of pictures."""
+    """Turn a score of pictures and landmarks into a score of pictures."""
     return lambda pictures: score(pictures, points_of(pictures))
 
 
 def check_pictures(pictures: np.ndarray) -> None:
-    """Refuse what is not uint8 [N, R, R, 3].
+    """Check that pictures are uint8 [N, R, R, 3].
 
     Raises:
         ShapeError: another type or shape.
@@ -99,8 +101,8 @@ def check_pictures(pictures: np.ndarray) -> None:
 def smile(points: np.ndarray) -> np.ndarray:
     """Higher: a wider mouth with higher corners.
 
-    On 400 FairFace pictures it ranks them as the data's expression classifier does with a Spearman correlation
-    of 0.82. Landmarks cannot tell a smile from a mouth that is merely wide.
+    On 400 FairFace pictures, its Spearman correlation with the data's expression classifier is 0.82. Landmarks cannot
+    distinguish a smile from a wide mouth.
     """
     face = _upright(points)
     corners = face[:, MOUTH_CORNERS]
@@ -114,21 +116,21 @@ def mouth_open(points: np.ndarray) -> np.ndarray:
 
 
 def eyes_open(points: np.ndarray) -> np.ndarray:
-    """Higher: lids further apart, relative to the eye's own width, mean of both eyes."""
+    """Higher: lids further apart, relative to the width of the eye; the mean of both eyes."""
     face = _upright(points)
     ratios = [_gaps(face, lids) / np.hypot(*(face[:, b] - face[:, a]).T) for (a, b), lids in EYES]
     return np.asarray(np.mean(ratios, axis=0))
 
 
 def yaw(points: np.ndarray) -> np.ndarray:
-    """Higher: the nose further to the picture's right between the ends of the jaw; the head turns that way."""
+    """Higher: the tip of the nose further to the right of the picture, between the ends of the jaw."""
     face = _upright(points)
     left, right = face[:, JAW_ENDS[0], 0], face[:, JAW_ENDS[1], 0]
     return np.asarray((face[:, NOSE_TIP, 0] - (left + right) / 2) / (right - left))
 
 
 def pitch(points: np.ndarray) -> np.ndarray:
-    """Higher: the nose's tip further down between eyes and chin; the head nods."""
+    """Higher: the tip of the nose further down between eyes and chin, as in a nodding head."""
     face = _upright(points)
     return np.asarray(face[:, NOSE_TIP, 1] / face[:, CHIN, 1])
 
@@ -136,7 +138,7 @@ def pitch(points: np.ndarray) -> np.ndarray:
 def skin_tone(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Higher: lighter skin, by the cheeks' individual typology angle in degrees (Chardon et al. 1991).
 
-    The angle is atan2(L* - 50, b*). It is the skin as pictured: dim light makes it darker, too.
+    The angle is atan2(L* - 50, b*). It depends on the lighting: dim light lowers it as well.
     """
     cheeks = _cheeks(pictures, points).mean(axis=1)  # [N, 3], L*, a*, b*
     return np.asarray(np.degrees(np.arctan2(cheeks[:, 0] - 50, cheeks[:, 2])))
@@ -147,6 +149,17 @@ def warm_light(pictures: np.ndarray) -> np.ndarray:
     return _lab(pictures)[..., 2].mean(axis=(1, 2))
 
 
+def light_background(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Higher: what lies beyond the head's reach is lighter, mean L*; unknown where the head fills the picture."""
+    values = np.full(len(pictures), np.nan)
+    for row, (lab, found) in enumerate(zip(_lab(pictures), points, strict=True)):
+        if np.isfinite(found).all():
+            background = region_mask(["background"], found, len(lab)) > 0.5
+            if background.mean() >= LEAST_BACKGROUND:
+                values[row] = lab[background, 0].mean()
+    return values
+
+
 def light_from_right(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Higher: the cheek on the picture's right lighter than the other, in L*."""
     cheeks = _cheeks(pictures, points)
@@ -154,19 +167,19 @@ def light_from_right(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def brow_darkness(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Higher: brows darker than the cheeks, in L*; hair mostly follows, and tight crops show more brow than hair."""
+    """Higher: brows darker than the cheeks, in L*. A proxy for hair colour in tight crops, which show little hair."""
     skin = _cheeks(pictures, points)[..., 0].mean(axis=1)
     eyes = points[:, RIGHT_EYE].mean(axis=1) - points[:, LEFT_EYE].mean(axis=1)
     thickness = BROW_THICKNESS * np.hypot(*eyes.T)
     brows = [
-        np.nan if np.isnan(wide) else _median(lab, _brow_mask(found, wide, len(lab)))[0]
-        for lab, found, wide in zip(_lab(pictures), points, thickness, strict=True)
+        np.nan if np.isnan(width) else _median(lab, _brow_mask(landmarks, width, len(lab)))[0]
+        for lab, landmarks, width in zip(_lab(pictures), points, thickness, strict=True)
     ]
     return np.asarray(skin - np.array(brows))
 
 
 def _upright(points: np.ndarray) -> np.ndarray:
-    """[N, 68, 2] with the middle between the eyes at 0, the right eye along +x, their distance 1."""
+    """Landmarks [N, 68, 2] with the midpoint of the eyes at 0, the right eye on the +x axis and the eyes 1 apart."""
     left, right = points[:, LEFT_EYE].mean(axis=1), points[:, RIGHT_EYE].mean(axis=1)
     along = right - left
     length = np.hypot(*along.T)[:, None]
@@ -191,14 +204,14 @@ def _lab(pictures: np.ndarray) -> np.ndarray:
 def _cheeks(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Median CIELAB colour of both cheeks, float64 [N, 2, 3]; the picture's left one first."""
     colours = np.full((len(pictures), 2, 3), np.nan)
-    for row, (lab, found) in enumerate(zip(_lab(pictures), points, strict=True)):
-        if np.isfinite(found).all():
-            colours[row] = [_median(lab, _hull_mask(found[list(cheek)], len(lab))) for cheek in CHEEKS]
+    for row, (lab, landmarks) in enumerate(zip(_lab(pictures), points, strict=True)):
+        if np.isfinite(landmarks).all():
+            colours[row] = [_median(lab, _hull_mask(landmarks[list(cheek)], len(lab))) for cheek in CHEEKS]
     return colours
 
 
 def _median(lab: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Median colour, [3], under a mask; NaN where it covers nothing (a cheek turned out of the picture)."""
+    """Median colour, [3], under a mask; NaN if the mask is empty, as for a cheek outside the picture."""
     return np.asarray(np.median(lab[mask], axis=0)) if mask.any() else np.full(3, np.nan)
 
 

@@ -1,1 +1,1 @@
-"""Many edits or mixes: inversions in, result folders out."""
+"""Edits and mixes of many inversions, written to result folders."""

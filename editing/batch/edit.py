@@ -1,4 +1,4 @@
-"""Many inversions through one edit: one that fails is reported and never stops the others."""
+"""Applies an edit to many inversions; errors of one are reported and do not stop the others."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from editing.batch.tasks import Task, WholePhotos
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
 from editing.faces import Named, opened_faces
-from editing.pasting import DEFAULT_BLEND, Blend, paste_back
-from editing.photo_faces import At, at_photo, colours_of, cut_from, photo_face, sheet_side
-from editing.results import Saved, find_photo, is_photo_of, made_from, result_folder, write_edited, write_report
+from editing.pasting import DEFAULT_BLEND, Blend
+from editing.photo_faces import At, at_photo, cut_from, photo_face, sheet_side
+from editing.results import Saved, claim_result, find_photo, is_photo_of, made_from, write_account, write_edited
 from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
-from relatent.core.files import write_bytes
-from relatent.core.images import MAX_PIXELS, Photo, read_photo, to_levels, to_pixels
+from relatent.core.images import MAX_PIXELS, Photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST
 from stylegan import Generator, network_id
@@ -48,19 +48,19 @@ class Sweep:
 
 @dataclass(frozen=True)
 class EditOptions:
-    """What `editing edit` was asked for.
+    """The options of `editing edit`.
 
     Attributes:
         strengths: by direction, name or file.
         sweeps: none; one, drawn as a strip; or two, drawn as a grid, rows first.
-        only: regions in which alone the edit may show; empty for everywhere.
-        keep: regions that stay as they are.
-        layers: the only ones that directions may move, as `editing.layers.layer_numbers` reads them; None for theirs.
-        truncation: how much of what sets a face apart from the network's average stays; 1 for all.
-        blend: how a face goes back into its photo.
-        at: "photo" shows edited faces at their photo's resolution, where the photo or its face is known; "network" as
-            the network draws them.
-        photos: photos, or folders of photos, to look at for the ones that were inverted.
+        only: regions to restrict the edit to; empty for everywhere.
+        keep: regions that the edit does not change.
+        layers: restrict directions to these layers, as for `editing.layers.layer_numbers`; None for their own.
+        truncation: psi, applied before the directions; 1 for none.
+        blend: how a face is pasted into its photo.
+        at: "photo" writes edited faces at the resolution of their photo, if the photo or its crop is available;
+            "network" at that of the network.
+        photos: photos, or folders of photos, in which to search for the inverted ones.
         folders: folders of further directions.
         metadata: write the mark of relatent.core.provenance, and keep what the photo says of itself.
         network: name, file or generator, where the ones the inversions remember have moved or are at hand; of latents
@@ -86,18 +86,18 @@ class EditOptions:
 
     @property
     def changes(self) -> bool:
-        """Whether the faces themselves are changed, not only shown along a sweep."""
+        """Whether there is an edit besides sweeps."""
         return bool(self.strengths) or self.truncation != 1
 
 
 @dataclass(frozen=True)
 class Edited:
-    """What became of one inversion: its folder, or the error in its stead.
+    """The outcome of one inversion: its folder, or an error.
 
     Attributes:
-        folder: where the results are; None if it failed.
-        error: why it failed.
-        note: what a person should know; empty if nothing.
+        folder: of the results; None if it failed.
+        error: of a failure; else None.
+        note: a remark for the user; may be empty.
     """
 
     folder: Path | None = None
@@ -105,23 +105,13 @@ class Edited:
     note: str = ""
 
 
-@dataclass
-class _Task:
-    saved: Saved
-    folder: Path
-    network: Generator
-    edited: Inversion
-    directions: dict[str, Direction]
-    photo: Path | None
-    seconds: float
-
-
 def edit_all(
     found: Sequence[Named | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
 ) -> Iterator[Edited]:
     """Edit faces and write their folders, yielding what became of each.
 
-    Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them.
+    Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them. Of
+    several inversions of one face, each shows its own.
 
     Args:
         found: what :func:`editing.faces.look_for_faces` found; an error in the place of a face is passed on.
@@ -129,23 +119,31 @@ def edit_all(
         options: see :class:`EditOptions`.
     """
     options = options or EditOptions()
-    tasks: list[_Task] = []
+    tasks: list[Task] = []
     networks: dict[str, Generator] = {}
-    for one in found:
-        for saved in _opened(one, outdir, options, networks):
+    seen: set[tuple[Path, str]] = set()
+    try:
+        for one in found:
+            for saved in _opened(one, outdir, options, networks):
+                try:
+                    if isinstance(saved, RelatentError):
+                        raise saved
+                    known = saved.path.resolve(), saved.stem
+                    if known not in seen:  # one that comes twice, by whatever path, is edited once
+                        seen.add(known)
+                        tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
+                except RelatentError as error:
+                    yield Edited(error=error)
+        whole = WholePhotos(tasks, options.blend)
+        for task in tasks:
             try:
-                if isinstance(saved, RelatentError):
-                    raise saved
-                tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
+                note = _write(task, whole, options)
+                yield Edited(folder=task.claim.folder, note=note)
             except RelatentError as error:
                 yield Edited(error=error)
-    whole = _WholePhotos(tasks, options.blend)
-    for task in tasks:
-        try:
-            note = _write(task, whole, options)
-            yield Edited(folder=task.folder, note=note)
-        except RelatentError as error:
-            yield Edited(error=error)
+    finally:
+        for task in tasks:
+            task.claim.release()
 
 
 def _opened(
@@ -172,20 +170,22 @@ def _of_seed(seed: int, network: Generator, outdir: Path | None) -> Saved:
 
 def _edited(
     saved: Saved, outdir: Path | None, options: EditOptions, networks: dict[str, Generator], *, alone: bool
-) -> _Task:
+) -> Task:
     started = time.perf_counter()
     inversion = saved.inversion
-    folder = result_folder(saved, outdir)
     names = [*options.strengths, *(sweep.name for sweep in options.sweeps)]
     directions = {name: find(name, inversion, folders=options.folders) for name in names}
     if inversion.network not in networks:
         opened = open_network(options.network, options.device) if options.network else inversion.open_network()
         networks[inversion.network] = opened.to(pick_device(options.device))
     network = inversion.check_network(networks[inversion.network])
+    if options.network and network.file:  # where it was when the photo was inverted it is no longer
+        inversion = inversion.replace(network_file=network.file)
     start = inversion if options.truncation == 1 else truncated(inversion, network, options.truncation)
     edited = _moved(start, [(directions[name], value) for name, value in options.strengths.items()], network, options)
     photo = None if inversion.face_to_photo is None else find_photo(saved, options.photos, alone=alone)
-    return _Task(saved, folder, network, edited, directions, photo, time.perf_counter() - started)
+    claim = claim_result(saved, outdir)
+    return Task(saved, claim, network, edited, directions, photo, time.perf_counter() - started)
 
 
 def _moved(
@@ -195,60 +195,26 @@ def _moved(
     return within(edited, options.only, options.keep, network) if options.only or options.keep else edited
 
 
-class _WholePhotos:
-    """Photos with all their edited faces in them; the last one is remembered, as its next face wants it, too."""
-
-    def __init__(self, tasks: Sequence[_Task], blend: Blend) -> None:
-        self.tasks, self.blend = tasks, blend
-        self.path: Path | None = None
-        self.source: Photo | None = None
-        self.image: MarkedImage | None = None
-
-    def read(self, path: Path) -> Photo:
-        """The photo as it is.
-
-        Raises:
-            PhotoError: it cannot be read.
-        """
-        if self.path != path or self.source is None:
-            self.source, self.image, self.path = read_photo(path), None, path
-        return self.source
-
-    def pasted(self, path: Path) -> MarkedImage:
-        """The photo with every face of it that is edited.
-
-        Raises:
-            PhotoError: it cannot be read.
-            UsageError: a face lies outside it.
-        """
-        source = self.read(path)
-        if self.image is None:
-            together = [task for task in self.tasks if task.photo == path]
-            networks = {task.edited.network: task.network for task in together}
-            self.image = paste_back([task.edited for task in together], source, blend=self.blend, network=networks)
-        return self.image
-
-
-def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
-    """Write one folder; returns what a person should know."""
+def _write(task: Task, whole: WholePhotos, options: EditOptions) -> str:
+    """Write one folder; returns a note for the user."""
     started = time.perf_counter()
     account = _account(task, options)
     source = None if task.photo is None else whole.read(task.photo)
     pasted = face = None
-    if task.photo is not None and source is not None and options.changes:
-        pasted = whole.pasted(task.photo)
-        face = cut_from(pasted, source, task.edited, task.network)
+    if task.photo is not None and options.changes:
+        pasted = whole.pasted(task)
+        face = cut_from(pasted, task.edited, task.network)
     elif options.changes and options.at == "photo":
         face = at_photo(task.edited, task.network, options.blend)
+    strip = {}
     if options.sweeps:
-        picture = _sweep(task, options, source).encoded(metadata=options.metadata)
-        write_bytes(task.folder / SWEEP_FILE, picture)
+        strip[SWEEP_FILE] = _sweep(task, options, source).encoded(metadata=options.metadata)
     account["seconds"] = round(task.seconds + time.perf_counter() - started, 3)
     if not options.changes:
-        write_report(task.folder, task.edited, "edit", account)
+        write_account(task.claim, task.edited, "edit", account, strip)
         return ""
     write_edited(
-        task.folder,
+        task.claim,
         task.edited,
         task.network,
         key="edit",
@@ -256,12 +222,13 @@ def _write(task: _Task, whole: _WholePhotos, options: EditOptions) -> str:
         face=face if options.at == "photo" else None,
         pasted=pasted,
         metadata=options.metadata,
+        more=strip,
     )
     return _about_photo(task)
 
 
-def _sweep(task: _Task, options: EditOptions, source: Photo | None) -> MarkedImage:
-    """The strip or grid of a sweep, on top of the edits that were set."""
+def _sweep(task: Task, options: EditOptions, source: Photo | None) -> MarkedImage:
+    """The strip or grid of a sweep, starting from the edited face."""
     count, side = math.prod(sweep.count for sweep in options.sweeps), task.network.resolution
     if count * side**2 > MAX_PIXELS:
         raise UsageError(f"the sweep would be {count} pictures of {side} px, too many for one file. Lower its count.")
@@ -280,11 +247,11 @@ def _sweep(task: _Task, options: EditOptions, source: Photo | None) -> MarkedIma
     pixels = np.concatenate(rows)
     ranges = ", ".join(f"{one.name} {one.start:g} to {one.stop:g}" for one in options.sweeps)
     tag = f"{software_tag(task.edited.network, task.edited.edits)}; sweep {ranges}"
-    return MarkedImage(pixels, tag, None if shown is None else colours_of(shown.source))
+    return MarkedImage(pixels, tag)
 
 
-def _account(task: _Task, options: EditOptions) -> dict[str, object]:
-    """What report.json says of the edit."""
+def _account(task: Task, options: EditOptions) -> dict[str, object]:
+    """The entry of the edit in report.json."""
     return {
         "strengths": options.strengths,
         "sweeps": [[one.name, one.start, one.stop, one.count] for one in options.sweeps],
@@ -304,8 +271,8 @@ def _account(task: _Task, options: EditOptions) -> dict[str, object]:
     }
 
 
-def _about_photo(task: _Task) -> str:
-    """What is to be said of the photo that was pasted into, or was not."""
+def _about_photo(task: Task) -> str:
+    """A note on the photo if the face was not pasted, or pasted into another file; empty otherwise."""
     stem, name = task.saved.stem, task.saved.inversion.photo or "photo"
     if task.saved.inversion.face_to_photo is None:
         return f"{stem} was not made from a photo, so there is no pasted.png."

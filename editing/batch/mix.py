@@ -1,4 +1,4 @@
-"""What `editing mix` does once its options are read: one mixed face, or a grid of them."""
+"""Mixes faces, or draws a grid of mixes, and writes the results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from editing.layers import layer_numbers, layer_text
 from editing.mixing import mix, mix_grid
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
 from editing.photo_faces import At, PhotoFace, at_photo, cut_from, enlarged_smoothly, photo_face, sheet_side
-from editing.results import find_photo, result_folder, write_edited, write_report
+from editing.results import claim_below, claim_folder, claim_result, find_photo, write_account, write_edited
 from inversion import Inversion
+from relatent.core.claims import Claim
 from relatent.core.errors import UsageError
-from relatent.core.files import write_bytes
-from relatent.core.images import MAX_PIXELS, read_photo, to_levels, to_pixels
+from relatent.core.images import MAX_PIXELS, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import Generator, network_id
 
@@ -30,19 +30,19 @@ GRID_FILE = "grid.png"
 
 @dataclass(frozen=True)
 class MixOptions:
-    """What `editing mix` was asked for.
+    """The options of `editing mix`.
 
     Attributes:
         layers: one choice for each face that is mixed in, or a single one for a grid.
         strengths: one for all, or one for each face that is mixed in.
-        psi: truncation of seeds' faces; kept for the report.
-        noise_mode: "const" leaves each face its noise.
+        psi: truncation of the faces of seeds.
+        noise_mode: "const" keeps the noise of each face.
         seed: of random noise.
-        blend: how a face goes back into its photo.
-        at: "photo" shows faces at their photo's resolution, where the photo or its face is known; "network" as the
-            network draws them.
-        photos: photos, or folders of photos, to look at for the one that was inverted.
-        metadata: write the mark of relatent.core.provenance.
+        blend: how a face is pasted into its photo.
+        at: "photo" writes faces at the resolution of their photo, if the photo or its crop is available; "network" at
+            that of the network.
+        photos: photos, or folders of photos, in which to search for the inverted one.
+        metadata: write provenance (relatent.core.provenance).
     """
 
     layers: tuple[str, ...]
@@ -57,7 +57,7 @@ class MixOptions:
 
 
 class _Cell(NamedTuple):
-    """One picture of a grid, counted from the sheet's top left corner, which is empty."""
+    """A picture of the grid; row and column count from its top left corner, which is empty."""
 
     name: str
     row: int
@@ -69,13 +69,13 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
     """Mix the styles of further faces into the first, and write its folder as `editing edit` does.
 
     Args:
-        found: the face that is changed, then those whose styles come in.
-        outdir: results go to OUTDIR/NAME; None for the first inversion's own folder.
-        network: theirs.
+        found: the face to change, followed by the sources of styles.
+        outdir: results are written to OUTDIR/NAME; None for the first inversion's own folder.
+        network: of the faces.
         options: see :class:`MixOptions`.
 
     Returns:
-        The folder, and what a person should know; empty if nothing.
+        The folder, and a note for the user, which may be empty.
 
     Raises:
         UsageError: too few faces, a seed without ``outdir``, or as :func:`editing.mixing.mix`.
@@ -86,7 +86,18 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
     if len(faces) < 2:
         raise UsageError(f"{len(faces)} faces came; expected the one to change and at least one to mix in.")
     first, *others = faces
-    folder = _folder(first, outdir)
+    claim = _claim(first, outdir, network)
+    try:
+        note = _mix_into(claim, first, others, network, options, started)
+    finally:
+        claim.release()
+    return claim.folder, note
+
+
+def _mix_into(
+    claim: Claim, first: Face, others: Sequence[Face], network: Generator, options: MixOptions, started: float
+) -> str:
+    """Mix and write one folder; returns what a person should know."""
     base = with_noise(first.inversion, network, options.noise_mode, options.seed)
     strength = options.strengths[0] if len(options.strengths) == 1 else options.strengths
     mixed = mix(base, [one.inversion for one in others], options.layers, strength)
@@ -95,9 +106,8 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
         photo = find_photo(first.saved, options.photos, alone=True)
     pasted = face = None
     if photo:
-        source = read_photo(photo)
-        pasted = paste_back(mixed, source, blend=options.blend, network=network)
-        face = cut_from(pasted, source, mixed, network)
+        pasted = paste_back(mixed, photo, blend=options.blend, network=network)
+        face = cut_from(pasted, mixed, network)
     elif options.at == "photo":
         face = at_photo(mixed, network, options.blend)
     account = _account(options, network) | {
@@ -109,7 +119,7 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
         "seconds": round(time.perf_counter() - started, 3),
     }
     write_edited(
-        folder,
+        claim,
         mixed,
         network,
         key="mix",
@@ -118,22 +128,22 @@ def mix_faces(found: Sequence[Named], outdir: Path | None, network: Generator, o
         pasted=pasted,
         metadata=options.metadata,
     )
-    return folder, "" if pasted or mixed.face_to_photo is None else _not_pasted(first)
+    return "" if pasted or mixed.face_to_photo is None else _not_pasted(first)
 
 
 def write_grid(
     rows: Sequence[Named], cols: Sequence[Named], outdir: Path, network: Generator, options: MixOptions
 ) -> Path:
-    """Draw every row's face with every column's styles, as NVIDIA's style_mixing.py does.
+    """Draw all mixes of rows and columns, as NVIDIA's style_mixing.py does.
 
     Writes ROW-COL.png for each cell, NAME-NAME.png for each face itself, grid.png with the faces along its edges,
-    and report.json; the grid comes last.
+    and report.json.
 
     Returns:
-        The grid's file.
+        The path of grid.png.
 
     Raises:
-        UsageError: no rows or columns, a grid too large, or as :func:`editing.mixing.mix`.
+        UsageError: no rows or columns, a grid that is too large, or as :func:`editing.mixing.mix`.
         OutputError: the folder cannot be written.
     """
     _check_grid(len(rows), len(cols), network, options)
@@ -142,29 +152,42 @@ def write_grid(
     down, across = faces[:count], faces[count:]
     _check_grid(len(down), len(across), network, options)  # a file may hold many
     cells = _cells(down, across, network, options)
-    photos = _photo_faces(cells, network, options)
-    size = sheet_side(photos.values(), network, (len(down) + 1) * (len(across) + 1), MAX_PIXELS)
-    canvas = np.full(((len(down) + 1) * size, (len(across) + 1) * size, 3), 255, np.uint8)
-    for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
-        pixels = _shown(cell.inversion, picture, photos.get(cell.inversion.crop), size, options)
-        canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
-        marked = MarkedImage(pixels, software_tag(cell.inversion.network, cell.inversion.edits))
-        write_bytes(outdir / f"{cell.name}.png", marked.encoded(metadata=options.metadata))
     account = _account(options, network) | {
         "rows": [_described(one) for one in down],
         "cols": [_described(one) for one in across],
         "strength": options.strengths[0],
     }
-    write_report(outdir, cells[0].inversion, "grid", account)
-    tag = f"{software_tag(network_id(network))}; grid of {len(down)} x {len(across)} faces"
-    write_bytes(outdir / GRID_FILE, MarkedImage(canvas, tag).encoded(metadata=options.metadata))
+    claim = claim_folder(outdir, [*(f"{cell.name}.png" for cell in cells), GRID_FILE])
+    try:
+        files = _grid_files(cells, (len(down) + 1, len(across) + 1), network, options)
+        write_account(claim, cells[0].inversion, "grid", account, files)
+    finally:
+        claim.release()
     return outdir / GRID_FILE
+
+
+def _grid_files(
+    cells: Sequence[_Cell], shape: tuple[int, int], network: Generator, options: MixOptions
+) -> dict[str, bytes]:
+    """Every cell's picture and the whole sheet of ``shape`` (rows, columns) cells, by file name."""
+    files: dict[str, bytes] = {}
+    photos = _photo_faces(cells, network, options)
+    size = sheet_side(photos.values(), network, shape[0] * shape[1], MAX_PIXELS)
+    canvas = np.full((shape[0] * size, shape[1] * size, 3), 255, np.uint8)
+    for cell, picture in zip(cells, draw_many((cell.inversion for cell in cells), network), strict=True):
+        pixels = _shown(cell.inversion, picture, photos.get(cell.inversion.crop), size, options)
+        canvas[cell.row * size : (cell.row + 1) * size, cell.col * size : (cell.col + 1) * size] = pixels
+        marked = MarkedImage(pixels, software_tag(cell.inversion.network, cell.inversion.edits))
+        files[f"{cell.name}.png"] = marked.encoded(metadata=options.metadata)
+    tag = f"{software_tag(network_id(network))}; grid of {shape[0] - 1} x {shape[1] - 1} faces"
+    files[GRID_FILE] = MarkedImage(canvas, tag).encoded(metadata=options.metadata)
+    return files
 
 
 def _photo_faces(
     cells: Sequence[_Cell], network: Generator, options: MixOptions
 ) -> dict[bytes | None, PhotoFace | None]:
-    """The photos' faces that the cells show, by the crop that is kept with each."""
+    """The photo faces of the cells, by the crop stored with each."""
     if options.at == "network":
         return {}
     firsts = {cell.inversion.crop: cell.inversion for cell in reversed(cells)}
@@ -179,7 +202,7 @@ def _shown(face: Inversion, picture: Tensor, photo: PhotoFace | None, size: int,
 
 
 def _check_grid(rows: int, cols: int, network: Generator, options: MixOptions) -> None:
-    """Refuse a grid before its first face is made."""
+    """Check the size and the options of a grid before anything is drawn."""
     width, height = (cols + 1) * network.resolution, (rows + 1) * network.resolution
     if width * height > MAX_PIXELS:
         raise UsageError(
@@ -191,7 +214,7 @@ def _check_grid(rows: int, cols: int, network: Generator, options: MixOptions) -
 
 
 def _cells(rows: Sequence[Face], cols: Sequence[Face], network: Generator, options: MixOptions) -> list[_Cell]:
-    """Every picture of the sheet: the rows' faces down its left edge, the columns' along its top, and the mixes."""
+    """All pictures of the grid: the rows' faces at its left edge, the columns' at its top, and the mixes."""
     down, across = (
         [with_noise(face.inversion, network, options.noise_mode, options.seed) for face in side]
         for side in (rows, cols)
@@ -204,12 +227,12 @@ def _cells(rows: Sequence[Face], cols: Sequence[Face], network: Generator, optio
     return cells
 
 
-def _folder(first: Face, outdir: Path | None) -> Path:
+def _claim(first: Face, outdir: Path | None, network: Generator) -> Claim:
     if first.saved is not None:
-        return result_folder(first.saved, outdir)
+        return claim_result(first.saved, outdir)
     if outdir is None:
         raise UsageError(f"--outdir is missing; the face of seed {first.name} lies in no folder to write into.")
-    return outdir / first.name
+    return claim_below(outdir, first.name, {"source": {"seed": first.name, "network": network_id(network)}})
 
 
 def _not_pasted(face: Face) -> str:
@@ -229,5 +252,5 @@ def _account(options: MixOptions, network: Generator) -> dict[str, object]:
 
 
 def _described(face: Face) -> str:
-    """A face as a report names it: its file, or its seed."""
+    """A face for the report: its file, or its seed."""
     return f"seed {face.name}" if face.saved is None else str(face.saved.path)

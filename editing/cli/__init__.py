@@ -1,1 +1,1 @@
-"""The commands of `python -m editing`: parsing and printing only."""
+"""The commands of `python -m editing`: parsing of options, and output."""

@@ -1,4 +1,4 @@
-"""`python -m editing directions`: parsing and printing only."""
+"""The commands `python -m editing directions`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from editing.directions.sheets import PSI, REACH, even_strengths, write_sheet
 from editing.directions.stylespace import Channel, StyleSpace
 from editing.layers import layer_numbers
 from inversion.pipeline import open_network
-from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import RelatentError, UsageError
 from relatent.core.progress import counting
 from relatent.face.regions import REGIONS
 from stylegan import Generator
 
-PATH = click.Path(path_type=Path)
-STYLE_REACH = 15.0
+STYLE_REACH = 15.0  # deviations of a channel; one alone does little
 SAMPLES_OPTION = click.option(
     "--samples", type=click.IntRange(min=LEAST_SAMPLES), default=SAMPLES, show_default=True, help="Random latents."
 )
@@ -44,7 +43,7 @@ OUTDIR_OPTION = click.option("--outdir", type=PATH, default="directions", show_d
 
 @click.group()
 def directions() -> None:
-    """Find directions in a network's latent space, learn them, look at them."""
+    """Learn, find, list and show directions in a network's latent space."""
 
 
 directions.add_command(learn_command)
@@ -55,7 +54,7 @@ directions.add_command(classifier_command)
 @click.option("--directions", "folders", multiple=True, type=PATH, help="A folder of further directions.")
 @network_options
 def list_command(folders: tuple[Path, ...], network: str, device: str | None) -> None:
-    """List the directions there are for a network, and how good each is."""
+    """List the directions of a network, with their quality."""
     generator = open_network(network, device)
     files = direction_files(generator, folders)
     if not files:
@@ -101,7 +100,7 @@ def show_command(
     device: str | None,
     output: Path,
 ) -> None:
-    """Draw directions on a contact sheet, and print all that is known about them."""
+    """Draw a contact sheet of directions, and print their facts."""
     generator = open_network(network, device).of_class(number)
     found = [find_direction(name, generator, folders) for name in names]
     for direction in found:
@@ -152,16 +151,16 @@ directions.add_command(
     _unsupervised(
         "sefa",
         sefa_directions,
-        "The steps a network's layers react to most, by their weights alone. Writes OUTDIR/sefa_N.safetensors and a "
-        "contact sheet; look at it, and rename the files that mean something to what they mean.",
+        "Directions by closed-form factorisation of the affine weights. Writes OUTDIR/sefa_N.safetensors and a "
+        "contact sheet; rename the files whose meaning you recognise on it.",
     )
 )
 directions.add_command(
     _unsupervised(
         "ganspace",
         ganspace_directions,
-        "The axes along which latents vary most. Writes OUTDIR/ganspace_N.safetensors and a contact sheet; look at "
-        "it, and rename the files that mean something to what they mean.",
+        "Principal components of w. Writes OUTDIR/ganspace_N.safetensors and a contact sheet; rename the files whose "
+        "meaning you recognise on it.",
     )
 )
 
@@ -198,7 +197,7 @@ def stylespace_command(
     device: str | None,
     outdir: Path,
 ) -> None:
-    """Single style channels: named ones such as 9_41, or those that change a region or an attribute most.
+    """Directions of single style channels, by name such as 9_41, or those that change a region or attribute most.
 
     Style layers are counted as in the StyleSpace paper: convolution and ToRGB at 4 px, then two convolutions and
     ToRGB at each size. Writes OUTDIR/style_LAYER_CHANNEL.safetensors and a contact sheet.
@@ -218,10 +217,10 @@ def stylespace_command(
 
 
 def parse_channel(text: str) -> Channel:
-    """ "9_41" to (9, 41).
+    """Parse "9_41" to (9, 41).
 
     Raises:
-        UsageError: something else.
+        UsageError: another format.
     """
     layer, _, channel = text.partition("_")
     if not (layer.isascii() and layer.isdigit() and channel.isascii() and channel.isdigit()):

@@ -1,4 +1,4 @@
-"""`python -m editing edit`: parsing and printing only."""
+"""The command `python -m editing edit`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from editing.batch.edit import EditOptions, Sweep, edit_all
 from editing.faces import look_for_faces
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.photo_faces import ATS
-from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
+from relatent.core.numbers import as_strength, digits_in, number_in
 from relatent.face.regions import REGIONS
 
 MAX_CELLS = 400  # pictures in one sweep
@@ -20,7 +21,6 @@ NO_METADATA = (
     "the pictures will not say that a network took part, and the photo's own EXIF and XMP are left out; "
     "its colour profile stays. See docs/responsible-use.md."
 )
-PATH = click.Path(path_type=Path)
 
 
 @click.command("edit", cls=RelatentCommand)
@@ -130,48 +130,40 @@ def edit_command(
 
 
 def parse_sets(texts: tuple[str, ...]) -> dict[str, float]:
-    """``smile=2`` and the like as strengths by name.
+    """Parse options of the form ``smile=2``.
 
     Raises:
-        UsageError: something else, or a name that comes twice.
+        UsageError: another format, or a name that occurs twice.
     """
     strengths: dict[str, float] = {}
     for text in texts:
         name, _, value = text.rpartition("=")
-        strength = _number(value)
+        strength = number_in(value)
         if not name or strength is None:
             raise UsageError(f"--set is {text!r}; expected NAME=STRENGTH, for example smile=2 or age=-1.")
         if name in strengths:
             raise UsageError(f"--set names {name} twice. Give it one strength.")
-        strengths[name] = strength
+        strengths[name] = as_strength(name, strength)
     return strengths
 
 
 def parse_sweeps(texts: tuple[str, ...]) -> tuple[Sweep, ...]:
-    """``smile=-3:3:7`` and the like.
+    """Parse options of the form ``smile=-3:3:7``.
 
     Raises:
-        UsageError: something else, more than two, the same twice, or too many pictures.
+        UsageError: another format, more than two, the same name twice, or too many pictures.
     """
     sweeps = []
     for text in texts:
         name, _, values = text.rpartition("=")
         first, last, *rest = (*values.split(":"), "", "")
-        start, stop = _number(first), _number(last)
-        if not name or start is None or stop is None or len(rest) != 3 or not rest[0].isdecimal() or int(rest[0]) < 1:
-            raise UsageError(f"--sweep is {text!r}; expected NAME=FROM:TO:COUNT, for example smile=-3:3:7.")
-        sweeps.append(Sweep(name, start, stop, int(rest[0])))
+        start, stop, number = number_in(first), number_in(last), digits_in(rest[0])
+        if not name or start is None or stop is None or len(rest) != 3 or not number:
+            raise UsageError(f"--sweep is {text!r:.80}; expected NAME=FROM:TO:COUNT, for example smile=-3:3:7.")
+        sweeps.append(Sweep(name, as_strength(name, start), as_strength(name, stop), number))
     if len(sweeps) > 2 or len({sweep.name for sweep in sweeps}) < len(sweeps):
         raise UsageError(f"--sweep came {len(sweeps)} times; expected one direction, or two different ones for a grid.")
     cells = math.prod(sweep.count for sweep in sweeps)
     if cells > MAX_CELLS:
         raise UsageError(f"the sweep has {cells} pictures; expected at most {MAX_CELLS}. Lower its count.")
     return tuple(sweeps)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""`python -m editing directions import`: parsing and printing only."""
+"""The command `python -m editing directions import`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import click
 
 from editing.directions.imported import import_direction
 from editing.layers import layer_numbers
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand
 from stylegan import load, network_id
 
 
 @click.command("import", cls=RelatentCommand)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option(
     "--for-network",
     "network",
@@ -24,13 +24,11 @@ from stylegan import load, network_id
 @click.option("--name", default=None, help="What it will be called.  [default: the file's name]")
 @click.option("--component", type=click.IntRange(min=0), default=None, help="Which, of a file that holds many.")
 @click.option("--layers", default=None, metavar="coarse|0-3,8", help="The layers it moves.  [default: all]")
-@click.option(
-    "--outdir", type=click.Path(path_type=Path), default="directions", show_default=True, help="Where it is written to."
-)
+@click.option("--outdir", type=PATH, default="directions", show_default=True, help="Where it is written to.")
 def import_command(
     file: Path, network: str, name: str | None, component: int | None, layers: str | None, outdir: Path
 ) -> None:
-    """Bring in a published direction: InterFaceGAN, e4e, pSp, GANSpace, SeFa, lists of style channels."""
+    """Import a published direction: InterFaceGAN, e4e, pSp, GANSpace, SeFa, lists of style channels."""
     generator = load(network)
     chosen = None if layers is None else layer_numbers(layers, generator.num_ws)
     direction = import_direction(file, generator, name=name, component=component, layers=chosen)

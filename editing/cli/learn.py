@@ -1,4 +1,4 @@
-"""`python -m editing directions learn` and `classifier`: parsing and printing only."""
+"""The commands `python -m editing directions learn` and `classifier`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from editing.directions.sampling import LEAST_SAMPLES, SAMPLES, sample_scores
 from editing.directions.sheets import write_sheet
 from editing.layers import layer_numbers
 from inversion.pipeline import open_network
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.core.progress import counting
 from stylegan import Generator
 from weights.embedded import DEFAULT_NETWORK
 
-PATH = click.Path(path_type=Path)
 MOST_SKIPPED = 3  # named one by one
 SHEET_FILE = "learned.png"
 TOLD = ("held_out_accuracy", "held_out_correlation", "effect")
-LEAST_TOLD = 0.25  # standard deviations; what moves less beside is not worth a line
+LEAST_TOLD = 0.25  # standard deviations; smaller effects on other attributes are not printed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class OwnPictures:
-    """Where a user's labelled pictures are, as the options say it."""
+    """The options for labelled pictures."""
 
     with_: Path | None
     without: Path | None
@@ -51,11 +50,11 @@ class OwnPictures:
         return any(one is not None for one in (self.with_, self.without, self.pictures, self.labels, self.column))
 
     def read(self, network: Generator) -> Labelled:
-        """The pictures, cropped as the network's are.
+        """Read the pictures, cropped for the network.
 
         Raises:
-            UsageError: half of what is needed.
-            DatasetError: pictures or labels that cannot be used.
+            UsageError: incomplete options.
+            DatasetError: the pictures or labels cannot be used.
         """
         with counting("reading pictures", "picture") as bar:
             if self.with_ and self.without and not (self.pictures or self.labels or self.column):
@@ -77,7 +76,7 @@ class OwnPictures:
 
 
 def network_options(command: Command) -> Command:
-    """--network and --device."""
+    """Decorator that adds --network and --device."""
     command = click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")(
         command
     )
@@ -93,7 +92,7 @@ def class_option(command: Command) -> Command:
 
 
 def picture_options(command: Command) -> Command:
-    """Where labelled pictures come from."""
+    """Decorator that adds the options for labelled pictures."""
     options = [
         click.option("--with", "with_", type=PATH, default=None, help="A folder of pictures that have it."),
         click.option("--without", type=PATH, default=None, help="A folder of pictures that have it not."),
@@ -150,10 +149,10 @@ def learn_command(
     outdir: Path,
     **pictures: Any,
 ) -> None:
-    """Learn directions from faces that the network draws and that are scored.
+    """Learn directions from scored random faces of the network.
 
-    NAMES are attributes that Relatent can score (an unknown name lists them), or one name of your own together with
-    labelled pictures, a scoring function or a classifier. Writes OUTDIR/NAME.safetensors and a contact sheet.
+    NAMES are attributes that Relatent can score (an unknown name lists them), or a new name together with labelled
+    pictures, a scoring function or a classifier. Writes OUTDIR/NAME.safetensors and a contact sheet.
     """
     generator = open_network(network, device).of_class(number)
     chosen = None if layers == "auto" else layer_numbers(layers, generator.num_ws)
@@ -211,7 +210,7 @@ def classifier_command(
 
 
 def summary(direction: Direction) -> str:
-    """One line on how good a direction is and what else it moves."""
+    """The quality of a direction and its effects on other attributes, in one line."""
     facts = direction.facts
     layers = "all layers" if direction.layers is None else f"layers {', '.join(map(str, direction.layers))}"
     beside = {key[5:]: value for key, value in facts.items() if key.startswith("also_") and isinstance(value, float)}
@@ -228,7 +227,7 @@ def _learn_each(
     layers: Sequence[int] | None,
     outdir: Path,
 ) -> Iterator[Direction]:
-    """Learn, write and tell of one after the other; one that cannot be learned never stops the rest."""
+    """Learn, write and report directions one after another; errors of one do not stop the others."""
     for one in wanted:
         try:
             with counting(one.name) as bar:
@@ -241,7 +240,7 @@ def _learn_each(
 
 
 def _learn_together(learner: Learner, wanted: Sequence[Attribute], outdir: Path) -> Iterator[Direction]:
-    """Learn directions that leave one another's scores alone; what has no axis is left out."""
+    """Learn disentangled directions; attributes for which no axis can be fitted are left out."""
     usable = []
     for one in wanted:
         try:
@@ -258,7 +257,7 @@ def _learn_together(learner: Learner, wanted: Sequence[Attribute], outdir: Path)
 
 
 def _written(direction: Direction, outdir: Path) -> Direction:
-    """Written to OUTDIR/NAME.safetensors and told of."""
+    """Write a direction to OUTDIR/NAME.safetensors, and print its summary."""
     path = outdir / f"{direction.name}.safetensors"
     direction.save(path)
     click.echo(f"{path}: {summary(direction)}")

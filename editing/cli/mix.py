@@ -1,4 +1,4 @@
-"""`python -m editing mix` and `python -m editing morph`: parsing and printing only."""
+"""The commands `python -m editing mix` and `python -m editing morph`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import click
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
 from editing.faces import Named, as_faces, find_faces, open_faces_network
-from editing.interpolation import NOISES, Morph, morph, morph_seeds
+from editing.interpolation import MOST_FRAMES, NOISES, Morph, morph, morph_seeds
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.photo_faces import ATS, At, shared_photo_face
 from editing.seeds import SEEDS
 from editing.video import write_morph
-from relatent.core.command import TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.core.progress import ProgressBar
+from relatent.core.results import has_mark
 from relatent.core.video import DEFAULT_FPS, require_video_name
 from stylegan.networks.synthesis import NOISE_MODES
 
-PATH = click.Path(path_type=Path)
 MIX_LAYERS = "coarse"
-GRID_LAYERS = "coarse,middle"  # 0-6, where the old tool's network has them
+GRID_LAYERS = "coarse,middle"  # layers 0-6, the default of NVIDIA's style_mixing.py
 
 
 @click.command("mix", cls=RelatentCommand)
@@ -95,7 +95,7 @@ def mix_command(
     device: str | None,
     **choices: Any,
 ) -> None:
-    """Change a face's coarse, middle or fine styles to another's.
+    """Replace a face's coarse, middle or fine styles by those of others.
 
     FACES are folders or files that `inversion.project` or `editing edit` wrote, latents of other tools (.npz, .npy,
     .pt; FILE:NAME for one of several), photos, or seeds such as 85,100,1500-1502. The first is changed, the styles of
@@ -124,7 +124,9 @@ def mix_command(
 @click.command("morph", cls=RelatentCommand)
 @click.argument("faces", nargs=-1, required=True)
 @click.option("--out", type=PATH, default="morph.mp4", show_default=True, help="The video, .mp4 or .gif.")
-@click.option("--frames", type=click.IntRange(2, 100_000), default=60, show_default=True, help="In the whole video.")
+@click.option(
+    "--frames", type=click.IntRange(2, MOST_FRAMES), default=60, show_default=True, help="In the whole video."
+)
 @click.option(
     "--fps", type=float, default=DEFAULT_FPS, show_default=True, help="Frames a second; at most 50 in a .gif."
 )
@@ -186,11 +188,13 @@ def morph_command(
     device: str | None,
     **options: Any,  # of write_morph
 ) -> None:
-    """Draw a video that goes from face to face.
+    """Draw a morph video through faces.
 
     FACES are two or more of what `editing mix` takes: inversions, latents, photos, seeds.
     """
     require_video_name(out, fps)
+    if out.exists() and not has_mark(out):
+        raise UsageError(f"{out} exists, and does not say that Relatent made it. Move it, or choose another --out.")
     found = find_faces(faces)
     generator = open_faces_network(found, network, device).of_class(number)
     path: Morph[Any]

@@ -1,1 +1,1 @@
-"""Directions in latent space: learnt, found without labels, imported, measured."""
+"""Directions in latent space: learning, unsupervised discovery, import, and measurement of their effects."""

@@ -1,4 +1,4 @@
-"""Which style channels change a region of the picture, or an attribute: what there is to name in StyleSpace."""
+"""Finds the StyleSpace channels that change a region of the picture, or an attribute."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from relatent.core.errors import ShapeError, UsageError
 from relatent.face.regions import region_mask
 from stylegan.networks.generator import Generator
 
-PROBES = 8  # faces that changes of pixels are taken over
-SIGNS = 8  # random signs for each; see `strongest_in_region`
-CANDIDATES = 3  # for an attribute, so many times as many channels are drawn as are listed
+PROBES = 8  # faces over which changes of pixels are averaged
+SIGNS = 8  # random sign patterns for each; see `strongest_in_region`
+CANDIDATES = 3  # channels that are drawn and scored for an attribute, as a multiple of those listed
 ATTRIBUTE_PROBES = 16  # faces
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one channel does to a region.
+    """The effect of one channel on a region.
 
     Attributes:
-        channel: which.
-        inside: root mean square change of the region's pixels for one deviation; pixels are from -1 to 1.
-        share: of the whole picture's squared change that falls into the region.
+        channel: the channel.
+        inside: root mean square change of the region's pixels per standard deviation of the channel; pixels are in
+            [-1, 1].
+        share: share of the picture's squared change that lies in the region, 0 to 1.
     """
 
     channel: Channel
@@ -40,26 +41,26 @@ class Effect:
 
     @property
     def rank(self) -> float:
-        """Strong and local at once."""
+        """Large for channels that are both strong and local."""
         return self.inside * self.share
 
 
 def strongest_in_region(space: StyleSpace, mask: Tensor, count: int, seed: int = 0) -> list[Effect]:
-    """The channels that change a region most and the rest least, best first.
+    """The channels that change a region most and the rest of the picture least, best first.
 
-    The change of every pixel for every channel would need a picture a channel. Instead the picture is weighted by
-    random signs and derived once: a sum with random signs has as its expected square the sum of squares, so a few
-    derivatives give the squared change of all channels at once.
+    Finite differences would need a picture for each channel. Instead, the pixels are summed with random signs and
+    differentiated once. The expected square of such a sum is the sum of squares, so a few gradients estimate the
+    squared change for all channels at once.
 
     Args:
         space: the network's styles.
         mask: 1 inside and 0 outside, [R, R].
-        count: how many to list.
+        count: number of channels to list.
         seed: of the faces and signs.
 
     Raises:
-        ShapeError: a mask of another size.
-        UsageError: it is empty.
+        ShapeError: the mask has another size.
+        UsageError: the mask is empty.
     """
     network = space.network
     if mask.shape != (network.resolution, network.resolution):
@@ -68,7 +69,7 @@ def strongest_in_region(space: StyleSpace, mask: Tensor, count: int, seed: int =
         raise UsageError("the region is empty in this network's pictures; choose another.")
     inside, outside = (_squared_effects(space, part, seed) for part in (mask, 1 - mask))
     pixels = float(mask.sum()) * 3  # channels of a picture
-    found = [
+    effects = [
         Effect(
             channel,
             (inside[channel] / pixels) ** 0.5,
@@ -76,7 +77,7 @@ def strongest_in_region(space: StyleSpace, mask: Tensor, count: int, seed: int =
         )
         for channel in inside
     ]
-    return sorted(found, key=lambda effect: -effect.rank)[:count]
+    return sorted(effects, key=lambda effect: -effect.rank)[:count]
 
 
 def strongest_for_attribute(
@@ -87,26 +88,26 @@ def strongest_for_attribute(
     count: int,
     progress: Progress | None = None,
 ) -> list[tuple[Channel, float]]:
-    """The channels that move an attribute's score most, and by how many of its standard deviations, strongest first.
+    """The channels that change an attribute's score most, with the change in its standard deviations, strongest first.
 
-    Candidates are the channels whose styles follow the score over the samples. That they go together does not yet mean
-    that one moves the other, so the candidates are drawn and scored.
+    Candidates are the channels whose styles correlate with the score over the samples. Correlation does not imply an
+    effect, so the candidates are then moved, drawn and scored.
 
     Args:
         space: the network's styles.
-        samples: scored for ``name``.
-        scores: holds the score of ``name``.
+        samples: with scores for ``name``.
+        scores: scoring functions; contains ``name``.
         name: the attribute.
-        count: how many to list.
-        progress: counts faces drawn.
+        count: number of channels to list.
+        progress: called with the number of faces drawn and their total; returning False cancels.
 
     Raises:
-        UsageError: the samples' scores cannot be used.
+        UsageError: too few faces could be scored, or all scores are equal.
         Cancelled: ``progress`` returned False.
     """
     deviation = samples.deviation(name)
-    follows = _correlations(space, samples, samples.scores[name])
-    chosen = sorted(follows, key=lambda channel: -abs(follows[channel]))[: CANDIDATES * count]
+    correlations = _correlations(space, samples, samples.scores[name])
+    chosen = sorted(correlations, key=lambda channel: -abs(correlations[channel]))[: CANDIDATES * count]
     effects = Effects(space.network, samples, scores, progress, planned=2 * ATTRIBUTE_PROBES * len(chosen))
     moved: dict[Channel, float] = {}
     for layer in range(space.network.num_ws):
@@ -120,53 +121,53 @@ def strongest_for_attribute(
 
 
 def _correlations(space: StyleSpace, samples: Samples, score: np.ndarray) -> dict[Channel, float]:
-    """How each style goes with a score over the samples, from -1 to 1."""
+    """The correlation of each style with a score over the samples, -1 to 1."""
     known = np.isfinite(score)
     w = samples.w[torch.from_numpy(known)].double()
     target = torch.from_numpy(score[known] - score[known].mean())
-    found: dict[Channel, float] = {}
+    correlations: dict[Channel, float] = {}
     for number, (affine, _) in enumerate(space.readers):
         styles = (w - w.mean(dim=0)) @ affine_weight(affine).T  # [N, C]
         lengths = styles.norm(dim=0) * target.norm()
         values = (styles.T @ target / lengths.clamp_min(1e-30)).tolist()
-        found |= {(number, row): value for row, value in enumerate(values)}
-    return found
+        correlations |= {(number, row): value for row, value in enumerate(values)}
+    return correlations
 
 
 def _squared_effects(space: StyleSpace, mask: Tensor, seed: int) -> dict[Channel, float]:
-    """Mean over faces of the squared change under a mask, by channel, for one deviation of each."""
+    """Squared change of the pixels under a mask per standard deviation of each channel, averaged over faces."""
     network = space.network
     gradients = _gradients(network, mask.to(network.w_avg.device).float(), seed)  # [SIGNS * PROBES, L, w_dim]
-    found: dict[Channel, float] = {}
+    effects: dict[Channel, float] = {}
     for layer in range(network.num_ws):
         moves = space.moves(layer)
         squares = (gradients[:, layer] @ moves.steps.T).square().mean(dim=0)  # [channels]
-        found |= dict(zip(moves.channels, squares.tolist(), strict=True))
-    return found
+        effects |= dict(zip(moves.channels, squares.tolist(), strict=True))
+    return effects
 
 
 def _gradients(network: Generator, mask: Tensor, seed: int) -> Tensor:
-    """Derivatives of randomly signed pictures under a mask by their ws, float64 [SIGNS * PROBES, L, w_dim]."""
+    """Gradients with respect to ws of randomly signed sums of masked pixels, float64 [SIGNS * PROBES, L, w_dim]."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         w = network.sample_w(PROBES, seed)
-    found = []
+    gradients = []
     for _ in range(SIGNS):
         ws = w[:, None].repeat(1, network.num_ws, 1).requires_grad_()
         image = network.synthesis(ws)
         signs = torch.randint(2, image.shape, generator=rng).to(image) * 2 - 1
         (gradient,) = torch.autograd.grad((image * signs * mask.sqrt()).sum(), ws)
-        found.append(gradient.double().cpu())
-    return torch.cat(found)
+        gradients.append(gradient.double().cpu())
+    return torch.cat(gradients)
 
 
 @torch.no_grad()
 def mean_region(network: Generator, name: str, seed: int = 0) -> Tensor:
-    """Where a region of :mod:`relatent.face.regions` lies in a network's pictures: its mean over a few faces, [R, R].
+    """The mask of a region of :mod:`relatent.face.regions`, averaged over a few faces of the network, [R, R].
 
     Raises:
-        UnknownNameError: a region that is none.
-        UsageError: the network draws no faces.
+        UnknownNameError: there is no such region.
+        UsageError: no face was found in the network's pictures.
     """
     pictures = next(iter(draw_batches(network, network.sample_w(PROBES, seed))))[1]
     faces = [points for points in FacePoints(network.alignment)(pictures) if np.isfinite(points).all()]

@@ -1,4 +1,4 @@
-"""`Direction`: one attribute's way through a network's latent space, and what strength 1 of it means."""
+"""`Direction`: an editing direction in a network's latent space, and its file format."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Fact = float | str
 
 @dataclass(frozen=True)
 class Direction:
-    """A way through one network's latent space.
+    """An editing direction in the latent space of one network.
 
     Attributes:
         vector: float32 [w_dim], the same for all layers, or [L, w_dim]; strength 1 adds it once.
-        name: what people call it: a word such as "smile".
-        network: id of the network it belongs to, name and fingerprint.
-        layers: the layers it moves, counted from 0; None for all.
-        space: where it was found: "w", "w+", or "s" (a style channel, carried back to w by its layer's affine).
-        source: how it was made: "interfacegan", "sefa", "ganspace", "stylespace" or "imported", and what else to know.
-        unit: what strength 1 means, in words.
-        facts: what was measured or must be known about it, by name.
+        name: for example "smile".
+        network: id of its network, name and fingerprint.
+        layers: the layers it changes, counted from 0; None for all.
+        space: the space in which it was found: "w", "w+", or "s" (StyleSpace, mapped back to W+).
+        source: the method, "interfacegan", "sefa", "ganspace", "stylespace" or "imported", and its details.
+        unit: the meaning of strength 1, in words.
+        facts: measurements and remarks, by name.
     """
 
     vector: Tensor
@@ -63,13 +63,13 @@ class Direction:
             object.__setattr__(self, "layers", tuple(sorted({int(layer) for layer in self.layers})))
 
     def check_network(self, network: Generator | str) -> None:
-        """Refuse a network this direction was not made for.
+        """Refuse networks other than the direction's own.
 
         Args:
             network: the generator, or its id.
 
         Raises:
-            UsageError: another one; the same numbers mean something else, or nothing, there.
+            UsageError: another network, in whose latent space the vector has no meaning.
         """
         if not self.belongs_to(network):
             given = network if isinstance(network, str) else network_id(network)
@@ -79,15 +79,15 @@ class Direction:
             )
 
     def belongs_to(self, network: Generator | str) -> bool:
-        """Whether the network, or the one of that id, is this direction's."""
+        """Whether this is a direction of ``network``, a generator or an id."""
         given = network if isinstance(network, str) else network_id(network)
         return given.partition("@")[2] == self.network.partition("@")[2]
 
     def moves(self, num_ws: int, w_dim: int) -> Tensor:
-        """What strength 1 adds to ws, float32 [L, w_dim].
+        """The change of ws at strength 1, float32 [L, w_dim].
 
         Raises:
-            ShapeError: a network of these sizes has no room for it.
+            ShapeError: the direction does not fit these sizes.
         """
         fits = self.vector.shape[-1] == w_dim and (self.vector.ndim == 1 or len(self.vector) == num_ws)
         if not fits:
@@ -115,7 +115,7 @@ class Direction:
             strength: one number for all, or a tensor [N].
 
         Raises:
-            ShapeError: ws of another network's shape.
+            ShapeError: ws has the shape of another network.
         """
         if ws.ndim != 3:
             raise ShapeError(f"ws has shape {list(ws.shape)}; expected [N, L, w_dim].")
@@ -131,19 +131,19 @@ class Direction:
         """Write everything to one safetensors file.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         text = {"name": self.name, "network": self.network, "space": self.space}
         text |= {"source": self.source, "unit": self.unit}
         data = {"layers": json.dumps(self.layers), "facts": json.dumps(self.facts)}
-        write_safetensors(Path(path), {"vector": self.vector.contiguous()}, {"format": FORMAT, **text, **data})
+        write_safetensors(Path(path), {"vector": self.vector}, {"format": FORMAT, **text, **data})
 
     @classmethod
     def load(cls, path: str | Path) -> Direction:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: missing, damaged or something else.
+            CheckpointError: missing, damaged, or not a direction.
         """
         path = Path(path)
         tensors, metadata = read_safetensors(path)
@@ -174,36 +174,36 @@ def _way_out(path: Path, metadata: dict[str, str]) -> str:
 
 
 def direction_folder(network: Generator | str) -> Path:
-    """Where the directions that ship with a network lie; the folder need not exist."""
+    """The folder of the directions that ship with a network; it may not exist."""
     name = (network if isinstance(network, str) else network_id(network)).partition("@")[0]
-    return FOLDER / (Path(name).name.strip(".") or "unnamed") / "directions"  # a network's name comes from its file
+    return FOLDER / (Path(name).name.strip(".") or "unnamed") / "directions"  # the name comes from an untrusted file
 
 
 def direction_files(network: Generator | str, folders: Iterable[Path] = ()) -> dict[str, Path]:
-    """Files of directions by name: those that ship with ``network``, then those in ``folders``, later ones winning."""
+    """Files of directions by name: those that ship with ``network``, then those in ``folders``; later ones win."""
     return {_key(path.stem): path for path in _all_files(network, folders)}
 
 
 def find_direction(name: str | Path, network: Generator | str, folders: Iterable[Path] = ()) -> Direction:
-    """A network's direction by its name ("smile"; ``-`` and ``_`` are one), or from a file.
+    """A network's direction by name ("smile"; ``-`` and ``_`` are equivalent), or from a file.
 
     Args:
         name: the name, or the path of a file that :meth:`Direction.save` wrote.
         network: the generator, or its id.
-        folders: more folders of such files; what they hold for other networks is passed over.
+        folders: further folders of such files; directions of other networks in them are ignored.
 
     Raises:
-        UnknownNameError: no such direction; the message lists the known ones.
-        CheckpointError: a file that cannot be read.
-        UsageError: a direction of another network.
+        UnknownNameError: there is no such direction; the message lists the known ones.
+        CheckpointError: the file cannot be read.
+        UsageError: the direction belongs to another network.
     """
     files = _all_files(network, folders)
     named = [path for path in files if _key(path.stem) == _key(str(name))] or [Path(name)]
     if named == [Path(name)] and Path(name).suffix != ".safetensors" and not Path(name).is_file():
         known = {_key(path.stem) for path in files}
         raise UnknownNameError("direction", str(name), known, "A path to a direction's file works too.")
-    found = [Direction.load(path) for path in reversed(named)]
-    direction = next((one for one in found if one.belongs_to(network)), found[0])
+    candidates = [Direction.load(path) for path in reversed(named)]
+    direction = next((one for one in candidates if one.belongs_to(network)), candidates[0])
     direction.check_network(network)
     return direction
 

@@ -1,4 +1,4 @@
-"""GANSpace: the axes along which w varies most, by principal component analysis (Harkonen et al. 2020, sec. 2.2)."""
+"""GANSpace: directions by principal component analysis of w (Harkonen et al. 2020, sec. 2.2)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ def ganspace_directions(
 ) -> list[Direction]:
     """The first ``count`` principal components of w, largest first.
 
-    Strength 1 is one standard deviation along the component. The paper's edits move a component in a few layers only
-    ("layer-wise"); ``layers`` does that.
+    Strength 1 is one standard deviation along the component. ``layers`` gives the layer-wise edits of the paper.
 
     Args:
-        network: whose w is analysed.
+        network: the generator.
         count: at most w_dim.
-        layers: which are moved; None for all.
-        samples: random latents.
+        layers: the layers that directions change; None for all.
+        samples: number of random latents.
         seed: of those.
 
     Raises:

@@ -1,14 +1,14 @@
-"""Directions that others publish, as ours.
+"""Imports published directions.
 
-A published vector says neither what network it is for nor how long a step is. The first is asked for, and written
-down as a claim; the second stays as its authors had it.
+A published vector names neither its network nor the unit of its strength. The user names the network, which is
+recorded as unverified. The unit stays that of the file.
 
     InterFaceGAN   .npy, [1, w_dim], unit norm; StyleFeatureEditor: [1, L * w_dim]
     e4e, pSp       .pt, [1, w_dim] or [L, w_dim]
     GANSpace       .npz (lat_comp, lat_stdev or act_comp, act_stdev) or .pt (comp, std): one of many components
     SeFa           .pt of rosinality's closed_form_factorization (eigvec): one of many columns
-    StyleSpace,    text or .json: style channels as LAYER_CHANNEL, layers counted as both count them,
-    StyleCLIP      with the change in deviations
+    StyleSpace,    text or .json: style channels as LAYER_CHANNEL, with the papers' numbers of layers,
+    StyleCLIP      and the change in standard deviations
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ MAX_LIST = 2**20  # bytes of a channel list
 
 def import_direction(
     path: str | Path,
-    network: Generator,  # what the file is said to be for
+    network: Generator,  # the network that the direction was made for
     *,
-    name: str | None = None,  # the file's own by default
-    component: int | None = None,  # which, of a file that holds many; counted from 0
-    layers: tuple[int, ...] | None = None,  # those it is to move; None for all
+    name: str | None = None,  # of the direction; None for the file's name
+    component: int | None = None,  # number from 0, required for files with many components
+    layers: tuple[int, ...] | None = None,  # the layers to change; None for all
 ) -> Direction:
-    """Bring in a published direction.
+    """Import a published direction.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds what cannot be loaded as data.
-        UsageError: a direction for a network of another size, or a component that is not there.
+        CheckpointError: the file is missing or damaged, or contains objects other than data.
+        UsageError: the network has another size, or there is no such component.
     """
     path = Path(path)
     name = name or re.sub(r"\W+", "_", path.stem).lower()
@@ -118,7 +118,7 @@ def fit(vector: Tensor, network: Generator, path: Path) -> Tensor:
     """A published vector as [w_dim] or [L, w_dim] of ``network``.
 
     Raises:
-        UsageError: it is for a network of another size.
+        UsageError: the network has another size.
     """
     count, width = network.num_ws, network.w_dim
     shape = [side for side in vector.shape if side != 1] or [1]
@@ -134,7 +134,7 @@ def fit(vector: Tensor, network: Generator, path: Path) -> Tensor:
 
 
 def _vector(path: Path, kind: str, component: int | None) -> tuple[Tensor, str, str]:
-    """The vector a file holds, what kind of file it was, and what strength 1 means."""
+    """The vector of a file, its source in words, and the unit of strength."""
     if kind == ".npy":
         return torch.from_numpy(read_npy(path)), f"{path.name}, a plain vector", PUBLISHED
     if kind == ".npz":
@@ -154,7 +154,7 @@ def _vector(path: Path, kind: str, component: int | None) -> tuple[Tensor, str, 
 
 
 def _component(values: Mapping[Any, Any], path: Path, component: int | None) -> tuple[Tensor, str, str]:
-    """One of the many directions of a GANSpace or SeFa file."""
+    """One component of a GANSpace or SeFa file: vector, source and unit."""
     pair = next((pair for pair in COMPONENTS if pair[0] in values and pair[1] in values), None)
     if pair is not None:
         axes, lengths = _floats(values[pair[0]], path), _floats(values[pair[1]], path).flatten()
@@ -207,13 +207,13 @@ def _from_channels(path: Path, network: Generator, name: str, facts: dict[str, F
 
 
 def read_channels(path: Path) -> dict[tuple[int, int], float]:
-    """A list of style channels: changes by (style layer, channel).
+    """Read a list of style channels: changes by (style layer, channel).
 
-    As text, a line each: ``9_41``, ``9_41 -2.5`` or ``9,41,-2.5``; what follows a # is passed over, and a missing
-    change is 1. As JSON, an object such as {"9_41": -2.5} or a list such as [[9, 41, -2.5]].
+    Text has one channel per line: ``9_41``, ``9_41 -2.5`` or ``9,41,-2.5``. Comments start with #, and a missing change
+    is 1. JSON is an object such as {"9_41": -2.5} or a list such as [[9, 41, -2.5]].
 
     Raises:
-        CheckpointError: missing or not such a list.
+        CheckpointError: missing, or not such a list.
     """
     try:
         if path.stat().st_size > MAX_LIST:
@@ -225,13 +225,13 @@ def read_channels(path: Path) -> dict[tuple[int, int], float]:
     changes = {}
     for line in lines:
         entry = line.partition("#")[0].strip()
-        found = CHANNEL.fullmatch(entry)
-        if entry and not found:
+        match = CHANNEL.fullmatch(entry)
+        if entry and not match:
             raise CheckpointError(
                 f"{path} has the line {entry[:60]!r}; expected LAYER_CHANNEL CHANGE, for example 9_41 -2.5."
             )
-        if found:
-            changes[int(found[1]), int(found[2])] = _change(found[3], path)
+        if match:
+            changes[int(match[1]), int(match[2])] = _change(match[3], path)
     if not changes:
         raise CheckpointError(f"{path} names no style channel; expected lines such as 9_41 -2.5.")
     return changes

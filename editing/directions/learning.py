@@ -1,8 +1,8 @@
-"""Directions learned from scored faces, as InterFaceGAN does (Shen et al. 2020, sec. 3 and 4.2).
+"""Learns directions from scored random faces, as InterFaceGAN does (Shen et al. 2020, sec. 3 and 4.2).
 
-Of the sampled faces four fifths are for learning. Their extreme fifths, the faces that show most and least of the
-attribute, are separated by a hyperplane in W; its normal is the axis. The rest says how good it is on faces it has
-not seen. Then pictures decide: which layers carry the effect, how far strength 1 goes, and what else moves.
+Four fifths of the samples are used for fitting, the rest for validation. A hyperplane in W separates the fifths with
+the highest and the lowest scores, and its normal is the axis of the attribute. The layers, the length of strength 1 and
+the effect on other scores are then measured on pictures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stylegan.networks.generator import Generator
 METHODS = ("svm", "ridge")
 EXTREME = 0.2  # share of the faces at each end that the axis is fitted on
 HELD_OUT = 0.2  # share of the faces that the fit never sees
-FOLDS = 5
+FOLDS = 5  # of cross-validation, the usual number
 LEAST_LEFT = 0.05  # of an axis beside others, as a share of its length
 LEAST_EACH = 10  # faces at each end; five folds need some in every one
 STRENGTHS = tuple(10.0**k for k in range(-5, 1))  # C of the support vector machine
@@ -35,14 +35,14 @@ ALPHAS = tuple(10.0**k for k in range(7))  # of the ridge
 
 @dataclass(frozen=True)
 class Axis:
-    """A line through W along which a score rises.
+    """The normal of an attribute's hyperplane in W.
 
     Attributes:
         normal: float64 [w_dim], of length 1.
         method: "svm" or "ridge".
         parameter: the hyper-parameter that cross-validation chose.
-        accuracy: share of kept-back extreme faces on the right side of the plane.
-        correlation: of the score with the place along the axis, over all faces kept back.
+        accuracy: share of the extreme validation faces on the correct side of the hyperplane.
+        correlation: of the score with the projection on the axis, over all validation faces.
         without: the attributes it was made orthogonal to.
     """
 
@@ -56,12 +56,12 @@ class Axis:
 
 @dataclass
 class Learner:
-    """Learns directions from one set of samples; axes are fitted once and kept.
+    """Learns directions from one set of samples; fitted axes are cached.
 
     Attributes:
-        network: what drew the samples.
+        network: the generator of the samples.
         samples: from :func:`sample_scores`.
-        scores: the functions that scored them, to measure effects with.
+        scores: the scoring functions, with which effects are measured.
         method: "svm", a linear support vector machine, or "ridge".
     """
 
@@ -75,7 +75,7 @@ class Learner:
         """The axis of an attribute, orthogonal to those of others.
 
         Raises:
-            UsageError: too few scored faces, or nothing is left beside the others.
+            UsageError: too few scored faces, or the axis lies in the span of the others.
         """
         if name not in self._axes:
             self._axes[name] = fit_axis(self.samples, name, method=self.method)
@@ -92,17 +92,17 @@ class Learner:
         layers: Sequence[int] | None = None,
         progress: Progress | None = None,
     ) -> Direction:
-        """The attribute's direction: strength 1 moves its score by one standard deviation, measured.
+        """The attribute's direction: strength 1 changes its measured score by one standard deviation.
 
         Args:
             name: an attribute that the samples were scored for.
-            up: what a higher score means; kept with the direction.
-            without: attributes whose axes must not be moved along.
-            layers: the layers to move; None lets the measured effect choose a range.
-            progress: counts faces drawn.
+            up: meaning of a higher score; stored with the direction.
+            without: attributes to whose axes the direction is orthogonal (conditional manipulation).
+            layers: the layers to change; None for a range chosen by the measured effect.
+            progress: called with the number of faces drawn and their total; returning False cancels.
 
         Raises:
-            UsageError: nothing could be learned: too few faces, or no effect in the pictures.
+            UsageError: too few faces, or no effect in the pictures.
             Cancelled: ``progress`` returned False.
         """
         axis = self.axis(name, without)
@@ -132,12 +132,12 @@ class Learner:
 
 
 def fit_axis(samples: Samples, name: str, *, method: str = "svm") -> Axis:
-    """Fit the hyperplane between the faces that score most and least.
+    """Fit the hyperplane between the faces of the highest and the lowest scores.
 
-    Its hyper-parameter is chosen by cross-validation within the faces for learning.
+    The hyper-parameter is chosen by cross-validation, without the validation faces.
 
     Raises:
-        UnknownNameError: a method that is none of "svm", "ridge".
+        UnknownNameError: the method is neither "svm" nor "ridge".
         UsageError: too few scored faces.
     """
     if method not in METHODS:
@@ -161,10 +161,10 @@ def fit_axis(samples: Samples, name: str, *, method: str = "svm") -> Axis:
 
 
 def orthogonal_axis(samples: Samples, name: str, axis: Axis, others: Mapping[str, Axis]) -> Axis:
-    """An axis without its shares along others (Shen et al. 2020, sec. 3.2: conditional manipulation).
+    """An axis with its components along others projected out (Shen et al. 2020, sec. 3.2: conditional manipulation).
 
     Raises:
-        UsageError: nothing, or next to nothing, is left.
+        UsageError: less than LEAST_LEFT remains.
     """
     basis, _ = np.linalg.qr(np.stack([one.normal for one in others.values()], axis=1))
     left = axis.normal - basis @ (basis.T @ axis.normal)
@@ -178,19 +178,19 @@ def orthogonal_axis(samples: Samples, name: str, axis: Axis, others: Mapping[str
 
 
 def _held_out(samples: Samples, name: str, normal: np.ndarray) -> tuple[float, float]:
-    """Accuracy on the extremes of the faces kept back, and correlation over all of them."""
+    """Accuracy on the extreme validation faces, and correlation over all validation faces."""
     learned, kept = _split(samples, name)
     score = samples.scores[name]
     low, high = _thresholds(score[learned])
-    places = _centred(samples) @ normal
-    middle = (places[learned][score[learned] >= high].mean() + places[learned][score[learned] <= low].mean()) / 2
+    projected = _centred(samples) @ normal
+    middle = (projected[learned][score[learned] >= high].mean() + projected[learned][score[learned] <= low].mean()) / 2
     extreme = kept[(score[kept] <= low) | (score[kept] >= high)]
-    accuracy = known_mean((places[extreme] > middle) == (score[extreme] >= high))
-    return accuracy, _correlation(places[kept], score[kept])
+    accuracy = known_mean((projected[extreme] > middle) == (score[extreme] >= high))
+    return accuracy, _correlation(projected[kept], score[kept])
 
 
 def _split(samples: Samples, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the scored faces to learn from, and of those kept back."""
+    """Indices of the scored faces for fitting and for validation."""
     order = np.random.default_rng(samples.seed).permutation(len(samples.w))
     known = order[np.isfinite(samples.scores[name][order])]
     count = round(len(known) * (1 - HELD_OUT))
@@ -198,7 +198,7 @@ def _split(samples: Samples, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _thresholds(score: np.ndarray) -> tuple[float, float]:
-    """Scores below and above which the extreme fifths lie; of a score that takes few values, its two ends."""
+    """The scores that bound the lowest and the highest fifth, made distinct for scores with few different values."""
     low, high = (float(value) for value in np.quantile(score, [EXTREME, 1 - EXTREME]))
     if low < high:
         return low, high
@@ -209,14 +209,14 @@ def _thresholds(score: np.ndarray) -> tuple[float, float]:
 
 
 def _centred(samples: Samples) -> np.ndarray:
-    """w around its mean, in units of one deviation over all dimensions: InterFaceGAN's space but for its scale."""
+    """w minus its mean, divided by its standard deviation over all dimensions; scales the space of InterFaceGAN."""
     w = samples.w.double().numpy()
     w = w - w.mean(axis=0)
     return np.asarray(w / w.std())
 
 
 def _separated(x: np.ndarray, signs: np.ndarray, score: np.ndarray, method: str) -> tuple[Any, float]:
-    """A fitted linear model and the hyper-parameter that was chosen for it."""
+    """A fitted linear model and its hyper-parameter."""
     from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import GridSearchCV
     from sklearn.svm import LinearSVC
@@ -224,7 +224,7 @@ def _separated(x: np.ndarray, signs: np.ndarray, score: np.ndarray, method: str)
     if method == "ridge":
         ridge = RidgeCV(ALPHAS).fit(x, (score - score.mean()) / score.std())
         return ridge, float(ridge.alpha_)
-    # The primal problem: solved reliably whatever C is, where the dual one warns that it did not converge.
+    # The primal problem converges for every C; the dual one warns that it did not.
     search = GridSearchCV(LinearSVC(dual=False), {"C": STRENGTHS}, cv=FOLDS).fit(x, signs)
     return search.best_estimator_, float(search.best_params_["C"])
 
@@ -234,7 +234,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def facts_of(axis: Axis, measured: Mapping[str, float], name: str, up: str, samples: Samples) -> dict[str, float | str]:
-    """What is kept with a direction: how well its axis does on faces kept back, and what strength 1 moves."""
+    """The facts stored with a direction: validation of its axis, and the effects of strength 1."""
     facts: dict[str, float | str] = {"up": up} if up else {}
     facts |= {"held_out_accuracy": axis.accuracy, "held_out_correlation": axis.correlation}
     facts |= {"parameter": axis.parameter, "scored": float(np.isfinite(samples.scores[name]).sum())}

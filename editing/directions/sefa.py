@@ -1,8 +1,7 @@
-"""SeFa: the directions a layer's own weights react to most, in closed form (Shen and Zhou 2021, eq. 6).
+"""SeFa: directions by closed-form factorisation of the affine weights (Shen and Zhou 2021, eq. 6).
 
-No faces are drawn and no labels needed: the first thing a layer does with w is an affine map, and the singular
-vectors of its weight are the steps it answers with the largest changes of style. What they mean, only a person who
-looks at the contact sheet can say.
+The singular vectors of a layer's affine weight are the directions of w that change its style most. Neither pictures
+nor labels are needed. The meaning of a direction must be judged from its contact sheet.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ def sefa_directions(
     """The ``count`` directions along which the styles change most, strongest first.
 
     Eigenvectors of A^T A, where A [channels, w_dim] is the stacked affine weights of the layers. Their signs are
-    arbitrary; the largest entry is made positive. A step is as long as one standard deviation of w along it, so that
-    strength 1 looks natural, whatever the axis.
+    arbitrary; the largest entry is made positive. Strength 1 is one standard deviation of w along the direction, so
+    that strengths of different directions are comparable.
 
     Args:
-        network: any generator of styles.
+        network: the generator.
         count: at most w_dim.
-        layers: whose weights are decomposed and which are moved; None for all.
-        samples: latents that the deviation is taken over.
+        layers: the layers whose weights are factorised and which the directions change; None for all.
+        samples: number of random latents for the standard deviation.
         seed: of those.
 
     Raises:
@@ -68,7 +67,7 @@ def sefa_directions(
 
 
 def principal_axes(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalues [count] and their eigenvectors [count, D] of a symmetric matrix, signs made definite."""
+    """The largest eigenvalues [count] and eigenvectors [count, D] of a symmetric matrix, with deterministic signs."""
     values, vectors = torch.linalg.eigh(matrix)
     values, axes = values.flip(0)[:count], vectors.flip(1).T[:count]
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
@@ -76,19 +75,19 @@ def principal_axes(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def layer_affines(network: Generator, layer: int) -> list[Linear]:
-    """The affine maps that read ``ws[:, layer]``, in the order of drawing: one or two."""
+    """The affine layers that read ``ws[:, layer]``, one or two, in the order of the network."""
     return [affine for affine, index in style_affines(network) if index == layer]
 
 
 def style_affines(network: Generator) -> list[tuple[Linear, int]]:
-    """Every affine map from w to styles with the layer it reads, in StyleSpace's order.
+    """All affine layers from w to styles, each with the index of the w it reads, in the order of StyleSpace.
 
-    That is (Wu et al. 2021): convolution and ToRGB at 4 px, then two convolutions and ToRGB at each size. A block's
-    ToRGB reads the w of the next block's first convolution.
+    In StyleGAN2 (Wu et al. 2021): convolution and ToRGB at 4 px, then two convolutions and ToRGB at each size. The
+    ToRGB of a block reads the w of the next block's first convolution.
     """
     affines = [module for name, module in network.synthesis.named_modules() if name.split(".")[-1] == "affine"]
     blocks = getattr(network.synthesis, "blocks", None)
-    if blocks is None:  # an alias-free network has one reader for every w
+    if blocks is None:  # in an alias-free network, one affine layer reads each w
         return list(zip(affines, range(network.num_ws), strict=True))  # type: ignore[arg-type]
     numbers: list[int] = []
     first = 0
@@ -107,7 +106,7 @@ def check_count(count: int, w_dim: int) -> None:
     """Refuse more directions than a latent has dimensions.
 
     Raises:
-        UsageError: such a count.
+        UsageError: ``count`` is not from 1 to w_dim.
     """
     if not 1 <= count <= w_dim:
         raise UsageError(f"{count} directions were asked for; this network's latents have 1 to {w_dim}.")

@@ -1,4 +1,4 @@
-"""Contact sheets: what directions do, a row for each face, strength from left to right, for a person to name them."""
+"""Contact sheets of directions: a row for each face, with strength increasing from left to right."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from stylegan import network_id
 from stylegan.networks.generator import Generator
 
 REACH, COLUMNS = 3.0, 7
-PSI = 0.7  # closer to the average face than the samples: what moves shows better there
+PSI = 0.7  # truncation of the faces; effects are easier to see near the average face
 LEAST_CELL, LARGEST_CELL = 64, 128  # px
 LABEL_WIDTH, HEADER_HEIGHT, LINE_HEIGHT = 150, 18, 12  # px
 LABEL_CHARACTERS = 22  # of Pillow's own font in LABEL_WIDTH
-MAX_CELLS = 4000
+MAX_CELLS = 4000  # more would be a picture that few programs open
 
 
 def contact_sheet(
@@ -39,19 +39,19 @@ def contact_sheet(
     """Random faces moved along each direction.
 
     Args:
-        network: theirs.
-        directions: a block of ``faces`` rows each, in this order.
-        strengths: a column each; from -3 to 3 by default.
-        faces: the same random faces for every direction.
+        network: of the directions.
+        directions: each gets a block of ``faces`` rows, in this order.
+        strengths: of the columns; from -3 to 3 by default.
+        faces: number of random faces, the same for every direction.
         seed: of the faces.
         psi: truncation of the faces.
-        labels: what stands beside each block, lines separated by ``\\n``; the directions' names by default.
+        labels: of the blocks, lines separated by ``\\n``; the directions' names by default.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        UsageError: nothing to draw, more than ``MAX_CELLS`` pictures, or a direction of another network.
+        UsageError: no pictures, more than ``MAX_CELLS``, or a direction of another network.
     """
     strengths = even_strengths() if strengths is None else strengths
     count = len(directions) * faces * len(strengths)
@@ -67,12 +67,12 @@ def contact_sheet(
 
 
 def even_strengths(reach: float = REACH) -> list[float]:
-    """Strengths for a sheet's columns, evenly from ``-reach`` to ``reach``."""
+    """Strengths of a sheet's columns, evenly spaced from ``-reach`` to ``reach``."""
     return [reach * (2 * column / (COLUMNS - 1) - 1) for column in range(COLUMNS)]
 
 
 def _moved(direction: Direction, ws: torch.Tensor, strengths: Sequence[float]) -> torch.Tensor:
-    """[faces * strengths, L, w_dim], a face's strengths side by side."""
+    """ws moved by each strength, [faces * strengths, L, w_dim], faces in the outer order."""
     amounts = torch.tensor(list(strengths)).repeat(len(ws))
     return direction.apply(ws.repeat_interleave(len(strengths), dim=0), amounts)
 
@@ -86,11 +86,11 @@ def _resized(picture: np.ndarray, side: int) -> np.ndarray:
 def labelled_sheet(
     rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], strengths: Sequence[float]
 ) -> np.ndarray:
-    """Pictures uint8 [R, R, 3] in rows, a label beside each block of them, a strength above each column.
+    """Arrange pictures uint8 [R, R, 3] in rows, with a label beside each block and a strength above each column.
 
     Args:
-        rows: as many for each label, one block below another.
-        labels: lines separated by ``\\n``.
+        rows: the same number for each label, block after block.
+        labels: one for each block, lines separated by ``\\n``.
         strengths: one for each column.
     """
     side = min(max(len(rows[0][0]), LEAST_CELL), LARGEST_CELL)
@@ -112,11 +112,11 @@ def labelled_sheet(
 
 
 def write_sheet(path: Path, network: Generator, directions: Sequence[Direction], **options: Any) -> None:
-    """Write a contact sheet as a PNG file, marked as made by a network; ``options`` are :func:`contact_sheet`'s.
+    """Write a contact sheet as a PNG file with provenance; ``options`` are those of :func:`contact_sheet`.
 
     Raises:
         UsageError: see :func:`contact_sheet`.
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     sheet = MarkedImage(contact_sheet(network, directions, **options), software_tag(network_id(network)))
     write_bytes(path, sheet.encoded())

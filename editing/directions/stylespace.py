@@ -1,9 +1,9 @@
-"""StyleSpace: single style channels as directions (Wu et al. 2021), listed by what they change.
+"""StyleSpace: single style channels as directions (Wu et al. 2021).
 
-A latent keeps no styles, so a change of styles is carried back to W+: the step of w whose affine maps change the wanted
-channels and, by least squares, others as little as they can, each counted in its own deviations. Where the affine maps
-that read one w have full row rank, as when they have no more channels than w has dimensions, that is exact. Elsewhere
-other channels move along, and the direction's facts say how far.
+Inversions store ws, not styles, so a change of styles is mapped back to W+: the step of w that changes the wanted
+channels and, by least squares, the others as little as possible, in units of each channel's standard deviation. This is
+exact if the affine weights that read one w have full row rank, which requires no more channels than dimensions of w.
+Otherwise other channels change as well, and the direction's facts tell how much.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from relatent.core.errors import UsageError
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
-Channel = tuple[int, int]  # number of the style layer, counted as `style_affines` does, and of its channel
-TOLERANCE = 1e-4  # singular values below this share of the largest count as none
-LEAST_REACHED = 0.02  # of a wanted change; less, and the step would mostly change something else
+Channel = tuple[int, int]  # index of the style layer in `style_affines`, and of its channel
+TOLERANCE = 1e-4  # singular values below this share of the largest count as zero
+LEAST_REACHED = 0.02  # of a wanted change; below, the step would mostly change other channels
 
 
 @dataclass(frozen=True)
 class Moves:
-    """Every channel that one w feeds, as steps of that w.
+    """For each channel of the styles computed from one w, the step of w that changes it.
 
     Attributes:
-        layer: which w, counted in ws.
-        channels: their numbers.
-        steps: float64 [channels, w_dim]; each changes its channel by one deviation.
-        reached: float64 [channels], from 0 to 1: 1 where no other channel moves along. The others' changes have
-            the length sqrt(1 / reached - 1), in deviations.
+        layer: index of the w in ws.
+        channels: the channels.
+        steps: float64 [channels, w_dim]; each changes its channel by one standard deviation.
+        reached: float64 [channels], 0 to 1: 1 if no other channel changes. The changes of the others have the norm
+            sqrt(1 / reached - 1), in standard deviations.
     """
 
     layer: int
@@ -45,11 +45,11 @@ class Moves:
 
 
 class StyleSpace:
-    """The styles of a network: how far they vary, and how w moves them.
+    """The styles of a network: their standard deviations, and the steps of w that change them.
 
     Args:
         network: any generator.
-        samples: random latents that deviations are taken over.
+        samples: number of random latents for the standard deviations.
         seed: of those.
     """
 
@@ -64,14 +64,14 @@ class StyleSpace:
         self._weights, self._samples = weights, samples
 
     def counts(self) -> list[int]:
-        """Channels of each style layer."""
+        """Number of channels of each style layer."""
         return [len(weight) for weight in self._weights]
 
     def moves(self, layer: int) -> Moves:
-        """The channels fed by ``ws[:, layer]``; those that never change or cannot be reached are left out."""
+        """The channels that depend on ``ws[:, layer]``, without constant and unreachable ones."""
         channels, scaled = self._system(layer)
         inverse = torch.linalg.pinv(scaled, rtol=TOLERANCE)  # [w_dim, C]
-        reached = (scaled * inverse.T).sum(dim=1)  # the diagonal of the projection onto what w can reach
+        reached = (scaled * inverse.T).sum(dim=1)  # diagonal of the projection onto the range of the affine weights
         good = (reached >= LEAST_REACHED).nonzero()[:, 0].tolist()
         steps = inverse.T[good] / reached[good, None]
         return Moves(layer, [channels[index] for index in good], steps, reached[good].clamp(max=1.0))
@@ -88,14 +88,14 @@ class StyleSpace:
         """Changes of styles as a direction in W+.
 
         Args:
-            changes: by channel, in the style's own unit.
+            changes: by channel, in the unit of the style.
             name: of the direction.
-            source: where it came from.
-            unit: what strength 1 means; these changes, if it is not said.
-            facts: kept with it.
+            source: of the direction.
+            unit: meaning of strength 1 in words; by default these changes.
+            facts: stored with the direction.
 
         Raises:
-            UsageError: a channel that this network does not have or that w cannot move.
+            UsageError: the network does not have a channel, or w cannot change it.
         """
         self._check(changes)
         vector = torch.zeros(self.network.num_ws, self.network.w_dim, dtype=torch.float64)
@@ -126,10 +126,10 @@ class StyleSpace:
         )
 
     def channel(self, channel: Channel, facts: Mapping[str, Fact] | None = None) -> Direction:
-        """One channel; strength 1 changes it by one standard deviation.
+        """The direction of one channel; strength 1 changes it by one standard deviation.
 
         Raises:
-            UsageError: this network does not have it, or w cannot move it.
+            UsageError: the network does not have the channel, or w cannot change it.
         """
         self._check([channel])
         layer, number = channel
@@ -142,7 +142,7 @@ class StyleSpace:
         )
 
     def _system(self, layer: int) -> tuple[list[Channel], Tensor]:
-        """All channels that read one w, and their weights in deviations, float64 [C, w_dim]."""
+        """All channels computed from one w, and their affine weights in standard deviations, float64 [C, w_dim]."""
         readers = [number for number, (_, index) in enumerate(self.readers) if index == layer]
         channels = [(number, row) for number in readers for row in range(len(self._weights[number]))]
         weight = torch.cat([self._weights[number] for number in readers])

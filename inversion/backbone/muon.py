@@ -9,14 +9,14 @@ from relatent.core.errors import UsageError
 from stylegan.networks.backbone import Backbone
 
 MOMENTUM = 0.95  # as Jordan et al. have it
-BIAS_RATE = 0.04  # learning rate of the biases' Adam, as a share of the filters'; found by trial
+BIAS_RATE = 0.04  # learning rate of Adam for the biases, relative to that of the filters; found by trial
 
 
 class Optimizer:
     """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) for the filters, Adam for the biases.
 
-    Muon replaces each filter bank's momentum by the nearest matrix with orthogonal rows, so that rare directions are
-    learnt as fast as common ones. In short trials on this task, half of Adam's pictures brought it further than Adam.
+    Muon replaces the momentum of each convolution's weight by the nearest matrix with orthonormal rows, so that rare
+    directions are learned as fast as common ones. In short trials on this task it beat Adam with half the pictures.
 
     Args:
         student: its filters lie in memory with the channels last.

@@ -1,4 +1,4 @@
-"""What a backbone in training looks at: crops of faces, degraded as generators, cameras and codecs do."""
+"""Training pictures of the backbone: random crops of faces, with degradations typical of generators and photos."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 
 def random_crops(image: Tensor, size: int) -> Tensor:
-    """Turned, mirrored, stretched pieces at random scales, [N, 3, R, R] to [N, 3, size, size].
+    """Random crops, rotated, mirrored and stretched; [N, 3, R, R] to [N, 3, size, size].
 
-    Half are the whole picture or nearly, half are pieces down to a quarter of its side.
+    Half of them show the whole picture or nearly so, half are crops down to a quarter of its side.
     """
     n, device = len(image), image.device
     whole = torch.rand(n, device=device) < 0.5
@@ -27,7 +27,7 @@ def random_crops(image: Tensor, size: int) -> Tensor:
         torch.stack([zoom * angle.sin() * stretch, zoom * angle.cos(), reach * _between(n, -1, 1, device)], dim=1),
     ]
     grid = F.affine_grid(torch.stack(rows, dim=1), [n, 3, size, size], align_corners=False)
-    # Where a crop shrinks by more than about a third, sampling would skip pixels: halve the picture first.
+    # Where a crop is reduced by more than a factor of 1.4, sampling would alias: halve the picture first.
     shrunk = zoom * image.shape[2] / size > 1.4
     crops = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
     if shrunk.any():
@@ -37,9 +37,9 @@ def random_crops(image: Tensor, size: int) -> Tensor:
 
 
 def degrade(image: Tensor) -> Tensor:
-    """What generators, cameras and codecs do to pictures, to a random part of the batch each; same shape.
+    """Apply each of CHANGES to a random part of the batch; same shape.
 
-    A student that has seen only clean faces agrees with its teacher on clean faces only.
+    Trained on clean faces only, the student matches its teacher on clean faces only.
     """
     for change, share in CHANGES:
         chosen = torch.rand(len(image), device=image.device) < share
@@ -58,7 +58,7 @@ def _per_sample(image: Tensor, low: float, high: float) -> Tensor:
 
 
 def _mosaic(image: Tensor) -> Tensor:
-    """A rectangle of each picture replaced by another picture's."""
+    """Replace a rectangle of each picture by that of another picture."""
     side = image.shape[2]
     top, left = (int(x) for x in torch.randint(0, side // 2, (2,)))
     height, width = (int(x) for x in torch.randint(side // 4, side, (2,)))
@@ -70,7 +70,7 @@ def _mosaic(image: Tensor) -> Tensor:
 
 
 def _texture(image: Tensor) -> Tensor:
-    """Blended with random colours of random coarseness, up to nothing but them."""
+    """Blend with random colours of a random cell size."""
     cells = int(2 ** float(torch.rand(()) * 5 + 1))
     noise = torch.randn(len(image), 3, cells, cells, device=image.device) * 0.6
     noise = F.interpolate(noise, size=image.shape[2:], mode="bicubic" if cells < 16 else "nearest")
@@ -78,21 +78,21 @@ def _texture(image: Tensor) -> Tensor:
 
 
 def _blobs(image: Tensor) -> Tensor:
-    """Only the coarsest of a picture, as a young generator draws it."""
+    """Reduce to 3 to 24 pixels and enlarge again, similar to the output of a generator early in training."""
     cells = int(torch.randint(3, 25, ()))
     coarse = F.interpolate(image, size=(cells, cells), mode="area")
     return F.interpolate(coarse, size=image.shape[2:], mode="bicubic" if torch.rand(()) < 0.7 else "nearest")
 
 
 def _blur(image: Tensor) -> Tensor:
-    """Gaussian, 0.4 to 4 pixels, one for all."""
+    """Gaussian blur, sigma 0.4 to 4 pixels, the same for all pictures."""
     sigma = 0.4 * 10 ** float(torch.rand(()))
     radius = min(math.ceil(2.5 * sigma), image.shape[2] - 1)
     return gaussian_blur(image, [2 * radius + 1] * 2, [sigma] * 2)
 
 
 def _blocks(image: Tensor) -> Tensor:
-    """Each 8 x 8 block's cosine transform rounded coarsely, as JPEG does."""
+    """JPEG artefacts: quantise the cosine transform of each 8 x 8 block."""
     n, c, h, w = image.shape
     k = torch.arange(8, device=image.device)
     basis = (
@@ -109,7 +109,7 @@ def _noise(image: Tensor) -> Tensor:
 
 
 def _colour(image: Tensor) -> Tensor:
-    """Brightness, contrast, saturation and the white point."""
+    """Random brightness, contrast, saturation and white point."""
     grey = image.mean(dim=1, keepdim=True)
     image = torch.lerp(grey, image, _per_sample(image, 0, 1.6))
     gain = torch.rand(len(image), 3, 1, 1, device=image.device) * 0.3 + 0.85

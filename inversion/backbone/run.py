@@ -1,4 +1,4 @@
-"""A backbone's training on disk: what it writes, when, and how it is taken up again. For `--out trunk.safetensors`:
+"""Trains a backbone, and writes and resumes its files. For `--out backbone.safetensors` these are
 
 trunk.safetensors          the averaged student in half precision, replaced at each snapshot
 trunk.state.safetensors    everything needed to go on, replaced with it
@@ -37,20 +37,20 @@ def train_backbone(
     on_tick: Callable[[BackboneTick], None] | None = None,
     progress: bool = False,
 ) -> Path:
-    """Train, or go on training, and return the path of the backbone written.
+    """Train, or resume training; returns the path of the backbone.
 
     Args:
-        settings: the run's choices.
-        out: the backbone's file; its state and log lie beside it.
-        schedule: when to stop and when to write; its length also sets the pace of the learning rate.
+        settings: of the run.
+        out: the backbone's file; its state and log are written beside it.
+        schedule: when to stop and when to write; the learning rate schedule depends on its length.
         device: where to compute.
-        resume: go on from the state beside ``out``.
-        on_tick: called with each line of the log.
-        progress: show a bar while reading the data.
+        resume: resume from the state beside ``out``.
+        on_tick: called with each tick.
+        progress: show a progress bar while reading the data.
 
     Raises:
         DatasetError: unusable data.
-        CheckpointError: unusable teacher or state.
+        CheckpointError: the teacher or the state cannot be used.
         OutputError: results cannot be written.
     """
     images = ImageDataset(Path(settings.data), SOURCE_SIZE, settings.data_folder).load(progress)
@@ -86,7 +86,7 @@ def save_backbone(trainer: BackboneTrainer, path: Path) -> None:
 
 
 def save_state(trainer: BackboneTrainer, path: Path) -> None:
-    """Write everything needed to go on."""
+    """Write everything needed to resume."""
     adam = trainer.optimizer.adam.state
     groups: Groups = {
         "student": trainer.student.state_dict(),
@@ -101,7 +101,7 @@ def save_state(trainer: BackboneTrainer, path: Path) -> None:
 
 
 def read_settings(path: Path) -> BackboneSettings:
-    """The settings a state was saved with.
+    """The settings of a saved state.
 
     Raises:
         CheckpointError: the file is not the state of a backbone's training.
@@ -110,7 +110,7 @@ def read_settings(path: Path) -> BackboneSettings:
 
 
 def load_state(trainer: BackboneTrainer, path: Path) -> None:
-    """Go on from a saved state.
+    """Restore a saved state.
 
     Raises:
         CheckpointError: the file is not the state of a backbone's training.

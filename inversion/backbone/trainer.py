@@ -1,7 +1,7 @@
-"""One step of a backbone's training: student and teacher look at the same crops, and the student follows.
+"""The training of the perceptual backbone: distillation of the features of a SqueezeNet.
 
-The student's seven layers are pulled towards the teacher's. A step is a pure function of the state and the step's
-number, so a resumed run goes on exactly as the unbroken one would have.
+The seven layers of the student are trained to match those of the teacher on the same crops. A step depends only on the
+state and the step's number, so a resumed run gives exactly the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from stylegan.networks.backbone import LAYERS, Backbone, load_backbone
 from stylegan.training.trainer import seeded
 
 PRECISIONS = ("float32", "bfloat16")
-SIZES = (64, 64, 64, 64, 64, 80, 96, 128)  # of a step's crops; 64 px is what the embedded generator draws
-LOSS_POSITIONS = 12  # a side, about; larger features are sampled
-FORCED_SHARE = 0.5  # of the run, see _student_features
-WARMUP_STEPS = 50
+SIZES = (64, 64, 64, 64, 64, 80, 96, 128)  # of a step's crops, in pixels; the embedded generator draws 64 px
+LOSS_POSITIONS = 12  # positions per side, about; larger features are subsampled
+FORCED_SHARE = 0.5  # of the run; see _student_features
+WARMUP_STEPS = 50  # by trial
 EMA_SHARE = 0.04  # half-life of the weights' average, as a share of the steps so far
 
 
 @dataclass(frozen=True)
 class BackboneSettings:
-    """What a run does, apart from how long.
+    """Settings of a run, except its length.
 
     Attributes:
         data: zip file or folder of pictures.
         data_folder: only pictures below this folder of the data; None for all.
         teacher: safetensors file of SqueezeNet 1.1's features.
-        batch: pictures a step at 64 px; fewer when they are larger, so that every step costs the same.
-        learning_rate: highest, of the filters.
-        raw_weight: weight of the relative error of the features as they are, beside that of their directions.
+        batch: pictures per step at 64 px; fewer if they are larger, so that every step costs the same.
+        learning_rate: of the filters, the highest of the schedule.
+        raw_weight: weight of the relative error of raw features, beside that of normalised features.
         precision: of the features, "float32" or "bfloat16"; weights and losses are float32.
         seed: of everything random.
-        name: the backbone's, in its file and in every report.
+        name: of the backbone, in its file and in every report.
         licence: kept in the backbone's file.
         attribution: kept in the backbone's file.
     """
@@ -87,16 +87,16 @@ class BackboneSettings:
 
 @dataclass(frozen=True)
 class BackboneTick:
-    """What happened since the last tick; one line of the log.
+    """Statistics since the previous tick; one line of the log.
 
     Attributes:
-        kimg: pictures seen so far, in thousands.
+        kimg: thousands of pictures so far.
         seconds: of training, over all sessions.
-        seconds_per_kimg: speed of this tick.
+        seconds_per_kimg: of this tick.
         learning_rate: at its end.
-        loss: mean over the layers of the squared difference of unit feature vectors, 0 to 2.
-        features: the same for each layer.
-        raw: mean over the layers of the relative squared error of the features as they are.
+        loss: mean over the layers of the squared difference of normalised features, 0 to 2.
+        layers: the same for each layer.
+        raw: mean over the layers of the relative squared error of raw features.
     """
 
     kimg: float
@@ -109,10 +109,10 @@ class BackboneTick:
 
 
 class BackboneTrainer:
-    """Student, its average, teacher and optimiser, stepping through the pictures.
+    """Student, its weights' moving average, teacher and optimiser.
 
     Args:
-        settings: the run's choices.
+        settings: of the run.
         images: every training picture, uint8 [count, 3, R, R].
         kimg: thousands of pictures after which the run ends and the learning rate is zero.
         device: where to compute.
@@ -137,12 +137,12 @@ class BackboneTrainer:
 
     @property
     def progress(self) -> float:
-        """Share of the run that lies behind, 0 to 1."""
+        """Share of the run that is done, 0 to 1."""
         return min(1.0, self.images_seen / max(self.total_images, 1))
 
     @property
     def learning_rate(self) -> float:
-        """Warm-up, then half a cosine down to zero at the end."""
+        """Linear warm-up, then cosine decay to zero."""
         warm = min(1.0, (self.step + 1) / WARMUP_STEPS)
         return self.settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.progress))
 
@@ -168,7 +168,7 @@ class BackboneTrainer:
         )
 
     def train_step(self) -> Tensor:
-        """One step; returns the losses of the layers, [2, 7]: of directions, and raw."""
+        """One step; returns the layers' losses of normalised and of raw features, [2, 7]."""
         with seeded(self.settings.seed, self.step, self.device):
             image = self._batch().contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
@@ -185,19 +185,19 @@ class BackboneTrainer:
         return losses.detach()
 
     def _student_features(self, image: Tensor, wanted: list[Tensor]) -> list[Tensor]:
-        """The student's features, where the layers of some pictures go on from the teacher's last layer, not their own.
+        """The student's features, with teacher forcing: for some pictures, each layer reads the teacher's features.
 
-        So every layer learns from correct inputs from the first step on. The share of such pictures falls from all
-        to none during the first part of the run; in the rest the layers learn to work together.
+        Thus every layer gets correct inputs from the first step on. The share of such pictures falls from 1 to 0 in
+        the first part of the run (FORCED_SHARE); in the rest the layers are trained together.
         """
         forced = 1 - self.progress / FORCED_SHARE
-        own = torch.rand(len(image), 1, 1, 1, device=self.device) >= forced
+        free = torch.rand(len(image), 1, 1, 1, device=self.device) >= forced
         features = [self.student.segment(0, image)]
         for index in range(1, len(LAYERS)):
-            given = features[-1]
+            x = features[-1]
             if forced > 0:
-                given = torch.where(own, given, wanted[index - 1].to(given.dtype))
-            features.append(self.student.segment(index, given))
+                x = torch.where(free, x, wanted[index - 1].to(x.dtype))
+            features.append(self.student.segment(index, x))
         return features
 
     def _batch(self) -> Tensor:
@@ -213,26 +213,27 @@ class BackboneTrainer:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.student.parameters()), weight)
 
 
-def feature_losses(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Squared difference of unit vectors, and of the vectors relative to the teacher's mean square; [2].
+def feature_losses(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared difference of normalised features, and of raw features relative to the teacher's mean square; [2].
 
-    Both need three inner products a position: |a - b|^2 = |a|^2 + |b|^2 - 2 ab, which for unit vectors is 2 - 2 ab.
-    Both features are [N, C, h, w]; neighbours in large features say the same, so about LOSS_POSITIONS a side are taken.
+    Both need three inner products per position: |a - b|^2 = |a|^2 + |b|^2 - 2 ab, which is 2 - 2 ab for unit vectors.
+    Both features are [N, C, h, w]. Neighbours in large features are redundant, so they are subsampled to about
+    LOSS_POSITIONS per side.
     """
-    stride = max(1, ours.shape[2] // LOSS_POSITIONS)
+    stride = max(1, student.shape[2] // LOSS_POSITIONS)
     top, left = (int(x) for x in torch.randint(stride, (2,)))
-    ours, theirs = (x[:, :, top::stride, left::stride].permute(0, 2, 3, 1).float() for x in (ours, theirs))
-    ours_squared, theirs_squared = ours.square().sum(dim=3), theirs.square().sum(dim=3)
-    product = (ours * theirs).sum(dim=3)
-    power = theirs_squared.mean().clamp(min=1e-12)
-    # A student's vector may be all but zero where the teacher's is not; the floor keeps its gradient bounded.
-    lengths = (ours_squared.clamp(min=1e-4 * float(power)) * theirs_squared.clamp(min=1e-12)).sqrt()
-    raw = (ours_squared + theirs_squared - 2 * product).mean() / power
+    student, teacher = (x[:, :, top::stride, left::stride].permute(0, 2, 3, 1).float() for x in (student, teacher))
+    student_squared, teacher_squared = student.square().sum(dim=3), teacher.square().sum(dim=3)
+    product = (student * teacher).sum(dim=3)
+    power = teacher_squared.mean().clamp(min=1e-12)
+    # A student's vector may be almost zero where the teacher's is not; the lower bound keeps the gradient bounded.
+    lengths = (student_squared.clamp(min=1e-4 * float(power)) * teacher_squared.clamp(min=1e-12)).sqrt()
+    raw = (student_squared + teacher_squared - 2 * product).mean() / power
     return torch.stack([2 - 2 * (product / lengths).mean(), raw])
 
 
 def _initialise(student: Backbone) -> None:
-    """He's initialisation, which keeps the features' size through layers of rectifiers."""
+    """He initialisation, which preserves the variance of features through ReLU layers."""
     for module in student.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

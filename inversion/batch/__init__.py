@@ -1,1 +1,1 @@
-"""Many photos: a folder for each face, reports, reruns."""
+"""Inversion of many photos: result folders, reports, and reruns that skip finished photos."""

@@ -1,23 +1,21 @@
-"""What a finished inversion leaves on disk: pictures, latents and an account of how it went."""
+"""Writes the results of an inversion: pictures, latents and report.json."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import io
-import json
 import platform
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from inversion.pipeline import InvertedFace
-from relatent.core.files import atomic_folder
+from relatent.core.claims import Claim
 from relatent.core.images import encode_png
+from relatent.core.results import INVERSION_FILES, read_report
 from relatent.core.video import write_video
 
-REPORT_FILE = "report.json"
 VIDEO_FILE = "proj.mp4"
 STAGES = ("load", "align", "encode", "optimise", "tune", "measure", "write")
 PACKAGES = ("torch", "numpy", "lpips", "dlib-bin", "pillow", "safetensors")
@@ -25,13 +23,13 @@ PACKAGES = ("torch", "numpy", "lpips", "dlib-bin", "pillow", "safetensors")
 
 @dataclass(frozen=True)
 class Result:
-    """One inverted face and all that is reported about it.
+    """One inverted face with the data of its report.
 
     Attributes:
         face: the inverted face, its picture and its measures.
         preset: name of the preset.
         settings: the final settings.
-        photo: what the face was found in: name, sha256, face number, number of faces.
+        photo: what the face was found in: name, sha256, face number, number of faces found in it.
         note: what a person should know about the photo; empty if nothing.
         video: frames uint8 [H, W, 3] for ``proj.mp4``, or None.
     """
@@ -64,7 +62,7 @@ class Result:
         }
 
     def line(self) -> str:
-        """The measures for a person."""
+        """The measures in one line of text."""
         quality, percentile = self.face.quality, self.face.percentile
         identity = "no face found" if quality.identity_distance is None else f"{quality.identity_distance:.2f}"
         parts = [f"PSNR {quality.psnr:.1f} dB", f"LPIPS ({quality.lpips_trunk}) {quality.lpips:.3f}"]
@@ -72,15 +70,22 @@ class Result:
         return ", ".join([*parts, f"identity {identity}", *([] if percentile is None else [str(percentile)]), *mask])
 
 
-def write_result(result: Result, folder: Path) -> None:
+def write_result(result: Result, claim: Claim) -> None:
     """Write target.png, proj.png, projected_w.npz, inversion.safetensors, report.json, and a video if there is one.
 
+    They replace those of an earlier inversion of the same face. Edits of it stay, and what the report says of them.
+
+    Args:
+        result: it.
+        claim: on the folder.
+
     Raises:
-        OutputError: the folder cannot be written; nothing is left behind.
+        OutputError: the folder cannot be written, or somebody else's file is in the way; nothing has changed.
     """
     started = time.perf_counter()
     face, inversion = result.face, result.face.inversion
-    with atomic_folder(folder) as scratch:
+    before = read_report(claim.folder) or {}
+    with claim.writing() as scratch:
         (scratch / "target.png").write_bytes(encode_png(face.aligned))
         (scratch / "proj.png").write_bytes(inversion.marked(face.drawn).encoded())
         (scratch / "projected_w.npz").write_bytes(latent_bytes(inversion.ws.numpy()))
@@ -88,22 +93,14 @@ def write_result(result: Result, folder: Path) -> None:
         if result.video:
             write_video(result.video, scratch / VIDEO_FILE)
         face.seconds["write"] = time.perf_counter() - started
-        (scratch / REPORT_FILE).write_text(json.dumps(result.report(), indent=2) + "\n")
-
-
-def read_report(folder: Path) -> dict[str, object] | None:
-    """The report of a finished folder, or None if there is none that can be read."""
-    try:
-        report = json.loads((folder / REPORT_FILE).read_text())
-    except (OSError, ValueError):
-        return None
-    return report if isinstance(report, dict) else None
+        edits = {str(key): before[key] for key in ("edit", "mix") if key in before}
+        claim.finish({**result.report(), **edits}, obsolete=INVERSION_FILES)
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything a result depends on."""
-    found = {"python": platform.python_version(), "relatent": _version("relatent")}
-    return found | {package: _version(package) for package in PACKAGES}
+    """Versions of Python and of the packages that affect results."""
+    base = {"python": platform.python_version(), "relatent": _version("relatent")}
+    return base | {package: _version(package) for package in PACKAGES}
 
 
 def _version(package: str) -> str:
@@ -114,7 +111,7 @@ def _version(package: str) -> str:
 
 
 def latent_bytes(ws: np.ndarray) -> bytes:
-    """ws [1, L, w_dim] as the bytes of an .npz file with the key ``w``, which other projectors write and read."""
+    """ws [1, L, w_dim] as the bytes of an .npz file with the key ``w``, the format of other projectors."""
     buffer = io.BytesIO()
     np.savez(buffer, w=ws)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Many photos to many folders: one bad photo is reported and never shifts or stops the others."""
+"""Inverts many photos into folders; errors of a photo are reported and do not stop the others."""
 
 from __future__ import annotations
 
@@ -9,32 +9,38 @@ from pathlib import Path
 
 import numpy as np
 
-from inversion.batch.jobs import FolderNames, Job, open_job
-from inversion.batch.report import VIDEO_FILE, Result, read_report, write_result
+from inversion.batch.jobs import FolderNames, Job, is_face, open_job
+from inversion.batch.report import VIDEO_FILE, Result, write_result
 from inversion.config import InvertConfig
-from inversion.optim.projector import Step
-from inversion.pipeline import Pipeline, PreparedFace, batch_size_for
+from inversion.optim.projector import Progress, Step
+from inversion.pipeline import InvertedFace, Pipeline, PreparedFace, batch_size_for
+from relatent.core.claims import Claim
 from relatent.core.errors import OutputError, PhotoError
 from relatent.core.files import output_errors
 from relatent.core.images import MAX_PIXELS, read_photo, to_pixels
+from relatent.core.numbers import as_whole
+from relatent.core.results import INVERSION_FILES, finished_report
 from relatent.core.video import enlarged, require_video_name
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 
 NO_STEPS = "With this preset and network there are no steps to show: proj.mp4 shows the result alone."
-VIDEO_FRAMES = 120
-VIDEO_SIDE = 256
+VIDEO_FRAMES = 120  # five seconds at 24 a second
+VIDEO_SIDE = 256  # px; smaller videos are hard to find in a player's window
 
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What is done with many photos, apart from how each is inverted (:class:`InvertConfig`).
+    """Options of a batch, in addition to :class:`InvertConfig`.
 
     Attributes:
-        overwrite: redo what is already done.
-        save_video: keep the optimisation's pictures as proj.mp4.
-        batch_size: photos optimised together; None for 4, and 1 above 256 px.
-        max_pixels: a photo that claims more is not decoded.
+        overwrite: invert finished photos again. Only files that Relatent wrote are replaced.
+        save_video: write the pictures of the optimisation as proj.mp4.
+        batch_size: photos optimised together; None chooses it by the device and the network.
+        max_pixels: larger photos are not decoded.
+
+    Raises:
+        UsageError: invalid batch size.
     """
 
     overwrite: bool = False
@@ -42,17 +48,21 @@ class BatchOptions:
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
 
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            object.__setattr__(self, "batch_size", as_whole("batch_size", self.batch_size, 1, 2**16))
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one face.
+    """The outcome of one face.
 
     Attributes:
-        status: "done", "skipped" because an earlier run has done it, or "failed".
-        message: the measures, or the reason.
-        photo: the file; None where an error stood in its place.
-        folder: where the results are; None if it failed.
-        note: what a person should know about how the photo was read; empty if nothing.
+        status: "done", "skipped" if an earlier run has finished it, or "failed".
+        message: the measures, or the error message.
+        photo: the file; None if the input was an error.
+        folder: of the results; None if it failed.
+        note: a remark on how the photo was read; may be empty.
     """
 
     status: str
@@ -64,13 +74,11 @@ class Outcome:
 
 @dataclass
 class _Task:
-    """A face whose photo is read and that waits to be inverted."""
+    """A face waiting to be inverted; its photo has been read and its folder is claimed."""
 
     job: Job
-    folder: Path
+    claim: Claim
     prepared: PreparedFace
-    number: int
-    faces: int
     note: str
     frames: list[np.ndarray] = field(default_factory=list)
 
@@ -88,24 +96,24 @@ def project_photos(
     device: str | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[Outcome]:
-    """Invert photos into folders below ``outdir``, yielding each face's outcome as it is known.
+    """Invert photos into folders below ``outdir``; yields the outcome of each face when it is finished.
 
     Args:
-        photos: files; an error in a file's place is passed on as its outcome.
-        outdir: made if needed.
+        photos: files; errors in place of files become failed outcomes.
+        outdir: created if needed.
         network: name, file or generator; None for the embedded one.
-        config: how each photo is inverted.
+        config: of the inversions.
         options: see :class:`BatchOptions`.
-        device: None for the best there is.
-        on_step: sees the names of the photos at work and each step; returning False cancels.
+        device: None for the generator's own, or the best available one.
+        on_step: called with the names of the current photos and each step; returning False cancels.
 
     Raises:
-        UsageError: options that cannot be meant.
-        OutputError: ``outdir`` cannot be written at all.
+        UsageError: invalid options.
+        OutputError: ``outdir`` cannot be created.
         Cancelled: ``on_step`` returned False.
     """
     if options is not None and options.save_video:
-        require_video_name(Path(VIDEO_FILE))  # that there is ffmpeg is better known before the work
+        require_video_name(Path(VIDEO_FILE))  # raises before the work if ffmpeg is missing
     started = time.perf_counter()
     pipeline = Pipeline(network, config, device=device)
     loading = time.perf_counter() - started
@@ -113,46 +121,60 @@ def project_photos(
         outdir.mkdir(parents=True, exist_ok=True)
     batch = _Batch(pipeline, options or BatchOptions(), FolderNames(outdir), loading)
     size = batch.options.batch_size or batch_size_for(pipeline.network)
-    for photo in photos:
-        yield from batch.read(photo)
-        while len(batch.waiting) >= size:
-            yield from batch.write(size, on_step)
-    if batch.waiting:
-        yield from batch.write(size, on_step)
+    try:
+        for photo in [*photos, None]:
+            if photo is not None:
+                yield from batch.read(photo)
+            while batch.waiting and (photo is None or len(batch.waiting) >= size):
+                tasks = batch.take(size)
+                faces = pipeline.invert([task.prepared for task in tasks], batch.watcher(tasks, on_step))
+                yield from batch.write(tasks, faces)
+    finally:
+        batch.close()
 
 
 class _Batch:
-    """The faces that wait, and the folders they go to.
+    """The faces that wait to be inverted.
 
     Args:
-        pipeline: inverts them.
+        pipeline: for inverting them.
         options: see :class:`BatchOptions`.
         names: of the folders.
-        loading: seconds that the pipeline took to load; counted once, with the first photo.
+        loading: seconds for loading the pipeline, which are added to the first photo.
     """
 
     def __init__(self, pipeline: Pipeline, options: BatchOptions, names: FolderNames, loading: float) -> None:
         self.pipeline, self.options, self.names, self.loading = pipeline, options, names, loading
         self.waiting: list[_Task] = []
+        self.claims: dict[tuple[str, int], _Task] = {}  # of the faces being inverted, by photo and face number
 
     def read(self, photo: Path | PhotoError) -> Iterator[Outcome]:
-        """Read and align one photo; its faces wait from then on, unless an earlier run has done them."""
+        """Read and align one photo, and add the faces that no earlier run has finished to the waiting ones."""
         if isinstance(photo, PhotoError):
             yield Outcome("failed", str(photo))
             return
         try:
             job = open_job(photo)
-            done = self._done_before(job)
-            if done is None:
-                self.waiting.extend(self._tasks(job))
+            outcomes = self._done_before(job)
+            if outcomes is None:
+                outcomes = self._open(job)
         except (PhotoError, OutputError) as error:
-            yield Outcome("failed", str(error), photo)
-            return
-        yield from done or []
+            outcomes = [Outcome("failed", str(error), photo)]
+        yield from outcomes
 
-    def write(self, count: int, on_step: OnStep | None) -> Iterator[Outcome]:
-        """Invert the first ``count`` faces that wait, and write them."""
+    def close(self) -> None:
+        """Release the folders of faces that were not inverted."""
+        for task in self.claims.values():
+            task.claim.release()
+        self.claims = {}
+
+    def take(self, count: int) -> list[_Task]:
+        """The first ``count`` waiting faces, which then no longer wait."""
         tasks, self.waiting = self.waiting[:count], self.waiting[count:]
+        return tasks
+
+    def watcher(self, tasks: list[_Task], on_step: OnStep | None) -> Progress:
+        """A callback that keeps frames for the videos and passes each step on to ``on_step``."""
         names = [task.job.photo.name for task in tasks]
 
         def watch(step: Step) -> object:
@@ -161,12 +183,15 @@ class _Batch:
                     task.frames.append(_frame(task.prepared.aligned.image, drawn))
             return on_step(names, step) if on_step else None
 
-        found = self.pipeline.invert([task.prepared for task in tasks], watch)
-        for task, face in zip(tasks, found, strict=True):
+        return watch
+
+    def write(self, tasks: list[_Task], faces: list[InvertedFace]) -> Iterator[Outcome]:
+        """Write the results of inverted faces."""
+        for task, face in zip(tasks, faces, strict=True):
             if self.options.save_video:
                 if not task.frames:
                     task.note = f"{task.note} {NO_STEPS}".strip()
-                task.frames.append(_frame(face.aligned, to_pixels(face.drawn)[0]))  # what was kept
+                task.frames.append(_frame(face.aligned, to_pixels(face.drawn)[0]))  # the returned latents
             result = Result(
                 face=face,
                 preset=self.pipeline.config.preset,
@@ -176,33 +201,62 @@ class _Batch:
                 video=task.frames or None,
             )
             try:
-                write_result(result, task.folder)
-                yield Outcome("done", result.line(), task.job.photo, task.folder, task.note)
+                write_result(result, task.claim)
+                yield Outcome("done", result.line(), task.job.photo, task.claim.folder, task.note)
             except OutputError as error:
                 yield Outcome("failed", str(error), task.job.photo)
+            finally:
+                task.claim.release()
+                self.claims.pop((task.job.digest, task.prepared.number), None)
 
     def _done_before(self, job: Job) -> list[Outcome] | None:
-        """Outcomes of a photo that an earlier run has finished; None if there is work to do."""
+        """The outcomes of a photo none of whose faces is to be inverted, without reading it; None for other photos."""
+        wanted = self._wanted(job)
+        if wanted is None:
+            return None
+        outcomes = [self._decided(job, number) for number in wanted]
+        return None if None in outcomes else [one for one in outcomes if one is not None]
+
+    def _wanted(self, job: Job) -> list[int] | None:
+        """The numbers of the wanted faces; None if the photo has to be read to know them."""
+        config = self.pipeline.config
+        if not config.align or config.face == "largest":
+            return [1]
+        if config.face != "all":
+            return [config.face]
+        report = finished_report(self.names.folder(job, 1)) or {}
+        photo = report.get("photo")
+        # Earlier versions counted the faces that were inverted, and wrote no list of files.
+        known = photo.get("faces") if isinstance(photo, dict) and "files" in report else None
+        return list(range(1, known + 1)) if isinstance(known, int) and known > 0 else None
+
+    def _decided(self, job: Job, number: int) -> Outcome | None:
+        """The outcome of a face that is finished, being inverted, or finished with other settings; else None."""
+        at_work = self.claims.get((job.digest, number))
+        if at_work is not None:
+            return Outcome("skipped", f"the same photo as {at_work.job.photo}", job.photo, at_work.claim.folder)
         if self.options.overwrite:
             return None
-        which = self.pipeline.config.face
-        folder = self.names.folder(job, which if isinstance(which, int) else 1)
-        report = read_report(folder)
-        if report is None:
+        folder = self.names.folder(job, number)
+        report = finished_report(folder)
+        if report is None or not is_face(report, job, number):
             return None
-        self._check_same(report, job, folder)
-        count = int(report["photo"]["faces"]) if which == "all" else 1  # type: ignore[index]
-        folders = [self.names.folder(job, number) for number in range(1, count + 1)] if count > 1 else [folder]
-        if not all(read_report(one) for one in folders):
-            return None
-        return [Outcome("skipped", self._done_note(one), job.photo, one) for one in folders]
+        different = self._different(report)
+        if not different:
+            return Outcome("skipped", self._done_note(folder), job.photo, folder)
+        message = (
+            f"{folder} holds {job.photo.name} inverted with another {' and '.join(different)}. "
+            "Add --overwrite to replace it, or choose another --outdir."
+        )
+        return Outcome("failed", message, job.photo)
 
     def _done_note(self, folder: Path) -> str:
         if self.options.save_video and not (folder / VIDEO_FILE).is_file():
             return "done before, without a video; --overwrite does it again and writes one"
         return "done before; --overwrite does it again"
 
-    def _check_same(self, report: dict[str, object], job: Job, folder: Path) -> None:
+    def _different(self, report: dict[str, object]) -> list[str]:
+        """The settings with an influence on the result that differ from those of an earlier run."""
         config, network = self.pipeline.config, self.pipeline.network
         wanted = {
             "network": network_id(network),
@@ -210,39 +264,54 @@ class _Batch:
             "seed": config.seed,
             "settings": config.report(network),
         }
-        different = [name for name, value in wanted.items() if report.get(name) != value]
-        if different:
-            raise OutputError(
-                f"{folder} holds {job.photo.name} inverted with another {' and '.join(different)}. "
-                "Add --overwrite to replace it, or choose another --outdir."
-            )
+        settings = report.get("settings")
+        if isinstance(settings, dict):  # earlier versions lack settings that did not exist yet
+            wanted["settings"] = {name: value for name, value in config.report(network).items() if name in settings}
+        return [name for name, value in wanted.items() if report.get(name) != value]
 
-    def _tasks(self, job: Job) -> list[_Task]:
+    def _open(self, job: Job) -> list[Outcome]:
+        """Read a photo and claim folders for its faces; returns the outcomes of those that are not inverted."""
         started = time.perf_counter()
         photo = read_photo(job.photo, max_pixels=self.options.max_pixels)
         loading, self.loading = time.perf_counter() - started + self.loading, 0.0
         prepared = self.pipeline.prepare(photo)
+        outcomes = []
         for face in prepared:
             face.seconds["load"] = loading / len(prepared)
-        which = self.pipeline.config.face
-        first = which if isinstance(which, int) else 1
-        return [
-            _Task(job, self.names.folder(job, number), face, number, len(prepared), photo.note)
-            for number, face in enumerate(prepared, start=first)
-        ]
+            decided = self._decided(job, face.number)
+            if decided is not None:
+                outcomes.append(decided)
+                continue
+            try:
+                task = _Task(job, self._claim(job, face.number), face, photo.note)
+            except OutputError as error:
+                outcomes.append(Outcome("failed", str(error), job.photo))
+                continue
+            self.claims[job.digest, face.number] = task
+            self.waiting.append(task)
+        return outcomes
+
+    def _claim(self, job: Job, number: int) -> Claim:
+        claim = self.names.claim(job, number)
+        try:
+            claim.require_room(name for name in INVERSION_FILES if name != VIDEO_FILE or self.options.save_video)
+        except OutputError:
+            claim.release()
+            raise
+        return claim
 
 
 def _origin(task: _Task) -> dict[str, object]:
-    """The photo a face was found in, as report.json records it."""
+    """The photo of a face, as report.json records it."""
     return {
         "name": task.job.photo.name,
         "file": str(task.job.photo.absolute()),
         "sha256": task.job.digest,
-        "face": task.number,
-        "faces": task.faces,
+        "face": task.prepared.number,
+        "faces": task.prepared.faces,
     }
 
 
 def _frame(target: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Target and drawn face side by side, small ones enlarged so that players show them."""
+    """Target and drawn face side by side, enlarged if they are small."""
     return enlarged(np.concatenate([target, drawn], axis=1), VIDEO_SIDE)

@@ -1,1 +1,1 @@
-"""Encoders: networks that look at a face and predict its latent. Ours, pSp's and e4e's, and how ours is trained."""
+"""Encoders, which predict latents from pictures: Relatent's residual encoder with its training, pSp and e4e."""

@@ -1,4 +1,4 @@
-"""Encoders: networks that look at a face and say which latent draws it."""
+"""The encoder interface: a network from a picture of a face to the latents that draw it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from stylegan.networks.generator import Generator
 
 
 class Encoder(nn.Module):
-    """A network from faces to codes, with all that is needed to feed it and to use what it says.
+    """An encoder with its input resolution, its alignment and the offset of its codes.
 
-    ``encoder(image)`` gives codes [N, num_ws, w_dim], as the network puts them out; ``encoder.ws(image)`` adds what
-    they are relative to, and so gives latents.
+    ``encoder(image)`` gives codes [N, num_ws, w_dim], the output of the network. ``encoder.ws(image)`` adds ``offset``
+    to them and so gives latents.
 
     Attributes:
         model: maps image [N, 3, S, S] to codes [N, num_ws, w_dim].
-        offset: what codes are relative to, [num_ws, w_dim]: the generator's average w, or zeros.
-        resolution: S, the side of the pictures it reads.
-        alignment: how faces must be cropped for it, which need not be how the generator wants them.
+        offset: added to codes, [num_ws, w_dim]: the generator's average w, or zeros.
+        resolution: S, the side of its input.
+        alignment: how faces must be cropped for it; may differ from the generator's.
         network: the id of the generator it was trained with (see :func:`stylegan.network_id`); empty if unknown.
     """
 
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
 
     @property
     def num_ws(self) -> int:
-        """Layers it gives a code for."""
+        """Number of codes, one for each layer."""
         return self.offset.shape[0]
 
     @property
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         return self.offset.shape[1]
 
     def forward(self, image: Tensor) -> Tensor:
-        """image float32 [N, 3, S, S] in [-1, 1] to codes [N, num_ws, w_dim], before ``offset`` is added.
+        """image float32 [N, 3, S, S] in [-1, 1] to codes [N, num_ws, w_dim], without ``offset``.
 
         Raises:
             ShapeError: pictures of another size or type.
@@ -63,16 +63,16 @@ class Encoder(nn.Module):
         return self.model(image)
 
     @property
-    def can_look_again(self) -> bool:
-        """Whether :meth:`change` can be asked."""
+    def is_iterative(self) -> bool:
+        """Whether :meth:`residual` is implemented, so that the encoder can be applied several times."""
         return False
 
-    def change(self, image: Tensor, drawn: Tensor) -> Tensor:
-        """What to add to the ws that drew ``drawn`` to come closer to ``image``; see inversion/encoders/restyle.py."""
+    def residual(self, image: Tensor, drawn: Tensor) -> Tensor:
+        """The update of the ws that drew ``drawn`` towards ``image``; see inversion/encoders/restyle.py."""
         raise NotImplementedError
 
     def check(self, image: Tensor) -> None:
-        """Refuse what cannot be looked at.
+        """Check the shape and type of an input.
 
         Raises:
             ShapeError: pictures of another size or type.
@@ -101,16 +101,16 @@ def require_fit(encoder: Encoder, network: Generator) -> None:
 
 
 @torch.no_grad()
-def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator, rounds: int = 1) -> Tensor:
-    """Where an inversion of ``image`` with ``network`` starts: ws float32 [N, num_ws, w_dim], on the network's device.
+def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator, iterations: int = 1) -> Tensor:
+    """The encoder's latents of ``image``, float32 [N, num_ws, w_dim], on the network's device.
 
-    Larger pictures are reduced by area, which counts every pixel; smaller ones are enlarged bilinearly.
+    Pictures larger than the encoder's input are reduced by area averaging, smaller ones are enlarged bilinearly.
 
     Args:
-        encoder: one whose codes mean something to ``network``, in evaluation mode.
+        encoder: an encoder trained for ``network``, in evaluation mode.
         image: float [N, 3, R, R] in [-1, 1] of any size, faces cropped by ``encoder.alignment``.
-        network: whose latents are wanted.
-        rounds: how often the encoder looks; one that cannot look again looks once.
+        network: the generator.
+        iterations: of a residual encoder; others are applied once.
 
     Raises:
         UsageError: the encoder's latents do not fit the network.
@@ -119,11 +119,11 @@ def start_from_encoder(encoder: Encoder, image: Tensor, network: Generator, roun
     require_fit(encoder, network)
     if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3] or not image.is_floating_point():
         raise ShapeError(f"images are {image.dtype} {list(image.shape)}; expected float [N, 3, R, R].")
-    seen = resized(image.to(encoder.offset), encoder.resolution)
-    ws = encoder.ws(seen)
-    for _ in range(rounds - 1 if encoder.can_look_again else 0):
-        drawn = network.synthesis(ws.to(network.w_avg)).to(seen)
-        ws = ws + encoder.change(seen, resized(drawn, encoder.resolution))
+    image = resized(image.to(encoder.offset), encoder.resolution)
+    ws = encoder.ws(image)
+    for _ in range(iterations - 1 if encoder.is_iterative else 0):
+        drawn = network.synthesis(ws.to(network.w_avg)).to(image)
+        ws = ws + encoder.residual(image, resized(drawn, encoder.resolution))
     return ws.to(network.w_avg)
 
 

@@ -1,4 +1,4 @@
-"""Relatent's own encoder files: safetensors with everything about the encoder in the header."""
+"""Reads and writes Relatent's encoder files: safetensors, with the configuration in the header."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stylegan.formats.checkpoint import (
 from stylegan.networks.backbone import Backbone
 
 FORMAT = "relatent-encoder-2"
-# What files written before the perceptual backbone had that name call it; the embedded encoder is one of them.
+# Older files, such as the embedded encoder, call the backbone "trunk".
 OLD_BACKBONE, BACKBONE = "model.trunk.", "model.backbone."
 
 
@@ -33,7 +33,7 @@ def save_encoder(
     provenance: Provenance | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write an encoder, in half precision unless told otherwise.
+    """Write an encoder, by default in half precision.
 
     Raises:
         OutputError: the file cannot be written.
@@ -63,9 +63,9 @@ def read_encoder(path: Path) -> RefiningEncoder:
     }
     config = parse_dataclass(EncoderConfig, metadata.get("config", ""), path)
     alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
-    with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
-        nothing = torch.empty(config.w_dim), torch.empty(3, config.resolution, config.resolution)
-        encoder = RefiningEncoder(config, *nothing, alignment=alignment, network=metadata.get("network", ""))
-    encoder.model.backbone = Backbone()  # it has constants that no file brings
+    with torch.device("meta"):  # shapes only, so that a hostile configuration allocates no memory
+        empty = torch.empty(config.w_dim), torch.empty(3, config.resolution, config.resolution)
+        encoder = RefiningEncoder(config, *empty, alignment=alignment, network=metadata.get("network", ""))
+    encoder.model.backbone = Backbone()  # built off the meta device, for its constants, which files do not contain
     load_strictly(encoder, tensors, path)
     return encoder.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""`load_encoder`: one door for every kind of encoder file."""
+"""`load_encoder` reads encoder files of all supported formats."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from weights.reading.file_kinds import kind_of
 
 
 def load_encoder(name_or_file: str | Path) -> Encoder:
-    """An encoder from a file, ready to use: float32, on the CPU, frozen, in evaluation mode.
+    """Load an encoder: float32, on the CPU, frozen, in evaluation mode.
 
-    What a file is, its content decides. Nothing in it is executed.
+    The format is recognised by the file's content. Nothing in the file is executed.
 
     Args:
-        name_or_file: a published encoder that has been fetched ("e4e-ffhq"), or a path: our
+        name_or_file: a published encoder that has been fetched ("e4e-ffhq"), or a path: Relatent's
             ``.safetensors``, or a checkpoint of pSp or e4e.
 
     Raises:
-        CheckpointError: missing, or no file that can be read as an encoder.
+        CheckpointError: missing, damaged, or not an encoder.
     """
     text = str(name_or_file)
     path = locate(text) if is_published(text) else Path(text)

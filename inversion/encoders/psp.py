@@ -1,7 +1,7 @@
-"""The checkpoints of pSp and e4e: an encoder, the generator it was trained with, and how the two belong together.
+"""Reads the checkpoints of pSp and e4e: an encoder, and the generator it was trained with.
 
 A file holds ``state_dict`` with the names ``encoder.*`` and ``decoder.*``, the average w as ``latent_avg``, and the
-training's options as ``opts``. Both encoders' tensors have the same names and shapes; only ``opts`` tell them apart.
+options of the training as ``opts``. The tensors of both encoders have the same names and shapes; ``opts`` decides.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from inversion.encoders.style_blocks import RESOLUTION, SIDES, WIDTH, Encoder4Ed
 from relatent.core.errors import CheckpointError
 from stylegan.bounds import shown
 from stylegan.formats.checkpoint import load_strictly, require_finite
-from stylegan.formats.rosinality import generator_from_rosinality
-from stylegan.networks.generator import Generator
 from weights.reading.pickles import open_torch
 
 KINDS = {"GradualStyleEncoder": GradualStyleEncoder, "Encoder4Editing": Encoder4Editing}  # by their ``encoder_type``
@@ -30,18 +28,18 @@ OPTIONS = ("encoder_type", "start_from_latent_avg")
 WRAPPER = "module."  # DataParallel's
 RESTYLE_CHANNELS = 6  # the photo and the picture drawn so far
 
-# Modules in the file, in ours.
+# Module names in the file to ours.
 SINGLE = {
     "input_layer.0": "backbone.stem_conv",
     "input_layer.1": "backbone.stem_norm",
-    "input_layer.2": "backbone.stem_slope",
+    "input_layer.2": "backbone.stem_prelu",
     "latlayer1": "to_middle",
     "latlayer2": "to_fine",
 }
 IN_BLOCK = {
     "res_layer.0": "norm_in",
     "res_layer.1": "conv_in",
-    "res_layer.2": "gradient",
+    "res_layer.2": "prelu",
     "res_layer.3": "conv_out",
     "res_layer.4": "norm_out",
     "res_layer.5.fc1": "gate.squeeze",
@@ -53,10 +51,10 @@ IN_BLOCK = {
 
 @dataclass(frozen=True, eq=False)
 class PspCheckpoint:
-    """What a file holds, its parts' types checked and nothing else.
+    """The content of a file. Only types are checked, not names and shapes.
 
     Attributes:
-        source: the file, as messages call it.
+        source: the file, for messages.
         state: tensors by their names in the file.
         latent_avg: the average w, in one of several shapes; None if the file has none.
         opts: options of the training; empty if the file has none.
@@ -73,10 +71,10 @@ class PspCheckpoint:
 
 
 def read_psp(path: Path) -> PspCheckpoint:
-    """Read a checkpoint as data; nothing in it is executed.
+    """Read a checkpoint; nothing in it is executed.
 
     Raises:
-        CheckpointError: damaged, or no checkpoint of this kind.
+        CheckpointError: damaged, or not a checkpoint of pSp or e4e.
     """
     content = open_torch(path)
     parts = content.value if isinstance(content.value, dict) else {}
@@ -90,10 +88,10 @@ def read_psp(path: Path) -> PspCheckpoint:
 
 
 def parse_psp(content: object, source: Path) -> PspCheckpoint:
-    """The parts of what a file holds.
+    """Split the unpickled content of a file into its parts.
 
     Raises:
-        CheckpointError: it is no checkpoint of this kind.
+        CheckpointError: not a checkpoint of pSp or e4e.
     """
     parts = content if isinstance(content, dict) else {}
     state, average, opts = parts.get("state_dict"), parts.get("latent_avg"), parts.get("opts")
@@ -110,25 +108,13 @@ def parse_psp(content: object, source: Path) -> PspCheckpoint:
     return PspCheckpoint(source, state, average, opts if isinstance(opts, dict) else {})
 
 
-def decoder_from_psp(checkpoint: PspCheckpoint) -> Generator:
-    """The generator; see :func:`stylegan.formats.rosinality.generator_from_rosinality`.
-
-    Raises:
-        CheckpointError: there is none, or one that does not fit.
-    """
-    tensors = checkpoint.below("decoder.")
-    if not tensors:
-        raise CheckpointError(f"{checkpoint.source} holds no decoder.* weights; expected pSp's or e4e's generator.")
-    return generator_from_rosinality(tensors, checkpoint.latent_avg, checkpoint.source)
-
-
 def encoder_from_psp(checkpoint: PspCheckpoint) -> Encoder:
-    """The encoder: reads 256 px of the FFHQ crop; float32, on the CPU, frozen, in evaluation mode.
+    """The encoder, which reads the FFHQ crop at 256 px; float32, on the CPU, frozen, in evaluation mode.
 
-    Weights in single precision stay where they are; they are not copied.
+    Weights in single precision are not copied.
 
     Raises:
-        CheckpointError: there is none, one of another kind, or one that is not complete.
+        CheckpointError: the file holds none, one of another type, or an incomplete one.
     """
     source, tensors = checkpoint.source, checkpoint.below("encoder.")
     if not tensors:
@@ -141,12 +127,12 @@ def encoder_from_psp(checkpoint: PspCheckpoint) -> Encoder:
             f"{source} holds an encoder for {num_ws} layers; expected {MIN_WS} to {MAX_WS}, for generators of 8 to "
             "1024 px. Use the file as its authors published it."
         )
-    with torch.device("meta"):  # sizes only; the weights are the file's own
+    with torch.device("meta"):  # shapes only; the file's tensors become the weights
         model = kind(num_ws)
     names = file_names(model.state_dict())
     _check_layout(tensors, names, model.state_dict(), source)
     load_strictly(model, {ours: tensors[theirs] for theirs, ours in names.items()}, source)
-    # Only now: a wrong shape may be an endless one.
+    # After the shapes are checked: a hostile file may declare a huge tensor.
     require_finite({f"encoder.{name}": tensors[name] for name in names}, source)
     return Encoder(model, _offset(checkpoint, num_ws), resolution=RESOLUTION).eval().requires_grad_(False)
 
@@ -154,8 +140,8 @@ def encoder_from_psp(checkpoint: PspCheckpoint) -> Encoder:
 def file_names(ours: Iterable[str]) -> dict[str, str]:
     """Names in the file, without ``encoder.``, to ours, for each tensor of a :class:`GradualStyleEncoder`."""
     theirs = {ours: theirs for theirs, ours in SINGLE.items()}
-    places = [(stage, block) for stage, (_, depth) in enumerate(STAGES) for block in range(depth)]
-    for number, (stage, block) in enumerate(places):
+    blocks = [(stage, block) for stage, (_, depth) in enumerate(STAGES) for block in range(depth)]
+    for number, (stage, block) in enumerate(blocks):
         for inside, name in IN_BLOCK.items():
             theirs[f"backbone.stages.{stage}.{block}.{name}"] = f"body.{number}.{inside}"
     for layer in range(MAX_WS):
@@ -167,7 +153,7 @@ def file_names(ours: Iterable[str]) -> dict[str, str]:
 
 
 def _check_layout(tensors: dict[str, Tensor], names: dict[str, str], expected: dict[str, Tensor], source: Path) -> None:
-    """Refuse what is missing, left over or of another shape, in the file's own names."""
+    """Refuse missing and unexpected tensors and wrong shapes; the message uses the file's names."""
     problems = [f"missing encoder.{name}" for name in sorted(names.keys() - tensors.keys())]
     problems += [f"unexpected {shown('encoder.' + name)}" for name in sorted(tensors.keys() - names.keys())]
     problems += [
@@ -184,7 +170,7 @@ def _check_layout(tensors: dict[str, Tensor], names: dict[str, str], expected: d
 
 
 def _refuse_other_inputs(tensors: dict[str, Tensor], source: Path) -> None:
-    """Encoders of photos read 3 channels; others are told apart by theirs, whatever their layers are called."""
+    """Refuse encoders whose input is not a photo with 3 channels, recognised by their first convolution."""
     first = tensors.get("input_layer.0.weight", tensors.get("conv1.weight"))
     channels = first.shape[1] if first is not None and first.ndim == 4 else 3
     if channels == RESTYLE_CHANNELS:
@@ -215,12 +201,12 @@ def _kind(checkpoint: PspCheckpoint) -> type[GradualStyleEncoder]:
 
 
 def _offset(checkpoint: PspCheckpoint, num_ws: int) -> Tensor:
-    """What the codes are relative to, [num_ws, 512]: the average w if it was added in training, else zeros.
+    """The offset of the codes, [num_ws, 512]: the average w if it was added in training, else zeros.
 
-    One average for all layers belongs to training in W (``learn_in_w``) and to older files; it is the same for each.
+    Files of training in W (``learn_in_w``) and older files hold one average, which is used for all layers.
     """
     source, average = checkpoint.source, checkpoint.latent_avg
-    # Training writes the average only where codes are relative to it, so its presence stands in for the option.
+    # Training writes the average only if codes are relative to it, so without the option its presence decides.
     added = checkpoint.opts.get("start_from_latent_avg", average is not None)
     if not isinstance(added, bool):
         raise CheckpointError(f"{source} has start_from_latent_avg {shown(added)} in its opts; expected True or False.")

@@ -1,8 +1,8 @@
-"""An encoder's training on disk: what it writes, when, and how it is taken up again. For `--out encoder.safetensors`:
+"""Trains an encoder, and writes and resumes its files. For `--out encoder.safetensors` these are
 
 encoder.safetensors          the averaged encoder in half precision, replaced at each snapshot
-encoder.state.safetensors    everything needed to go on, replaced with it
-encoder.log.jsonl            one line a tick
+encoder.state.safetensors    the training state for --resume, replaced at each snapshot
+encoder.log.jsonl            one line for each tick
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def train_encoder(
     on_tick: Callable[[EncoderTick], None] | None = None,
     progress: bool = False,
 ) -> Path:
-    """Train, or go on training, and return the path of the encoder written.
+    """Train, or resume training; returns the path of the encoder.
 
     Args:
-        settings: the run's choices.
-        out: the encoder's file; its state and log lie beside it.
-        schedule: when to stop and when to write; its length also sets the pace of the learning rate.
+        settings: of the run.
+        out: the encoder's file; its state and log are written beside it.
+        schedule: when to stop and when to write; the learning rate schedule depends on its length.
         device: where to compute.
-        resume: go on from the state beside ``out``.
-        on_tick: called with each line of the log.
-        progress: show a bar while reading the data.
+        resume: resume from the state beside ``out``.
+        on_tick: called with each tick.
+        progress: show a progress bar while reading the data.
 
     Raises:
         DatasetError: unusable data.
-        CheckpointError: an unusable generator or state.
+        CheckpointError: the generator or the state cannot be used.
         OutputError: results cannot be written.
     """
     network = load(settings.network)
@@ -82,7 +82,7 @@ def write_snapshot(trainer: EncoderTrainer, out: Path) -> None:
 
 
 def read_settings(path: Path) -> EncoderSettings:
-    """The settings a state was saved with.
+    """The settings of a saved state.
 
     Raises:
         CheckpointError: the file is not the state of an encoder's training.
@@ -91,7 +91,7 @@ def read_settings(path: Path) -> EncoderSettings:
 
 
 def load_state(trainer: EncoderTrainer, path: Path) -> None:
-    """Go on from a saved state.
+    """Restore a saved state.
 
     Raises:
         CheckpointError: the file is not the state of an encoder's training, or of another encoder's.

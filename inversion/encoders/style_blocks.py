@@ -1,8 +1,8 @@
-"""From a picture to one code for each layer: the encoders of pSp and e4e.
+"""The encoders of pSp and e4e: from a picture to one code for each of the generator's layers.
 
-Both hang small convolutional heads, one for each of the generator's layers, on a feature pyramid over IR-SE50
-(Richardson et al. 2021, "Encoding in Style", section 3.1 and figure 2). Coarse layers read the deepest features,
-finer layers shallower ones that the deeper ones were added to.
+Both have small convolutional heads, one for each layer, on a feature pyramid over IR-SE50 (Richardson et al. 2021,
+"Encoding in Style", section 3.1 and figure 2). Coarse layers read the deepest features, finer layers shallower ones,
+to which the deeper ones have been added.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from inversion.encoders.irse50 import IRSE50, STAGES
 from stylegan.networks.layers import Linear
 
-RESOLUTION = 256  # pixels along a side of the picture: the heads end in exactly one pixel
+RESOLUTION = 256  # side of the input in pixels; the heads reduce it to exactly one pixel
 WIDTH = STAGES[-1][0]  # channels of the pyramid, and dimensions of a code
 SIDES = (RESOLUTION // 16, RESOLUTION // 8, RESOLUTION // 4)  # pixels along the coarse, middle and fine level
 FIRST_MIDDLE, FIRST_FINE = 3, 7  # layers 0 to 2 read the coarse level, 3 to 6 the middle one, all others the fine one
-LEAKY_SLOPE = 0.01
+LEAKY_SLOPE = 0.01  # PyTorch's default, which pSp uses
 
 
 class GradualStyleEncoder(nn.Module):
-    """The encoder of pSp: each layer's code from a head of its own.
+    """The encoder of pSp: the code of each layer has its own head.
 
     Args:
         num_ws: layers of the generator, 2 log2(R) - 2.
@@ -49,8 +49,8 @@ class GradualStyleEncoder(nn.Module):
 class Encoder4Editing(GradualStyleEncoder):
     """The encoder of e4e: one w for all layers, and small offsets from it.
 
-    Tov et al. 2021, section 4.1 and equation 1: the first head gives w, every other its layer's offset, so that the
-    codes stay close to W, where edits work. All offsets count, as at the end of the training.
+    Tov et al. 2021, section 4.1 and equation 1: the first head gives w, and every other the offset of its layer, so
+    that the codes stay close to W, where edits work. All offsets are used, as at the end of the progressive training.
     """
 
     def forward(self, image: Tensor) -> Tensor:
@@ -60,10 +60,10 @@ class Encoder4Editing(GradualStyleEncoder):
 
 
 class StyleBlock(nn.Module):
-    """One layer's head, [N, 512, side, side] to [N, 512]: halved by convolutions until one pixel is left.
+    """The head of one layer, [N, 512, side, side] to [N, 512]: strided convolutions down to one pixel.
 
     Args:
-        side: height and width of the features it reads, a power of two.
+        side: height and width of its input, a power of two.
     """
 
     def __init__(self, side: int) -> None:
@@ -79,10 +79,10 @@ class StyleBlock(nn.Module):
 
 
 def _level_read_by(layer: int) -> int:
-    """The index in :data:`SIDES` of what a layer's head reads."""
+    """The index in :data:`SIDES` of the pyramid level that a layer's head reads."""
     return 0 if layer < FIRST_MIDDLE else 1 if layer < FIRST_FINE else 2
 
 
 def _add_enlarged(small: Tensor, large: Tensor) -> Tensor:
-    """A step of the pyramid; corners are aligned because the published encoders were trained so."""
+    """One step of the pyramid. Corners are aligned, as in the training of the published encoders."""
     return large + F.interpolate(small, size=large.shape[2:], mode="bilinear", align_corners=True)

@@ -1,9 +1,10 @@
-"""Teaching an encoder a generator: one step is a pure function of the state and the step's number.
+"""The training of a residual encoder for a generator.
 
-Half of each batch are pictures the generator drew, whose latents are known exactly; the other half are photos. All are
-looked at once or several times, as in use. The last look is judged by the picture it leads to (perceptual distance and
-pixels), drawn pictures also by their latents; and the layers' offsets from one w are kept small, so that edits work on
-what the encoder finds (Tov et al. 2021, sec. 3.2). Plain PyTorch: it runs where lpips, torchvision and dlib are absent.
+Half of each batch are generated pictures, whose latents are known, and half are photos. The encoder is applied once or
+several times. The result of the last iteration is compared with the target (perceptual distance and pixels), and for
+generated pictures also with their latents. Delta regularisation keeps the layers' offsets from one w small, so that
+the latents stay editable (Tov et al. 2021, sec. 3.2). A step depends only on the state and the step's number. Needs no
+lpips, torchvision or dlib.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from inversion.encoders.encoder import resized
 from inversion.encoders.loading import load_encoder
-from inversion.encoders.restyle import EncoderConfig, Looker, RefiningEncoder
+from inversion.encoders.restyle import EncoderConfig, RefiningEncoder, ResidualNetwork
 from inversion.latent_samples import random_latents
 from inversion.losses.loss import delta_regularisation
 from relatent.core import cpu
@@ -36,25 +37,25 @@ from stylegan.training.augment import random_flip
 from stylegan.training.trainer import seeded
 
 PRECISIONS = ("float32", "bfloat16")
-MAX_SIDE = 256  # pixels it looks at, however large the generator's pictures are
-EMA_IMAGES = 5000  # half-life of the average, at most a twentieth of the pictures seen
+MAX_SIDE = 256  # pixels; larger pictures are reduced before the encoder reads them
+EMA_IMAGES = 5000  # half-life of the moving average in pictures, but at most a twentieth of those seen so far
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """What a run does, apart from how long.
+    """Settings of a run, except its length.
 
     Attributes:
         network: name or file of the generator.
-        data: zip file or folder of photos, aligned as the generator's own.
+        data: zip file or folder of photos, aligned for the generator.
         data_folder: only pictures below this folder of the data; None for all.
-        start: an encoder of the same sizes whose weights to begin with; empty for a fresh one.
-        batch: pictures a step, half of them drawn.
-        rounds: most looks at a picture.
-        learning_rate: of Adam, at its highest; it falls to zero along a cosine.
-        latents: weight of the latents' squared error, in variances of w.
-        pixels: weight of the pixels' squared error.
-        delta: weight of the offsets from one w, in variances of w.
+        start: encoder of the same sizes to initialise the weights from; empty for random ones.
+        batch: pictures per step, half of them generated.
+        iterations: of the encoder, at most.
+        learning_rate: of Adam, the highest of the schedule.
+        latents: weight of the squared error of latents, in variances of w.
+        pixels: weight of the squared error of pixels.
+        delta: weight of the squared offsets from one w, in variances of w.
         hidden: units of the encoder's last layers.
         precision: of the features.
         seed: of everything random.
@@ -67,7 +68,7 @@ class EncoderSettings:
     data_folder: str | None = None
     start: str = ""
     batch: int = 16
-    rounds: int = 3
+    iterations: int = 3
     learning_rate: float = 0.002
     latents: float = 0.5
     pixels: float = 2.0
@@ -81,7 +82,7 @@ class EncoderSettings:
     def __post_init__(self) -> None:
         for name in ("network", "data", "start", "licence", "attribution"):
             require_text(name, getattr(self, name))
-        for name in ("batch", "rounds"):
+        for name in ("batch", "iterations"):
             require_whole(name, getattr(self, name), 1 + (name == "batch"), 65536)
         for name in ("learning_rate", "latents", "pixels", "delta"):
             require_number(name, getattr(self, name), 0)
@@ -99,24 +100,27 @@ class EncoderSettings:
             CheckpointError: the text is something else.
         """
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError, UsageError) as error:
+            values = json.loads(text)
+            if "rounds" in values:  # the name of an earlier version
+                values["iterations"] = values.pop("rounds")
+            return cls(**values)
+        except (ValueError, TypeError, AttributeError, UsageError) as error:
             raise CheckpointError(f"{source} does not hold the settings of an encoder's training: {error}") from error
 
 
 @dataclass(frozen=True)
 class EncoderTick:
-    """What happened since the last tick; one line of the log. Losses are means over first and later looks.
+    """Statistics since the previous tick; one line of the log. Losses are means over first and later iterations.
 
     Attributes:
-        kimg: pictures seen so far, in thousands.
+        kimg: thousands of pictures so far.
         seconds: of training, over all sessions.
-        seconds_per_kimg: speed of this tick.
+        seconds_per_kimg: of this tick.
         learning_rate: at its end.
-        lpips: perceptual distance of photos, under the embedded backbone.
-        lpips_drawn: the same of drawn pictures.
+        lpips: perceptual distance of photos, with the embedded backbone.
+        lpips_drawn: the same of generated pictures.
         pixels: mean squared error of the pixels of photos.
-        latents: squared error of the latents of drawn pictures, in variances of w.
+        latents: squared error of the latents of generated pictures, in variances of w.
         delta: squared offsets from one w, in variances of w.
     """
 
@@ -132,12 +136,12 @@ class EncoderTick:
 
 
 class EncoderTrainer:
-    """An encoder, its average and its optimiser, stepping through photos and drawings.
+    """An encoder, its weights' moving average, and its optimiser.
 
     Args:
-        settings: the run's choices.
+        settings: of the run.
         network: the frozen generator, in evaluation mode.
-        images: every photo, uint8 [count, 3, R, R] at the generator's size.
+        images: all photos, uint8 [count, 3, R, R] at the generator's size.
         kimg: thousands of pictures after which the run ends and the learning rate is zero.
         device: where to compute.
     """
@@ -156,8 +160,8 @@ class EncoderTrainer:
         with seeded(settings.seed, -1, device):
             self.encoder = new_encoder(settings, self.network).to(device)
         self.average = copy.deepcopy(self.encoder).eval().requires_grad_(False)
-        taught = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(taught, betas=(0.9, 0.99), fused=True)
+        trainable = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(trainable, betas=(0.9, 0.99), fused=True)
         self.spread = self.network.w_std()
         self.step = 0
         self.seconds = 0.0
@@ -168,7 +172,7 @@ class EncoderTrainer:
 
     @property
     def learning_rate(self) -> float:
-        """A hundred steps up, then half a cosine down to zero at the end."""
+        """Linear warm-up over 100 steps, then cosine decay to zero."""
         progress = min(1.0, self.images_seen / max(self.total_images, 1))
         warm = min(1.0, (self.step + 1) / 100)
         return self.settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
@@ -198,19 +202,20 @@ class EncoderTrainer:
         )
 
     def train_step(self) -> Tensor:
-        """One step; returns what a tick reports, [5].
+        """One step; returns the losses of a tick, [5].
 
-        It teaches one look, the first or a later one; those before it are only taken, which costs a quarter as much.
+        Only one iteration of the encoder is trained, the first or a later one. Those before it are evaluated without
+        gradients, which costs a quarter as much.
         """
         settings = self.settings
         with seeded(settings.seed, self.step, self.device):
             image, wanted = self._batch()
-            earlier = int(torch.randint(settings.rounds, ()))
-        seen = resized(image, self.encoder.resolution)
+            earlier = int(torch.randint(settings.iterations, ()))
+        reduced = resized(image, self.encoder.resolution)
         with torch.no_grad():
             features = self.backbone.normalised(image)
-            ws, drawn = self._looked(seen, earlier)
-        ws = ws + self.encoder.change(seen, drawn, self.dtype)
+            ws, drawn = self._iterate(reduced, earlier)
+        ws = ws + self.encoder.residual(reduced, drawn, self.dtype)
         picture = self.network.synthesis(ws, dtype=self.dtype)
         lpips = self.backbone.distance_to(features, picture)
         pixels = (picture - image).square().mean(dim=(1, 2, 3))
@@ -227,18 +232,18 @@ class EncoderTrainer:
         values = (lpips[real].mean(), lpips[: len(wanted)].mean(), pixels[real].mean(), latents, delta)
         return torch.stack([value.detach() for value in values])
 
-    def _looked(self, seen: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """ws and drawing after ``count`` looks."""
-        ws = self.encoder.offset.expand(len(seen), -1, -1)
-        drawn = self.encoder.average_image.expand_as(seen)
+    def _iterate(self, image: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """ws and reconstruction after ``count`` iterations."""
+        ws = self.encoder.offset.expand(len(image), -1, -1)
+        drawn = self.encoder.average_image.expand_as(image)
         for _ in range(count):
-            ws = ws + self.encoder.change(seen, drawn, self.dtype)
+            ws = ws + self.encoder.residual(image, drawn, self.dtype)
             drawn = resized(self.network.synthesis(ws, dtype=self.dtype), self.encoder.resolution)
         return ws, drawn
 
     @torch.no_grad()
     def _batch(self) -> tuple[Tensor, Tensor]:
-        """Pictures [batch, 3, R, R], drawn ones first, and the drawn ones' ws [batch / 2, L, w_dim]."""
+        """Pictures [batch, 3, R, R], generated ones first, and the ws of those, [batch / 2, L, w_dim]."""
         count = self.settings.batch // 2
         ws = random_latents(self.network, count, self.spread)
         drawn = self.network.synthesis(ws, "random", dtype=self.dtype).clamp(-1, 1)
@@ -254,10 +259,10 @@ class EncoderTrainer:
 
 @torch.no_grad()
 def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncoder:
-    """An encoder of a generator; a fresh one has learnt nothing and gives every photo the average w.
+    """A new encoder for a generator; without ``settings.start`` it maps every photo to the average w.
 
     Raises:
-        CheckpointError: the encoder to begin with has other sizes.
+        CheckpointError: ``settings.start`` has other sizes.
     """
     config = EncoderConfig(
         resolution=min(network.resolution, MAX_SIDE),
@@ -268,7 +273,7 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
     average = network.synthesis(network.w_avg.expand(1, network.num_ws, -1))
     picture = resized(average, config.resolution)[0]
     encoder = RefiningEncoder(config, network.w_avg, picture, alignment=network.alignment, network=network_id(network))
-    assert isinstance(encoder.model, Looker)
+    assert isinstance(encoder.model, ResidualNetwork)
     encoder.model.backbone.load_state_dict(load_backbone().state_dict())
     if settings.start:
         other = load_encoder(settings.start)

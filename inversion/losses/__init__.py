@@ -1,1 +1,1 @@
-"""What an inversion minimises."""
+"""The losses of inversion."""

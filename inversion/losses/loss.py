@@ -1,4 +1,4 @@
-"""What the optimiser minimises; every term is one number for each photo, [N]."""
+"""The loss of the optimiser; every term has one value for each photo, [N]."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from inversion.losses.perceptual import PerceptualDistance
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each term counts.
+    """Weights of the terms of the loss.
 
     Attributes:
         lpips: perceptual distance.
-        pixels: mean squared difference of pixels in [-1, 1].
-        noise: how far the noise maps are from noise (Karras et al. 2020, appendix D).
-        delta: pull of W+ towards a single w (Tov et al. 2021, sec. 3.2), which keeps edits working.
-        styles: pull of styles to one norm, which keeps edits at their nominal strength (losses/style_norm.py).
+        pixels: mean squared error of pixels in [-1, 1].
+        noise: noise regularisation, the autocorrelation of the noise maps (Karras et al. 2020, appendix D).
+        delta: delta regularisation, which keeps ws close to a single w and so editable (Tov et al. 2021, sec. 3.2).
+        styles: style norm regularisation, which keeps edits at their nominal strength (losses/style_norm.py).
     """
 
     lpips: float = 1.0
@@ -33,14 +33,14 @@ class LossWeights:
 
 
 class Target:
-    """Photos to be matched, with all that does not change from step to step computed once.
+    """Photos to be matched; their features are computed once.
 
     Args:
         images: [N, 3, R, R] in [-1, 1].
         perceptual: the distance to use.
-        masks: [N, 1, R, R], 1 where the photo counts and 0 where it does not; None for everywhere.
-        dtype: of features: the backbone's here, and the generator's of whoever draws for this target. The photos'
-            features have it too, so that a perfect picture is at distance 0.
+        masks: [N, 1, R, R], the weight of each pixel in the loss, 0 or 1; None for 1 everywhere.
+        dtype: of the features of the backbone, and of the generator where it draws pictures for this target. Photos and
+            drawn pictures use the same, so that equal pictures have the distance 0.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Target:
         with torch.no_grad():
             self.features = perceptual.features(images, dtype)
             self.layer_weights = (
-                None if self.masks is None else [_shares(self.masks, feature) for feature in self.features]
+                None if self.masks is None else [_spatial_weights(self.masks, feature) for feature in self.features]
             )
 
     def each(self) -> Iterator[Target]:
-        """A target for each photo alone; nothing is computed again."""
+        """A target for each single photo; shares the computed features."""
         for index in range(len(self.images)):
             one = copy.copy(self)
             one.images = self.images[index : index + 1]
@@ -81,13 +81,13 @@ class Target:
         if weights.pixels:
             squares = (drawn - self.images).square().mean(dim=1)  # [N, R, R]
             if self.masks is not None:
-                squares = squares * _shares(self.masks, self.masks)
+                squares = squares * _spatial_weights(self.masks, self.masks)
             total = total + weights.pixels * squares.mean(dim=(1, 2))
         return total
 
 
-def _shares(masks: Tensor, feature: Tensor) -> Tensor:
-    """How much each place of a feature [N, C, h, w] counts, [N, h, w]: the mask there, with a mean of 1."""
+def _spatial_weights(masks: Tensor, feature: Tensor) -> Tensor:
+    """The masks at the resolution of a feature [N, C, h, w], scaled to a mean of 1; [N, h, w]."""
     small = F.adaptive_avg_pool2d(masks, (feature.shape[2], feature.shape[3]))[:, 0]
     return small / small.mean(dim=(1, 2), keepdim=True).clamp(min=1e-6)
 
@@ -106,7 +106,7 @@ def noise_regularisation(noise: Sequence[Tensor], gain: float = 2.0) -> Tensor:
     by_size: dict[int, list[Tensor]] = {}
     for level in noise:
         by_size.setdefault(level.shape[2], []).append(level)
-    while by_size:  # all that have the same size at once: on a GPU each operation costs a launch, however small
+    while by_size:  # all maps of a size together: on a GPU every operation costs a kernel launch
         size = max(by_size)
         level = torch.cat(by_size.pop(size), dim=1)  # [N, maps, size, size]
         for axis in (2, 3):

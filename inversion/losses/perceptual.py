@@ -1,4 +1,4 @@
-"""The perceptual distance (LPIPS, Zhang et al. 2018), with the target's features computed once.
+"""The perceptual distance (LPIPS, Zhang et al. 2018), split so that the target's features are computed once.
 
 "vgg", "alex" and "squeeze" are the published distances, the networks of the ``lpips`` package: torchvision's backbones,
 fetched by name (``python -m weights fetch lpips-vgg``), under the heads that the package brings. The embedded backbone
@@ -33,7 +33,7 @@ class PerceptualDistance(nn.Module):
 
     Args:
         net: pictures [N, 3, R, R] to the features of each layer, [N, C, h, w].
-        backbone: what reports call it, for example "faces-trunk".
+        backbone: its name in reports, for example "faces-trunk".
         scaling: what pictures in [-1, 1] go through before it; None for nothing.
         heads: a weight for each channel of each layer, [1, C, 1, 1], not negative; None for 1.
     """
@@ -50,9 +50,9 @@ class PerceptualDistance(nn.Module):
         self.roots = nn.ParameterList(nn.Parameter(head.sqrt(), requires_grad=False) for head in heads or [])
 
     def features(self, image: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """image [N, 3, R, R] in [-1, 1] to the backbone's normalised, weighted features, one [N, C, h, w] a feature.
+        """image [N, 3, R, R] in [-1, 1] to normalised, weighted features, one [N, C, h, w] for each layer.
 
-        ``dtype`` is what the backbone computes in; its features come out in float32 whatever that is.
+        The backbone computes in ``dtype``; the features are float32 in any case.
         """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, R, R].")
@@ -64,12 +64,12 @@ class PerceptualDistance(nn.Module):
             return features
         return [feature * root for feature, root in zip(features, self.roots, strict=True)]
 
-    def between(self, ours: list[Tensor], theirs: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
-        """Distance of two sets of features, [N]; a mean over positions, a sum over layers, no mean over photos.
+    def between(self, first: list[Tensor], second: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
+        """Distance of two sets of features, [N]: a mean over positions and a sum over layers.
 
-        ``weights`` says how much each position of each layer counts, [N, h, w] with a mean of 1; None for all alike.
+        ``weights`` are the spatial weights of each layer, [N, h, w] with a mean of 1; None for uniform ones.
         """
-        return sum_over_layers([(a - b).square() for a, b in zip(ours, theirs, strict=True)], weights)
+        return sum_over_layers([(a - b).square() for a, b in zip(first, second, strict=True)], weights)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance of two batches of pictures in [-1, 1], [N]."""
@@ -126,25 +126,25 @@ def _torchvision_features(path: Path) -> dict[str, Tensor]:
     return {
         str(name).removeprefix("features."): tensor
         for name, tensor in weights.items()
-        if not str(name).startswith("classifier.")  # what torchvision's networks end in, and LPIPS never reaches
+        if not str(name).startswith("classifier.")  # the classifier of torchvision's networks, which LPIPS does not use
     }
 
 
 def _in_slices(features: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Weights under torchvision's names, "3.weight", under those of lpips, "slice2.3.weight".
+    """Rename weights from torchvision's names, "3.weight", to those of lpips, "slice2.3.weight".
 
-    lpips cuts the backbone into slices and keeps the layers' numbers. Names it does not know stay as they are.
+    lpips cuts the backbone into slices and keeps the layers' numbers. Other names are kept.
     """
     sliced = {name.split(".", 1)[1]: name for name in net.state_dict()}
     return {sliced.get(name, name): tensor for name, tensor in features.items()}
 
 
 def _silent_lpips(backbone: str, heads: bool) -> Any:
-    """An ``lpips.LPIPS`` on a random backbone: no download, no print, torchvision's deprecations hidden.
+    """An ``lpips.LPIPS`` with a randomly initialised backbone: no download, no output, no deprecation warnings.
 
     Args:
         backbone: "vgg", "alex" or "squeeze".
-        heads: take the published heads, a file inside the package; else random ones.
+        heads: load the published heads from the package; else random ones.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*'pretrained' is deprecated", category=UserWarning)

@@ -1,8 +1,8 @@
-"""How latents and noise maps move at each step: Adam for all, or preconditioned L-BFGS for the latents.
+"""Optimiser steps of latents and noise maps: Adam for all, or preconditioned L-BFGS for the latents.
 
-The preconditioner (inversion/optim/preconditioner.py) is an average over a generator's latents. What the gradients of
-one photo's loss tell on the way corrects it: L-BFGS (Liu and Nocedal 1989), with the preconditioner in place of the
-multiple of the identity with which the two-loop recursion commonly begins. docs/preconditioned-inversion.md derives it.
+The preconditioner (inversion/optim/preconditioner.py) is an average over a generator's latents. The gradients of one
+photo's loss correct it during the optimisation: L-BFGS (Liu and Nocedal 1989), with the preconditioner in place of the
+multiple of the identity with which the two-loop recursion usually begins. docs/preconditioned-inversion.md derives it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AdamSteps:
 
     Args:
         tensors: leaf tensors, changed in place.
-        learning_rate: at its highest.
+        learning_rate: the highest of the schedule.
     """
 
     def __init__(self, tensors: list[Tensor], learning_rate: float) -> None:
@@ -36,7 +36,7 @@ class AdamSteps:
         self.adam = torch.optim.Adam(tensors, betas=BETAS, fused=True)
 
     def step(self, share: float, _losses: Tensor | None = None) -> None:
-        """One step by the tensors' gradients, which it clears; ``share`` of the highest rate."""
+        """One step with ``share`` of the highest learning rate. Reads the tensors' gradients and clears them."""
         self.adam.param_groups[0]["lr"] = self.learning_rate * share
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
@@ -44,11 +44,11 @@ class AdamSteps:
 
 @dataclass(frozen=True)
 class Iterate:
-    """Where the photos' latents are.
+    """The photos' latents at one step, with gradients and losses.
 
     Attributes:
         w: [N, L, w_dim].
-        gradient: of each photo's loss by ``w``.
+        gradient: of each photo's loss with respect to ``w``.
         preconditioned: the preconditioner applied to ``gradient``.
         losses: [N].
     """
@@ -68,8 +68,8 @@ class PreconditionedLbfgs:
 
     Args:
         w: latents [N, L, w_dim], a leaf, changed in place.
-        noise: the noise maps that are optimised; may be none.
-        learning_rate: of the noise maps, at its highest.
+        noise: the noise maps to optimise; may be empty.
+        learning_rate: of the noise maps, the highest of the schedule.
         preconditioner: the network's.
         settings: of the steps.
     """
@@ -90,7 +90,7 @@ class PreconditionedLbfgs:
 
     @torch.no_grad()
     def step(self, share: float, losses: Tensor) -> None:
-        """One step by the tensors' gradients, which it clears; ``losses`` [N] are those before the step."""
+        """One step. Reads the tensors' gradients and clears them; ``losses`` [N] are those before the step."""
         assert self.w.grad is not None
         here = Iterate(self.w.detach().clone(), self.w.grad, self._precondition(self.w.grad), losses.detach())
         if self.last is not None:
@@ -105,7 +105,7 @@ class PreconditionedLbfgs:
             self.noise.step(share)
 
     def _precondition(self, gradient: Tensor) -> Tensor:
-        """The step that the preconditioner alone would take; linear in the gradient."""
+        """The step without a history; linear in the gradient."""
         return self.settings.step * self.preconditioner.apply(gradient, self.settings.damping)
 
     def _accepted(self, here: Iterate, last: Iterate) -> Iterate:
@@ -121,7 +121,7 @@ class LbfgsHistory:
     """The last steps s and changes of the gradient y, each photo's own (Nocedal and Wright 2006, algorithm 7.4).
 
     Args:
-        memory: how many pairs are kept; 0 for none.
+        memory: number of pairs kept; 0 for none.
     """
 
     def __init__(self, memory: int) -> None:
@@ -130,8 +130,8 @@ class LbfgsHistory:
     def add(self, s: Tensor, y: Tensor, preconditioned_y: Tensor) -> None:
         """Keep a pair, all [N, L, D]; ``preconditioned_y`` is the preconditioner applied to ``y``.
 
-        For photos with too small a curvature s.y (negative, or lost in rounding) the pair is kept as zeros, which
-        leaves the recursion as it was without it.
+        Where the curvature s.y is too small (negative, or lost in rounding), zeros are stored instead, which do not
+        change the recursion.
         """
         sy = _dot(s, y)
         kept = sy > MIN_CURVATURE * _dot(y, preconditioned_y)
@@ -141,9 +141,9 @@ class LbfgsHistory:
     def apply(self, gradient: Tensor, preconditioned: Tensor) -> Tensor:
         """The two-loop recursion: the approximate inverse Hessian times ``gradient`` [N, L, D].
 
-        ``preconditioned`` is the preconditioner applied to the gradient. The recursion needs the preconditioner of
-        the vector that its first loop leaves. As the preconditioner is linear, that follows from ``preconditioned``
-        and the stored ``preconditioned_y``, and the preconditioner is applied only once a step.
+        ``preconditioned`` is the preconditioner applied to the gradient. The recursion needs the preconditioner
+        applied to the result of its first loop. As the preconditioner is linear, that follows from
+        ``preconditioned`` and the stored ``preconditioned_y``, so it is applied only once in each step.
         """
         alphas = []
         for s, y, preconditioned_y, rho in reversed(self.pairs):

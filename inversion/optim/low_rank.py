@@ -1,7 +1,7 @@
-"""One photo's own network: the shared generator with a low-rank addition to each convolution's weight.
+"""Low-rank updates of the generator's convolutions, with which it is tuned to one photo.
 
-W + A B with few columns in A (Hu et al. 2022, "LoRA", sec. 4.1): hundreds of kilobytes at 64 px and some four megabytes
-at 1024 px, where the network itself has up to 120.
+The tuned weight is W + A B with a small rank (LoRA, Hu et al. 2022, sec. 4.1). The factors take some hundred kilobytes
+at 64 px and about four megabytes at 1024 px, where the network itself has up to 120.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Tuned = dict[str, tuple[Tensor, Tensor]]  # a weight's name in the synthesis net
 
 
 def tunable(network: Generator) -> dict[str, Tensor]:
-    """The weights that may have an addition, by name: the convolutions', and they alone."""
+    """The weights that can be tuned, by name: those of the convolutions."""
     return {name: weight for name, weight in network.synthesis.named_parameters() if weight.ndim == 4}
 
 
 def tuned_weights(network: Generator, tuned: Tuned) -> dict[str, Tensor]:
-    """The changed weights, W + A B, by name.
+    """The tuned weights, W + A B, by name.
 
     Raises:
-        ShapeError: the additions are not those of such a network.
+        ShapeError: the factors do not fit the network.
     """
     weights = tunable(network)
     for name, (left, right) in tuned.items():
@@ -48,9 +48,9 @@ def tuned_weights(network: Generator, tuned: Tuned) -> dict[str, Tensor]:
 def draw(
     network: Generator, ws: Tensor, noise: Sequence[Tensor] | None = None, tuned: Tuned | None = None, **options: Any
 ) -> Tensor:
-    """ws [N, L, w_dim] to image [N, 3, R, R] by the network itself or, with ``tuned``, by a photo's own.
+    """Draw ws [N, L, w_dim] as image [N, 3, R, R], with the weights of ``tuned`` if it is given.
 
-    Differentiable in ws, noise and the additions; ``options`` are those of the synthesis network.
+    Differentiable in ws, noise and the factors; ``options`` are those of the synthesis network.
     """
     if not tuned:
         return network.synthesis(ws, noise=noise, **options)
@@ -58,7 +58,7 @@ def draw(
 
 
 def to_half(tuned: Tuned) -> Tuned:
-    """As it is stored: half precision on the CPU."""
+    """The factors as files store them: half precision, on the CPU."""
     return {
         name: (left.detach().to("cpu", torch.float16), right.detach().to("cpu", torch.float16))
         for name, (left, right) in tuned.items()

@@ -1,7 +1,7 @@
-"""Pivotal tuning: bend the generator a little until it draws one photo, at a fixed latent (Roich et al. 2021).
+"""Pivotal tuning: fine-tunes the generator to one photo at a fixed latent, the pivot (Roich et al. 2021).
 
-What is tuned is a low-rank addition to each convolution's weight, not the weight itself (inversion/optim/low_rank.py):
-a photo's own network is then small beside the shared one, and there is little in it that could unlearn faces.
+The convolutions' weights are fixed, and a low-rank update of each is optimised (inversion/optim/low_rank.py). Its few
+parameters take little space in a file, and can do little damage to what the network has learned.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ def tune(
     """Tune the network to each photo in turn.
 
     Args:
-        network: a frozen generator; it is left as it is.
+        network: a frozen generator; it is not changed.
         target: the photos, on the network's device.
-        latents: the pivots, one a photo.
-        settings: how.
-        seed: of the factors' start and of the latents that hold the rest of the network in place.
-        progress: sees each step of each photo; returning False cancels.
+        latents: the pivots, one for each photo.
+        settings: steps, rates and weights.
+        seed: of the initial factors and of the latents of the locality term.
+        progress: called at each step of each photo; returning False cancels.
 
     Returns:
-        Each photo's factors, half precision on the CPU, and its loss [N] with them.
+        Each photo's factors, half precision on the CPU, and the losses [N] with them.
 
     Raises:
         Cancelled: the callback returned False.
     """
-    everyone = latents.ws(network.num_ws).detach()
+    ws = latents.ws(network.num_ws).detach()
     spread = network.w_std()
     results, losses = [], []
     for index, photo in enumerate(target.each()):
-        pivot = Pivot(everyone[index : index + 1], [level[index : index + 1].detach() for level in latents.noise])
+        pivot = Pivot(ws[index : index + 1], [level[index : index + 1].detach() for level in latents.noise])
         task = _Tuning(network, photo, pivot, settings, spread, seed)
-        watch = None if progress is None else _placed(progress, index, len(everyone))
-        tuned, loss = task.run(watch)
+        on_step = None if progress is None else _progress_of_photo(progress, index, len(ws))
+        tuned, loss = task.run(on_step)
         results.append(tuned)
         losses.append(loss)
     return results, torch.cat(losses)
@@ -78,7 +78,7 @@ class _Tuning:
         self.factors = self._fresh_factors()
 
     def run(self, progress: Progress | None) -> tuple[Tuned, Tensor]:
-        """All steps; the last one's factors as they are stored, and the loss [1] with them."""
+        """Run all steps; returns the factors in half precision, and the loss [1] with them."""
         settings, total = self.settings, self.settings.num_steps
         adam = torch.optim.Adam([factor for pair in self.factors.values() for factor in pair])
         for index in range(total):
@@ -90,7 +90,7 @@ class _Tuning:
             loss = losses.sum()
             if settings.locality and index % settings.locality_interval == 0:
                 loss = loss + settings.locality * self._drift()
-            share = (index + 1) / (total + 1)  # neither the first step nor the last is none
+            share = (index + 1) / (total + 1)  # neither the first nor the last step has the rate 0
             adam.param_groups[0]["lr"] = settings.learning_rate * learning_rate_factor(share, settings)
             adam.zero_grad(set_to_none=True)
             loss.backward()
@@ -104,21 +104,21 @@ class _Tuning:
         return draw(self.network, ws, self.pivot.noise, self.factors, dtype=self.target.dtype)
 
     def _drift(self) -> Tensor:
-        """How far the tuned network draws other latents from what the plain one draws (Roich et al. 2021, eq. 4).
+        """The locality regulariser: distance between the pictures that the tuned and the original network draw.
 
-        The latents lie at a fixed distance from the pivot, on the way to random ones.
+        It is evaluated at a fixed distance from the pivot, in the direction of a random w (Roich et al. 2021, eq. 4).
         """
         seed = int(torch.randint(2**31, (), generator=self.random))
         with torch.no_grad():
-            way = self.network.sample_w(1, seed)[:, None] - self.pivot.ws
-            near = self.pivot.ws + self.radius * way / way.norm(dim=2, keepdim=True).clamp(min=1e-8)
+            direction = self.network.sample_w(1, seed)[:, None] - self.pivot.ws
+            near = self.pivot.ws + self.radius * direction / direction.norm(dim=2, keepdim=True).clamp(min=1e-8)
             dtype = self.target.dtype
             drawn = self.network.synthesis(near, noise=self.pivot.noise, dtype=dtype)
             before = Target(drawn, self.target.perceptual, dtype=dtype)
         return before.terms(self._draw(near), self.settings.weights).sum()
 
     def _fresh_factors(self) -> Tuned:
-        """A is zero, so that tuning starts at the network itself; B is random, or nothing could ever move."""
+        """A is zero, so that tuning starts from the original network; B is random, or all gradients would be zero."""
         factors: Tuned = {}
         for name, weight in tunable(self.network).items():
             rows, columns = weight.shape[0], weight[0].numel()
@@ -129,8 +129,8 @@ class _Tuning:
         return factors
 
 
-def _placed(progress: Progress, index: int, count: int) -> Callable[[Step], object]:
-    """Steps of one photo of several, counted through."""
+def _progress_of_photo(progress: Progress, index: int, count: int) -> Callable[[Step], object]:
+    """A callback for photo ``index`` of ``count`` that numbers steps through all photos."""
 
     def show(step: Step) -> object:
         return progress(Step(index * step.total + step.index, count * step.total, step.losses, step.images, step.stage))

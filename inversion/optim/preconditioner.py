@@ -1,16 +1,16 @@
 """The preconditioner of inversions: a damped, low-rank Gauss-Newton inverse, measured once for each generator.
 
-The perceptual distance and the squared error of pixels are sums of squares of r(ws) - r(photo). Their Gauss-Newton
-matrix is J^T J, where J is the Jacobian of r by ws. Averaged over latents as inversions have them, it is a property of
-the generator: a few hundred directions of W+ change the picture much, thousands hardly at all. The preconditioner is
+The perceptual distance and the squared error of pixels are sums of squares of f(ws) - f(photo). Their Gauss-Newton
+matrix is J^T J, where J is the Jacobian of f with respect to ws. Averaged over typical latents, it is a property of the
+generator: a few hundred directions of W+ change the picture much, thousands hardly at all. The preconditioner is
 
     P g = (J^T J + damping * S^-1)^-1 g,
 
-where S is the covariance of w: the damping limits steps in units of w's own spread, where the picture does not.
-It turns the gradient g of any photo's loss into a step of about the right length in each direction.
+where S is the covariance of w. The damping limits the step, in standard deviations of w, in directions that hardly
+change the picture. P turns the gradient g of any photo's loss into a step of about the right length in each direction.
 
-J^T J is never formed. Random combinations of r, differentiated by ws, have it as their covariance.
-docs/preconditioned-inversion.md derives it.
+J^T J is never formed. Gradients of random combinations of f have it as their covariance.
+docs/preconditioned-inversion.md derives the method.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from stylegan.networks.backbone import Backbone, load_backbone
 from stylegan.networks.generator import W_AVG_SAMPLES, Generator
 from stylegan.training.trainer import seeded
 
-EVEN = 1e-3  # of the largest variance of w: no direction's is taken to be smaller
-SMALL = 1e-12
+EVEN = 1e-3  # added to the covariance of w, relative to its largest eigenvalue, to bound its condition number
+SMALL = 1e-12  # keeps a network whose w never varies from a singular matrix
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class PreconditionerSettings:
     """How a preconditioner is measured.
 
     Attributes:
-        pictures: latents around which it is measured.
+        pictures: number of latents at which it is measured.
         probes: random combinations at each of them.
-        rank: directions that are kept, those of the largest curvature.
-        pixels: weight of the pixels' squared error beside the perceptual distance.
-        batch: pictures at once.
+        rank: number of directions kept, those of the largest curvature.
+        pixels: weight of the squared pixel error, relative to the perceptual distance.
+        batch: pictures drawn together.
         seed: of everything random.
     """
 
@@ -67,9 +67,9 @@ class Preconditioner:
     """The average Gauss-Newton matrix of a generator whose ws have L layers of D dimensions, low rank.
 
     Attributes:
-        directions: [L * D, rank], of length 1 in units of S.
+        directions: S^(1/2) times orthonormal vectors, [L * D, rank].
         values: curvature along each direction, [rank], descending.
-        covariance: S of w, [D, D].
+        covariance: S, the covariance of w, [D, D].
         network: the id of the generator.
     """
 
@@ -79,14 +79,14 @@ class Preconditioner:
     network: str
 
     def to(self, device: torch.device) -> Preconditioner:
-        """The same on a device."""
+        """A copy on a device."""
         tensors = {name: getattr(self, name).to(device) for name in ("directions", "values", "covariance")}
         return dataclasses.replace(self, **tensors)
 
     def apply(self, gradient: Tensor, damping: float) -> Tensor:
         """(J^T J + damping * S^-1)^-1 times the gradient; both [N, L, D].
 
-        Along directions that were not kept the curvature is taken to be the smallest that was, so that no step is
+        Directions that were not kept are assumed to have the smallest curvature that was kept, so that no step is
         too long.
         """
         rest = 1 / (self.values[-1] + damping)
@@ -106,11 +106,11 @@ def measure_preconditioner(
 
     Args:
         network: a frozen generator, in evaluation mode, on any device.
-        settings: how; None for the defaults.
-        on_batch: told how many pictures are done, and of how many.
+        settings: None for the defaults.
+        on_batch: called with the number of pictures done and their total.
 
     Raises:
-        UsageError: more directions are wanted than there are.
+        UsageError: the rank exceeds the dimensions of W+.
     """
     settings = settings or PreconditionerSettings()
     if settings.rank > network.num_ws * network.w_dim:
@@ -120,27 +120,27 @@ def measure_preconditioner(
     device = network.w_avg.device
     backbone = load_backbone().to(device)
     spread = network.w_std()
-    found = []
+    gradients = []
     with seeded(settings.seed, 0, device):
         for first in range(0, settings.pictures, settings.batch):
             count = min(settings.batch, settings.pictures - first)
             ws = random_latents(network, count, spread)
-            found.append(_probe(network, backbone, ws, settings).cpu())
+            gradients.append(_probe(network, backbone, ws, settings).cpu())
             if on_batch:
                 on_batch(first + count, settings.pictures)
         synchronize(device)
-    return _strongest(torch.cat(found), _covariance(network), settings.rank, network_id(network))
+    return _strongest(torch.cat(gradients), _covariance(network), settings.rank, network_id(network))
 
 
 def _probe(network: Generator, backbone: Backbone, ws: Tensor, settings: PreconditionerSettings) -> Tensor:
-    """Gradients of random combinations of what is compared, [N * probes, L, D]; their mean square is J^T J."""
+    """Gradients of random combinations of features and pixels, [N * probes, L, D]; their covariance is J^T J."""
     ws = ws.requires_grad_(True)
     with torch.enable_grad():
         drawn = network.synthesis(ws)
         features = backbone.normalised(fit_size(drawn))  # at the size at which photos are compared
         gradients: list[Tensor] = []
         for probe in range(settings.probes):
-            # The distance is a mean over places, so each place's share is divided by their number's root.
+            # The distance is a mean over positions, so each position is weighted by 1 / sqrt(number of positions).
             parts = [
                 (feature * torch.randn_like(feature)).sum() / (feature.shape[2] * feature.shape[3]) ** 0.5
                 for feature in features
@@ -153,17 +153,17 @@ def _probe(network: Generator, backbone: Backbone, ws: Tensor, settings: Precond
 
 @torch.no_grad()
 def _covariance(network: Generator) -> Tensor:
-    """Of w, float64 [D, D] on the CPU, with no direction so narrow that rounding decides."""
+    """The covariance of w, float64 [D, D] on the CPU, regularised for a stable Cholesky factorisation."""
     covariance = torch.cov(network.sample_w(W_AVG_SAMPLES, seed=123).double().cpu().t())
-    widest = torch.linalg.eigvalsh(covariance)[-1]
-    return covariance + torch.eye(len(covariance), dtype=torch.float64) * (EVEN * widest).clamp(min=SMALL)
+    largest = torch.linalg.eigvalsh(covariance)[-1]
+    return covariance + torch.eye(len(covariance), dtype=torch.float64) * (EVEN * largest).clamp(min=SMALL)
 
 
 def _strongest(gradients: Tensor, covariance: Tensor, rank: int, network: str) -> Preconditioner:
-    """The directions of the largest curvature, in units of w's own spread, from probes [M, L, D]."""
+    """The directions of the largest curvature after whitening by S, from probes [M, L, D]."""
     root = torch.linalg.cholesky(covariance)  # S = root root^T
-    white = (gradients.double() @ root).flatten(1) * (2 / len(gradients)) ** 0.5  # twice: a square's second derivative
-    values, left = torch.linalg.eigh(white @ white.t())  # as many as probes, and not as dimensions
+    white = (gradients.double() @ root).flatten(1) * (2 / len(gradients)) ** 0.5  # the Hessian is 2 J^T J
+    values, left = torch.linalg.eigh(white @ white.t())  # M x M, which is smaller than the L D x L D of white^T white
     rank = min(rank, int((values > SMALL).sum()))
     values, left = values[-rank:].flip(0), left[:, -rank:].flip(1)
     right = (white.t() @ left) / values.sqrt()  # [L * D, rank], of length 1

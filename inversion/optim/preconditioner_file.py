@@ -1,4 +1,4 @@
-"""The file of a generator's preconditioner: safetensors, in half precision."""
+"""Reads and writes preconditioner files (safetensors, half precision), and finds the one of a network."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def preconditioner_for(
 ) -> Preconditioner | None:
     """The chosen preconditioner, or the one that ships with the network, if any; on the network's device.
 
-    None for another backbone's distance, which bends otherwise.
+    None if ``lpips`` is not the embedded backbone, because the preconditioner was measured with that.
 
     Raises:
         CheckpointError: the chosen file cannot be read.
-        UsageError: it is that of another network, or does not go with the backbone.
+        UsageError: it belongs to another network or another backbone.
     """
     device = network.w_avg.device
     if lpips != "embedded":
@@ -79,8 +79,8 @@ def preconditioner_for(
         return None
     if chosen is None:
         path = preconditioner_path(network.name)
-        own = None if path is None else _from_file(path, device)
-        return own if own is not None and _same(own, network) else None
+        embedded = None if path is None else _from_file(path, device)
+        return embedded if embedded is not None and _same(embedded, network) else None
     preconditioner = _from_file(Path(chosen), device) if isinstance(chosen, str | Path) else chosen
     if not _same(preconditioner, network):
         raise UsageError(
@@ -101,5 +101,5 @@ def _from_file(path: Path, device: torch.device) -> Preconditioner:
 
 
 @functools.lru_cache(maxsize=4)
-def _kept(path: Path, modified: int, device: str) -> Preconditioner:  # noqa: ARG001 - a file that changes is read again
+def _kept(path: Path, modified: int, device: str) -> Preconditioner:  # noqa: ARG001 - a changed file is read again
     return read_preconditioner(path).to(torch.device(device))

@@ -1,7 +1,7 @@
-"""Optimise latents and noise until the generator draws the photos (Karras et al. 2020, appendix D).
+"""The projector: optimises latents and noise maps to match photos (Karras et al. 2020, appendix D).
 
-Photos of a batch do not see each other: losses are summed, steps are each photo's own, and each
-photo's noise comes from a generator of its own. A photo's result does not depend on its company.
+Photos of a batch are independent: losses are summed, steps are each photo's own, and all start from the same noise.
+Only rounding depends on the batch size, and the steps amplify it (docs/project.md, batches).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from inversion.losses.loss import Target, delta_regularisation, noise_regularisation, renormalise
-from inversion.losses.style_norm import StyleLengths
+from inversion.losses.style_norm import StyleNorms
 from inversion.optim.lbfgs import AdamSteps, PreconditionedLbfgs
 from inversion.optim.preconditioner import Preconditioner
 from inversion.presets import OptimiserSettings, TuningSettings
@@ -24,13 +24,13 @@ from stylegan.networks.generator import Generator
 
 @dataclass(frozen=True)
 class Step:
-    """One step, as a progress callback sees it. Tensors stay on the device: reading them waits for it.
+    """One step, as passed to a progress callback. Tensors are on the device, so reading them synchronises with it.
 
     Attributes:
         index: 1 for the first.
         total: number of steps.
         losses: this step's distance to each photo, [N].
-        images: what was drawn, [N, 3, R, R].
+        images: the pictures drawn at this step, [N, 3, R, R].
         stage: "optimise" or "tune".
     """
 
@@ -46,7 +46,7 @@ Progress = Callable[[Step], object]
 
 @dataclass
 class Latents:
-    """What is optimised: ``w`` [N, 1 or L, w_dim] and noise maps [N, 1, r, r]."""
+    """The variables of the optimisation: ``w`` [N, 1 or L, w_dim] and noise maps [N, 1, r, r]."""
 
     w: Tensor
     noise: list[Tensor]
@@ -56,7 +56,7 @@ class Latents:
 
 
 class BestSoFar:
-    """The latents of each photo's smallest loss, chosen on the device without waiting for it."""
+    """The latents of each photo's smallest loss, selected without synchronising with the device."""
 
     def __init__(self, latents: Latents) -> None:
         self.losses = torch.full((len(latents.w),), math.inf, device=latents.w.device)
@@ -64,7 +64,7 @@ class BestSoFar:
 
     @torch.no_grad()
     def consider(self, losses: Tensor, latents: Latents) -> None:
-        """Take over the photos whose loss is smaller than any before."""
+        """Store the latents of the photos whose loss is smaller than ever before."""
         better = losses < self.losses
         self.losses = torch.where(better, losses, self.losses)
         self.latents.w = torch.where(better[:, None, None], latents.w, self.latents.w)
@@ -89,23 +89,23 @@ def optimise(
     Args:
         network: a frozen generator, on the target's device.
         target: the photos.
-        settings: how.
-        seed: of the noise; every photo gets the same, so that its place in the batch does not matter.
+        settings: steps, rates and loss weights.
+        seed: of the noise; every photo gets the same, so that its index in the batch does not matter.
         start: ws to start from, [N, L, w_dim]; None for ``w_avg``.
-        preconditioner: the network's, on its device; needed where ``settings.lbfgs`` is given.
-        progress: sees each step; returning False cancels.
+        preconditioner: the network's, on its device; required if ``settings.lbfgs`` is given.
+        progress: called at each step; returning False cancels.
 
     Returns:
         The latents and each photo's loss, [N].
 
     Raises:
         Cancelled: the callback returned False.
-        CheckpointError: the loss is not finite, which a sound network never causes.
+        CheckpointError: the loss is not finite, which happens only with a damaged network.
     """
     count = len(target.images)
     latents = _initial(network, settings, count, seed, start)
-    lbfgs = _lbfgs(latents, settings, preconditioner)
-    lengths = StyleLengths(network) if settings.weights.styles else None
+    optimiser = _optimiser(latents, settings, preconditioner)
+    norms = StyleNorms(network) if settings.weights.styles else None
     spread = network.w_std() if settings.initial_noise_factor else 0.0
     jitter = _JitterSource(latents.w, seed)
     best = BestSoFar(latents)
@@ -119,8 +119,8 @@ def optimise(
             best.consider(losses.detach(), latents)
         if progress and progress(Step(index + 1, settings.num_steps, losses.detach(), drawn.detach())) is False:
             raise Cancelled(f"cancelled at step {index + 1} of {settings.num_steps}; nothing was written.")
-        (losses + _regularisers(latents, settings, lengths, network.num_ws)).sum().backward()
-        lbfgs.step(learning_rate_factor(share, settings), losses.detach())
+        (losses + _regularisers(latents, settings, norms, network.num_ws)).sum().backward()
+        optimiser.step(learning_rate_factor(share, settings), losses.detach())
         if settings.optimise_noise:
             renormalise(latents.noise)
     latents, losses = _finish(network, target, settings, latents, best)
@@ -130,13 +130,13 @@ def optimise(
 
 
 def learning_rate_factor(share: float, settings: OptimiserSettings | TuningSettings) -> float:
-    """The rate's schedule: up along a line, down along a cosine; ``share`` of the steps is behind."""
+    """The learning rate schedule, linear ramp-up and cosine ramp-down, after a ``share`` (0 to 1) of the steps."""
     down = min(1.0, (1 - share) / settings.lr_rampdown_length) if settings.lr_rampdown_length else 1.0
     up = min(1.0, share / settings.lr_rampup_length) if settings.lr_rampup_length else 1.0
     return (0.5 - 0.5 * math.cos(down * math.pi)) * up
 
 
-def _lbfgs(
+def _optimiser(
     latents: Latents, settings: OptimiserSettings, preconditioner: Preconditioner | None
 ) -> AdamSteps | PreconditionedLbfgs:
     noise = latents.noise if settings.optimise_noise else []
@@ -148,7 +148,7 @@ def _lbfgs(
 
 
 class _JitterSource:
-    """Noise for the latents: the same for every photo, so that its place in the batch does not matter."""
+    """Noise for the latents, the same for every photo, so that its index in the batch does not matter."""
 
     def __init__(self, like: Tensor, seed: int) -> None:
         self.like = like
@@ -176,14 +176,14 @@ def _initial(network: Generator, settings: OptimiserSettings, count: int, seed: 
     return Latents(w, noise)
 
 
-def _regularisers(latents: Latents, settings: OptimiserSettings, lengths: StyleLengths | None, num_ws: int) -> Tensor:
+def _regularisers(latents: Latents, settings: OptimiserSettings, norms: StyleNorms | None, num_ws: int) -> Tensor:
     total = latents.w.new_zeros(len(latents.w))
     if settings.optimise_noise and settings.weights.noise:
         total = total + settings.weights.noise * noise_regularisation(latents.noise)
     if settings.space == "w+" and settings.weights.delta:
         total = total + settings.weights.delta * delta_regularisation(latents.w)
-    if lengths is not None:
-        total = total + settings.weights.styles * lengths.strain(latents.ws(num_ws), settings.style_norm)
+    if norms is not None:
+        total = total + settings.weights.styles * norms.penalty(latents.ws(num_ws), settings.style_norm)
     return total
 
 
@@ -191,7 +191,7 @@ def _regularisers(latents: Latents, settings: OptimiserSettings, lengths: StyleL
 def _finish(
     network: Generator, target: Target, settings: OptimiserSettings, latents: Latents, best: BestSoFar
 ) -> tuple[Latents, Tensor]:
-    """The last step's latents have not been judged yet; do so, and return the winner."""
+    """Evaluate the latents after the last step; returns the best latents and losses, or the last without keep_best."""
     last = Latents(latents.w.detach(), [level.detach() for level in latents.noise])
     drawn = network.synthesis(last.ws(network.num_ws), noise=last.noise, dtype=target.dtype)
     losses = target.terms(drawn, settings.weights)

@@ -1,1 +1,1 @@
-"""What every other package may lean on: pixel conventions, errors, devices, files."""
+"""Shared by all other packages: pixel conventions, errors, devices, files, command-line behaviour."""

@@ -1,4 +1,4 @@
-"""How a network wants its faces cropped: two numbers that travel with the network."""
+"""The face crop of a network, given by two numbers that are stored in its file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Alignment:
     """A face crop relative to the FFHQ recipe (Karras et al. 2019, appendix A).
 
     Attributes:
-        scale: side of the crop as a share of the FFHQ crop's side; 1.0 is FFHQ itself.
-        shift: how far the crop's centre moves down along the face's own vertical axis, as a share of
-            the FFHQ crop's side; 0.0 is FFHQ itself.
+        scale: side of the crop relative to the side of the FFHQ crop; 1.0 for FFHQ.
+        shift: how far the centre of the crop is moved down along the vertical axis of the face, relative to the
+            side of the FFHQ crop; 0.0 for FFHQ.
     """
 
     scale: float = 1.0

@@ -1,8 +1,8 @@
-"""Zip files of others, read as data: one door for all of them.
+"""Reads untrusted zip files with limits on the size of the central directory and of each member.
 
-``zipfile`` reads a table of contents of any length before one can look at it, unpacks a member to whatever size it has,
-and meets damage with a dozen kinds of errors. Here the table and each member have a limit, and there is one error.
-Nothing is ever extracted by its name.
+``zipfile`` reads a central directory of any size, unpacks members of any size, and raises a dozen types of errors for
+damaged files. Here both sizes are limited, and there is one type of error. Members are never extracted under their own
+names.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ PIECE = 2**24  # bytes unpacked at once
 
 
 class ArchiveError(Exception):
-    """Why an archive or a member of it is not read; whoever wanted it says so in an error of its own."""
+    """The reason why an archive or member cannot be read; callers turn it into an error of their own."""
 
 
 class TableTooLongError(ArchiveError):
-    """The table of contents is longer than was allowed; it was not read."""
+    """The central directory is larger than allowed; it was not read."""
 
 
 class MemberTooLargeError(ArchiveError):
-    """A member is larger than was allowed.
+    """A member is larger than allowed.
 
     Attributes:
         size: in bytes, as far as known.
@@ -40,12 +40,12 @@ class Archive:
     """An open zip file.
 
     Args:
-        path: where it lies.
-        table_bytes: how long its table of contents may be.
+        path: the file.
+        table_bytes: limit on the size of its central directory.
 
     Raises:
-        TableTooLongError: it is longer.
-        ArchiveError: the file cannot be read, or is no zip file.
+        TableTooLongError: the central directory is larger.
+        ArchiveError: the file cannot be read, or is not a zip file.
     """
 
     def __init__(self, path: Path, table_bytes: int) -> None:
@@ -55,7 +55,7 @@ class Archive:
             raise ArchiveError(error.strerror or str(error)) from error
         try:
             self._zip = zipfile.ZipFile(self._file)
-        except BaseException as error:  # a damaged table makes zipfile raise struct.error, UnicodeDecodeError, ... too
+        except BaseException as error:  # for a damaged table, zipfile also raises struct.error, UnicodeDecodeError
             self._file.close()
             raise _as_archive_error(error) from error
         self._file.most = None  # a member's reads are bounded by what is asked for
@@ -76,7 +76,7 @@ class Archive:
             self._file.close()
 
     def read(self, member: zipfile.ZipInfo, most: int) -> bytes:
-        """The bytes of a member, whatever it says of itself.
+        """The bytes of a member, limited regardless of its declared size.
 
         Raises:
             MemberTooLargeError: more than ``most``.
@@ -94,7 +94,7 @@ class Archive:
         return data
 
     def read_into(self, member: zipfile.ZipInfo, target: memoryview) -> None:
-        """Fill ``target`` with a member of its size, piece by piece: a large one is in memory once.
+        """Read a member of the same size into ``target`` in pieces, so that it is in memory only once.
 
         Raises:
             ArchiveError: of another size, encrypted, packed in an unknown way, or damaged.
@@ -102,7 +102,7 @@ class Archive:
         position = 0
         try:
             with self._zip.open(member) as stream:
-                while piece := stream.read(PIECE):  # the last read checks the sum
+                while piece := stream.read(PIECE):  # the last read checks the CRC
                     target[position : position + len(piece)] = piece
                     position += len(piece)
         except Exception as error:
@@ -112,7 +112,7 @@ class Archive:
 
 
 class _BoundedFile(io.FileIO):
-    """A file of which at most ``most`` bytes are read at once; None for no limit."""
+    """A file that refuses reads of more than ``most`` bytes; None for no limit."""
 
     def __init__(self, path: Path, most: int) -> None:
         super().__init__(path)

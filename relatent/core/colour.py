@@ -1,7 +1,7 @@
-"""Colour profiles: a photo's colours as sRGB, and what was changed there as a change of the photo's own colours.
+"""Colour profiles: converts a photo to sRGB, and changes made in sRGB back to the photo's own colours.
 
-What a network draws is sRGB. A photo may be in another space, grey, of 16 bits a channel or transparent; its own pixels
-stay what they are, and only changes travel back, so that nothing is lost where nothing was changed.
+Generators draw sRGB. A photo may have another colour space, be grey or transparent, or have 16 bits per channel. Only
+changes are converted back, so that unchanged pixels keep their exact values.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from itertools import product
 import numpy as np
 from PIL import Image, ImageCms
 
-SAME = 2  # of 255; profiles that differ no more from sRGB are sRGB written by another program
-GREY = 4  # of 255; a picture whose channels differ no more is grey
-NODE_STEP = 5  # of 255, between two colours of the table that leads back; divides 255
+SAME = 2  # of 255; profiles that differ by no more than this from sRGB count as sRGB
+GREY = 4  # of 255; pictures whose channels differ by no more than this count as grey
+NODE_STEP = 5  # of 255, between two colours of the inverse table; divides 255
 NODES = 255 // NODE_STEP + 1
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601, as Pillow makes grey of RGB
 STRIP = 2**18  # colours converted at a time
@@ -29,7 +29,7 @@ def profile_space(profile: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Between a profile's colours and sRGB, relative colorimetric with black point compensation.
+    """Conversion between a profile's colours and sRGB, relative colorimetric with black point compensation.
 
     Attributes:
         profile: of RGB or grey.
@@ -68,8 +68,8 @@ class Conversion:
     def from_srgb(self, colours: np.ndarray) -> np.ndarray:
         """sRGB colours [N, 3] from 0 to 255 as float32 [N, C] of the profile, by trilinear interpolation.
 
-        LittleCMS answers in whole levels here; between the table's colours its rounding is smooth, so that a small
-        change of a colour stays a small change.
+        LittleCMS returns integer levels here. Interpolation between the colours of the table smooths the rounding, so
+        that small changes of a colour stay small.
         """
         x = colours.astype(np.float32) / NODE_STEP
         low = np.minimum(x.astype(np.intp), NODES - 2)
@@ -84,7 +84,7 @@ class Conversion:
 
 @lru_cache(maxsize=8)  # a folder's photos mostly come from one camera
 def conversion(profile: bytes, mode: str) -> Conversion | None:
-    """What leads from a profile's colours to sRGB; None if they are sRGB already, or the profile is of no use.
+    """The conversion from a profile's colours to sRGB; None if they are sRGB already, or the profile is unusable.
 
     Args:
         profile: ICC.
@@ -107,9 +107,9 @@ def conversion(profile: bytes, mode: str) -> Conversion | None:
 
 
 def with_changes(levels: np.ndarray, profile: bytes | None, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """A photo's own pixels with what was changed in their sRGB form.
+    """Apply changes that were made to the sRGB version of a photo to its own pixels.
 
-    A grey photo's changes are grey, transparency stays, and where nothing was changed every bit stays.
+    Changes of a grey photo are grey, transparency is kept, and unchanged pixels keep their exact values.
 
     Args:
         levels: uint8 or uint16 [H, W, C]: grey, grey and alpha, RGB, or RGB and alpha.
@@ -145,7 +145,7 @@ def with_changes(levels: np.ndarray, profile: bytes | None, before: np.ndarray, 
 
 
 def is_grey(pixels: np.ndarray) -> bool:
-    """Whether a picture in RGB, uint8 or uint16 [H, W, 3], is grey but for what JPEG leaves of it."""
+    """Whether a picture in RGB, uint8 or uint16 [H, W, 3], is grey within the errors of JPEG compression."""
     most = GREY * (np.iinfo(pixels.dtype).max // 255)
     for seen in (pixels[::16, ::16], pixels):  # most photos are known by a few of their pixels
         for top in range(0, len(seen), 256):

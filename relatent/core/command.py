@@ -1,39 +1,46 @@
-"""How every command of Relatent behaves: one-line errors, exit codes, both spellings of a flag."""
+"""The base class of all commands: one-line errors, exit codes, and flags spelled with - or _."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from relatent.core.errors import RelatentError
+from relatent.core.errors import RelatentError, UsageError
 from relatent.core.wording import make_output_printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Truncation has one name in every command; NVIDIA's spelling and those of earlier versions work, too.
+LEAST_WHOLE, MOST_WHOLE = -(2**63), 2**63 - 1  # what seeds, and PyTorch, can hold
+
+# Truncation has one name in every command; the spellings of NVIDIA's tools and of earlier versions are aliases.
 TRUNCATION_FLAGS = ("--truncation-psi", "--trunc", "--psi", "--truncation")
 
 
 class RelatentCommand(click.Command):
-    """A click command that takes ``--some_flag`` for ``--some-flag`` and never shows a traceback.
+    """A click command that accepts ``--some_flag`` for ``--some-flag`` and prints errors in one line.
 
-    Our errors become one line on standard error and their own exit code; an interrupt becomes 130. Any other
-    exception is a bug of ours: it passes, so that the traceback can be reported.
+    A RelatentError is printed on standard error and sets the exit code; an interrupt gives 130. Any other exception is
+    a bug and is not caught, so that the traceback can be reported.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # Not click's token_normalize_func: that would change the choices of options, too.
+        # Not click's token_normalize_func, which would also change the choices of options.
         make_output_printable()
         flags = {flag for param in self.get_params(ctx) for flag in (*param.opts, *param.secondary_opts)}
-        end = args.index("--") if "--" in args else len(args)  # what follows "--" is never a flag
+        end = args.index("--") if "--" in args else len(args)  # arguments after "--" are never flags
         with _one_line_errors():
-            return super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
+            rest = super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
+            for param in self.get_params(ctx):
+                _check_numbers(param.opts[0], ctx.params.get(param.name or ""))
+            return rest
 
     def invoke(self, ctx: click.Context) -> Any:
         make_output_printable()
@@ -42,7 +49,7 @@ class RelatentCommand(click.Command):
 
 
 def config_options(config: type[Any]) -> Callable[[F], F]:
-    """One option for each field of a frozen dataclass: name, default, choices and help text come from the field.
+    """Decorator that adds an option for each field of a frozen dataclass, with its name and default.
 
     A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type``,
     ``flag`` (where it is not the name) and ``aliases`` (older spellings of it); see
@@ -80,9 +87,35 @@ def _field_option(one: dataclasses.Field[Any]) -> Callable[[F], F]:
 
 
 def fail(error: RelatentError) -> NoReturn:
-    """Print the error in one line and leave with its exit code."""
+    """Print the error in one line and exit with its code."""
     click.echo(f"error: {error}", err=True)
     raise SystemExit(error.exit_code) from None
+
+
+class PathType(click.Path):
+    """A path as a ``pathlib.Path``; an empty text, which Python takes for the current folder, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            raise UsageError("an empty path came. Write . for the current folder.")
+        return super().convert(value, param, ctx)
+
+
+PATH = PathType()
+
+
+def _check_numbers(flag: str, value: object) -> None:
+    """Refuse numbers that click lets pass and nothing can compute with."""
+    if isinstance(value, tuple | list):
+        for one in value:
+            _check_numbers(flag, one)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{flag} is {value}; expected a finite number.")
+    if isinstance(value, int) and not LEAST_WHOLE <= value <= MOST_WHOLE:
+        raise UsageError(f"{flag} is {value!r:.60}; expected a number of at most 18 digits.")
 
 
 @contextmanager
@@ -123,7 +156,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _dashed(arg: str, flags: set[str]) -> str:
-    """``--num_steps=5`` to ``--num-steps=5`` if that is one of ``flags``; everything else stays as it is."""
+    """``--num_steps=5`` to ``--num-steps=5`` if that is one of ``flags``; other arguments are not changed."""
     flag, equals, value = arg.partition("=")
     dashed = flag.replace("_", "-")
     return dashed + equals + value if dashed in flags else arg

@@ -1,4 +1,4 @@
-"""What is seen to before a CPU computes for long: how weights lie, how much memory it keeps, how many threads."""
+"""Settings for long computations on a CPU: memory format of weights, freed memory, number of threads."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
-# Of glibc's mallopt, see its manual page. The thresholds may also be set from outside, and then that is what holds.
+# Parameters of glibc's mallopt; see its manual page. Thresholds that are set in the environment are not changed.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 MEMORY_FROM_OUTSIDE = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-NEVER = -1  # as the first threshold
-KEPT = 2**30  # bytes of free memory at the heap's end, when work is over
-OLDER = 2**25  # the largest threshold for mmap that older versions take
+NEVER = -1  # value of TRIM_THRESHOLD
+KEPT = 2**30  # bytes of free memory that the process keeps after the work
+OLDER = 2**25  # the largest threshold for mmap that older versions accept
 
 THREADS_FROM_OUTSIDE = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def prepare(device: torch.device) -> None:
-    """Before long work on ``device``; does nothing for other devices than the CPU, and nothing twice."""
+    """Prepare for long work on ``device``. Affects only the CPU, and only the first call has an effect."""
     if device.type == "cpu":
         keep_freed_memory()
         respect_quota()
@@ -34,7 +34,7 @@ def prepare(device: torch.device) -> None:
 
 @contextlib.contextmanager
 def prepared(device: torch.device) -> Iterator[None]:
-    """Prepare for work on ``device``, and hand most of the memory back after it."""
+    """Prepare for work on ``device``, and return most of the freed memory to the system afterwards."""
     prepare(device)
     try:
         yield
@@ -44,21 +44,21 @@ def prepared(device: torch.device) -> Iterator[None]:
 
 
 def lay_out(module: nn.Module, device: torch.device) -> None:
-    """Lay a frozen module's weights as oneDNN wants them; else it would turn every one around at every step."""
+    """Convert the weights of a frozen module to channels_last on a CPU, so that oneDNN need not do it at every step."""
     if device.type == "cpu":
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Ask the C library not to hand large blocks back to the system, for this process from now on.
+    """Make the C library keep large freed blocks instead of returning them to the system, for the rest of the process.
 
-    glibc takes each block of more than some megabytes from the system and gives it back when it is freed. A step of
-    optimisation does so with every activation, and the system clears each page anew, which costs more than many a layer
-    does. :func:`prepared` hands back all but 1 GiB of it when the work is over.
+    By default, glibc maps each block of more than some megabytes and unmaps it when it is freed. In an optimisation,
+    this happens for every activation, and the system clears each new page, which costs more time than many layers take.
+    :func:`prepared` returns all but 1 GiB of free memory after the work.
 
     Returns:
-        Whether it was asked: not on systems without glibc, nor where the environment says otherwise.
+        Whether it was set: not without glibc, nor if the environment sets the thresholds.
     """
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in MEMORY_FROM_OUTSIDE):
         return False
@@ -70,13 +70,13 @@ def keep_freed_memory() -> bool:
 
 @functools.cache
 def respect_quota() -> int:
-    """Use no more threads than a container's share of processors; more would only wait for one another.
+    """Limit the number of threads to a container's CPU quota; more threads would only wait for each other.
 
-    PyTorch counts the processors a process may run on, but a container's quota (``docker run --cpus 2``) lets it run on
-    all of them, for a share of the time.
+    PyTorch counts the processors that the process may run on. Under a quota (``docker run --cpus 2``) these are all
+    processors, but only for a share of the time.
 
     Returns:
-        The number of threads from now on.
+        The number of threads.
     """
     share = quota(CGROUPS)
     if share is not None and not any(name in os.environ for name in THREADS_FROM_OUTSIDE):
@@ -85,7 +85,7 @@ def respect_quota() -> int:
 
 
 def quota(cgroups: Path) -> float | None:
-    """Processors this process may use on average, as Linux's control groups of either version say; None for all."""
+    """Processors that this process may use on average, from Linux control groups (v1 or v2); None for no limit."""
     try:
         if (cgroups / "cpu.max").exists():
             limit, period = (cgroups / "cpu.max").read_text().split()

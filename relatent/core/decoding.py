@@ -1,6 +1,6 @@
-"""From whatever Pillow has opened to upright RGB pixels; the knowledge of odd file formats lives here.
+"""Converts pictures that Pillow has opened to upright RGB pixels, and extracts their metadata.
 
-Memory is counted: a 100-megapixel photo takes 400 MB inside Pillow, so no step holds it there twice.
+A 100-megapixel photo takes 400 MB inside Pillow, so pictures are converted in strips rather than copied as a whole.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from relatent.core.colour import Conversion, conversion, profile_space
 
 IPTC_RESOURCE = 0x0404  # Photoshop's number of it
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"  # of JPEG's APP1 segment
-STRIP_ROWS = 256  # rows converted at a time; small beside the picture, large beside the cost of a call
+STRIP_ROWS = 256  # rows converted at a time
 
-# A TIFF keeps its EXIF tags beside the tags of its own layout; only these mean something in another file.
+# A TIFF stores EXIF tags together with tags of its own layout; only these are valid in another file.
 TIFF_TAGS_KEPT = frozenset(
     (
         Base.ImageDescription,
@@ -40,9 +40,9 @@ TIFF_TAGS_KEPT = frozenset(
 
 
 def turn_upright(picture: Image.Image) -> bytes | None:
-    """Apply the EXIF orientation to ``picture`` in place; its EXIF block without the orientation, None if it has none.
+    """Apply the EXIF orientation to ``picture`` in place; returns its EXIF block without it, or None if it has none.
 
-    Damaged EXIF is no reason to refuse a readable picture: whatever of it cannot be understood is dropped.
+    Damaged EXIF data do not make a picture unreadable: they are dropped.
     """
     try:
         ImageOps.exif_transpose(picture, in_place=True)
@@ -58,7 +58,7 @@ def turn_upright(picture: Image.Image) -> bytes | None:
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """EXIF's number of how the picture is stored; 1, upright, where it has none that can be understood."""
+    """The EXIF orientation; 1 (upright) if there is none or it is damaged."""
     try:
         return int(picture.getexif().get(Base.Orientation, 1))
     except MemoryError:
@@ -68,9 +68,9 @@ def orientation_of(picture: Image.Image) -> int:
 
 
 def xmp_of(picture: Image.Image) -> bytes | None:
-    """The XMP packet of ``picture``, unread; None if it has none."""
+    """The raw XMP packet of ``picture``; None if it has none."""
     segments = [data for name, data in getattr(picture, "applist", ()) if name == "APP1" and data.startswith(XMP_HEAD)]
-    # Pillow 10 has a PNG's packet as text under its own name, and a JPEG's among the segments alone.
+    # Pillow 10 has the packet of a PNG as a text chunk, and that of a JPEG only among the segments.
     packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
     if packet is None and segments:
         packet = segments[0][len(XMP_HEAD) :]
@@ -78,7 +78,7 @@ def xmp_of(picture: Image.Image) -> bytes | None:
 
 
 def iptc_of(picture: Image.Image) -> bytes | None:
-    """The IPTC record (caption, credit, copyright) in a JPEG's Photoshop segment, unread; None if it has none."""
+    """The raw IPTC record (caption, credit, copyright) of a JPEG's Photoshop segment; None if it has none."""
     resources = picture.info.get("photoshop")
     record = resources.get(IPTC_RESOURCE) if isinstance(resources, dict) else None
     return record if isinstance(record, bytes) else None
@@ -86,13 +86,13 @@ def iptc_of(picture: Image.Image) -> bytes | None:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a picture shows.
+    """The pixels of a picture.
 
     Attributes:
-        pixels: uint8 [H, W, 3], sRGB; transparency is put on white.
-        original: the picture's own pixels where they say more: uint8 or uint16 [H, W, C], grey, grey and alpha, RGB, or
-            RGB and alpha, in the colours of ``profile``; None where ``pixels`` are all there is.
-        profile: the picture's ICC profile if it is one of such colours; else None.
+        pixels: uint8 [H, W, 3], sRGB, transparency composited on white.
+        original: the picture's own pixels if they contain more: uint8 or uint16 [H, W, C], grey, grey and alpha, RGB,
+            or RGB and alpha, in the colours of ``profile``; else None.
+        profile: the picture's ICC profile if it fits ``original``; else None.
     """
 
     pixels: np.ndarray
@@ -101,7 +101,7 @@ class Decoded:
 
 
 def decoded(picture: Image.Image) -> Decoded:
-    """Any Pillow image, loaded and upright."""
+    """The pixels of a Pillow image that is loaded and upright."""
     if picture.mode in ("CMYK", "LAB"):
         picture = _managed(picture)
     deep = picture.mode.startswith(("I", "F"))
@@ -125,7 +125,7 @@ def decoded(picture: Image.Image) -> Decoded:
 
 
 def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The picture in pieces of full width, each with the number of its first row."""
+    """The picture in horizontal strips, each with the number of its first row."""
     for top in range(0, picture.height, STRIP_ROWS):
         yield top, picture.crop((0, top, picture.width, min(top + STRIP_ROWS, picture.height)))
 
@@ -135,15 +135,15 @@ def _layout_of_tiff(picture: Image.Image, tag: int) -> bool:
 
 
 def _plain_mode(picture: Image.Image) -> str:
-    """Which of L, LA, RGB and RGBA holds all that a picture of 8 bits shows."""
+    """The simplest of L, LA, RGB and RGBA that represents a picture of 8 bits completely."""
     transparent = "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     grey = picture.mode in ("1", "L", "LA", "La")
     return ("L" if grey else "RGB") + ("A" if transparent else "")
 
 
 def _plain(strip: Image.Image, mode: str) -> Image.Image:
-    """8 bits of any mode as ``mode``, which is one of L, LA, RGB and RGBA."""
-    if strip.mode == "La":  # Pillow knows no direct way
+    """Convert a picture of 8 bits to ``mode``, one of L, LA, RGB and RGBA."""
+    if strip.mode == "La":  # Pillow has no direct conversion
         strip = strip.convert("LA")
     if mode.endswith("A") and strip.mode != mode:
         strip = strip.convert("RGBA")  # it understands a transparent colour there
@@ -151,14 +151,14 @@ def _plain(strip: Image.Image, mode: str) -> Image.Image:
 
 
 def _fitting_profile(picture: Image.Image, mode: str) -> bytes | None:
-    """The picture's colour profile if it describes colours of ``mode``."""
+    """The picture's colour profile if it fits ``mode``."""
     profile = picture.info.get("icc_profile")
     wanted = b"RGB " if mode.startswith("RGB") else b"GRAY"
     return profile if isinstance(profile, bytes) and profile_space(profile) == wanted else None
 
 
 def _white(picture: Image.Image) -> float:
-    """The value that means white in grey of 16 or 32 bits per pixel, integer or float."""
+    """The value of white in grey pictures of 16 or 32 bits per pixel, integer or float."""
     if picture.mode.startswith("I"):
         return 65535  # such integers come from 16-bit files
     arrays = (np.asarray(strip) for _, strip in _strips(picture))
@@ -173,7 +173,7 @@ def _eight_bits(strip: Image.Image, white: float) -> Image.Image:
 
 
 def _managed(picture: Image.Image) -> Image.Image:
-    """CMYK or LAB to RGB: by the file's own CMYK profile, else by Pillow's formula, which is nearly right."""
+    """CMYK or LAB to RGB by colour profile; CMYK without a profile is returned, for Pillow's approximate formula."""
     try:
         if picture.mode == "LAB":
             source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))

@@ -1,4 +1,4 @@
-"""Pictures of 16 bits a channel, which Pillow reads and writes with 8."""
+"""Reads and writes pictures of 16 bits per channel, which Pillow reduces to 8."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UPRIGHT = {
 
 
 def is_deep(opened: Image.Image) -> bool:
-    """Whether a PNG or TIFF that Pillow has opened, and not loaded yet, has 16 bits a channel and several channels."""
+    """Whether a PNG or TIFF that Pillow has opened, but not loaded, has several channels of 16 bits."""
     if opened.format == "PNG":
         tile = getattr(opened, "tile", None) or [()]
         return any(isinstance(part, str) and part.endswith(";16B") and not part.startswith("I") for part in tile[0])
@@ -38,7 +38,7 @@ def is_deep(opened: Image.Image) -> bool:
 
 
 def read_deep(data: bytes, eight_bits: np.ndarray, orientation: int = 1) -> np.ndarray | None:
-    """The 16 bits of a picture of which Pillow has read 8.
+    """Read a picture with 16 bits per channel, of which Pillow has read 8.
 
     Args:
         data: the file.
@@ -67,11 +67,11 @@ def read_deep(data: bytes, eight_bits: np.ndarray, orientation: int = 1) -> np.n
 
 
 def encode_deep_png(levels: np.ndarray, described: bytes) -> bytes:
-    """A PNG of 16 bits a channel.
+    """Encode a PNG with 16 bits per channel.
 
     Args:
         levels: uint16 [H, W, C]: grey, grey and alpha, RGB, or RGB and alpha.
-        described: another PNG, whose profile, EXIF and text are taken over.
+        described: another PNG, from which profile, EXIF and text are copied.
     """
     height, width, channels = levels.shape
     header = struct.pack(">IIBBBBB", width, height, 16, COLOUR_TYPES[channels], 0, 0, 0)

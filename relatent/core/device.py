@@ -1,4 +1,4 @@
-"""Choosing where to compute, once, at the edge of the program."""
+"""Chooses the device."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from relatent.core.errors import UsageError
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """The device called ``name``, or the best one there is if ``name`` is None or "auto".
+    """The device called ``name``, or the best available one if ``name`` is None or "auto".
 
     Raises:
-        UsageError: no such kind of device, or this machine has none of that kind.
+        UsageError: an unknown device, or one that this machine does not have.
     """
     if name in (None, "auto"):
         return torch.device(_available()[0])
@@ -25,11 +25,11 @@ def pick_device(name: str | None = None) -> torch.device:
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if not 0 <= (device.index or 0) < count:  # torch reads "cuda:200" as index -56
         raise UsageError(f"device {name!r} is not available; the last one is {device.type}:{count - 1}.")
-    return torch.device("cpu") if device.type == "cpu" else device  # "cpu:0" is equal to no tensor's device
+    return torch.device("cpu") if device.type == "cpu" else device  # tensors on the CPU never have the device "cpu:0"
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until ``device`` has done everything asked of it, so that a clock can be read."""
+    """Wait until ``device`` has finished all work, for timing."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

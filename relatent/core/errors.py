@@ -1,24 +1,24 @@
-"""Every error Relatent raises on purpose, in one tree.
+"""The exceptions that Relatent raises deliberately.
 
     RelatentError
-    ├── UsageError                  the request itself cannot be meant (exit code 2)
-    │   ├── UnknownNameError        a name outside a known list
-    │   ├── MissingPackageError     an optional package is needed and absent
+    ├── UsageError                  an invalid request (exit code 2)
+    │   ├── UnknownNameError        a name that is not in a list of known ones
+    │   ├── MissingPackageError     an optional package is needed and not installed
     │   └── MissingWeightsError     weights are needed that are not on this machine
     ├── ShapeError                  a tensor or array of the wrong shape, range or type
     ├── PhotoError                  one picture cannot be used; others still can
-    │   ├── UnreadablePhotoError    not a picture, damaged, or too large to be believed
+    │   ├── UnreadablePhotoError    not a picture, damaged, or too large
     │   └── FaceNotFoundError       a picture without a usable face
-    ├── DatasetError                training data that cannot be used
-    ├── CheckpointError             a network file that is damaged, foreign or dishonest
-    ├── WeightsError                weights that are not what was published or first seen
-    │   └── DownloadError           weights that cannot be fetched
-    ├── OutputError                 results that cannot be written
-    ├── BusyError                   more work waits already than is taken
-    └── Cancelled                   the caller's progress callback asked to stop
+    ├── DatasetError                training data cannot be used
+    ├── CheckpointError             a file is damaged, hostile, or not of the expected format
+    ├── WeightsError                weights differ from what was published or first downloaded
+    │   └── DownloadError           weights cannot be downloaded
+    ├── OutputError                 results cannot be written
+    ├── BusyError                   the queue is full
+    └── Cancelled                   a progress callback returned False
 
-A message says what came, what was expected and what to do next. Commands print it in one line and
-exit with ``exit_code``; nothing a user can cause ends in a traceback.
+A message says what came, what was expected and what to do next. Commands print it in one line and exit with
+``exit_code``. No input of a user should end in a traceback.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from typing import Any
 
 
 class RelatentError(Exception):
-    """Base of every deliberate error; ``str(error)`` is one line meant for a person."""
+    """Base class; ``str(error)`` is one line, meant for the user."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # a file name or a foreign message may hold line breaks
+        return " ".join(super().__str__().splitlines())  # file names and messages of libraries may contain line breaks
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by message: the default would call ``__init__`` with it, and some of ours take other arguments.
+        """Pickle the arguments without ``__init__``, whose signature differs between subclasses.
 
-        Batches that run in several processes send their errors home this way.
+        Needed by batches that run in several processes.
         """
         return _rebuilt, (type(self), self.args), self.__dict__
 
@@ -49,19 +49,19 @@ def _rebuilt(kind: type[RelatentError], args: tuple[Any, ...]) -> RelatentError:
 
 
 class UsageError(RelatentError):
-    """A request that cannot be carried out as worded."""
+    """An invalid request."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError):
-    """A name outside a known list; the message offers the nearest ones.
+    """A name that is not in a list of known ones; the message suggests similar names.
 
     Args:
-        kind: what is named, for example ``"network"``.
-        name: what came.
-        known: every valid name.
-        advice: what else would have been accepted.
+        kind: kind of the name, for example ``"network"``.
+        name: the unknown name.
+        known: all valid names.
+        advice: a sentence on what else is accepted.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], advice: str = "") -> None:
@@ -73,7 +73,7 @@ class UnknownNameError(UsageError):
 
 
 class MissingPackageError(UsageError):
-    """An optional package is absent; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that contains it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -95,7 +95,7 @@ class PhotoError(RelatentError):
 
 
 class UnreadablePhotoError(PhotoError):
-    """A file that is not a picture, is damaged, or claims a size nobody should believe."""
+    """A file that is not a picture, is damaged, or too large."""
 
 
 class FaceNotFoundError(PhotoError):
@@ -107,26 +107,26 @@ class DatasetError(RelatentError):
 
 
 class CheckpointError(RelatentError):
-    """A network file that cannot be read as one."""
+    """A network file, or another file of Relatent, that cannot be read."""
 
 
 class WeightsError(RelatentError):
-    """Weights that are not what was published or first seen, or whose records are damaged."""
+    """Weights that differ from what was published or first downloaded, or whose records are damaged."""
 
 
 class DownloadError(WeightsError):
-    """Weights that cannot be fetched."""
+    """Weights that cannot be downloaded."""
 
 
 class OutputError(RelatentError):
-    """Results that cannot be written where they were asked for."""
+    """Results that cannot be written."""
 
 
 class BusyError(RelatentError):
-    """More work waits already than is taken; the same request may succeed later."""
+    """The queue is full; the same request may succeed later."""
 
 
-class Cancelled(RelatentError):  # noqa: N818 - nobody did anything wrong
-    """Work stopped because the progress callback returned False."""
+class Cancelled(RelatentError):  # noqa: N818 - not an error of the user
+    """Work was stopped because the progress callback returned False."""
 
     exit_code = 130

@@ -1,8 +1,9 @@
-"""Writing results: beside the target first, then renamed, so that a killed run leaves no half file."""
+"""Writes files and folders atomically: beside the target first, then renamed."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -27,6 +28,7 @@ REASONS = {
     errno.ENAMETOOLONG: "the name is too long for that file system. Choose a shorter one",
 }
 NAMELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO))  # what a plain write can meet
+CHUNK = 2**20  # bytes read at once
 FULL = 2**20  # bytes; less room than this is called a full disk
 LONGEST_PART = 40  # characters of the target's name repeated in the temporary one; systems allow 255 bytes in all
 
@@ -35,12 +37,12 @@ LONGEST_PART = 40  # characters of the target's name repeated in the temporary o
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` to write to; renames it to ``path`` on success.
 
-    The temporary file lives in the same folder, because a rename is atomic only within one file system. It has
-    the suffix of ``path``, by which some writers choose the format, and the permissions of any new file.
+    The temporary file is in the same folder, because renaming is atomic only within one file system. It has the suffix
+    of ``path``, from which some writers choose the format, and the permissions of a new file.
 
     Raises:
-        OutputError: the folder cannot be written or the disk is full. Then, as after any other exception, nothing
-            is left behind but the folders above ``path``; a file that was there before is untouched.
+        OutputError: the folder cannot be written or the disk is full. After this or any other exception, only the
+            folders above ``path`` are left behind, and an existing file is unchanged.
     """
     temporary = _beside(path, path.suffix)
     try:
@@ -51,33 +53,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.touch(exist_ok=False)
             permissions = temporary.stat().st_mode & 0o777
             yield temporary
-            if temporary.stat().st_mode & 0o777 != permissions:  # safetensors puts a private file in its place
+            if temporary.stat().st_mode & 0o777 != permissions:  # safetensors replaces the file by a private one
                 temporary.chmod(permissions)
             temporary.replace(path)
     finally:
-        with suppress(OSError):  # the folder may be what was wrong, and that is already on its way up
+        with suppress(OSError):  # if the folder is the problem, its error is being raised already
             temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside ``path``; on success it takes the place of ``path``.
-
-    Raises:
-        OutputError: the parent cannot be written or the disk is full. Then, as after any other exception, nothing
-            is left behind but the folders above ``path``; a folder that was there before is untouched.
-    """
-    temporary = _beside(path)
-    try:
-        with output_errors(path, temporary):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and not path.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-            temporary.mkdir()
-            yield temporary
-            _take_the_place(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -86,17 +67,26 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal; raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 @contextmanager
 def output_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Turn the operating system's refusals to write ``path`` (or ``temporary`` in its stead) into an OutputError.
+    """Turn errors of writing ``path``, or ``temporary`` in its place, into an OutputError.
 
-    Other code inside the block may fail for reasons of its own, and "cannot write" would then mislead. An error
-    counts as the output's only if it names ``path``, a folder above it or something below it, or if it names no
-    file and is one that a write to an open file meets (disk full, quota, read-only, ...). Everything else passes.
+    Other code inside the block may fail for other reasons, for which "cannot write" would be misleading. An error is
+    translated only if it names ``path``, a folder above it or something below it, or if it names no file and can occur
+    when writing to an open file (disk full, quota, read-only, ...). All others are passed on.
     """
     try:
         yield
-    except OutputError as error:  # of a file written inside a folder that is not yet called ``path``
+    except OutputError as error:  # names the temporary folder, which is renamed to ``path`` later
         if temporary is None or str(temporary) not in str(error):
             raise
         raise OutputError(str(error).replace(str(temporary), str(path))) from error
@@ -109,14 +99,14 @@ def output_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 def _number_if_ours(error: Exception, path: Path, temporary: Path | None) -> int | None:
-    """The errno of a failure to write ``path``; None if ``error`` is about something else."""
+    """The errno of a failure to write ``path``; None if ``error`` concerns something else."""
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike) and error.errno:
         return error.errno if _concerns(Path(os.fsdecode(error.filename)), path, temporary) else None
-    if type(error) is OSError and error.errno:  # subclasses (SSL, sockets) number their errors in their own way
+    if type(error) is OSError and error.errno:  # subclasses (SSL, sockets) have their own numbers
         return error.errno if error.errno in NAMELESS else None
     if isinstance(error, OSError) and type(error) is not OSError:
         return None
-    # safetensors, written in Rust, tells the number in words; NumPy and ffmpeg tell none, but a full disk shows.
+    # safetensors, written in Rust, has the number in its message. NumPy and ffmpeg have none: check the free space.
     worded = re.search(r"\bOs \{ code: (\d+)|\(os error (\d+)\)", str(error))
     if worded:
         number = int(worded[1] or worded[2])
@@ -125,10 +115,10 @@ def _number_if_ours(error: Exception, path: Path, temporary: Path | None) -> int
 
 
 def _concerns(named: Path, path: Path, temporary: Path | None) -> bool:
-    """Whether ``named`` is ``path``, above it, below it, or the same with ``temporary``."""
+    """Whether ``named`` is ``path`` or ``temporary``, or is above or below one of them."""
     named = named.absolute()
-    places = [place.absolute() for place in (path, temporary) if place is not None]
-    return any(named == place or named in place.parents or place in named.parents for place in places)
+    targets = [target.absolute() for target in (path, temporary) if target is not None]
+    return any(named == target or named in target.parents or target in named.parents for target in targets)
 
 
 def _is_full(folder: Path) -> bool:
@@ -141,25 +131,7 @@ def _is_full(folder: Path) -> bool:
 def _beside(path: Path, suffix: str = "") -> Path:
     """A new hidden name in the folder of ``path``.
 
-    Made here, not by ``tempfile``: that gives permissions 0600, and the user's umask, by which they would have to
-    be widened, can only be read by changing it for every thread of the process.
+    ``tempfile`` is not used because it sets the permissions 0600. Widening them needs the user's umask, which can only
+    be read by changing it for all threads of the process.
     """
     return path.parent / f".{path.stem[:LONGEST_PART]}-{secrets.token_hex(4)}{suffix}"
-
-
-def _take_the_place(folder: Path, path: Path) -> None:
-    """Rename ``folder`` to ``path``; what was at ``path`` goes, but comes back if the rename fails."""
-    if not path.exists():
-        folder.replace(path)
-        return
-    old = _beside(path)
-    path.replace(old)
-    try:
-        folder.replace(path)
-    except BaseException:
-        old.replace(path)
-        raise
-    if old.is_symlink():
-        old.unlink()
-    else:
-        shutil.rmtree(old, ignore_errors=True)

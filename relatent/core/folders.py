@@ -1,4 +1,4 @@
-"""What lies in a folder: pictures, and everything else."""
+"""Lists the pictures and other files in a folder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from relatent.core.images import SUFFIXES
 
 @dataclass(frozen=True)
 class FolderContents:
-    """What lies in a folder and in the folders below it, sorted by path.
+    """The content of a folder and the folders below it, sorted by path.
 
     Attributes:
-        photos: files with a picture's suffix.
-        others: everything else: other files, what is hidden, links to folders, folders that may not be read.
+        photos: files with a suffix of pictures.
+        others: everything else: other files, hidden files and folders, links to folders, unreadable folders.
     """
 
     photos: list[Path]
@@ -23,9 +23,9 @@ class FolderContents:
 
 
 def look_through(folder: Path) -> FolderContents:
-    """Every file below ``folder``, the pictures apart from the rest.
+    """List the pictures and the other files below ``folder``.
 
-    What is hidden is not looked into, and links to folders are not followed: they may lead in circles.
+    Hidden folders are not entered, and links to folders are not followed because they may form cycles.
     """
     photos: list[Path] = []
     others: list[Path] = []
@@ -44,5 +44,5 @@ def look_through(folder: Path) -> FolderContents:
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """Every picture file below ``folder``, sorted by path; see :func:`look_through` for what it passes over."""
+    """All picture files below ``folder``, sorted by path; see :func:`look_through`."""
     return look_through(folder).photos

@@ -1,8 +1,8 @@
-"""The only home of pixel conventions: ranges, channel order, axis order, EXIF orientation.
+"""Reads photos and converts pixels. All pixel conventions are implemented here.
 
-Conventions, everywhere in Relatent:
-    photo   uint8 [H, W, 3], RGB, 0..255, upright (EXIF orientation applied)
-    image   float32 [N, 3, H, W], RGB, -1..1: what a generator draws; 0 maps to -1 and 255 to 1
+Conventions everywhere in Relatent:
+    photo   uint8 [H, W, 3], RGB, 0..255, EXIF orientation applied
+    image   float32 [N, 3, H, W], RGB, -1..1, the generator's output; 0 maps to -1 and 255 to 1
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from relatent.core.colour import with_changes
+from relatent.core.colour import is_grey, with_changes
 from relatent.core.decoding import decoded, iptc_of, orientation_of, turn_upright, xmp_of
 from relatent.core.deep import is_deep, read_deep
 from relatent.core.errors import ShapeError, UnreadablePhotoError
 
-# Formats Pillow decodes by itself, and HEIF by pillow-heif; others (EPS among them) start external programs.
+# Formats that Pillow decodes by itself, and HEIF through pillow-heif; others, such as EPS, start external programs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF", "TGA")
 SUFFIXES = frozenset(
     (
@@ -51,26 +51,26 @@ SUFFIXES = frozenset(
         ".tga",
     )
 )
-MAX_PIXELS = 170_000_000  # a 100-megapixel photo fits with room; a 40,000 x 40,000 bomb does not
-MIN_SIDE = 8  # pixels; the smallest generator
+MAX_PIXELS = 170_000_000  # allows 100-megapixel photos, but no decompression bombs of 40,000 x 40,000
+MIN_SIDE = 8  # pixels; the resolution of the smallest generator
 
-# Python's warning filters belong to the whole process: two threads that change them at once may leave them changed.
+# Warning filters are global: without the lock, two threads that change them at once may leave them changed.
 _filters_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture as it came from a file.
+    """The pixels and metadata of a picture file.
 
     Attributes:
-        pixels: uint8 [H, W, 3], sRGB, upright, transparency on white: what networks see and screens show.
-        name: how messages call it.
-        note: what a person should know about how it was read; empty if nothing.
-        exif: the file's EXIF block without its orientation, or None if there is none that can be understood.
-        icc_profile: the file's colour profile, or None; one of CMYK fits neither ``original`` nor ``pixels``.
-        xmp: the file's XMP packet as it stands there, or None.
-        iptc: a JPEG's IPTC record as it stands there, or None.
-        original: the file's own pixels where they say more than ``pixels``, upright: uint8 or uint16 [H, W, C], grey,
+        pixels: uint8 [H, W, 3], sRGB, upright, transparency composited on white.
+        name: of the photo in messages.
+        note: a remark for the user on how it was read; may be empty.
+        exif: the file's EXIF block without its orientation; None if there is none, or it is damaged.
+        icc_profile: the file's colour profile, or None; CMYK profiles fit neither ``original`` nor ``pixels``.
+        xmp: the file's raw XMP packet, or None.
+        iptc: a JPEG's raw IPTC record, or None.
+        original: the file's own pixels if they contain more than ``pixels``, upright: uint8 or uint16 [H, W, C], grey,
             grey and alpha, RGB, or RGB and alpha, in the colours of ``icc_profile``; else None.
     """
 
@@ -84,10 +84,12 @@ class Photo:
     original: np.ndarray | None = None
 
     def changed(self, pixels: np.ndarray) -> np.ndarray:
-        """The photo's own pixels with what was changed in ``pixels``, uint8 [H, W, 3]: like ``original`` if it has one.
+        """Apply changed ``pixels``, uint8 [H, W, 3], to the photo's own pixels; returns an array like ``original``.
 
-        A grey photo stays grey, transparency stays, 16 bits stay where nothing was changed.
+        A grey photo stays grey, transparency is kept, and unchanged pixels keep their 16 bits.
         """
+        if self.original is None and not is_grey(self.pixels):
+            return pixels.copy()
         own, profile = (self.pixels, None) if self.original is None else (self.original, self.icc_profile)
         return with_changes(own, profile, self.pixels, pixels)
 
@@ -95,17 +97,17 @@ class Photo:
 def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read any picture as upright sRGB.
 
-    Transparent pixels are put on white, 16-bit pictures are reduced to 8 bits, other colour spaces and palettes are
-    converted, and of an animation the first frame is used, which ``note`` then says. ``original`` keeps what is lost
-    thereby.
+    Transparent pixels are composited on white, 16-bit pictures are reduced to 8 bits, other colour spaces and palettes
+    are converted. Of an animation the first frame is used, and ``note`` says so. ``original`` keeps the pixels before
+    these conversions.
 
     Args:
         source: a path, or the bytes of a file.
-        name: how error messages call it; the path by default.
-        max_pixels: a picture that claims more is not decoded.
+        name: of the photo in messages; the path by default.
+        max_pixels: larger pictures are not decoded.
 
     Raises:
-        UnreadablePhotoError: missing, empty, not a picture, damaged, or of an unbelievable size.
+        UnreadablePhotoError: missing, empty, not a picture, damaged, or too large.
     """
     name = name or ("the picture" if isinstance(source, bytes) else str(source))
     with _foreign_errors(name, max_pixels), _filters_lock, warnings.catch_warnings():
@@ -115,26 +117,26 @@ def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixel
             deep = is_deep(opened)
             orientation = orientation_of(opened) if deep else 1
             opened.load()
-            _check_size(opened, name, max_pixels)  # a HEIF file's header may say one size and its picture another
+            _check_size(opened, name, max_pixels)  # the picture of a HEIF file may be larger than its header says
             photo = _photo_of(opened, name)
             if deep:
                 seen = photo.pixels if photo.original is None else photo.original
                 data = source if isinstance(source, bytes) else Path(source).read_bytes()
                 levels = read_deep(data, seen, orientation)
                 photo = photo if levels is None else dataclasses.replace(photo, original=levels)
-            note = _frames_note(opened, name)  # last: counting moves on to the other frames
+            note = _frames_note(opened, name)  # last, because counting frames seeks to other frames
     return dataclasses.replace(photo, note=note)
 
 
 def photo_of(picture: Image.Image, name: str = "the picture") -> Photo:
-    """A picture that Pillow has opened elsewhere, as :func:`read_photo` would have read it."""
+    """Convert a picture opened by Pillow to a Photo, as :func:`read_photo` does."""
     with _foreign_errors(name, MAX_PIXELS):
         picture.load()
         return _photo_of(picture.copy(), name)
 
 
 def _photo_of(picture: Image.Image, name: str) -> Photo:
-    """A loaded picture, which is turned upright in place."""
+    """Convert a loaded picture, to which the EXIF orientation is applied in place."""
     xmp, iptc = xmp_of(picture), iptc_of(picture)
     exif = turn_upright(picture)
     found = decoded(picture)
@@ -157,7 +159,7 @@ def from_uint8(image: Tensor) -> Tensor:
 
 
 def to_pixels(image: Tensor) -> np.ndarray:
-    """float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded, values outside clamped."""
+    """float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded and clamped."""
     return to_levels(image).round().to(torch.uint8).contiguous().cpu().numpy()
 
 
@@ -176,10 +178,10 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of uint8 [H, W, 3], resized to uint8 [size, size, 3] with every source pixel counted.
+    """The centre square of uint8 [H, W, 3], resized to uint8 [size, size, 3] without aliasing.
 
-    Whole-number shrinking averages boxes; any other uses Lanczos, which Pillow widens to the area that each new
-    pixel covers. Plain bilinear sampling would skip pixels. An odd pixel too many is cut at the bottom or right.
+    Integer factors average boxes. Others use Lanczos, whose kernel Pillow scales with the factor. Bilinear sampling
+    would skip pixels. If the margin is odd, the extra pixel is cut at the bottom or right.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise ShapeError(f"pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 [H, W, 3].")
@@ -207,7 +209,7 @@ def grid(images: Tensor, columns: int) -> np.ndarray:
 
 
 def _box_means(pixels: np.ndarray, box: int) -> np.ndarray:
-    """Means of ``box`` x ``box`` pixels of uint8 [S, S, 3], rounded; Pillow's ``reduce`` is one off at times."""
+    """Means of ``box`` x ``box`` pixels of uint8 [S, S, 3], rounded; Pillow's ``reduce`` is sometimes off by one."""
     size = len(pixels) // box
     rows = pixels.reshape(size, box, -1).sum(axis=1, dtype=np.uint32)  # [S / box, S * 3]
     sums = rows.reshape(size, size, box, 3).sum(axis=2, dtype=np.uint64)
@@ -215,7 +217,7 @@ def _box_means(pixels: np.ndarray, box: int) -> np.ndarray:
 
 
 def _existing_data(source: str | Path | bytes, name: str) -> Path | io.BytesIO:
-    """What Pillow is to open, once the mistakes with the clearest answers are ruled out."""
+    """The path or buffer for Pillow to open, after checking for folders, missing and empty files."""
     if not isinstance(source, bytes):
         path = Path(source)
         if path.is_dir():
@@ -228,21 +230,21 @@ def _existing_data(source: str | Path | bytes, name: str) -> Path | io.BytesIO:
 
 
 def _formats() -> list[str]:
-    """The formats that can be read here, their decoders registered with Pillow."""
+    """The formats that can be read, with HEIF registered with Pillow if pillow-heif is installed."""
     Image.init()
     if "HEIF" not in Image.OPEN:
-        with suppress(ImportError):  # of use for training alone, pillow-heif may be missing
+        with suppress(ImportError):  # pillow-heif may be missing in a minimal installation for training
             importlib.import_module("pillow_heif").register_heif_opener()
     return [known for known in FORMATS if known in Image.OPEN]
 
 
 def _frames_note(opened: Image.Image, name: str) -> str:
-    """What to tell of an animation or a file of several pages; the second picture of an MPO is a mere preview."""
+    """The note for an animation or a file of several pages; the second picture of an MPO is only a preview."""
     if opened.format == "MPO" or not getattr(opened, "is_animated", False):
         return ""
     try:
         count = str(getattr(opened, "n_frames", 1))
-    except Exception:  # a later frame is damaged in one of Pillow's many ways; the first one is already read
+    except Exception:  # a later frame is damaged, for which Pillow raises many types; the first one is already read
         count = "several"
     which = "main" if opened.format == "HEIF" else "first"
     return f"{name} has {count} frames; the {which} one is used."
@@ -250,7 +252,7 @@ def _frames_note(opened: Image.Image, name: str) -> str:
 
 @contextmanager
 def _foreign_errors(name: str, max_pixels: int) -> Iterator[None]:
-    """Whatever Pillow raises becomes one of ours, saying what to do."""
+    """Translate all errors of Pillow to UnreadablePhotoError."""
     try:
         yield
     except UnreadablePhotoError:
@@ -270,7 +272,7 @@ def _foreign_errors(name: str, max_pixels: int) -> Iterator[None]:
     except PermissionError:
         raise UnreadablePhotoError(f"{name} may not be read by this user. Change its permissions.") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        if isinstance(error, OSError) and error.errno:  # the operating system's own word; decoders give no number
+        if isinstance(error, OSError) and error.errno:  # from the operating system; decoders set no errno
             raise UnreadablePhotoError(f"{name} cannot be opened: {error.strerror}. Check the path.") from error
         reason = " ".join(str(error).split())[:100].rstrip(".") or type(error).__name__
         raise UnreadablePhotoError(f"{name} is damaged or cut short: {reason}. Export or download it again.") from error

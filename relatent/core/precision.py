@@ -1,9 +1,8 @@
-"""In what precision features are computed: a switch, and float32 unless somebody asks for less.
+"""The precision of features: float32 (the default), TF32 or bfloat16.
 
-Latents, losses and the optimiser are float32 whatever is chosen. TF32 is what CUDA devices from NVIDIA's Ampere on
-offer in place of float32 arithmetic (10 bits of mantissa); bfloat16 halves the memory as well (7 bits), and is slower
-than float32 on a processor without arithmetic for it. Whoever asks for "auto" gets bfloat16 where there is such
-arithmetic, and float32 elsewhere.
+Latents, losses and the optimiser are always float32. TF32 replaces float32 arithmetic on NVIDIA GPUs from Ampere on (10
+bits of mantissa). bfloat16 (7 bits) also halves the memory, but is slower than float32 on processors without bfloat16
+arithmetic. "auto" chooses bfloat16 where the device supports it in hardware, and float32 elsewhere.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ AUTO = "auto"
 CHOICES = (AUTO, *PRECISIONS)
 AMPERE = (8, 0)  # the first compute capability with TF32 and bfloat16
 PROCESSOR = Path("/proc/cpuinfo")
-BFLOAT16_ARITHMETIC = {"avx512_bf16", "amx_bf16"}  # as Linux calls what oneDNN computes with
+BFLOAT16_ARITHMETIC = {"avx512_bf16", "amx_bf16"}  # CPU flags under Linux of the instructions that oneDNN uses
 
 
 def choose(name: str, device: torch.device) -> str:
-    """The precision that ``name`` stands for on ``device``: itself, or for "auto" bfloat16 or float32.
+    """Resolve "auto" for ``device``; other names are returned unchanged.
 
     Raises:
-        UnknownNameError: no such precision.
+        UnknownNameError: there is no such precision.
     """
     if name not in CHOICES:
         raise UnknownNameError("precision", name, CHOICES)
@@ -40,11 +39,11 @@ def choose(name: str, device: torch.device) -> str:
 
 
 def check_precision(name: str, device: torch.device | None = None) -> None:
-    """Whether ``name`` is a precision and, if a device is given, one that it has.
+    """Check that ``name`` is a precision and, if a device is given, that the device supports it.
 
     Raises:
-        UnknownNameError: no such precision.
-        UsageError: the device cannot compute in it.
+        UnknownNameError: there is no such precision.
+        UsageError: the device does not support it.
     """
     if name not in PRECISIONS:
         raise UnknownNameError("precision", name, PRECISIONS)
@@ -59,14 +58,14 @@ def check_precision(name: str, device: torch.device | None = None) -> None:
 
 @contextmanager
 def computing_in(name: str, device: torch.device) -> Iterator[torch.dtype]:
-    """While the block runs, float32 arithmetic on ``device`` is TF32 or, with every other name, exact.
+    """Context manager in which float32 arithmetic on ``device`` is TF32 if ``name`` is "tf32", and exact otherwise.
 
     Yields:
-        The dtype that features should have.
+        The dtype for features.
 
     Raises:
-        UnknownNameError: no such precision.
-        UsageError: the device cannot compute in it.
+        UnknownNameError: there is no such precision.
+        UsageError: the device does not support it.
     """
     check_precision(name, device)
     dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
@@ -86,7 +85,7 @@ def _is_ampere(device: torch.device) -> bool:
 
 
 def _processor_has_bfloat16() -> bool:
-    """Whether a processor computes in bfloat16, and does not widen and round it; False where nothing says so."""
+    """Whether the processor has bfloat16 instructions; False if that is unknown."""
     try:
         lines = PROCESSOR.read_text().splitlines()
     except OSError:
@@ -95,7 +94,7 @@ def _processor_has_bfloat16() -> bool:
 
 
 def _tf32() -> tuple[Any, Any]:
-    """What matrix products and convolutions are set to; PyTorch 2.9 replaced the switches, and minds a mixture."""
+    """The settings of matrix products and convolutions. PyTorch 2.9 has new switches, and warns if both are used."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     if hasattr(cudnn, "conv"):
         return matmul.fp32_precision, cudnn.conv.fp32_precision

@@ -1,4 +1,4 @@
-"""The progress bar of every command. It appears with the first news: until then others have the terminal."""
+"""The progress bar of all commands. It appears at its first update, so that it does not mix with earlier output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TRAINING = "{l_bar}{bar}| {n:g}/{total:g} kimg [{elapsed}<{remaining}{postfix}]"
 
 
 class ProgressBar:
-    """A tqdm bar made when it is first shown, closed at the end of a ``with`` block.
+    """A tqdm bar, created when it is first shown and closed at the end of a ``with`` block.
 
     Args:
         **options: of tqdm.
@@ -27,7 +27,7 @@ class ProgressBar:
         self.close()
 
     def show(self, done: float, total: float | None, text: str = "") -> None:
-        """``done`` of ``total`` (None: unknown); it may also fall, where work begins again."""
+        """Show ``done`` of ``total`` (None if unknown). ``done`` may also decrease, when work starts again."""
         if self.bar is None:
             self.bar = tqdm(total=total, initial=done, **self.options)
         self.bar.total = total
@@ -36,7 +36,7 @@ class ProgressBar:
         self.bar.update(done - self.bar.n)  # drawn some ten times a second at most
 
     def close(self, **options: Any) -> None:
-        """End the bar; the next news begins a new one, with these options changed."""
+        """Close the bar; the next update opens a new one, with these options changed."""
         if self.bar is not None:
             self.bar.close()
         self.bar = None
@@ -44,5 +44,5 @@ class ProgressBar:
 
 
 def counting(label: str, unit: str = "face") -> ProgressBar:
-    """A bar that is shown on a terminal only and leaves nothing there, for a part of a command's work."""
+    """A bar for a part of a command's work, shown only on a terminal and removed at the end."""
     return ProgressBar(desc=label, unit=unit, leave=False, disable=None)

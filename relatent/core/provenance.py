@@ -1,7 +1,7 @@
-"""What a written picture says of itself: that a network took part, which one, and what it changed.
+"""Provenance metadata of written pictures: that a network was used, which one, and which edits.
 
-The mark is IPTC's DigitalSourceType in an XMP packet, and a software tag in XMP and EXIF; PNG, JPEG, WebP and AVIF
-carry both. What the photo said of itself is kept beside it.
+IPTC's DigitalSourceType is written to an XMP packet, and a software tag to XMP and EXIF. PNG, JPEG, WebP and AVIF
+support both. The photo's own metadata are kept.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from relatent.core.images import Photo
 from relatent.core.wording import printable
 from relatent.core.xmp import xmp_packet
 
-# https://cv.iptc.org/newscodes/digitalsourcetype: a photo changed, or added to, by a trained network
+# https://cv.iptc.org/newscodes/digitalsourcetype: a composite that includes elements made by a trained model
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
-LONGEST_SEGMENT = 65533  # bytes a JPEG segment holds beside its own length
+LONGEST_SEGMENT = 65533  # bytes of content in a JPEG segment
 QUALITY = 95  # of JPEG, WebP and AVIF unless the caller says otherwise
 
 
@@ -44,12 +44,12 @@ def software_tag(network: str, edits: Mapping[str, float] | None = None) -> str:
 
 
 class MarkedImage(Image.Image):
-    """A Pillow image whose ``save`` writes the mark; copies and crops of it are ordinary images without one.
+    """A Pillow image whose ``save`` writes provenance metadata. Copies and crops of it are ordinary images.
 
     Attributes:
         software: the software tag.
-        deep: uint16 [H, W, C], what a PNG file gets where there are 16 bits a channel; else None.
-        photo: whose EXIF, XMP and colour profile are kept; None without a photo.
+        deep: uint16 [H, W, C], written to PNG files, for pictures of 16 bits per channel; else None.
+        photo: the photo whose EXIF, XMP and colour profile are kept; None without one.
     """
 
     def __init__(self, pixels: np.ndarray, software: str, photo: Photo | None = None) -> None:
@@ -58,22 +58,22 @@ class MarkedImage(Image.Image):
         self.deep = pixels if pixels.dtype == np.uint16 else None
         eight_bits = pixels if self.deep is None else np.rint(pixels / np.float32(257)).astype(np.uint8)
         eight_bits = eight_bits[..., 0] if eight_bits.shape[2:] == (1,) else eight_bits
-        vars(self).update(vars(Image.fromarray(eight_bits)))  # Pillow's own constructors return its own class
+        vars(self).update(vars(Image.fromarray(eight_bits)))  # Pillow's constructors cannot create a subclass
         self.software, self.photo = software, photo
         if photo is not None and photo.icc_profile:
             self.info["icc_profile"] = photo.icc_profile
 
     def save(self, fp: Any, format: str | None = None, *, metadata: bool = True, **params: Any) -> None:
-        """As Pillow's; to a path, the file is written beside it and renamed.
+        """Save as Pillow does; a path is written atomically.
 
         Args:
             fp: a path, or an open binary file, which needs ``format``.
-            format: Pillow's name of the format; None for the path's suffix.
-            metadata: write the mark and what the photo said of itself; else nothing but pixels and colour profile.
-            **params: the format's own options, for example ``quality``.
+            format: Pillow's name of the format; None for that of the path's suffix.
+            metadata: write provenance and the photo's metadata; else only pixels and colour profile.
+            **params: options of the format, for example ``quality``.
 
         Raises:
-            UsageError: a format that cannot carry the mark, while ``metadata`` asks for it.
+            UsageError: ``metadata`` with a format that does not support it.
             OutputError: the file cannot be written.
         """
         path = Path(str(getattr(fp, "name", ""))) if hasattr(fp, "write") else Path(fp)
@@ -99,7 +99,7 @@ class MarkedImage(Image.Image):
             )
         options: dict[str, Any] = {} if kind == "PNG" else {"quality": QUALITY}
         if kind == "JPEG":
-            options["subsampling"] = 0  # half the colour resolution would be lost beside an untouched photo
+            options["subsampling"] = 0  # chroma subsampling would lose detail of the photo
         picture: Image.Image = self
         profile = self.photo.icc_profile if self.photo is not None else None
         if kind in ("WEBP", "AVIF") and self.mode in ("L", "LA"):
@@ -117,12 +117,12 @@ class MarkedImage(Image.Image):
                 return
             Image.Image.save(picture, file, kind, **{**options, **params})
         except (KeyError, ValueError, OSError) as error:
-            if getattr(error, "errno", None):  # the disk's, not the format's
+            if getattr(error, "errno", None):  # an error of the disk, not of the format
                 raise
             raise OutputError(f"the picture cannot be written as {kind} ({error}). Choose another format.") from error
 
     def _mark(self, kind: str) -> dict[str, Any]:
-        """The options that make Pillow's writer of ``kind`` put the mark into the file."""
+        """The options with which Pillow writes the metadata to a file of the format ``kind``."""
         exif = _exif(self.software, self.photo.exif if self.photo else None)
         packet = xmp_packet(self.software, COMPOSITE, self.photo.xmp if self.photo else None)
         if kind == "PNG":
@@ -163,14 +163,14 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _segment(marker: int, content: bytes) -> bytes:
-    """A JPEG segment; nothing if its content is longer than one may be."""
+    """A JPEG segment; empty if the content is too long for one."""
     if len(content) > LONGEST_SEGMENT:
         return b""
     return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
 
 
 def _exif(software: str, kept: bytes | None) -> bytes:
-    """An EXIF block with the software tag, and with all that a photo's block ``kept`` says."""
+    """An EXIF block with the software tag and the tags of the photo's block ``kept``."""
     exif = Image.Exif()
     if kept:
         exif.load(kept)

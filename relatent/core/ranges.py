@@ -1,41 +1,44 @@
-"""Lists of whole numbers as people type them: "85,100,1500-1502"."""
+"""Parses lists of whole numbers with ranges: "85,100,1500-1502"."""
 
 from __future__ import annotations
 
 import re
 
 from relatent.core.errors import UsageError
+from relatent.core.numbers import MOST_DIGITS, digits_in
 
-MOST = 10_000  # numbers; what is beyond is a slip of the finger, not a wish
-PIECE = re.compile(r"\s*([0-9]{1,15})\s*(?:-\s*([0-9]{1,15})\s*)?")
+MOST = 10_000  # numbers in a list; more are probably a typing error
+PIECE = re.compile(r"\s*([0-9]+)\s*(?:-\s*([0-9]+)\s*)?")
 
 
 def is_number_list(text: str) -> bool:
-    """Whether ``text`` is made of whole numbers, ranges and commas alone; it may still be too long or run backwards."""
+    """Whether ``text`` consists of whole numbers, ranges and commas; its values are not checked."""
     return all(PIECE.fullmatch(piece) for piece in text.split(","))
 
 
 def whole_numbers(text: str, what: str = "numbers") -> tuple[int, ...]:
-    """ "85,100,1500-1502" to (85, 100, 1500, 1501, 1502), in the order given, both ends of a range included.
+    """Parse "85,100,1500-1502" to (85, 100, 1500, 1501, 1502), in the order given; ranges include both ends.
 
     Args:
-        text: numbers from 0 and ranges of them, with commas between.
-        what: how messages call them.
+        text: numbers from 0 and ranges, separated by commas.
+        what: name of the numbers in messages.
 
     Raises:
-        UsageError: something else, a range that runs backwards, or more than ``MOST`` numbers.
+        UsageError: another format, a range that runs backwards, or more than ``MOST`` numbers.
     """
-    found: list[int] = []
+    numbers: list[int] = []
     for piece in text.split(","):
         match = PIECE.fullmatch(piece)
         if not match:
             raise UsageError(
                 f"{what} came as {text!r}; expected whole numbers and ranges, for example 85,100,1500-1502."
             )
-        first, last = int(match[1]), int(match[2] or match[1])
+        first, last = digits_in(match[1]), digits_in(match[2] or match[1])
+        if first is None or last is None:
+            raise UsageError(f"{what} came as {text!r:.80}; expected numbers of at most {MOST_DIGITS} digits.")
         if last < first:
             raise UsageError(f"the range {piece.strip()} of {what} runs backwards. Write {last}-{first}.")
-        if len(found) + last - first + 1 > MOST:
+        if len(numbers) + last - first + 1 > MOST:
             raise UsageError(f"{what} came as {text!r:.80}, more than {MOST} numbers. Ask for fewer.")
-        found.extend(range(first, last + 1))
-    return tuple(found)
+        numbers.extend(range(first, last + 1))
+    return tuple(numbers)

@@ -1,4 +1,4 @@
-"""Folders of temporary files that do not outlive their process, even one that was killed."""
+"""Temporary folders that are deleted after their process, even if it was killed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-LOCK_FILE = "owner.lock"  # held as long as the process lives; the operating system lets go of it
+LOCK_FILE = "owner.lock"  # locked while the process runs; the operating system releases the lock
 
 
 class ScratchFolder:
     """A new private folder for temporary files.
 
     Args:
-        prefix: what its name begins with; by it :func:`remove_abandoned` knows it again.
+        prefix: of the folder's name; :func:`remove_abandoned` recognises it by this.
 
     Attributes:
         path: the folder, which only this user can enter.
@@ -27,13 +27,13 @@ class ScratchFolder:
         self._lock.acquire(timeout=0)
 
     def remove(self) -> None:
-        """Delete it and all that is in it."""
+        """Delete the folder and its content."""
         self._lock.release()
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def remove_abandoned(prefix: str) -> int:
-    """Delete this user's scratch folders of a prefix whose process no longer lives; how many there were."""
+    """Delete this user's scratch folders of a prefix whose process has ended; returns their number."""
     from filelock import Timeout
 
     count = 0
@@ -43,16 +43,16 @@ def remove_abandoned(prefix: str) -> int:
         lock = _lock_of(folder)
         try:
             lock.acquire(timeout=0)
-        except (Timeout, OSError):  # its owner lives, or another process is removing it
+        except (Timeout, OSError):  # its process is running, or another process is deleting it
             continue
-        lock.release()  # before the file goes: Windows deletes no file that is locked
+        lock.release()  # before deleting the file, because Windows does not delete locked files
         shutil.rmtree(folder, ignore_errors=True)
         count += 1
     return count
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether it is a scratch folder of this user: others may put anything into a temporary folder."""
+    """Whether a path is a scratch folder of this user; other users can write to the system's temporary folder, too."""
     try:
         own = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
         return own and folder.is_dir() and not folder.is_symlink() and (folder / LOCK_FILE).is_file()
@@ -61,6 +61,6 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _lock_of(folder: Path) -> Any:
-    from filelock import FileLock  # not above: importing this package must not need it
+    from filelock import FileLock  # imported here, because importing this package must not require it
 
     return FileLock(folder / LOCK_FILE, thread_local=False)

@@ -1,4 +1,4 @@
-"""Moving pictures, written as the frames come: .mp4 (H.264 through ffmpeg) and .gif (Pillow)."""
+"""Writes videos frame by frame: .mp4 (H.264 with ffmpeg) and .gif (Pillow)."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from PIL import Image
 
 from relatent.core.errors import ShapeError, UsageError
 from relatent.core.files import atomic_file
+from relatent.core.numbers import as_number
 
 SUFFIXES = (".mp4", ".gif")
-MAX_FPS = {".mp4": 240, ".gif": 50}  # players take a GIF frame of less than 20 ms for a mistake and show it for 100
-DEFAULT_FPS = 24
+MAX_FPS = {".mp4": 240, ".gif": 50}  # players show GIF frames of less than 20 ms for 100 ms
+DEFAULT_FPS = 24  # frames a second, as in cinemas
+LEAST_FPS = 0.1  # ten seconds a frame; a .gif holds 655
 
 
 def write_video(frames: Iterable[np.ndarray], path: Path, fps: float = DEFAULT_FPS, *, comment: str = "") -> None:
-    """Write frames to ``path``, whose suffix says as what; only a .gif keeps them in memory, at a byte a pixel.
+    """Write frames to ``path``, in the format of its suffix. A .gif is kept in memory until it is complete.
 
-    An .mp4 has even sides: an odd one repeats its last row or column. A .gif has 256 colours a frame, repeats for
-    ever, and shows a frame that equals the one before it as one, for longer.
+    Sides of an .mp4 are even: odd ones are padded by the last row or column. A .gif has 256 colours per frame and loops
+    forever; equal consecutive frames are merged into one that is shown longer.
 
     Args:
-        frames: uint8 [H, W, 3], all of one size; drawn from only after the request was found good.
+        frames: uint8 [H, W, 3], all of one size; consumed only after the other arguments are checked.
         path: ends in .mp4 or .gif.
-        fps: frames a second, above 0; at most 240, and 50 in a .gif.
+        fps: frames a second, at least 0.1; at most 240, and 50 in a .gif.
         comment: what the file says of itself; empty for nothing.
 
     Raises:
-        UsageError: another suffix, a rate out of range, no frame at all, or no ffmpeg on this machine.
-        ShapeError: frames of another kind, or of different sizes.
-        OutputError: it cannot be written; then nothing is left behind.
+        UsageError: another suffix, a rate out of range, no frames, or no ffmpeg on this machine.
+        ShapeError: frames of another type or shape, or of different sizes.
+        OutputError: the file cannot be written; nothing is left behind.
     """
     require_video_name(path, fps)
     with atomic_file(path) as temporary:
@@ -42,28 +44,27 @@ def write_video(frames: Iterable[np.ndarray], path: Path, fps: float = DEFAULT_F
 
 
 def require_video_name(path: Path, fps: float = DEFAULT_FPS) -> None:
-    """Refuse a file or rate that :func:`write_video` would refuse, before any frame was drawn.
+    """Check file name and frame rate for :func:`write_video`, before any frame is drawn.
 
     Raises:
-        UsageError: it would, for these reasons or because there is no ffmpeg.
+        UsageError: another suffix, a rate out of range, or no ffmpeg on this machine.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"the video is to be {path.name!r}; expected a name that ends in {' or '.join(SUFFIXES)}.")
-    if not 0 < fps <= MAX_FPS[suffix]:
-        raise UsageError(f"{fps} frames a second were asked for; expected more than 0 and at most {MAX_FPS[suffix]}.")
+    as_number("fps", fps, LEAST_FPS, MAX_FPS[suffix], example="24")
     if suffix == ".mp4":
         _require_ffmpeg()
 
 
 def enlarged(frame: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [H, W, 3], each pixel repeated until the height is near ``side``: players blur what is small."""
+    """Enlarge uint8 [H, W, 3] by an integer factor to a height near ``side``, because players blur small videos."""
     factor = max(1, side // len(frame))
     return frame.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same frames; there is at least one, and all are alike."""
+    """The same frames, checked: at least one, and all of one size."""
     shape: tuple[int, ...] | None = None
     for frame in frames:
         expected = shape or (*frame.shape[:2], 3)
@@ -81,8 +82,8 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float, comment: str) -> None:
     import imageio.v2 as imageio
 
-    first = next(frames)  # before ffmpeg is started: what is wrong with the frames shows here
-    # yuv420p, which every player reads, halves the colours' sides.
+    first = next(frames)  # before ffmpeg is started, because it raises errors of the frames
+    # yuv420p, which all players support, needs even sides.
     padding = ((0, first.shape[0] % 2), (0, first.shape[1] % 2), (0, 0))
     writer = imageio.get_writer(
         path,
@@ -93,7 +94,7 @@ def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float, comment: st
         macro_block_size=2,
         output_params=["-metadata", f"comment={comment}"] if comment else [],
     )
-    with closing(writer):  # as its own context it would leave ffmpeg running after an error, and the file behind
+    with closing(writer):  # the writer's own context manager would leave ffmpeg running after an error
         for frame in chain([first], frames):
             writer.append_data(np.pad(frame, padding, mode="edge"))  # type: ignore[attr-defined]
 
@@ -105,9 +106,9 @@ def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float, comment: st
 
 
 def _gif_pictures(frames: Iterator[np.ndarray], fps: float) -> Iterator[Image.Image]:
-    """Frames in 256 colours, each with the whole hundredths of a second that keep the sum true."""
+    """Frames in 256 colours, with durations in whole hundredths of a second whose errors do not accumulate."""
     for index, frame in enumerate(frames):
-        # Dithering would boil: the same colour gets another pattern in each frame.
+        # Dithering would flicker, because its pattern changes from frame to frame.
         picture = Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE)
         picture.info["duration"] = 10 * (round((index + 1) * 100 / fps) - round(index * 100 / fps))
         yield picture

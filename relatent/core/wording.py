@@ -1,4 +1,4 @@
-"""Names and lists as people read them."""
+"""Formats names and lists for messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ESCAPE = "relatent-escape"  # how text is encoded that an encoding cannot hold
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names with commas between them, at most ``most``; of more their number is told."""
+    """Names separated by commas, at most ``most``, and the number of further ones."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 

@@ -1,6 +1,6 @@
-"""XMP packets: the few lines that we add, and what a photo's own packet says, in one.
+"""Merges Relatent's XMP properties into the XMP packet of a photo.
 
-A photo's packet is somebody else's XML: it is read only if it is short, is UTF-8 and declares no entities.
+The photo's packet is untrusted XML. It is read only if it is short, valid UTF-8, and declares no entities.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ NAMES = {"rdf": RDF, "x": META, "xmp": BASIC, "Iptc4xmpExt": IPTC_EXTENSION}
 
 SOURCE_TYPE = f"{{{IPTC_EXTENSION}}}DigitalSourceType"
 TOOL = f"{{{BASIC}}}CreatorTool"
-# What is no longer so in a picture that was turned upright, changed and written anew.
+# Properties that are no longer valid after the picture was rotated and edited.
 OUTDATED = frozenset((SOURCE_TYPE, TOOL, f"{{{BASIC}}}Thumbnails", f"{{{TIFF}}}Orientation"))
-# Namespaces that describe bytes beside the picture, which are not carried on: more XMP, a video, a gain map.
+# Namespaces that describe data outside the picture, which are not copied: extended XMP, a video, a gain map.
 OUTSIDE = (
     "http://ns.adobe.com/xmp/note/",
     "http://ns.google.com/photos/1.0/camera/",
     "http://ns.google.com/photos/1.0/container/",
     "http://ns.adobe.com/hdr-gain-map/1.0/",
 )
-LONGEST = 2**20  # bytes of a foreign packet that are read at all
+LONGEST = 2**20  # bytes; longer packets are ignored
 HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 TAIL = '\n<?xpacket end="w"?>'
 
 
 def xmp_packet(software: str, source_type: str, kept: bytes | None = None) -> bytes:
-    """A packet, UTF-8, that names the software and the IPTC digital source type.
+    """An XMP packet in UTF-8 with the software and the IPTC digital source type.
 
     Args:
-        software: becomes xmp:CreatorTool.
-        source_type: URI, becomes Iptc4xmpExt:DigitalSourceType.
-        kept: a photo's own packet, whose other properties stay; one that cannot be understood is dropped.
+        software: value of xmp:CreatorTool.
+        source_type: URI, value of Iptc4xmpExt:DigitalSourceType.
+        kept: the photo's packet, whose other properties are kept; it is dropped if it cannot be parsed.
     """
     root = _parsed(kept)
     if root is None:
@@ -55,12 +55,12 @@ def xmp_packet(software: str, source_type: str, kept: bytes | None = None) -> by
 
 
 def _parsed(packet: bytes | None) -> ElementTree.Element | None:
-    """A foreign packet without what is outdated; None if there is none that can be understood."""
+    """The photo's packet without outdated properties; None if there is none, or it cannot be parsed."""
     if not packet or len(packet) > LONGEST:
         return None
     try:
         text = packet.decode("utf-8-sig").rstrip("\0")
-        if "<!" in text.replace("<!--", ""):  # declarations: where entities that grow without end come from
+        if "<!" in text.replace("<!--", ""):  # a declaration, which may define exponentially growing entities
             return None
         root = ElementTree.fromstring(re.sub(r"<\?.*?\?>", "", text, flags=re.DOTALL).strip())
     except (UnicodeDecodeError, ElementTree.ParseError, ValueError, RecursionError):
@@ -74,7 +74,7 @@ def _parsed(packet: bytes | None) -> ElementTree.Element | None:
         for child in [child for child in description if _outdated(child.tag)]:
             description.remove(child)
     for prefix, uri in re.findall(r'xmlns:(\w+)\s*=\s*["\']([^"\']+)["\']', text):
-        if not re.fullmatch(r"ns\d+|xml", prefix):  # prefixes the writer keeps for itself
+        if not re.fullmatch(r"ns\d+|xml", prefix):  # prefixes that ElementTree reserves
             ElementTree.register_namespace(prefix, uri)
     return root
 
@@ -84,5 +84,5 @@ def _outdated(name: str) -> bool:
 
 
 def _printable(text: str) -> str:
-    """Without the control characters that XML cannot hold."""
+    """``text`` without control characters, which XML does not allow."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,6 +1,6 @@
-"""Faces in photos: find them, align them as a network wants, tell them apart. Knows no network.
+"""Face detection, landmarks, alignment, identity distance and pasting; independent of generators.
 
-dlib is imported at the first search and not before.
+dlib is imported at the first use.
 """
 
 from relatent.face.align import AlignedFace, align_face, centre_square, face_to_photo_matrix

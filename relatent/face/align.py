@@ -1,4 +1,4 @@
-"""From landmarks to the upright square face a network was trained on, and the one matrix back."""
+"""Face alignment: from landmarks to the upright square crop of a network, and the matrix back to the photo."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from relatent.core.images import square
 from relatent.face.padding import soften_outside
 from relatent.face.sampling import check_photo, map_points, sample_square, square_matrix
 
-LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # dlib's numbering; left and right as the picture shows them
+LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # dlib's numbering; left and right in the picture
 LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER = 48, 54
 
 
 @dataclass(frozen=True)
 class AlignedFace:
-    """A face as a network wants it, and where it came from.
+    """An aligned face and its position in the photo.
 
     Convention:
-        ``face_to_photo`` maps columns (x, y, 1); (0, 0) is the centre of the top-left pixel on both sides.
+        ``face_to_photo`` maps columns (x, y, 1); (0, 0) is the centre of the top-left pixel of both pictures.
 
     Attributes:
         image: uint8 [R, R, 3].
-        face_to_photo: float64 [3, 3]; shrinking, turning, cropping and padding in one affine matrix.
-        landmarks: float64 [68, 2] in pixels of ``image``; None where none were looked for.
+        face_to_photo: float64 [3, 3]; one affine matrix for scaling, rotation, cropping and padding.
+        landmarks: float64 [68, 2] in pixels of ``image``; None if they were not detected.
     """
 
     image: np.ndarray
@@ -40,42 +40,41 @@ class AlignedFace:
 
 
 def face_to_photo_matrix(landmarks: np.ndarray, alignment: Alignment, size: int) -> np.ndarray:
-    """Where each pixel of an aligned face lies in the photo, float64 [3, 3].
+    """The matrix from pixels of the aligned face to pixels of the photo, float64 [3, 3].
 
-    The FFHQ recipe (Karras et al. 2019, appendix A): the face's x axis follows both the line of the eyes
-    and the line from eyes to mouth, so that a turned head does not tilt the crop; then the network's own
-    scale, and its shift along the face's y axis.
+    The FFHQ recipe (Karras et al. 2019, appendix A): the x axis of the face depends on the line between the eyes and on
+    the line from eyes to mouth, so that a turned head does not tilt the crop. The scale and the shift along the face's
+    y axis are then those of the network.
 
     Convention:
-        landmarks are (x, y), (0, 0) the centre of the top-left photo pixel; the same holds for the face.
-        The crop's outer edge lies half a pixel outside the outermost pixel centres, on both sides.
+        landmarks are (x, y), (0, 0) the centre of the top-left photo pixel, likewise for the face. The outer edge of
+        the crop lies half a pixel outside the centres of its outermost pixels.
 
     Args:
         landmarks: [68, 2] in photo pixels, dlib's order.
         alignment: the network's; ``Alignment()`` is FFHQ.
-        size: pixels along a side of the face.
+        size: side of the face in pixels.
 
     Raises:
-        ShapeError: not [68, 2], not finite, or all in one place.
+        ShapeError: not [68, 2], not finite, or degenerate.
     """
     centre, half = ffhq_square(checked_landmarks(landmarks))
     down = np.array([-half[1], half[0]])  # the face's y axis, as long as ``half``
-    # ``shift`` is a share of the FFHQ crop's whole side, ``down`` is half of one.
+    # ``shift`` is relative to the side of the FFHQ crop, and ``down`` has half that length.
     return square_matrix(centre + 2 * alignment.shift * down, half * alignment.scale, size)
 
 
 def align_face(pixels: np.ndarray, landmarks: np.ndarray, alignment: Alignment, size: int) -> AlignedFace:
-    """Cut the face out of a photo.
+    """Crop the face from a photo.
 
-    Shrinking averages the area below each pixel, enlarging is bicubic. Outside the photo the crop shows
-    the photo mirrored, softly blurred, fading to the median colour of its border. Memory follows the
-    crop, not the photo.
+    Reduces by area averaging, and enlarges bicubically. Outside the photo, the crop is padded by reflection, which is
+    blurred and fades to the median colour of the border. Memory depends on the size of the crop, not of the photo.
 
     Args:
         pixels: uint8 [H, W, 3], RGB.
         landmarks: [68, 2] in photo pixels.
         alignment: the network's.
-        size: pixels along a side of the face.
+        size: side of the face in pixels.
 
     Raises:
         ShapeError: pixels or landmarks of another type or shape.
@@ -87,29 +86,29 @@ def align_face(pixels: np.ndarray, landmarks: np.ndarray, alignment: Alignment, 
 
 
 def centre_square(pixels: np.ndarray, size: int) -> AlignedFace:
-    """The photo's centre square instead of an aligned face, for pictures that are aligned already.
+    """The photo's centre square in place of an aligned face, for pictures that are aligned already.
 
     Args:
         pixels: uint8 [H, W, 3], RGB.
-        size: pixels along a side of the result.
+        size: side of the result in pixels.
     """
     check_photo(pixels)
     height, width = pixels.shape[:2]
     side = min(height, width)
-    left, top = (width - side) // 2, (height - side) // 2  # as relatent.core.images.square cuts it
+    left, top = (width - side) // 2, (height - side) // 2  # as in relatent.core.images.square
     centre = np.array([left, top]) + (side - 1) / 2
     matrix = square_matrix(centre, np.array([side / 2, 0.0]), size)
     return AlignedFace(image=square(pixels, size), face_to_photo=matrix)
 
 
 def ffhq_square(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The FFHQ crop's centre and half x axis, both (x, y) in photo pixels.
+    """The centre of the FFHQ crop and half its x axis, both (x, y) in photo pixels.
 
     Args:
         landmarks: float64 [68, 2].
 
     Raises:
-        ShapeError: the points give the face no direction.
+        ShapeError: eyes and mouth coincide.
     """
     left_eye, right_eye = landmarks[LEFT_EYE].mean(axis=0), landmarks[RIGHT_EYE].mean(axis=0)
     mouth = (landmarks[LEFT_MOUTH_CORNER] + landmarks[RIGHT_MOUTH_CORNER]) / 2

@@ -1,4 +1,4 @@
-"""Which of the faces in a photo are meant."""
+"""Selects faces of a photo: the largest, all, or one by number."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def choose_faces(
     name: str,
     size: tuple[int, int],
 ) -> list[Face]:
-    """The faces a user asked for; never an empty list.
+    """The chosen faces; never an empty list.
 
     Args:
-        faces: of one photo, largest first, as `relatent.face.landmarks.find_faces` gives them.
-        which: ``"largest"``, ``"all"``, or a number as people count: 1 is the largest face.
-        name: how messages call the photo.
+        faces: of one photo, largest first, from `relatent.face.landmarks.find_faces`.
+        which: ``"largest"``, ``"all"``, or a number from 1, the largest face.
+        name: of the photo in messages.
         size: (width, height) of the photo in pixels, for messages.
 
     Raises:
-        FaceNotFoundError: no face, or fewer than the number asked for.
-        UsageError: ``which`` is none of the three.
+        FaceNotFoundError: there is no face, or no face of that number.
+        UsageError: ``which`` has another value.
     """
     number = which if isinstance(which, int) and not isinstance(which, bool) else None
     if (number is None and which not in ("largest", "all")) or (number is not None and number < 1):

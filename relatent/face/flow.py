@@ -1,8 +1,8 @@
-"""How one drawn face becomes another: dense motion between two pictures, and pictures moved along it.
+"""Optical flow between two drawn faces, and warping of pictures by it.
 
-Convention, everywhere here:
+Convention in this module:
     a flow is float32 [h, w, 2], (x, y) in pixels. ``moved(before, flow)`` looks like ``after``: pixel p of the result
-    is ``before`` at p + flow(p). So a face that has moved 3 pixels to the right has a flow of (-3, 0).
+    is ``before`` at p + flow(p). A face that has moved 3 pixels to the right has a flow of (-3, 0).
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ import cv2
 import numpy as np
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, of RGB
-SPREAD = 50.0  # levels; luminance is stretched to this standard deviation, so that dark skin counts as light skin does
+SPREAD = (
+    50.0  # levels; luminance is stretched to this standard deviation, so that dark and light skin are treated alike
+)
 MOST_GAIN = 5.0
 ALPHA, ITERATIONS = 60.0, 15  # of the variational refinement: skin moves as a whole, OpenCV's 20 lets it wobble
 FINEST_SCALE = 1  # half the resolution: drawn faces hold nothing finer
 TOLERANCE = 0.02  # of the side; where there and back differ by more, the motion is not to be believed
 DIFFERENT = 1.5  # levels; below it two pictures count as less and less different
+COARSE_BLUR = 3.0  # px; standard deviation that is left of a wide blur when pixels are put together
 FLOW_BLUR = 0.012  # of the side, standard deviation of the final smoothing
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What has moved where between two pictures, both [h, w].
+    """The motion between two pictures of [h, w].
 
     Attributes:
         flow: from ``after`` to ``before``, [h, w, 2].
         back: from ``before`` to ``after``, [h, w, 2].
-        trust: 0 to 1, how well ``flow`` and ``back`` undo each other; [h, w], at the pixels of ``after``.
+        trust: consistency of ``flow`` and ``back``, 0 to 1, [h, w], at the pixels of ``after``.
         trust_back: the same at the pixels of ``before``.
-        changed: 0 where the pictures are alike, 1 where they clearly differ; [h, w].
+        changed: 0 where the pictures are equal, 1 where they clearly differ, [h, w].
     """
 
     flow: np.ndarray
@@ -43,14 +46,14 @@ class Motion:
 
 
 def motion_between(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> Motion:
-    """Dense motion by DIS (Kroeger et al. 2016), there and back.
+    """Forward and backward optical flow by DIS (Kroeger et al. 2016).
 
     Args:
         after: float32 [h, w, 3] from 0 to 255.
         before: of the same shape.
-        where: [h, w] from 0 to 1, the part whose contrast counts.
+        where: [h, w] from 0 to 1, weight of each pixel in the normalisation of contrast.
     """
-    bright, dark = _stretched(after @ LUMINANCE, before @ LUMINANCE, where)
+    bright, dark = _stretched(luminance(after), luminance(before), where)
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(FINEST_SCALE)
     dis.setVariationalRefinementAlpha(ALPHA)
@@ -68,7 +71,7 @@ def motion_between(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> 
 
 
 def moved(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """``picture`` [h, w] or [h, w, C] along a flow [h, w, 2], bilinear; its edge is continued outside."""
+    """Warp ``picture`` [h, w] or [h, w, C] by a flow [h, w, 2], bilinearly, with edge padding."""
     x, y = pixel_grid(flow.shape[:2])
     return np.asarray(
         cv2.remap(picture, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -76,7 +79,7 @@ def moved(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def smoothed_flow(motion: Motion, where: np.ndarray) -> np.ndarray:
-    """The flow inside ``where``, its untrustworthy parts filled from around them; 0 where nothing has changed.
+    """The flow inside ``where``, with unreliable parts filled from their surroundings, and 0 where nothing has changed.
 
     Args:
         motion: of :func:`motion_between`.
@@ -87,12 +90,12 @@ def smoothed_flow(motion: Motion, where: np.ndarray) -> np.ndarray:
 
 
 def carried_points(points: np.ndarray, motion: Motion, inside: np.ndarray) -> np.ndarray:
-    """Points of ``before`` where they are in ``after``; each moves as what lies beside it inside of a shape.
+    """Move points of ``before`` to their positions in ``after``, by the flow near each point inside of a shape.
 
     Args:
         points: [N, 2], (x, y) in pixels of ``before``.
         motion: of :func:`motion_between`.
-        inside: [h, w] from 0 to 1, at the pixels of ``before``: whose motion counts.
+        inside: [h, w] from 0 to 1, at the pixels of ``before``: weight of the motion.
 
     Returns:
         float64 [N, 2].
@@ -105,30 +108,41 @@ def carried_points(points: np.ndarray, motion: Motion, inside: np.ndarray) -> np
 
 
 def blurred(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur; what lies outside is the edge, continued."""
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+    """Gaussian blur; what lies outside is the edge, continued. A wide one is computed on fewer pixels."""
+    step = int(sigma / COARSE_BLUR)
+    if step < 2 or min(values.shape[:2]) < 8 * step:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+    height, width = values.shape[:2]
+    few = cv2.resize(values, (-(-width // step), -(-height // step)), interpolation=cv2.INTER_AREA)
+    few = cv2.GaussianBlur(few, (0, 0), sigma / step, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(few, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    """float32 [h, w, 3] as brightness, float32 [h, w]."""
+    return np.asarray(cv2.transform(pixels, LUMINANCE[None]))
 
 
 def spread(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian mean of ``values`` [h, w] or [h, w, C] by ``weight`` [h, w]: it reaches where the weight is low."""
+    """Weighted Gaussian mean of ``values`` [h, w] or [h, w, C], which fills areas of low ``weight`` [h, w]."""
     shaped = weight if values.ndim == 2 else weight[..., None]
     total = blurred(weight, sigma) + 1e-9
     return np.asarray(blurred(values * shaped, sigma) / (total if values.ndim == 2 else total[..., None]), np.float32)
 
 
 def smooth_step(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, level at both ends."""
+    """The smoothstep function: 0 below 0, 1 above 1, with zero slope at both ends."""
     x = np.clip(x, 0, 1)
     return np.asarray(x * x * (3 - 2 * x), np.float32)
 
 
 def pixel_grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of each pixel, float32 [1, w] and [h, 1]."""
+    """The x and y coordinates of pixels, float32 [1, w] and [h, 1]."""
     return np.arange(size[1], dtype=np.float32)[None], np.arange(size[0], dtype=np.float32)[:, None]
 
 
 def _stretched(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two luminances as bytes, stretched alike."""
+    """Two luminances as uint8, scaled by the same factor."""
     weight = where + 0.05
     mean = float((before * weight).sum() / weight.sum())
     deviation = math.sqrt(float((np.square(before - mean) * weight).sum() / weight.sum()))
@@ -138,6 +152,6 @@ def _stretched(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> tupl
 
 
 def _agreement(there: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """exp(-(d / tolerance)^2), d what is left after going there and back."""
+    """exp(-(d / tolerance)^2), where d is the error of forward and backward flow combined."""
     off = there + moved(back, there)
     return np.asarray(np.exp(-(off * off).sum(axis=2) / (TOLERANCE * len(there)) ** 2), np.float32)

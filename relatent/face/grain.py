@@ -1,4 +1,4 @@
-"""What a photo has of noise and fine texture, made anew for places that a network has drawn too smoothly."""
+"""Synthesises noise like that of a photo, for areas that a network has drawn too smoothly."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from functools import cache
 import cv2
 import numpy as np
 
-from relatent.face.flow import LUMINANCE, blurred
+from relatent.face.flow import blurred, luminance
 
 TILE = 512  # px; the noise repeats after this
 BANDS = (0.8, 1.6)  # px, standard deviations: the photo's two finest octaves
 TO_DEVIATION = 1.4826  # from the median of absolute values, if they are normal
-ENOUGH = 64  # pixels to measure
-LOOKED_AT = 320  # px along a side of the part that is measured
+ENOUGH = 64  # pixels needed for a measurement
+LOOKED_AT = 320  # px; side of the area that is measured
 
 
 def grain_like(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Noise as strong as the photo's own fine structure, octave by octave.
+    """Noise with the strength of the photo's own noise in each octave.
 
-    The median of each octave is what counts: lashes and wrinkles are few and strong, grain is everywhere.
+    The strength is the median, which ignores sparse strong structures such as lashes and wrinkles.
 
     Args:
         pixels: [h, w, 3] from 0 to 255.
         where: bool [h, w], the pixels to measure.
 
     Returns:
-        float32 [h, w], to be added to all three channels; the same for the same input.
+        float32 [h, w], to be added to all three channels; deterministic.
     """
     height, width = where.shape
     part = _middle(where)
-    rest, here = pixels[part].astype(np.float32) @ LUMINANCE, where[part]
+    rest, here = luminance(pixels[part].astype(np.float32)), where[part]
     total = np.zeros((height, width), np.float32)
     for sigma, noise in zip(BANDS, _noise_bands(), strict=True):
         low = blurred(rest, sigma)
@@ -42,7 +42,7 @@ def grain_like(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def _middle(where: np.ndarray) -> tuple[slice, slice]:
-    """The window of at most LOOKED_AT pixels a side around the middle of ``where``."""
+    """The window of at most LOOKED_AT pixels per side around the centre of ``where``."""
     rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
     spans = []
     for found, length in zip((rows, columns), where.shape, strict=True):
@@ -54,7 +54,7 @@ def _middle(where: np.ndarray) -> tuple[slice, slice]:
 
 @cache
 def _noise_bands() -> tuple[np.ndarray, ...]:
-    """Normal noise in the octaves of BANDS, each with deviation 1; float32 [TILE, TILE], without seams."""
+    """Normal noise in the octaves of BANDS, each with standard deviation 1; float32 [TILE, TILE], seamless."""
     rest = np.random.default_rng(0).standard_normal((TILE, TILE)).astype(np.float32)
     bands = []
     for sigma in BANDS:

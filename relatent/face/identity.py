@@ -1,4 +1,4 @@
-"""How much two faces look like one person, by dlib's recognition network."""
+"""The identity distance of two faces, measured with dlib's face recognition network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from relatent.core.alignment import Alignment
 from relatent.face.landmarks import describe, find_faces, predict_landmarks
 from relatent.face.sampling import check_photo
 
-# Where dlib's detector sees the face in an FFHQ crop, as shares of the crop's side: the mean over 200
-# FairFace pictures, carried over from their alignment to FFHQ's. (left, top, right, bottom)
+# The box of dlib's detector in an FFHQ crop (left, top, right, bottom), relative to the side of the crop: the mean over
+# 200 FairFace pictures, converted from their alignment to that of FFHQ.
 FFHQ_BOX = (0.23, 0.32, 0.79, 0.88)
 
 
@@ -20,21 +20,21 @@ def identity_distance(
     *,
     alignment: Alignment | None = None,
 ) -> float | None:
-    """Euclidean distance between the descriptors of two aligned faces; lower is more alike.
+    """Euclidean distance between the descriptors of two aligned faces; smaller is more similar.
 
-    Landmarks are found in each picture. Where the detector sees no face in one (reconstructions are
-    small, and some are bad), they are predicted at the place the other picture's face has, since aligned
-    faces lie alike; where it sees none in either, at the place ``alignment`` implies.
+    Faces are detected in each picture. If the detector fails for one of them (reconstructions are small, and some are
+    bad), landmarks are predicted at the position of the face in the other, because both are aligned. If it fails for
+    both, they are predicted at the position that ``alignment`` implies.
 
     Args:
         a: uint8 [H, W, 3], RGB.
         b: uint8 [H', W', 3], RGB, the same crop at any size.
-        landmarks: [68, 2] in pixels of ``a`` if already known; used for both pictures, and nothing is searched.
-        alignment: how both were cropped, for the last resort.
+        landmarks: [68, 2] in pixels of ``a`` if known; used for both pictures, without detection.
+        alignment: of both crops, used if detection fails for both.
 
     Returns:
-        0 for equal pictures; under 0.6 for one person by dlib's own threshold; None when neither picture
-        shows a face and ``alignment`` is not given.
+        0 for equal pictures; below 0.6 for the same person by dlib's threshold; None if detection fails for both
+        pictures and ``alignment`` is not given.
 
     Raises:
         ShapeError: a picture or landmarks of another type or shape.
@@ -55,13 +55,13 @@ def identity_distance(
 
 
 def aligned_box(alignment: Alignment, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Where dlib's detector would put its box in a face aligned like this.
+    """The expected box of dlib's detector in an aligned face.
 
     Convention:
         (left, top, right, bottom) in pixels, (0, 0) the centre of the top-left pixel.
 
     Args:
-        alignment: the crop's.
+        alignment: of the crop.
         size: (height, width) of the crop in pixels.
     """
     middle = (0.5, 0.5 + alignment.shift)  # of this crop, in shares of the FFHQ crop
@@ -75,12 +75,12 @@ def _distance(a: np.ndarray, points_a: np.ndarray, b: np.ndarray, points_b: np.n
 
 
 def _carry(points: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Points (x, y), [K, 2], of one picture at the same place of another size of it."""
+    """Convert points (x, y), [K, 2], from one picture to the same picture at another size."""
     scale = np.array(target.shape[1::-1]) / np.array(source.shape[1::-1])
     return (np.asarray(points, np.float64) + 0.5) * scale - 0.5
 
 
 def _predict_like(pixels: np.ndarray, box: tuple[float, float, float, float], source: np.ndarray) -> np.ndarray:
-    """Landmarks of a picture whose face lies where ``box`` lies in ``source``."""
+    """Landmarks of a face at the same position as ``box`` in ``source``."""
     (left, top), (right, bottom) = _carry(np.reshape(box, (2, 2)), source, pixels)
     return predict_landmarks(pixels, (float(left), float(top), float(right), float(bottom)))

@@ -1,7 +1,7 @@
-"""What a face crop shows outside the photo: its mirror image, blurred further out, fading to one colour.
+"""Padding of face crops outside the photo: reflection, with increasing blur, fading to one colour.
 
-A hard edge or a black corner is a shape no face network has seen, and it would spend its latent on it.
-FFHQ itself was padded in this manner; the photo's own pixels are left untouched here.
+Generators have not been trained on hard edges and black corners, so an inversion would distort the latent to draw them.
+FFHQ was padded in a similar way. The photo's own pixels are not changed here.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 
 from relatent.face.sampling import map_points
 
-# Shares of the square's side. Each blur has taken over fully at its own distance from the photo's edge.
-BLURS = ((0.01, 0.05), (0.03, 0.15))  # (standard deviation, distance)
-PLAIN_DISTANCE = 0.5  # where only the border's median colour is left
-BORDER = 0.1  # depth of the photo's border whose median is taken
+# All relative to the side of the square.
+BLURS = ((0.01, 0.05), (0.03, 0.15))  # standard deviation, and distance from the photo at which it is fully applied
+PLAIN_DISTANCE = 0.5  # distance at which only the median colour is left
+BORDER = 0.1  # width of the photo's border from which the median is computed
 
 
 def soften_outside(square: np.ndarray, square_to_photo: np.ndarray, photo_size: tuple[int, int]) -> np.ndarray:
-    """Blur and fade the mirrored part of a square from `relatent.face.sampling.sample_square`.
+    """Blur and fade the reflected part of a square from `relatent.face.sampling.sample_square`.
 
     Args:
         square: uint8 [R, R, 3].
@@ -28,7 +28,7 @@ def soften_outside(square: np.ndarray, square_to_photo: np.ndarray, photo_size: 
         photo_size: (height, width) of the photo.
 
     Returns:
-        uint8 [R, R, 3]; equal to ``square`` wherever a pixel's centre lies in the photo.
+        uint8 [R, R, 3]; equal to ``square`` for pixels whose centre lies in the photo.
     """
     size = len(square)
     distance = outside_distance(square_to_photo, size, photo_size)  # square pixels, negative inside
@@ -46,10 +46,10 @@ def soften_outside(square: np.ndarray, square_to_photo: np.ndarray, photo_size: 
 
 
 def outside_distance(square_to_photo: np.ndarray, size: int, photo_size: tuple[int, int]) -> np.ndarray:
-    """How far each pixel centre of a square lies outside the photo, float64 [size, size], in square pixels.
+    """Signed distance of each pixel centre of a square to the photo, float64 [size, size], in pixels of the square.
 
     Convention:
-        the photo reaches from -0.5 to width - 0.5 and height - 0.5; negative values are the depth inside.
+        the photo extends from -0.5 to width - 0.5 and height - 0.5; values inside are negative.
     """
     y, x = np.mgrid[:size, :size]
     points = map_points(square_to_photo, np.stack([x.ravel(), y.ravel()], axis=1))
@@ -62,6 +62,6 @@ def outside_distance(square_to_photo: np.ndarray, size: int, photo_size: tuple[i
 
 
 def _smooth(t: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, level at both ends, so that no edge shows where the blend begins."""
+    """The smoothstep function, whose zero slope at both ends avoids a visible edge where the blend begins."""
     t = np.clip(t, 0, 1)
     return t * t * (3 - 2 * t)

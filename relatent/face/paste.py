@@ -1,11 +1,11 @@
-"""A face back into its photo, at the photo's own size. Geometry and blending only; knows no network.
+"""Pastes a face into its photo at the photo's size: geometry and blending, independent of generators.
 
-Two ways, and a third in :mod:`relatent.face.warp`. `paste_difference` adds what an edit changed, so skin, hair and
-background keep the photo's own detail; `paste_face` puts the drawn face in the photo's place.
+`paste_difference` adds the change that an edit made, so that skin, hair and background keep the photo's own detail.
+`paste_face` pastes the drawn face itself. A third method is in :mod:`relatent.face.warp`.
 
-Convention, everywhere here:
+Convention in this module:
     ``face_to_photo`` maps columns (x, y, 1) of face pixels to photo pixels; (0, 0) is the centre of the top-left
-    pixel on both sides. Pictures of the face are float32 [R, R, 3] from 0 to 255, masks float32 [R, R] from 0 to 1.
+    pixel of both. Pictures of the face are float32 [R, R, 3] from 0 to 255, masks float32 [R, R] from 0 to 1.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from relatent.core.errors import ShapeError, UsageError
 from relatent.face.sampling import check_photo, map_points
 
-EDGE = 0.08  # share of the face's side over which what is pasted fades in from the crop's edge
-GAIN_LIMITS = (0.5, 2.0)  # how far colour matching may stretch a channel's contrast
-FINEST = 8  # samples a photo pixel and axis; more are needed only where a photo's face is 8 times under its network's
+EDGE = 0.08  # width of the fade at the edge of the crop, relative to its side
+GAIN_LIMITS = (0.5, 2.0)  # of the change of a channel's contrast by colour matching
+FINEST = 8  # maximum of samples per photo pixel and axis; enough for a face at 1/8 of the network's resolution
 
 
 def paste_difference(
@@ -30,17 +30,17 @@ def paste_difference(
     face_to_photo: np.ndarray,
     mask: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The photo with what an edit changed added to it.
+    """Add the change that an edit made to the photo.
 
-    The difference is taken in float, resampled once, and added; where nothing changed, the photo stays as it is to
-    the last bit. Towards the crop's edge it fades out.
+    The difference is computed in float, resampled once, and added. Where nothing has changed, the photo keeps its exact
+    values. The difference fades out towards the edge of the crop.
 
     Args:
         photo: uint8 [H, W, 3].
         edited: [R, R, 3], the drawn face after the edit.
         before: [R, R, 3], the drawn face before it.
         face_to_photo: float64 [3, 3].
-        mask: [R, R], where the difference counts; None for everywhere.
+        mask: [R, R], weight of the difference; None for 1 everywhere.
 
     Returns:
         uint8 [H, W, 3], a new array.
@@ -67,16 +67,16 @@ def paste_face(
     before: np.ndarray | None = None,
     poisson: bool = False,
 ) -> np.ndarray:
-    """The photo with the drawn face in the place of its own.
+    """Replace the photo's face by the drawn one.
 
-    Colours are matched first: each channel's mean and spread below the mask, of ``before`` to the photo's (after
-    Reinhard et al. 2001, in RGB), so that a change of colour that an edit was meant to make is not undone.
+    Colours are matched first: mean and standard deviation of each channel below the mask, of ``before`` to those of the
+    photo (after Reinhard et al. 2001, in RGB). As ``before`` is matched, changes of colour by the edit are kept.
 
     Args:
         photo: uint8 [H, W, 3].
         edited: [R, R, 3], the drawn face.
         face_to_photo: float64 [3, 3].
-        mask: [R, R], how much of the drawn face shows; None for all but the crop's edge.
+        mask: [R, R], opacity of the drawn face; None for 1 except at the edge of the crop.
         before: [R, R, 3], the drawn face before the edit; None for ``edited`` itself.
         poisson: blend gradients instead of colours (Perez et al. 2003, by OpenCV's ``seamlessClone``): the seam
             disappears, and the photo's light around the face carries into it.
@@ -117,7 +117,7 @@ def checked_faces(photo: np.ndarray, edited: np.ndarray, before: np.ndarray, mas
 
 
 def edge_mask(size: int) -> np.ndarray:
-    """0 at the crop's edge, rising smoothly to 1 further in; float32 [size, size]."""
+    """A mask that rises smoothly from 0 at the edge of the crop to 1 further in; float32 [size, size]."""
     inside = np.minimum(np.arange(size), np.arange(size)[::-1]) / max(1.0, EDGE * size)
     ramp = np.clip(inside, 0, 1).astype(np.float32)
     ramp = ramp * ramp * (3 - 2 * ramp)
@@ -150,10 +150,10 @@ def photo_window(
 def to_window(
     picture: np.ndarray, face_to_photo: np.ndarray, window: tuple[slice, slice], how: int = cv2.INTER_CUBIC
 ) -> np.ndarray:
-    """A picture of the face at the photo's pixels, 0 outside the crop.
+    """Resample a picture of the face to the photo's pixels; 0 outside the crop.
 
-    Bicubic where the photo's pixels are finer than the face's; where they are coarser, the mean of n x n bicubic
-    samples a photo pixel, so that no face pixel is skipped.
+    Bicubic if the photo's pixels are smaller than those of the face. Otherwise the mean of n x n bicubic samples for
+    each photo pixel, so that no face pixel is skipped.
 
     Args:
         picture: float32 [R, R] or [R, R, C].
@@ -180,7 +180,7 @@ def to_window(
 
 
 def _matched(drawn: np.ndarray, known: np.ndarray, below: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """``drawn`` with the colours that make ``known`` look like ``below`` where it is shown."""
+    """Apply to ``drawn`` the colour change that matches ``known`` to ``below`` under the mask."""
     total = float(shown.sum())
     if total < 1:
         return drawn
@@ -195,7 +195,7 @@ def _matched(drawn: np.ndarray, known: np.ndarray, below: np.ndarray, shown: np.
 
 
 def _poisson(below: np.ndarray, drawn: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Gradients of ``drawn`` where more than half of it is shown, colours of ``below`` around it."""
+    """Poisson blending of ``drawn``, where its opacity is above one half, into ``below``."""
     mask = np.where(shown[..., 0] > 0.5, 255, 0).astype(np.uint8)
     mask[[0, -1]] = mask[:, [0, -1]] = 0  # the blend follows from the photo's colours around the mask
     x, y, width, height = cv2.boundingRect(mask)

@@ -1,7 +1,7 @@
-"""Parts of a drawn face by their names, as soft masks: where an edit may show, and where it may not.
+"""Soft masks of named regions of a face, to restrict edits.
 
-Everything comes from dlib's 68 landmarks. They know no hair and no background: `hair` is what lies around the upper
-half of the face within a head's usual reach, `background` what lies beyond a head's reach. Both are guesses.
+All regions are derived from dlib's 68 landmarks, which do not include hair and background. `hair` is estimated as the
+area around the upper half of the face within the usual size of a head, and `background` as the area outside it.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ JAW, BROWS, NOSE, MOUTH = slice(0, 17), slice(17, 27), slice(27, 36), slice(48, 
 LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE = slice(17, 22), slice(22, 27), slice(36, 42), slice(42, 48)
 NOSE_TIP = 33
 
-FEATHER = 0.015  # standard deviation of the soft edge, share of the picture's side
-FINE = 4  # polygons are drawn at this many times the size
-FOREHEAD = 0.55  # how far a hairline lies above the brows, in distances from brows to nose tip
-FRINGE = 0.25  # the same below a fringe; regions may overlap
-HEAD, NECK = 1.35, 1.12  # the head above and below the mouth, in sizes of the face
+FEATHER = 0.015  # standard deviation of the soft edge, relative to the side of the picture
+FINE = 4  # polygons are drawn at this multiple of the size
+FOREHEAD = 0.55  # height of the hairline above the brows, relative to the distance from brows to nose tip
+FRINGE = 0.25  # the same for the lower edge of a fringe; regions may overlap
+HEAD, NECK = 1.35, 1.12  # size of the head above and below the mouth, relative to the face
 
 
 def region_mask(names: Iterable[str], landmarks: np.ndarray, size: int) -> np.ndarray:
-    """1 in the named regions, 0 elsewhere, with soft edges; float32 [size, size].
+    """The mask of the named regions with soft edges, 1 inside and 0 outside; float32 [size, size].
 
     Args:
         names: of :data:`REGIONS`.
         landmarks: [68, 2], (x, y) in pixels of the picture, (0, 0) the centre of the top-left pixel.
-        size: pixels along a side of the picture.
+        size: side of the picture in pixels.
 
     Raises:
-        UnknownNameError: a name that is none of them.
+        UnknownNameError: there is no such region.
         ShapeError: landmarks of another shape.
     """
     points = checked_landmarks(landmarks)
@@ -52,16 +52,16 @@ def region_mask(names: Iterable[str], landmarks: np.ndarray, size: int) -> np.nd
 
 
 def edit_mask(only: Iterable[str], keep: Iterable[str], faces: Iterable[np.ndarray], size: int) -> np.ndarray:
-    """Where an edit shows: in the regions of ``only`` (empty: everywhere) and not in those of ``keep``.
+    """The mask of an edit: the regions of ``only`` (empty: everywhere) without those of ``keep``; float32 [size, size].
 
     Args:
         only: names of :data:`REGIONS`.
         keep: names of :data:`REGIONS`.
-        faces: landmarks [68, 2] of the face before and after: a region lies where it is in any of them.
-        size: pixels along a side of the picture.
+        faces: landmarks [68, 2] of the face before and after the edit; a region is the union over both.
+        size: side of the picture in pixels.
 
     Raises:
-        UnknownNameError: a name that is none of them.
+        UnknownNameError: there is no such region.
     """
     only, keep, faces = list(only), list(keep), list(faces)
     everywhere = np.ones((size, size), np.float32)
@@ -71,10 +71,10 @@ def edit_mask(only: Iterable[str], keep: Iterable[str], faces: Iterable[np.ndarr
 
 
 def check_regions(names: Iterable[str]) -> list[str]:
-    """``names`` if all are regions.
+    """Check that all names are regions; returns them as a list.
 
     Raises:
-        UnknownNameError: one is not.
+        UnknownNameError: there is no such region.
     """
     checked = list(names)
     for name in checked:
@@ -84,11 +84,11 @@ def check_regions(names: Iterable[str]) -> list[str]:
 
 
 def drawn_landmarks(pixels: np.ndarray, alignment: Alignment) -> np.ndarray:
-    """Landmarks of a drawn face, float64 [68, 2]; where no face is seen, those of one that lies as it should.
+    """Landmarks of a generated face, float64 [68, 2]; if none is detected, predicted at the position of ``alignment``.
 
     Args:
         pixels: uint8 [R, R, 3].
-        alignment: the network's.
+        alignment: of the network.
     """
     faces = find_faces(pixels, tilted=False)
     return faces[0].landmarks if faces else predict_landmarks(pixels, aligned_box(alignment, pixels.shape[:2]))
@@ -116,17 +116,17 @@ def _drawn(name: str, points: np.ndarray, size: int) -> np.ndarray:
 
 
 def _face_hull(points: np.ndarray, forehead: float) -> np.ndarray:
-    """The jaw, the brows, and the brows raised towards the hairline."""
+    """The points of the jaw, the brows, and the brows moved up to the hairline."""
     return np.concatenate([points[JAW], points[BROWS], points[BROWS] - forehead * _brow_to_nose(points)])
 
 
 def _brow_to_nose(points: np.ndarray) -> np.ndarray:
-    """(x, y) from between the brows to the tip of the nose: the face's downwards, however it is turned."""
+    """The vector (x, y) from the centre of the brows to the tip of the nose, the face's downward direction."""
     return np.asarray(points[NOSE_TIP] - points[BROWS].mean(axis=0))
 
 
 def _upper_half(points: np.ndarray, size: int) -> np.ndarray:
-    """Corners of everything above the middle of the mouth, whichever way up the face is."""
+    """Corners of the area above the middle of the mouth, in the orientation of the face."""
     down = _brow_to_nose(points)
     down = down / max(1e-6, float(np.hypot(*down))) * 3 * size
     across = np.array([-down[1], down[0]])
@@ -140,7 +140,7 @@ def _grown(points: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _filled(polygons: list[np.ndarray], size: int) -> np.ndarray:
-    """The convex hulls of some points, filled."""
+    """The filled convex hulls of sets of points."""
     canvas = np.zeros((size * FINE, size * FINE), np.uint8)
     for points in polygons:
         fine = ((points + 0.5) * FINE - 0.5).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where a face's change of colour ends: not at the face's outline, but smoothly, over ears, neck and scalp."""
+"""Extends a change of the face's colour smoothly to the skin around it (ears, neck, scalp)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 
 from relatent.face.flow import blurred, pixel_grid, smooth_step, spread
 from relatent.face.paste import photo_window, to_window
-from relatent.face.sampling import sample_square
+from relatent.face.sampling import glance
 
-SIDE = 256  # px of the square that is looked at
-REACH = 2.0  # its side in sides of the face's crop
-NEAR, FAR = 0.045, 0.12  # of that square: how far the change is averaged beside the face, and beyond
-EVEN, FADED = 0.1, 0.5  # sides of the crop: as far the whole change runs, and at the end none of it
-LEAST_SPREAD = (6.0, 3.0, 3.0)  # L, a, b; a face lit evenly must not leave its neck out
-TOLERANCE = (3.5, 2.2, 2.2)  # in robust standard deviations of the face's own L, a, b
-LEAST_CHANGE = 0.5  # levels; less is not worth the work
+SIDE = 256  # px; side of the square in which skin is searched
+REACH = 2.0  # its side relative to the face's crop
+NEAR, FAR = 0.045, 0.12  # distances over which the change is averaged near the face and further out, relative to SIDE
+EVEN, FADED = 0.1, 0.5  # distances up to which the change is applied fully, and at which it ends, relative to the crop
+LEAST_SPREAD = (6.0, 3.0, 3.0)  # of L, a, b; lower limit, so that the neck of an evenly lit face is included
+TOLERANCE = (3.5, 2.2, 2.2)  # in robust standard deviations of the face's L, a, b
+LEAST_CHANGE = 0.5  # levels; smaller changes are ignored
 
 
 def run_out(
@@ -26,25 +26,25 @@ def run_out(
     face_to_photo: np.ndarray,
     mask: np.ndarray | None = None,
 ) -> None:
-    """Carry a change of colour on from a face over the skin around it, in place.
+    """Extend a change of colour from a face to the skin around it, in place.
 
-    Skin is what has the colours of the face itself (L*a*b*, by median and spread), near enough to it. Where nothing
-    has the face's colours, or the change has no low frequencies, nothing happens.
+    Skin is the area near the face that has its colours (L*a*b*, by median and spread). If there is none, or the change
+    has no low frequencies, nothing is changed.
 
     Args:
         pasted: uint8 [H, W, 3], changed.
-        photo: uint8 [H, W, 3], as it was: it tells what skin is.
-        change: float32 [S, S, 3], what is added to the face, in levels.
-        shown: [S, S] from 0 to 1, where it is added already.
+        photo: uint8 [H, W, 3], without changes, in which skin is searched.
+        change: float32 [S, S, 3], added to the face, in levels.
+        shown: [S, S] from 0 to 1, where it has been added already.
         face_to_photo: float64 [3, 3], for pictures of S pixels.
-        mask: [S, S] from 0 to 1, where anything may change; its edge is continued outside.
+        mask: [S, S] from 0 to 1, where changes are allowed; its edge values are continued outside.
     """
     size = len(change)
     square_to_face = _enlarged(size)
     there = _at(shown, square_to_face)
     low = _low_frequencies(_at(change, square_to_face), there)
     square_to_photo = face_to_photo @ square_to_face
-    weight = _skin(sample_square(photo, square_to_photo, SIDE), there) * (1 - there)
+    weight = _skin(glance(photo, square_to_photo, SIDE), there) * (1 - there)
     weight *= _nearness(there) * _inside()
     if mask is not None:
         weight *= _at(mask, square_to_face, cv2.BORDER_REPLICATE)
@@ -61,21 +61,21 @@ def run_out(
 
 
 def _enlarged(size: int) -> np.ndarray:
-    """From the pixels of a square REACH times the crop, to those of the crop."""
+    """The matrix from pixels of a square REACH times as large as the crop to those of the crop."""
     step = REACH * size / SIDE
     offset = (size - 1) / 2 - step * (SIDE - 1) / 2
     return np.array([[step, 0, offset], [0, step, offset], [0, 0, 1.0]])
 
 
 def _at(picture: np.ndarray, square_to_face: np.ndarray, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
-    """A picture of the crop in the larger square."""
+    """Resample a picture of the crop to the larger square."""
     smooth = cv2.GaussianBlur(picture, (0, 0), max(0.3, 0.5 * float(square_to_face[0, 0])))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(smooth, square_to_face[:2], (SIDE, SIDE), flags=flags, borderMode=border))
 
 
 def _low_frequencies(change: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """The change beside the face: of what lies next to it, and further out of more of it."""
+    """The change around the face, averaged over a distance that increases further out."""
     near, far = spread(change, there, NEAR * SIDE), spread(change, there, FAR * SIDE)
     share = np.clip(3 * blurred(there, NEAR * SIDE), 0, 1)[..., None]
     return near * share + far * (1 - share)
@@ -83,7 +83,7 @@ def _low_frequencies(change: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 def _skin(pixels: np.ndarray, there: np.ndarray) -> np.ndarray:
     """How much each pixel has the colours of the face, 0 to 1."""
-    lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32) * (100 / 255, 1, 1)
     own = lab[there > 0.9]
     if not len(own):
         return np.zeros(there.shape, np.float32)
@@ -100,7 +100,7 @@ def _nearness(there: np.ndarray) -> np.ndarray:
 
 
 def _inside() -> np.ndarray:
-    """0 at the square's own edge, so that none of it is seen."""
+    """A window that falls to 0 at the edge of the square, so that no edge is visible."""
     x, y = pixel_grid((SIDE, SIDE))
     edge = np.minimum(np.minimum(x, SIDE - 1 - x), np.minimum(y, SIDE - 1 - y))
     return smooth_step(edge / (0.05 * SIDE))

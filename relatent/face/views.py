@@ -1,4 +1,4 @@
-"""Copies of a photo to search for faces in: reduced, enlarged or turned, each with its matrix back."""
+"""Reduced, enlarged and rotated copies of a photo for face detection, each with its matrix to the photo."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class View:
 
     Attributes:
         pixels: uint8 [h, w, 3].
-        to_photo: float64 [3, 3]; columns (x, y, 1), (0, 0) the centre of the top-left pixel on both sides.
+        to_photo: float64 [3, 3]; columns (x, y, 1), (0, 0) the centre of the top-left pixel of both pictures.
     """
 
     pixels: np.ndarray
@@ -31,12 +31,12 @@ class View:
 
 @dataclass(frozen=True)
 class Square:
-    """Where a detector saw a face.
+    """A detection, as a square that may be rotated.
 
     Attributes:
         centre: (x, y) in photo pixels.
-        half: (x, y) from the centre to the middle of the edge on the face's right as seen, in photo pixels.
-        score: the detector's own; above 0, and above 1 for a clear frontal face.
+        half: (x, y) from the centre to the middle of the right edge in the face's orientation, in photo pixels.
+        score: of the detector; above 0, and above 1 for a clear frontal face.
     """
 
     centre: np.ndarray
@@ -50,7 +50,7 @@ class Square:
 
 
 def upright_view(pixels: np.ndarray, long_side: int) -> View:
-    """The whole photo with its long side resized to ``long_side`` pixels: area means or bicubic."""
+    """The whole photo with its long side resized to ``long_side`` pixels, by area means or bicubically."""
     height, width = pixels.shape[:2]
     if long_side == max(height, width):
         return View(pixels, np.eye(3))
@@ -58,12 +58,12 @@ def upright_view(pixels: np.ndarray, long_side: int) -> View:
     new_width, new_height = (max(1, round(length * scale)) for length in (width, height))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     copy = cv2.resize(pixels, (new_width, new_height), interpolation=interpolation)
-    x, y = width / new_width, height / new_height  # rounding makes them differ a little
+    x, y = width / new_width, height / new_height  # slightly different due to rounding
     return View(np.asarray(copy), np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]))
 
 
 def tiles(view: View, step: int, overlap: int) -> Iterator[View]:
-    """A view in overlapping pieces, so that whatever is at most ``overlap`` pixels large lies whole in one of them."""
+    """Overlapping tiles of a view; everything of at most ``overlap`` pixels lies completely in one of them."""
     height, width = view.pixels.shape[:2]
     for top in range(0, max(1, height - overlap), step):
         for left in range(0, max(1, width - overlap), step):
@@ -73,10 +73,10 @@ def tiles(view: View, step: int, overlap: int) -> Iterator[View]:
 
 
 def turned_view(view: View, degrees: float) -> View:
-    """A view turned so that a face tilted clockwise by ``degrees`` stands upright in it.
+    """A view rotated so that a face tilted clockwise by ``degrees`` is upright.
 
-    The copy is large enough to hold all of the view; what it adds is filled with the view's mean colour,
-    because a mirrored edge would show faces that are not there.
+    The copy contains all of the view. The rest is filled with the view's mean colour, because reflection padding would
+    create spurious faces.
     """
     angle = math.radians(degrees)
     cos, sin = math.cos(angle), math.sin(angle)
@@ -104,17 +104,17 @@ def square_of_box(box: Box, score: float = 0.0) -> Square:
 
 
 def square_in_photo(view: View, box: Box, score: float) -> Square:
-    """A detector's box (left, top, right, bottom: centres of its outermost pixels) as a square of the photo."""
+    """A box of the detector (left, top, right, bottom: centres of its outermost pixels) as a square in the photo."""
     here = square_of_box(box)
     middle, edge = map_points(view.to_photo, np.stack([here.centre, here.centre + here.half]))
     return Square(middle, edge - middle, score)
 
 
 def without_repeats(items: list[Item], square_of: Callable[[Item], Square]) -> list[Item]:
-    """One item a face, the one the detector was surest of; surest first.
+    """Non-maximum suppression: the item with the highest score for each face, highest first.
 
-    Two squares show one face if the centre of one lies within the other: cheeks of neighbours touch, but
-    their noses stay a face's width apart.
+    Two squares are the same face if the centre of one lies within the other. Faces side by side may overlap, but their
+    centres are at least the width of a face apart.
     """
     kept: list[Item] = []
     for item in sorted(items, key=lambda item: -square_of(item).score):

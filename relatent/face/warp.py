@@ -1,17 +1,18 @@
-"""An edit at the photo's own resolution: the photo's pixels move, and a network's drawing shows what is new.
+"""Applies an edit to a photo at its own resolution, by moving its pixels and adding the drawn face where needed.
 
-The unedited and the edited face are drawn by one network, so the motion between them can be measured where both are
-smooth (:mod:`relatent.face.flow`) and applied to the photo, which is sharp. With P the photo, B the unedited and E
-the edited drawing, f the flow from E to B, all at the photo's pixels:
+The unedited and the edited face are drawn by the same network, so the optical flow between them can be measured on
+smooth pictures (:mod:`relatent.face.flow`) and applied to the sharp photo. With P the photo, B the unedited and E the
+edited drawing, f the flow from E to B, all at the photo's pixels:
 
     moved    P(x + f)
     change   c (E - B(x + f)) + (1 - c) (E + o + t - P(x + f))
 
-The change is what moving does not explain. Where it explains nearly all, c is 1, and the rest is added to the photo's
-own detail: a shadow, a blush. Where it does not (teeth, an opened eye, glasses), c falls to 0 and the drawing shows,
-matched to the photo in colour by the offset o and in texture by t, the fine structure of P(x + f) without its lines
-(:mod:`relatent.face.texture`). All of it lies inside the face's outline; outside, a receding jaw draws what is beside
-it along, and a change of colour runs out over the skin (:mod:`relatent.face.skin`).
+The change is the part of the edit that motion does not explain. Where motion explains nearly everything, c is 1, and
+the residual, such as a shadow or a blush, is added to the photo's own detail. Where it does not (teeth, an opened eye,
+glasses), c falls to 0 and the drawing is shown, matched to the photo in colour by the offset o and in texture by t,
+the fine structure of P(x + f) without its lines (:mod:`relatent.face.texture`). This applies inside the outline of the
+face. Outside, the surroundings move along with a receding jaw, and a change of colour is extended to the skin
+(:mod:`relatent.face.skin`).
 
 Convention: as in :mod:`relatent.face.paste` and :mod:`relatent.face.flow`.
 """
@@ -40,30 +41,30 @@ from relatent.face.flow import (
 )
 from relatent.face.paste import checked_faces, edge_mask, photo_window, to_window
 from relatent.face.regions import drawn_landmarks, region_mask
-from relatent.face.sampling import map_points, sample_square
+from relatent.face.sampling import glance, map_points, sample_square
 from relatent.face.skin import run_out
 from relatent.face.texture import texture_of
 
-SIZE = 256  # px along a side at which motion is measured and everything smooth is computed
+SIZE = 256  # px; side at which motion and all smooth quantities are computed
 MARGIN = 0.012  # of the side, by which the face's outline is widened: landmarks lie on the jaw, its edge beside them
-UNEXPLAINED = 16.0  # levels of fine structure; where moving leaves more, the drawing shows
-CONTRAST = 0.9  # the same in a face of strong contrasts, of its own fine structure
-FINE_STRUCTURE = 0.05  # of the side, standard deviation: what is finer counts as structure, what is not as colour
+UNEXPLAINED = 16.0  # levels of fine structure; where motion leaves a larger residual, the drawing is shown
+CONTRAST = 0.9  # the same for faces of strong contrast, relative to their own fine structure
+FINE_STRUCTURE = 0.05  # of the side, standard deviation that separates structure (finer) from colour (coarser)
 PATCH = 0.01  # of the side, standard deviation over which structure is averaged
 OFFSET_BLUR = 0.06  # of the side, over which the drawing's colours are matched to the photo's
-LEAST = 0.01  # share of the drawing that is worth a texture
-DRAWN_ALONG = 0.09  # of the side, how far beside a receding jaw the photo moves with it
+LEAST = 0.01  # smallest opacity of the drawing at which texture is added
+DRAWN_ALONG = 0.09  # of the side, distance from a receding jaw up to which the photo moves along
 JAW_ENDS = (2, 14)  # dlib's landmarks: below the line through them a face borders on neck and background
 
 
 @dataclass(frozen=True)
 class Warp:
-    """What becomes of a face's crop; all SIZE pixels square, whatever the network's size.
+    """The motion of a face's crop, at SIZE x SIZE pixels regardless of the network's size.
 
     Attributes:
-        flow: [SIZE, SIZE, 2], where in the photo each pixel comes from, relative to itself; 0 where nothing moves.
-        known: how far moving the photo explains the edit, 0 to 1.
-        shown: where the drawing counts at all, 0 to 1: inside the edited face's outline.
+        flow: [SIZE, SIZE, 2], offset of the source of each pixel; 0 where nothing moves.
+        known: c, how far motion explains the edit, 0 to 1.
+        shown: weight of the drawing, 0 to 1; 0 outside the outline of the edited face.
     """
 
     flow: np.ndarray
@@ -78,10 +79,11 @@ def paste_warped(
     face_to_photo: np.ndarray,
     landmarks: np.ndarray,
     mask: np.ndarray | None = None,
+    warp: Warp | None = None,
 ) -> np.ndarray:
-    """The photo with its own pixels moved as the edit moved the drawn face's.
+    """Move the photo's pixels as the edit moved those of the drawn face, and add the change.
 
-    Where both drawings are the same, the photo stays as it is to the last bit.
+    Where both drawings are equal, the photo keeps its exact values.
 
     Args:
         photo: uint8 [H, W, 3].
@@ -90,6 +92,7 @@ def paste_warped(
         face_to_photo: float64 [3, 3].
         landmarks: [68, 2] of the unedited face in pixels of the drawn one; see :func:`face_in_photo`.
         mask: [R, R], where anything may change; None for everywhere.
+        warp: of :func:`warp_of` with the same faces, landmarks and mask, which spares measuring it again.
 
     Returns:
         uint8 [H, W, 3], a new array.
@@ -99,16 +102,16 @@ def paste_warped(
         UsageError: the face lies outside the photo.
     """
     size = checked_faces(photo, edited, before, mask)
-    points = map_points(resized_square(size, SIZE), checked_landmarks(landmarks))
+    checked_landmarks(landmarks)
     window = photo_window(face_to_photo, size, photo.shape[:2])
     result = photo.copy()
     if np.array_equal(edited, before):
         return result
     to_photo = face_to_photo @ resized_square(SIZE, size)
-    free = None if mask is None else resized(mask.astype(np.float32), SIZE).clip(0, 1)
+    warp = warp_of(edited, before, landmarks, mask) if warp is None else warp
+    free = _free(mask)
     after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
-    warp = measured_warp(after, first, points, free)
-    photo_below = sample_square(photo, to_photo, SIZE).astype(np.float32)
+    photo_below = glance(photo, to_photo, SIZE).astype(np.float32)
     offset = _offset(photo_below, first, warp)
     result[window] = _composed(photo, window, to_photo, (edited, before), warp, offset)
     run_out(result, photo, _change(after, first, photo_below, warp, offset), warp.shown, to_photo, free)
@@ -116,19 +119,26 @@ def paste_warped(
 
 
 def face_in_photo(photo: np.ndarray, face_to_photo: np.ndarray, size: int, alignment: Alignment) -> np.ndarray:
-    """Landmarks of a photo's face, float64 [68, 2], in pixels of the drawn face, ``size`` along a side."""
+    """Landmarks of a photo's face, float64 [68, 2], in pixels of the drawn face of side ``size``."""
     crop = sample_square(photo, face_to_photo @ resized_square(SIZE, size), SIZE)
     return map_points(resized_square(SIZE, size), drawn_landmarks(crop, alignment))
 
 
+def warp_of(edited: np.ndarray, before: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None = None) -> Warp:
+    """What :func:`paste_warped` does to a photo, of whatever size that is; takes the same faces, landmarks and mask."""
+    after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
+    points = map_points(resized_square(len(edited), SIZE), checked_landmarks(landmarks))
+    return measured_warp(after, first, points, _free(mask))
+
+
 def measured_warp(after: np.ndarray, before: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None = None) -> Warp:
-    """Where a face's pixels come from, and where its drawing is needed.
+    """Measure the motion of a face, and where its drawing is needed.
 
     Args:
         after: float32 [SIZE, SIZE, 3] from 0 to 255, the drawn face after an edit.
         before: the same before it.
         landmarks: [68, 2] of ``before``.
-        mask: [SIZE, SIZE], where anything may move or change; None for everywhere.
+        mask: [SIZE, SIZE], where motion and changes are allowed; None for everywhere.
     """
     free = edge_mask(SIZE) if mask is None else edge_mask(SIZE) * mask
     old = _outline(landmarks)
@@ -146,11 +156,15 @@ def measured_warp(after: np.ndarray, before: np.ndarray, landmarks: np.ndarray, 
 
 
 def resized(picture: np.ndarray, size: int) -> np.ndarray:
-    """A square picture, float32 [S, S] or [S, S, C], at another size: bicubic to enlarge, means to shrink."""
+    """Resize a square picture, float32 [S, S] or [S, S, C]: bicubic for enlarging, area means for reducing."""
     if len(picture) == size:
         return picture
     how = cv2.INTER_CUBIC if len(picture) < size else cv2.INTER_AREA
     return np.asarray(cv2.resize(picture, (size, size), interpolation=how))
+
+
+def _free(mask: np.ndarray | None) -> np.ndarray | None:
+    return None if mask is None else resized(mask.astype(np.float32), SIZE).clip(0, 1)
 
 
 def _composed(
@@ -170,7 +184,7 @@ def _composed(
     after, before = (resized(one.astype(np.float32), size) for one in drawn)
     flow, offset = (cv2.resize(one, (size, size)) for one in (warp.flow * (size / SIZE), offset))
     known, shown = (cv2.resize(one, (size, size))[..., None] for one in (warp.known, warp.shown))
-    replaced = shown * (1 - known)  # how much of the moved photo gives way to the drawing
+    replaced = shown * (1 - known)  # share of the drawing in place of the moved photo
     added = shown * (after - known * moved(before, flow)) + replaced * offset
     step = flow @ drawn_to_photo[:2, :2].T.astype(np.float32)  # in photo pixels
     smooth = np.dstack([step, replaced, shown])
@@ -179,17 +193,32 @@ def _composed(
     x, y = pixel_grid(smooth.shape[:2])
     at_x, at_y = x + smooth[..., 0] + window[1].start, y + smooth[..., 1] + window[0].start
     result = _looked_up(photo, at_x, at_y)
-    gone = smooth[..., 2:3].clip(0, 1)
-    if gone.max() > LEAST:
-        pixel = float(np.hypot(*drawn_to_photo[:2, 0])) * size / len(drawn[0])  # the network's, in the photo's
-        known_skin = smooth[..., 3] * (1 - gone[..., 0]) > 0.5
-        result += gone * (texture_of(result, known_skin, pixel)[..., None] - result)
+    pixel = float(np.hypot(*drawn_to_photo[:2, 0])) * size / len(drawn[0])  # the network's, in the photo's
+    _without_lines(result, smooth[..., 2].clip(0, 1), smooth[..., 3], pixel)
     result += to_window(added, drawn_to_photo, window, how)
     return np.asarray(np.rint(result).clip(0, 255).astype(np.uint8))
 
 
+def _without_lines(result: np.ndarray, gone: np.ndarray, shown: np.ndarray, pixel: float) -> None:
+    """Leave of a picture only its texture where ``gone`` is 1, in place.
+
+    Args:
+        result: float32 [h, w, 3].
+        gone: [h, w] from 0 to 1.
+        shown: [h, w] from 0 to 1, where the face is.
+        pixel: the network's, in pixels of the picture.
+    """
+    rows, columns = (np.flatnonzero(gone.max(axis=axis) > LEAST) for axis in (1, 0))
+    if not len(rows):
+        return
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    here, gone = result[part], gone[part]
+    texture = texture_of(here, shown[part] * (1 - gone) > 0.5, pixel)
+    here += gone[..., None] * (texture[..., None] - here)
+
+
 def _looked_up(photo: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The photo at places (x, y) of it, float32 [h, w, 3]; what lies outside is mirrored."""
+    """Sample the photo at positions (x, y), float32 [h, w, 3], with reflection padding."""
     height, width = photo.shape[:2]
     left, top = min(max(0, int(x.min()) - 4), width - 1), min(max(0, int(y.min()) - 4), height - 1)
     part = photo[top : int(y.max()) + 5, left : int(x.max()) + 5]
@@ -198,20 +227,20 @@ def _looked_up(photo: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _offset(below: np.ndarray, before: np.ndarray, warp: Warp) -> np.ndarray:
-    """What the photo's colours have over the drawing's, smoothly, from where both show the same; [SIZE, SIZE, 3]."""
+    """The smooth colour offset from drawing to photo, estimated where both show the same; [SIZE, SIZE, 3]."""
     weight = warp.known * warp.shown + 1e-4
     return spread(moved(below - before, warp.flow), weight, OFFSET_BLUR * SIZE)
 
 
 def _change(after: np.ndarray, before: np.ndarray, below: np.ndarray, warp: Warp, offset: np.ndarray) -> np.ndarray:
-    """What is added to the moved photo, in levels, [SIZE, SIZE, 3]."""
+    """The change that is added to the moved photo, in levels, [SIZE, SIZE, 3]."""
     known = warp.known[..., None]
     explained = after - moved(before, warp.flow)
     return np.asarray(known * explained + (1 - known) * (after + offset - moved(below, warp.flow)), np.float32)
 
 
 def _structure(drawn: np.ndarray, outline: np.ndarray) -> float:
-    """How much fine structure a drawn face has, in levels."""
+    """The amount of fine structure in a drawn face, in levels."""
     return math.sqrt(float((np.square(_fine(drawn, outline)).mean(axis=2) * outline).sum() / max(1.0, outline.sum())))
 
 
@@ -220,7 +249,7 @@ def _fine(drawn: np.ndarray, outline: np.ndarray) -> np.ndarray:
 
 
 def _explained(left: np.ndarray, motion: Motion, outline: np.ndarray, bound: float) -> np.ndarray:
-    """From what moving leaves over, [SIZE, SIZE, 3]: 1 where that is little or mere colour, 0 where it is structure."""
+    """c from the residual of motion, [SIZE, SIZE, 3]: 1 where it is small or only colour, 0 where it is structure."""
     fine = _fine(left, outline)
     unexplained = np.sqrt(blurred(np.square(fine).mean(axis=2), PATCH * SIZE)) / bound
     # trust is exp(-d^2): the same kind of bound, twice as far and as steep as the other
@@ -230,7 +259,7 @@ def _explained(left: np.ndarray, motion: Motion, outline: np.ndarray, bound: flo
 
 
 def _beside(flow: np.ndarray, old: np.ndarray, new: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The flow carried on outside the new outline where the jaw recedes from the old one, falling to 0."""
+    """The flow extended outside the new outline where the jaw recedes, falling to 0."""
     receding = blurred(cv2.dilate(np.maximum(old - new, 0), np.ones((7, 7), np.uint8)), 0.03 * SIZE)
     away = cv2.distanceTransform((old <= 0.5).astype(np.uint8), cv2.DIST_L2, 5) / SIZE
     weight = smooth_step(4 * receding) * smooth_step(1 - away / DRAWN_ALONG) * _below_ears(landmarks)
@@ -238,7 +267,7 @@ def _beside(flow: np.ndarray, old: np.ndarray, new: np.ndarray, landmarks: np.nd
 
 
 def _below_ears(landmarks: np.ndarray) -> np.ndarray:
-    """1 on the chin's side of the line through JAW_ENDS, 0 on the other, [SIZE, SIZE]."""
+    """1 on the chin's side of the line through JAW_ENDS, 0 on the other side, [SIZE, SIZE]."""
     left, right = landmarks[list(JAW_ENDS)]
     along = (right - left) / max(1e-6, float(np.hypot(*(right - left))))
     x, y = pixel_grid((SIZE, SIZE))
@@ -246,7 +275,7 @@ def _below_ears(landmarks: np.ndarray) -> np.ndarray:
 
 
 def _outline(landmarks: np.ndarray) -> np.ndarray:
-    """The face's region, [SIZE, SIZE]; drawn coarsely, as its edge is soft anyway."""
+    """The mask of the face, [SIZE, SIZE], drawn at low resolution because its edge is soft."""
     coarse = SIZE // 4
     mask = region_mask(["face"], map_points(resized_square(SIZE, coarse), landmarks), coarse)
     return np.asarray(resized(mask, SIZE).clip(0, 1))
@@ -258,7 +287,7 @@ def _widened(outline: np.ndarray) -> np.ndarray:
 
 
 def _inner(outline: np.ndarray) -> np.ndarray:
-    """What surely belongs to the face."""
+    """The inner part of the face, without the uncertain area at its outline."""
     side = 2 * round(2 * MARGIN * SIZE) + 1
     hard = (outline > 0.5).astype(np.float32)
     return np.asarray(cv2.erode(hard, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))))

@@ -1,6 +1,6 @@
-"""The page: upload a photo, see the face found, inverted, changed and put back, in a browser.
+"""The web page, on which photos of faces are inverted, edited and pasted back.
 
-gradio is imported when a page is built and not before.
+gradio is imported only when a page is built.
 """
 
 from relatent.web.server import Page, build_page

@@ -1,11 +1,11 @@
-"""The project's errors in the browser: the sentence that the command line would print, as `gr.Error`.
+"""Shows errors in the browser as `gr.Error`, with the message that the command line would print.
 
-Wrap every handler with `handler`::
+Wrap every event handler with `handler`::
 
     button.click(handler(work), [session, ...], [...])
 
-It renews the session (any `Session` among the arguments) and turns `RelatentError` into `gr.Error`; functions,
-generators and their async kinds are all welcome. `Cancelled` ends a handler quietly, with a short notice.
+It marks the session (any `Session` among the arguments) as used, and turns `RelatentError` into `gr.Error`. It accepts
+functions and generators, also async ones. `Cancelled` shows only a short notice.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def require_gradio() -> Any:
 
 
 def handler(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` with its errors shown to the visitor, and its session kept alive."""
+    """``function`` with its errors shown in the browser, and its session marked as used."""
     if inspect.isasyncgenfunction(function):
 
         @functools.wraps(function)
@@ -75,7 +75,7 @@ def handler(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def shown_errors() -> Iterator[None]:
-    """Our errors become `gr.Error` with the same sentence; everything else is a bug of ours and passes."""
+    """Turn `RelatentError` into `gr.Error` with the same message; other exceptions are bugs and are passed on."""
     gradio = require_gradio()
     try:
         yield

@@ -1,8 +1,8 @@
-"""The file chooser of the Photo tab for every picture that can be read.
+"""A script that makes the file chooser of the Photo tab offer all formats that can be read.
 
-Gradio's image widget asks for ``image/*``. Browsers know no such type for many files that Relatent reads, HEIC on Linux
-and Windows among them: their chooser hides them, and Gradio's own code then refuses them. The script below lists the
-suffixes beside ``image/*`` and gives a chosen or dropped file the type that the browser did not know.
+Gradio's image widget accepts ``image/*``. For many formats that Relatent reads, such as HEIC on Linux and Windows,
+browsers have no such type: the chooser hides the files, and Gradio refuses them. The script adds the suffixes to
+``image/*``, and sets the missing type of chosen and dropped files.
 """
 
 from __future__ import annotations
@@ -50,5 +50,5 @@ SCRIPT = """
 
 
 def head() -> str:
-    """What goes into the page's head."""
+    """HTML for the head of the page."""
     return SCRIPT % json.dumps(sorted(SUFFIXES))

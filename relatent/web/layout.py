@@ -1,4 +1,4 @@
-"""The page's frame: its tabs in their order, and what leads from one to the next."""
+"""Builds the page: its tabs, and the events that connect them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LEAD = "Put a photo of a face into a generator's latent space, change it there, 
 
 
 def lay_out(studio: Studio) -> gr.Blocks:
-    """All widgets and their wiring; nothing is served."""
+    """Build all widgets and events; nothing is served yet."""
     minutes = studio.settings.session_minutes
     with gr.Blocks(
         title=TITLE,
         analytics_enabled=False,
-        delete_cache=(60, int(minutes * 60) + 60),  # what Gradio itself has put on disk and no session has deleted
+        delete_cache=(60, int(minutes * 60) + 60),  # for Gradio's own files, which no session deletes
     ) as blocks:
-        session = gr.State(studio.sessions.begin())  # copied, that is begun anew, for every visitor
+        session = gr.State(studio.sessions.begin())  # Gradio copies it for every user, which starts a new session
         gr.Markdown(f"# {TITLE}\n{LEAD}")
         with gr.Tabs() as tabs:
             with gr.Tab("Photo", id="photo"):
@@ -72,6 +72,6 @@ def lay_out(studio: Studio) -> gr.Blocks:
 
         blocks.load(arrive, [session], None, api_visibility="private", queue=False, show_progress="hidden")
         blocks.unload(leave)
-    # Jobs wait in the page's own queue, which tells its length; Gradio's limits would only wait a second time.
+    # Jobs wait in the page's own queue, which shows their position; Gradio's limits would make them wait twice.
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks

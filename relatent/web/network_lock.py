@@ -1,4 +1,4 @@
-"""Who may use the network: one at a time, and a quick drawing passes between two steps of long work."""
+"""The lock of the network, which long jobs release between steps for quick drawings."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from contextlib import contextmanager
 
 
 class NetworkLock:
-    """One lock with two kinds of waiting.
+    """A lock for long jobs and quick drawings.
 
-    Long work holds it for many steps and calls :meth:`pause` between them; whoever waits for a quick drawing at that
-    moment goes first. Those who come later wait for the next pause, so that neither kind waits for ever.
+    A long job holds it for many steps and calls :meth:`pause` between them, which lets the quick drawings go first that
+    are waiting at that moment. Later ones wait for the next pause, so that neither kind starves.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._busy = False
-        self._waiting = 0  # for a quick drawing
-        self._served = 0  # quick drawings so far
+        self._waiting = 0  # quick drawings that wait for the lock
+        self._served = 0  # quick drawings that are done
 
     @contextmanager
     def quick(self) -> Iterator[None]:
-        """Hold the network for one drawing."""
+        """Hold the lock for one drawing."""
         with self._changed:
             self._waiting += 1
             try:
@@ -39,7 +39,7 @@ class NetworkLock:
 
     @contextmanager
     def long(self) -> Iterator[None]:
-        """Hold the network for work of many steps."""
+        """Hold the lock for a job of many steps."""
         with self._changed:
             self._changed.wait_for(lambda: not self._busy)
             self._busy = True
@@ -50,7 +50,7 @@ class NetworkLock:
                 self._free()
 
     def pause(self) -> None:
-        """Let those who wait for a quick drawing go first; only whoever holds :meth:`long` may call this."""
+        """Let waiting quick drawings go first; may be called only while :meth:`long` is held."""
         with self._changed:
             if not self._waiting:
                 return

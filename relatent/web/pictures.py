@@ -1,4 +1,4 @@
-"""Pictures as a browser shows them: enlarged smoothly, reduced to a screen's size, inside the page itself."""
+"""Resizes pictures for the browser, and embeds them in HTML."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import io
 import numpy as np
 from PIL import Image
 
-FACE_SIDE = 384  # px; what small networks' faces are enlarged to
+FACE_SIDE = 384  # px; faces of small networks are enlarged to this
 PHOTO_SIDE = 900  # px; the long side of a photo on the screen
-QUALITY = 90
+QUALITY = 90  # of JPEG, for the screen alone
 
 
 def smooth(pixels: np.ndarray, side: int = FACE_SIDE) -> np.ndarray:
-    """uint8 [H, W, 3] enlarged bicubically to a height of at least ``side``; larger pictures stay as they are."""
+    """Enlarge uint8 [H, W, 3] bicubically to a height of ``side``; larger pictures are not changed."""
     height, width = pixels.shape[:2]
     if height >= side:
         return pixels
@@ -24,7 +24,7 @@ def smooth(pixels: np.ndarray, side: int = FACE_SIDE) -> np.ndarray:
 
 
 def for_screen(pixels: np.ndarray, side: int = PHOTO_SIDE) -> tuple[np.ndarray, float]:
-    """uint8 [H, W, 3] reduced to ``side`` along its long side, and the factor; small pictures stay as they are."""
+    """Reduce the long side of uint8 [H, W, 3] to ``side``; returns the picture and the factor, 1 for small ones."""
     factor = min(1.0, side / max(pixels.shape[:2]))
     if factor == 1:
         return pixels, 1.0
@@ -33,7 +33,7 @@ def for_screen(pixels: np.ndarray, side: int = PHOTO_SIDE) -> tuple[np.ndarray, 
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """uint8 [H, W, 3] as text that an `img` element shows: no file that anybody else could ask for."""
+    """uint8 [H, W, 3] as a data URI for an `img` element, so that no file is served that others could request."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

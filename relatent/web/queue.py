@@ -1,17 +1,18 @@
-"""Long work: one job at a time, in order, watched while it runs and stopped at once when asked.
+"""The queue of long jobs: runs one at a time, in order of arrival, with progress reports and cancellation.
 
-A job is a plain function of one argument, the `Report`. It calls that every step and stops when the answer is False::
+The task of a job is a function of one argument, the `Report`. It calls that at every step and stops if it returns
+False::
 
     def task(report: Report) -> Inversion:
         return invert_images(..., progress=lambda step: report(step.index, step.total, picture=lambda: draw(step)))[0]
 
-    job = studio.queue.start(task, session)       # BusyError: too many wait, or this session has one at work
+    job = studio.queue.start(task, session)       # BusyError: the queue is full, or this session has a job in it
     async for news in follow(job):                # about twice a second, in a handler `async def`
         yield show(news)                          # news.ahead > 0: still waiting
     inversion = job.result()                      # raises what the task raised; Cancelled after session.cancel()
 
-The task runs in a thread that holds `studio.network_lock.long()`: it must not take a turn itself. Leaving the loop
-early (the browser went away) cancels the job.
+The task runs in a thread that holds `studio.network_lock.long()`, so it must not acquire the lock itself. Leaving the
+loop early, for example because the browser was closed, cancels the job.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ from relatent.core.errors import BusyError, Cancelled
 from relatent.web.network_lock import NetworkLock
 
 T = TypeVar("T")
-PICTURE_SECONDS = 0.8  # a picture is asked for no more often
-NEWS_SECONDS = 0.4
+PICTURE_SECONDS = 0.8  # shortest time between two preview pictures
+NEWS_SECONDS = 0.4  # news come no more often
 
 
 @dataclass(frozen=True)
 class Progress:
-    """News of a job.
+    """The progress of a job.
 
     Attributes:
-        ahead: jobs before it in the queue; 0 once it is at work.
+        ahead: number of jobs before it in the queue; 0 while it runs.
         done: steps that are done.
-        total: steps in all; 0 until that is known.
-        seconds_left: by the steps so far; None until it can be told.
-        text: what is being done, in words.
-        picture: the newest one, uint8 [H, W, 3]; None where there was none yet.
-        details: whatever else the task reported, for whoever wrote it.
+        total: all steps; 0 while unknown.
+        seconds_left: estimated from the steps so far; None while unknown.
+        text: description of the current stage.
+        picture: the latest preview, uint8 [H, W, 3]; None if there is none yet.
+        details: further data that the task reported, for its own use.
     """
 
     ahead: int = 0
@@ -57,7 +58,7 @@ class Progress:
 
 
 class Report(Protocol):
-    """What a task calls; False means that it must stop now."""
+    """The callback with which a task reports progress; if it returns False, the task must stop."""
 
     def __call__(
         self,
@@ -89,25 +90,25 @@ class Job(Generic[T]):
         return self._finished.is_set()
 
     def news(self) -> Progress:
-        """How it stands."""
+        """The current progress."""
         ahead = self._queue.ahead(self)
         return Progress(ahead=ahead) if ahead else self._news
 
     def cancel(self) -> None:
-        """Ask it to stop; a job that waits never begins."""
+        """Request the job to stop; a waiting job never starts."""
         self._cancelled.set()
         self._queue.wake()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it has ended; whether it has."""
+        """Wait until the job has ended; returns whether it has."""
         return self._finished.wait(seconds)
 
     def result(self) -> T:
-        """What the task returned.
+        """Wait for the job, and return the result of the task.
 
         Raises:
-            Cancelled: it was stopped.
-            RelatentError: what the task raised.
+            Cancelled: the job was cancelled.
+            RelatentError: raised by the task.
         """
         self.wait()
         if self._error is not None:
@@ -115,17 +116,17 @@ class Job(Generic[T]):
         return self._result  # type: ignore[return-value]
 
     def run(self) -> None:
-        """Carry the task out; called by the queue, once, in the job's thread."""
+        """Run the task; called once by the queue, in the job's thread."""
         self._started = time.monotonic()
         try:
             if self._cancelled.is_set():
                 raise Cancelled("cancelled before it began; nothing was written.")
             self._result = self._task(self._report)
-        except BaseException as error:  # told by result(), to whoever asked for the work
+        except BaseException as error:  # raised again by result()
             self._error = error
 
     def end(self) -> None:
-        """Say that there is no more to come."""
+        """Mark the job as finished."""
         self._finished.set()
 
     @property
@@ -145,7 +146,7 @@ class Job(Generic[T]):
         now = time.monotonic()
         shown = self._news.picture
         if done < self._news.done or text != self._news.text:
-            self._started, self._before = now, done  # another stage, whose steps take another time
+            self._started, self._before = now, done  # a new stage, whose steps take a different time
         if picture is not None and now - self._pictured >= PICTURE_SECONDS:
             shown, self._pictured = picture(), now
         since = done - self._before
@@ -155,11 +156,11 @@ class Job(Generic[T]):
 
 
 class JobQueue:
-    """The jobs that wait for the network, first come, first served.
+    """The queue of jobs that use the network, in order of arrival.
 
     Args:
-        most: jobs in the queue, the one at work included.
-        network_lock: the network's.
+        most: largest number of jobs, including the running one.
+        network_lock: of the network.
     """
 
     def __init__(self, most: int, network_lock: NetworkLock) -> None:
@@ -171,14 +172,14 @@ class JobQueue:
         return len(self._jobs)
 
     def start(self, task: Task[T], session: Owner | None = None) -> Job[T]:
-        """Put a task at the end of the queue and begin it when its turn comes.
+        """Append a task to the queue; it starts when the jobs before it have finished.
 
         Args:
             task: the work.
-            session: whose it is; the session can then cancel it.
+            session: its owner, which can cancel it.
 
         Raises:
-            BusyError: the queue is full, or that session has a job in it already.
+            BusyError: the queue is full, or the session has an unfinished job.
         """
         job = Job(task, self)
         with self._changed:
@@ -196,12 +197,12 @@ class JobQueue:
         return job
 
     def ahead(self, job: Job[Any]) -> int:
-        """How many jobs come before this one; 0 if it is at work or gone."""
+        """Number of jobs before this one; 0 if it is running or finished."""
         with self._changed:
             return self._jobs.index(job) if job in self._jobs else 0
 
     def wake(self) -> None:
-        """Let jobs that wait notice what has changed."""
+        """Wake waiting jobs, so that they notice their cancellation."""
         with self._changed:
             self._changed.notify_all()
 
@@ -210,7 +211,7 @@ class JobQueue:
             with self._changed:
                 self._changed.wait_for(lambda: job.given_up or self._jobs[0] is job)
             if job.given_up:
-                job.run()  # raises its Cancelled, without a turn
+                job.run()  # only records its Cancelled
             else:
                 with self.network_lock.long():
                     job.run()
@@ -222,13 +223,16 @@ class JobQueue:
 
 
 class Owner(Protocol):
-    """Whoever has at most one job: a session."""
+    """The owner of at most one job: a session."""
 
     job: Job[Any] | None
 
 
 async def follow(job: Job[Any], seconds: float = NEWS_SECONDS) -> AsyncIterator[Progress]:
-    """News of a job about every ``seconds`` until it has ended; holds no thread while it waits."""
+    """Yields the progress of a job about every ``seconds`` until it has ended, without blocking a thread.
+
+    If the consumer stops early, the job is cancelled.
+    """
     try:
         while not job.finished:
             yield job.news()

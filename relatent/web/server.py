@@ -1,4 +1,4 @@
-"""From settings to a running page: its private folder, its network, its server, and their end."""
+"""Builds, launches and closes the page."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Page:
 
     Attributes:
         blocks: the widgets, a `gradio.Blocks`.
-        studio: what its visitors share.
-        folder: of all temporary files; nobody else's.
+        studio: the state shared by all users.
+        folder: of all temporary files, private to this process.
     """
 
     blocks: Any
@@ -46,11 +46,11 @@ class Page:
         *,
         port: int | None = None,  # None for the first free one from 7860
         share: bool = False,  # a public address, through Gradio's servers
-        auth: tuple[str, str] | None = None,  # who may come in; None for everybody who can reach it
-        root_path: str | None = None,  # below which a proxy serves it
-        wait: bool = True,  # return only when it is stopped
+        auth: tuple[str, str] | None = None,  # user name and password; None for no authentication
+        root_path: str | None = None,  # path below which a proxy serves the page
+        wait: bool = True,  # block until the server is stopped
     ) -> str:
-        """Serve the page on this machine alone; returns its address.
+        """Serve the page on the local interface; returns its address.
 
         Raises:
             OSError: the port is taken.
@@ -66,7 +66,7 @@ class Page:
             inbrowser=False,
             show_error=False,
             footer_links=["api"],
-            run_history=False,  # neither in the browser nor anywhere else
+            run_history=False,
             enable_monitoring=False,
             max_file_size=self.studio.settings.limits.upload_bytes,
             state_session_capacity=1000,
@@ -92,23 +92,23 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
 
     Args:
         settings: see :class:`Settings`.
-        network: a generator that is at hand; None loads the one of ``settings``.
+        network: a loaded generator; None loads the one of ``settings``.
 
     Raises:
         MissingPackageError: gradio is not installed.
-        CheckpointError, MissingWeightsError, UsageError: no such network, or one that cannot be read.
+        CheckpointError, MissingWeightsError, UsageError: the network does not exist or cannot be read.
     """
     settings = settings or Settings()
     remove_abandoned(PREFIX)  # what a page that was killed has left of its visitors
     scratch = ScratchFolder(PREFIX)
-    # Gradio asks its environment where uploads go and whether it may tell its makers of the session.
+    # Gradio reads from the environment where uploads go and whether to send analytics.
     os.environ["GRADIO_TEMP_DIR"] = str(scratch.path)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         require_gradio()
         from relatent.web.layout import lay_out
 
-        share = cpu.respect_quota()  # now, so that no inversion does it later and undoes --threads
+        share = cpu.respect_quota()  # now, because an inversion would call it later and override --threads
         torch.set_num_threads(settings.threads or max(1, share // 2))
         studio = Studio.open(settings, scratch.path / "sessions", network)
         return Page(lay_out(studio), studio, scratch)

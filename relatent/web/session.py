@@ -1,7 +1,7 @@
-"""What is remembered of one visitor: latents, a few numbers and a folder of files, all gone after the session.
+"""The sessions of users: latents, settings and a folder of files, all deleted at the end of the session.
 
-Every handler gets its visitor's `Session` as the value of one `gr.State` and nobody else's. Keep in it what is small;
-pictures go to files made by `session.new_file`, whose names cannot be guessed. Nothing of a session is ever global.
+Every event handler gets the `Session` of its user as the value of a `gr.State`. It holds small data; pictures go to
+files made by `session.new_file`, whose names cannot be guessed. No data of a session is stored globally.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from editing.photo_faces import PhotoFace
 from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.web.actions.edit import History
@@ -27,17 +28,17 @@ class Kept:
     """One inverted face of this session.
 
     Attributes:
-        key: how the page calls it; no other session has the same.
-        label: what people read: the photo's name, and the face's number where it has several.
-        stem: what files are called.
+        key: random and unique over all sessions.
+        label: shown to the user: the photo's name, and the face's number if there are several.
+        stem: of the names of its files.
         inversion: the face.
-        aligned: uint8 [R, R, 3], what was inverted.
+        aligned: the inverted crop, uint8 [R, R, 3].
         photo: the photo's file in the session's folder; None if there is none.
         factor: how large the photo is on the screen, as a share of its size.
         preset: how it was inverted; empty for a latent that was uploaded.
         facts: measures and seconds, for whoever wants them.
         history: what was done to it in the Edit tab.
-        drawn: small pictures that need not be drawn again, by name.
+        at_photo: the photo's face waiting for edits, at most one.
     """
 
     key: str
@@ -50,17 +51,17 @@ class Kept:
     preset: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
-    drawn: dict[str, np.ndarray] = field(default_factory=dict)
+    at_photo: list[PhotoFace] = field(default_factory=list)
 
 
 class Session:
-    """One visitor's memory. Empty at first; after its end it is empty again and can be used anew.
+    """The data of one user. After its end it is empty and can be used again.
 
     Attributes:
         kept: inverted faces by key, oldest first.
         current: key of the face that the Edit tab shows; empty for none.
-        memory: what a tab wants to remember, by the tab's name; small things only.
-        job: the work it has asked for last.
+        memory: small data of tabs, by the tab's name.
+        job: its latest job.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -75,23 +76,23 @@ class Session:
         self.left: float | None = None
 
     def __deepcopy__(self, _: dict[int, Any]) -> Session:
-        """A new, empty session: `gr.State` copies its first value for every visitor."""
+        """A new, empty session: `gr.State` copies its initial value for every user."""
         return self._sessions.begin()
 
     def touch(self) -> None:
-        """It is in use; called by every handler (see relatent.web.errors.handler)."""
+        """Mark the session as used; called by every handler (see relatent.web.errors.handler)."""
         self.used, self.left = time.monotonic(), None
         self._sessions.remember(self)
 
     def new_file(self, name: str) -> Path:
-        """A path for a new file called ``name`` in a new folder of an unguessable name."""
+        """A path for a new file called ``name``, in a new folder whose name cannot be guessed."""
         folder = self.folder / secrets.token_urlsafe(24)
         folder.mkdir()
         return folder / (Path(name).name or "file")
 
     @property
     def folder(self) -> Path:
-        """Where its files lie; made on first use."""
+        """The folder of its files; created on first use."""
         if self._folder is None:
             self._folder = self._sessions.folder / secrets.token_urlsafe(24)
             self._folder.mkdir(parents=True, mode=0o700)
@@ -99,9 +100,9 @@ class Session:
         return self._folder
 
     def take_upload(self, path: Path) -> Path:
-        """Copy an uploaded file into the session's folder; where it arrived it is deleted with the session.
+        """Copy an uploaded file into the session's folder. The original is deleted at the end of the session.
 
-        Not at once: another visitor may just have sent the same file, which arrives under the same name.
+        It is not deleted at once, because another user may have uploaded the same file, which has the same path.
         """
         if path.is_relative_to(self.folder):
             return path
@@ -112,12 +113,12 @@ class Session:
         return copy
 
     def keep(self, inversion: Inversion, aligned: np.ndarray, stem: str, **more: Any) -> Kept:
-        """Remember an inverted face as the newest; beyond the limit the oldest is forgotten.
+        """Store an inverted face and make it the current one; beyond the limit, the oldest is deleted.
 
         Args:
             inversion: the face.
-            aligned: uint8 [R, R, 3].
-            stem: what its files are called.
+            aligned: the inverted crop, uint8 [R, R, 3].
+            stem: of the names of its files.
             **more: further fields of :class:`Kept`; ``label`` is the stem by default.
         """
         label = str(more.pop("label", stem))
@@ -134,10 +135,10 @@ class Session:
         return one
 
     def chosen(self, key: str | None = None) -> Kept:
-        """The face called ``key``, by default the current one.
+        """The face with that key, by default the current one.
 
         Raises:
-            UsageError: there is none, because none was inverted or the session has ended.
+            UsageError: there is none: no face was inverted, or the session has ended.
         """
         one = self.kept.get(key or self.current)
         if one is None:
@@ -149,35 +150,35 @@ class Session:
         return one
 
     def cancel(self) -> None:
-        """Stop the work that this session has asked for."""
+        """Cancel the session's job."""
         if self.job is not None:
             self.job.cancel()
 
     def leave(self) -> None:
-        """Its tab was closed: stop its work; the rest goes soon unless it comes back."""
+        """Called when the browser tab was closed: cancels the job. The session ends soon unless it is used again."""
         self.cancel()
         self.left = time.monotonic()
 
     def end(self) -> None:
-        """Forget everything and delete every file."""
+        """Delete all data and files."""
         self.cancel()
         self.kept, self.current, self.memory, self.job = {}, "", {}, None
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         for path in self._uploads:
-            shutil.rmtree(path.parent, ignore_errors=True)  # a folder named after the file's content, made for it
+            shutil.rmtree(path.parent, ignore_errors=True)  # Gradio creates a folder named by hash for each upload
         self._uploads = set()
 
 
 class Sessions:
-    """All sessions of a running page, and when each of them ends.
+    """All sessions of a running page; ends those that are no longer used.
 
     Args:
-        folder: where sessions keep their files.
+        folder: of the sessions' files.
         minutes: after which an unused session ends.
-        leave_seconds: after which a session whose tab was closed ends.
-        most_kept: inversions remembered of each.
+        leave_seconds: after which a session ends whose browser tab was closed.
+        most_kept: largest number of inverted faces in a session.
     """
 
     def __init__(self, folder: Path, minutes: float, leave_seconds: float, most_kept: int) -> None:
@@ -191,11 +192,11 @@ class Sessions:
         return len(self._open)
 
     def begin(self) -> Session:
-        """A new session; it counts once it is used."""
+        """A new session; it is registered when it is first used."""
         return Session(self)
 
     def remember(self, session: Session) -> None:
-        """From now on this session is ended when its time is up."""
+        """Register a session, so that it is ended when it times out."""
         with self._lock:
             self._open.add(session)
             if self._sweeper is None:
@@ -203,20 +204,20 @@ class Sessions:
                 self._sweeper.start()
 
     def arrive(self, session: Session, session_hash: str) -> None:
-        """The browser tab of that session shows this session."""
+        """Assign a session to a browser tab, identified by Gradio's session hash."""
         session.touch()
         with self._lock:
             self._of_hash[session_hash] = session
 
     def leave(self, session_hash: str) -> None:
-        """The browser tab of that session was closed."""
+        """Called when the browser tab was closed."""
         with self._lock:
             session = self._of_hash.pop(session_hash, None)
         if session is not None:
             session.leave()
 
     def sweep(self, now: float | None = None) -> int:
-        """End every session whose time is up; how many there were. ``now`` is in seconds, as time.monotonic."""
+        """End all sessions that have timed out; returns their number. ``now`` is in seconds, as time.monotonic."""
         now = time.monotonic() if now is None else now
         with self._lock:
             over = {session for session in self._open if self._is_over(session, now)}
@@ -227,10 +228,10 @@ class Sessions:
         return len(over)
 
     def end_all(self) -> None:
-        """End every session, for example because the page is closed."""
+        """End all sessions, for example when the page is closed."""
         with self._lock:
-            everyone, self._open, self._of_hash = self._open, set(), {}
-        for session in everyone:
+            sessions, self._open, self._of_hash = self._open, set(), {}
+        for session in sessions:
             session.end()
 
     def _is_over(self, session: Session, now: float) -> bool:

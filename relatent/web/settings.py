@@ -1,4 +1,4 @@
-"""What whoever runs the page decides: the network, the limits, how long a session is remembered."""
+"""The settings of the page: network, limits and lifetime of sessions."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from weights.embedded import DEFAULT_NETWORK
 
 @dataclass(frozen=True)
 class Settings:
-    """Choices for one running page.
+    """Settings of a page.
 
     Attributes:
         network: name or file of the generator.
-        device: None for the best there is.
+        device: None for the best available one.
         folders: folders of further directions.
-        threads: that one drawing may use; None for half of the processor's cores, so that a quick drawing of one
-            visitor has a core beside the long work of another.
-        max_queue: how many jobs may wait or run at once; one more is refused.
-        session_minutes: a session that nobody has used for so long is forgotten, its files deleted.
-        leave_seconds: the same after its tab was closed; a telephone that looks away comes back within this.
+        threads: for one computation; None for half of the processor's cores, so that a quick drawing of one user has a
+            core while the job of another runs.
+        max_queue: largest number of waiting and running jobs; further ones are refused.
+        session_minutes: time after which an unused session is deleted with its files.
+        leave_seconds: the same after its tab was closed; mobile browsers may reopen a tab within this time.
         limits: of uploads.
     """
 

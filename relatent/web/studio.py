@@ -1,15 +1,15 @@
-"""What all visitors of a page share: the network with everything that belongs to it, and the queue before it.
+"""The state of the server that all users share: the network, its directions, the queue and the sessions.
 
-Tabs find here what they work with::
+Used by the tabs::
 
     studio.network                     the generator; frozen, in evaluation mode
     studio.directions                  its directions by name
-    studio.settings.limits             what an upload may be (relatent/web/uploads.py)
-    studio.network_lock.quick()        hold it around every short use of the network in a handler
-    studio.queue.start(task, session)  everything longer (relatent/web/queue.py)
+    studio.settings.limits             limits of uploads (relatent/web/uploads.py)
+    studio.network_lock.quick()        hold it for every short use of the network in a handler
+    studio.queue.start(task, session)  for everything longer (relatent/web/queue.py)
     studio.draw(inversion)             one picture, uint8 [R, R, 3]
 
-Nothing in it belongs to one visitor.
+Data of single users belong into their session.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from weights.embedded import network_names
 
 @dataclass(frozen=True)
 class Studio:
-    """A loaded network, ready for many visitors; see the module's docstring.
+    """The shared state of the server; see the module's docstring.
 
     Attributes:
-        settings: what whoever runs the page decided.
+        settings: of the page.
         network: the generator.
-        directions: the network's directions by name, those that ship and those of ``settings.folders``.
+        directions: the network's directions by name, embedded ones and those of ``settings.folders``.
         presets: the presets that work with this network.
-        network_lock: who may use the network now.
-        queue: the jobs that wait for it.
-        sessions: everyone's.
+        network_lock: must be held while the network is used.
+        queue: of the jobs.
+        sessions: of all users.
     """
 
     settings: Settings
@@ -64,11 +64,11 @@ class Studio:
 
         Args:
             settings: see :class:`Settings`.
-            folder: where sessions keep their files.
-            network: a generator that is at hand; None loads the one of ``settings``.
+            folder: of the sessions' files.
+            network: a loaded generator; None loads the one of ``settings``.
 
         Raises:
-            CheckpointError, MissingWeightsError, UsageError: no such network, or one that cannot be read.
+            CheckpointError, MissingWeightsError, UsageError: the network does not exist or cannot be read.
         """
         generator = open_network(settings.network if network is None else network, settings.device)
         generator.file = public_name(generator.file)
@@ -86,37 +86,37 @@ class Studio:
         )
 
     def draw(self, inversion: Inversion) -> np.ndarray:
-        """The picture of a latent, uint8 [R, R, 3]."""
+        """The picture of an inversion, uint8 [R, R, 3]."""
         with self.network_lock.quick():
             return to_pixels(inversion.tensor(self.network))[0]
 
 
 def public_name(file: str) -> str:
-    """What visitors' files may say of where the network is: a known name, or a file's own name without its folders.
+    """The network's name for files that users download: a known name, or the file name without its folders.
 
-    A path tells of the machine the page runs on.
+    A full path would reveal details of the server.
     """
     if file in network_names() or is_published(file):
         return file
-    own = PurePath(file.replace("\\", "/")).name
-    return "" if own in network_names() or is_published(own) else own
+    name = PurePath(file.replace("\\", "/")).name
+    return "" if name in network_names() or is_published(name) else name
 
 
 def _directions(network: Generator, folders: tuple[Path, ...]) -> dict[str, Direction]:
-    """Every direction that fits; what is damaged or of another network is passed over."""
-    found = {}
+    """All directions of the network; damaged files and those of other networks are skipped."""
+    directions = {}
     for name in direction_files(network, folders):
         try:
             direction = find_direction(name, network, folders)
             direction.moves(network.num_ws, network.w_dim)
         except RelatentError:
             continue
-        found[direction.name] = direction
-    return found
+        directions[direction.name] = direction
+    return directions
 
 
 def _presets(network: Generator) -> tuple[str, ...]:
-    """All presets but those that need an encoder this network has not."""
+    """All presets, without those that need an encoder if the network has none."""
     has_encoder = True
     try:
         encoder_for(network, PRESETS["fast"], None)

@@ -1,4 +1,4 @@
-"""How the page looks: readable at 380 px and in the dark, with the machine's own fonts. No request leaves the page."""
+"""Theme and CSS of the page, for widths from 380 px and dark mode, with system fonts so that nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CSS = """
 
 
 def theme() -> Any:
-    """Gradio's own look with fonts that every machine has."""
+    """Gradio's default theme with system fonts."""
     import gradio as gr
 
     return gr.themes.Default(primary_hue="teal", secondary_hue="teal", font=SANS, font_mono=MONO)

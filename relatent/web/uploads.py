@@ -1,7 +1,7 @@
-"""What an upload may be. Every refusal names the limit.
+"""Limits of uploads; error messages name the limit.
 
-Call `read_upload` for a picture and `check_upload` for any other file, before anything is done with it. The same
-number of bytes stops an upload while it arrives (`launch(max_file_size=...)`).
+Call `read_upload` for a picture and `check_upload` for any other file before using it. The limit in bytes is also
+enforced during the upload (`launch(max_file_size=...)`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ MEGAPIXEL = 10**6
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper limits of what one visitor may send.
+    """Upper limits for one user.
 
     Attributes:
         upload_bytes: of one file.
-        pixels: of one photo; a larger one is not decoded.
+        pixels: of one photo; larger ones are not decoded.
         photos: in one batch.
-        kept: inversions remembered of one session; the oldest goes first.
+        kept: inverted faces in a session; beyond, the oldest is deleted.
         zip_members: entries of an archive.
-        zip_bytes: of an archive's contents together, once unpacked.
-        zip_ratio: how many times larger an archive's photos may be than it is itself; photos hardly shrink, bombs do.
+        zip_bytes: total size of an archive's unpacked content.
+        zip_ratio: unpacked size relative to the archive; photos hardly compress, so a high ratio means a zip bomb.
     """
 
     upload_bytes: int = 40 * MEGABYTE
@@ -41,10 +41,10 @@ class Limits:
 
 
 def check_upload(path: Path, limits: Limits, name: str = "") -> Path:
-    """``path`` itself, if it is a file that is not too long.
+    """Check that ``path`` is a file of an accepted size; returns it.
 
     Raises:
-        UsageError: missing, empty or longer than ``upload_bytes``.
+        UsageError: missing, empty or larger than ``upload_bytes``.
     """
     name = name or path.name
     if not path.is_file():
@@ -61,10 +61,10 @@ def check_upload(path: Path, limits: Limits, name: str = "") -> Path:
 
 
 def read_upload(path: Path, limits: Limits, name: str = "") -> Photo:
-    """A photo from an uploaded file; its name in messages is the file's own.
+    """Read a photo from an uploaded file; messages contain only its file name.
 
     Raises:
-        UnreadablePhotoError: no picture, damaged, or of more than ``pixels`` pixels.
+        UnreadablePhotoError: not a picture, damaged, or larger than ``pixels``.
         UsageError: see :func:`check_upload`.
     """
     name = name or path.name
@@ -76,10 +76,10 @@ def read_upload(path: Path, limits: Limits, name: str = "") -> Photo:
 
 
 def check_count(files: Sequence[object], limits: Limits) -> None:
-    """Refuse more photos than one batch takes.
+    """Check the number of photos of a batch.
 
     Raises:
-        UsageError: none, or more than ``photos``.
+        UsageError: no photos, or more than ``photos``.
     """
     if not files:
         raise UsageError("no photo came; expected at least one. Choose some files first.")

@@ -1,1 +1,1 @@
-"""Networks on disk: our own format, and those of other projects, read as data."""
+"""Network files: Relatent's own format, and readers for those of other projects."""

@@ -1,4 +1,4 @@
-"""A foreign network's tensors under our names: what every importer of a StyleGAN2 layout needs."""
+"""Builds a generator from the tensors of a foreign StyleGAN2 file; shared by the importers."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ PLAIN_DEVIATION = 10.0  # of its weights, as far from 1 as from 100
 def assemble(
     sizes: dict[str, Any], tensors: dict[str, Tensor], their_name: Callable[[str], str], path: Path
 ) -> Generator:
-    """A generator of these sizes with a foreign file's weights: float32, on the CPU, frozen, named after the file.
+    """A generator with the weights of a foreign file: float32, on the CPU, frozen, named after the file.
 
     Args:
         sizes: fields of :class:`GeneratorConfig`.
-        tensors: the file's, by its own names.
-        their_name: the file's name for each of ours.
+        tensors: of the file, by its own names.
+        their_name: maps our names to those of the file.
         path: the file.
 
     Raises:
-        CheckpointError: sizes that no network has, a tensor missing or left over, of another shape or not finite.
+        CheckpointError: invalid sizes, or missing, unexpected, misshapen or non-finite tensors.
     """
     try:
         config = GeneratorConfig(**sizes)
     except UsageError as error:
         raise CheckpointError(f"{path} is of a size that cannot be drawn: {error}") from error
-    with torch.device("meta"):  # nothing is allocated for sizes that the tensors do not have
+    with torch.device("meta"):  # shapes only, so that wrong sizes allocate no memory
         generator = Generator(config, name=path.stem)
     table = {their_name(ours): ours for ours in generator.state_dict()}
     problems = [f"missing {name}" for name in sorted(table.keys() - tensors.keys())]
@@ -55,10 +55,10 @@ def assemble(
 
 
 def channel_rule(widths: dict[int, int], path: Path) -> dict[str, int]:
-    """``channel_base`` and ``channel_max`` that give these channels at these resolutions.
+    """The ``channel_base`` and ``channel_max`` that give these channels at these resolutions.
 
     Raises:
-        CheckpointError: none do.
+        CheckpointError: there are none.
     """
     base = max((width * size for size, width in widths.items()), default=0)
     most = max(widths.values(), default=0)
@@ -86,16 +86,16 @@ def mapping_rate(weights: Iterable[Tensor]) -> float:
 
 
 def take_filters(tensors: dict[str, Tensor], suffix: str, gain: float, path: Path) -> None:
-    """Remove the low-pass filters, whose names end so, from ``tensors``: ours is built in.
+    """Remove the low-pass filters from ``tensors``, whose names end in ``suffix``, because ours is built in.
 
     Raises:
-        CheckpointError: one is not [1, 3, 3, 1] in both directions, summing to ``gain``.
+        CheckpointError: a filter is not the separable [1, 3, 3, 1], summing to ``gain``.
     """
     line = torch.tensor(FILTER_TAPS)
     expected = torch.outer(line, line) * (gain / line.sum() ** 2)
     for name in [name for name in tensors if name.endswith(suffix)]:
-        found = tensors.pop(name).float()
-        if found.shape != expected.shape or not torch.allclose(found, expected, atol=1e-4):
+        kernel = tensors.pop(name).float()
+        if kernel.shape != expected.shape or not torch.allclose(kernel, expected, atol=1e-4):
             raise CheckpointError(
                 f"{path} resamples with another filter than [1, 3, 3, 1] ({shown(name)}); "
                 "that kind of network is not supported."

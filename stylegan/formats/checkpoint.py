@@ -1,8 +1,8 @@
-"""Relatent's own network files: safetensors with the configuration in the header.
+"""Reads and writes Relatent's network files: safetensors, with the configuration in the header.
 
-A file holds one generator's weights, and as text: its sizes, the alignment its faces need, its name,
-licence, attribution, origin and fingerprint. Files are data: sizes are checked against the weights
-actually present before anything is allocated, and nothing is executed.
+A file holds the weights of one generator, and as text its sizes, alignment, name, licence, attribution, origin and
+fingerprint. Files are untrusted: sizes are checked against the weights before anything is allocated, and nothing is
+executed.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from stylegan.networks.generator import Generator, GeneratorConfig
 OWN = "relatent-"  # how every format of ours begins
 FORMAT = f"{OWN}generator-1"
 ARCHITECTURES = {"skip": GeneratorConfig, "alias-free": AliasFreeConfig}
-OLDEST = "skip"  # the architecture of files that do not name theirs
+OLDEST = "skip"  # the architecture of older files, which do not name it
 
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """Where a network comes from and what may be done with it; free text, kept in its file.
+    """The origin and licence of a network; free text, stored in its file.
 
     Attributes:
         licence: for example "CC BY 4.0".
-        attribution: whom to name.
-        origin: how it was made: data, command, images seen, date.
+        attribution: the authors to credit.
+        origin: how it was made: data, command, number of pictures, date.
     """
 
     licence: str = ""
@@ -50,28 +50,28 @@ class Provenance:
 
 
 def fingerprint(generator: Generator) -> str:
-    """Twelve hexadecimal digits that change when any weight does; the same in every file format."""
+    """A hash of the weights, twelve hexadecimal digits; independent of the file format."""
     return _digest(generator.state_dict())
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        # Half precision is how networks are stored; a network and its stored copy are the same one.
+        # In half precision, so that a network and its stored copy have the same fingerprint.
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().to(torch.float16).contiguous().numpy().data)
     return digest.hexdigest()[:12]
 
 
 def network_id(generator: Generator) -> str:
-    """Name and fingerprint, for example "faces-64@0123456789ab": what latents and directions refer to."""
+    """Name and fingerprint, for example "faces-64@0123456789ab", by which latents and directions refer to a network."""
     if not generator._network_id:
         generator._network_id = f"{generator.name or 'unnamed'}@{fingerprint(generator)}"
     return generator._network_id
 
 
 def same_network(first: str, second: str) -> bool:
-    """Whether two ids are those of networks with the same weights, whatever each is called."""
+    """Whether two ids belong to networks with the same weights, regardless of their names."""
     return first.rpartition("@")[2] == second.rpartition("@")[2]
 
 
@@ -82,7 +82,7 @@ def save_generator(
     provenance: Provenance | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a generator; ``dtype`` torch.float16 halves the file and costs nothing visible.
+    """Write a generator; ``dtype`` torch.float16 halves the file without a visible difference.
 
     Raises:
         OutputError: the file cannot be written.
@@ -123,7 +123,7 @@ def load_generator(path: Path) -> Generator:
         )
     config = parse_dataclass(_config_kind(metadata, path), metadata.get("config", ""), path)
     alignment = parse_dataclass(Alignment, metadata.get("alignment", ""), path, check_alignment)
-    with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
+    with torch.device("meta"):  # shapes only, so that a hostile configuration allocates no memory
         generator = Generator(config, alignment=alignment, name=metadata.get("name", "") or path.stem)
     load_strictly(generator, tensors, path)
     if metadata.get("fingerprint"):
@@ -149,29 +149,30 @@ def _config_kind(metadata: dict[str, str], path: Path) -> type[Any]:
 
 
 def read_provenance(path: Path) -> Provenance:
-    """What a network's file says of where it comes from."""
+    """The provenance in a network's file."""
     _, metadata = read_safetensors(path)
     return Provenance(**{field.name: metadata.get(field.name, "") for field in dataclasses.fields(Provenance)})
 
 
 def _check_fingerprint(generator: Generator, claimed: str, path: Path) -> None:
-    """Flipped bits are the one kind of damage that a safetensors file does not show by itself."""
-    found = fingerprint(generator)
-    if claimed != found:
+    """Compare the fingerprint in the header, because safetensors does not detect flipped bits."""
+    actual = fingerprint(generator)
+    if claimed != actual:
         raise CheckpointError(
-            f"{path} is damaged: its weights have the fingerprint {found} where its header says {shown(claimed)}. "
+            f"{path} is damaged: its weights have the fingerprint {actual} where its header says {shown(claimed)}. "
             "Copy or download it again."
         )
-    generator._network_id = f"{generator.name}@{found}"
+    generator._network_id = f"{generator.name}@{actual}"
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write contiguous tensors, and text as the header.
+    """Write tensors, each whole even where several share memory, and text as the header.
 
     Raises:
         OutputError: the file cannot be written.
     """
     header = {name: stored(text) for name, text in metadata.items()}
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as temporary:
         if _opens(temporary):
             save_file(tensors, temporary, metadata=header)
@@ -180,10 +181,10 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Every tensor of a safetensors file, half precision and less widened to float32, and the header's text.
+    """All tensors of a safetensors file, floats of less than 32 bits as float32, and the text of its header.
 
     Raises:
-        CheckpointError: missing, damaged, cut short, or with values that are not finite.
+        CheckpointError: missing, damaged, truncated, or with non-finite values.
     """
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
@@ -234,7 +235,7 @@ def _opens(path: Path) -> bool:
 
 
 def require_format(metadata: dict[str, str], expected: str, what: str, path: Path) -> None:
-    """Refuse a header of another format; ``what`` is what a file of the ``expected`` one holds, "an encoder".
+    """Check the format in a header; ``what`` describes the content of such files, for example "an encoder".
 
     Raises:
         CheckpointError: another format, or none.
@@ -244,15 +245,15 @@ def require_format(metadata: dict[str, str], expected: str, what: str, path: Pat
 
 
 def require_finite(tensors: dict[str, Tensor], path: Path) -> None:
-    """Refuse weights that are not numbers.
+    """Check that all weights are finite.
 
     Raises:
-        CheckpointError: there are some.
+        CheckpointError: some are not.
     """
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
-        extremes = torch.stack(torch.aminmax(tensor))  # NaN passes through; ten times faster than asking every number
+        extremes = torch.stack(torch.aminmax(tensor))  # propagates NaN; ten times faster than isfinite of all values
         if not extremes.isfinite().all():
             raise CheckpointError(
                 f"{path} holds values that are not finite in {name!r}. Its training diverged or the file is "
@@ -265,10 +266,10 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Give ``module`` exactly these weights: same names, same shapes, nothing missing, nothing left over.
+    """Load weights into ``module``, which must have exactly the same names and shapes.
 
     Raises:
-        CheckpointError: they do not fit.
+        CheckpointError: missing, unexpected or misshapen weights.
     """
     expected = module.state_dict()
     problems = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
@@ -292,10 +293,10 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> 
 
 
 def parse_dataclass(kind: type[Any], text: str, path: Path, check: Callable[[Any], None] | None = None) -> Any:
-    """Build a frozen dataclass from a header's JSON, refusing what does not fit it; unknown fields are passed over.
+    """Build a frozen dataclass from the JSON of a header; unknown fields are ignored.
 
     Raises:
-        CheckpointError: not JSON, not an object, or with values that the dataclass refuses.
+        CheckpointError: not JSON, not an object, or with values that the dataclass or ``check`` refuses.
     """
     try:
         values = json.loads(text)

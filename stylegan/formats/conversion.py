@@ -1,4 +1,4 @@
-"""Any readable network to our own format, checked by its pictures."""
+"""Converts networks of any supported format to Relatent's, and compares the pictures before and after."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from weights.manifest import find_entry
 from weights.reading.file_kinds import kind_of
 
 SUFFIX = ".safetensors"
-SEED = 7
-PICTURES = 1
-TOLERANCES = {torch.float32: 1e-5, torch.float16: 0.05}  # of the largest value in the pictures
+SEED = 7  # of the picture drawn by both
+PICTURES = 1  # drawn by both
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 0.05}  # relative to the largest value in the pictures
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What :func:`convert` did.
+    """The result of :func:`convert`.
 
     Attributes:
-        source: the file read.
-        out: the file written.
-        network: name and fingerprint of the network.
-        difference: between pictures before and after, relative to the largest value.
+        source: the converted file.
+        out: the written file.
+        network: id of the network.
+        difference: largest difference of pictures before and after, relative to the largest value.
     """
 
     source: Path
@@ -46,7 +46,7 @@ class Conversion:
     difference: float
 
     def summary(self) -> str:
-        """One line for a person."""
+        """The result in one line of text."""
         size = self.out.stat().st_size / 1e6
         return (
             f"{self.out}: {self.network}, {size:.1f} MB; pictures before and after differ by {self.difference:.1g} "
@@ -58,17 +58,17 @@ def convert(
     source: str | Path,
     out: Path,
     *,
-    entry: str | None = None,  # which network of a foreign file with several
-    half: bool = False,  # store half precision: half the size
-    name: str | None = None,  # None keeps the network's own, or the foreign file's stem
-    provenance: Provenance | None = None,  # None keeps what the file says; a foreign file says nothing
+    entry: str | None = None,  # the network of a foreign file with several
+    half: bool = False,  # store in half precision
+    name: str | None = None,  # None for the network's own, or the stem of a foreign file
+    provenance: Provenance | None = None,  # None for that of the file; foreign files have none
 ) -> Conversion:
-    """Write a network, by name or from any file that :func:`stylegan.load` reads, as our own ``.safetensors``.
+    """Write a network, by name or from any file that :func:`stylegan.load` reads, as Relatent's ``.safetensors``.
 
-    The written file is read back and must draw the same pictures, or nothing is left of it.
+    The written file is read back, and is deleted if it does not draw the same pictures.
 
     Raises:
-        UsageError: ``out`` is not called ``.safetensors``, or see :func:`stylegan.load`.
+        UsageError: the suffix of ``out`` is not ``.safetensors``, or as :func:`stylegan.load`.
         CheckpointError: the network cannot be read, or its copy draws other pictures.
         OutputError: ``out`` cannot be written.
     """
@@ -101,7 +101,7 @@ def _require_range(generator: Generator, dtype: torch.dtype, path: Path) -> None
 
 
 def compare(one: Generator, other: Generator) -> float:
-    """The largest difference between pictures of the same z, relative to the largest value; NaN if not finite."""
+    """The largest difference of pictures of the same z, relative to the largest value; NaN if not finite."""
     pictures, others = _pictures(one), _pictures(other)
     return float((others - pictures).abs().max() / pictures.abs().max().clamp_min(1e-8))
 

@@ -1,4 +1,4 @@
-"""`load`: one door for every kind of network file."""
+"""`load` reads generators of all supported formats, by name or file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from weights.manifest import entries, find_entry
 from weights.reading.file_kinds import kind_of
 from weights.reading.pickles import Content, open_pickle, open_torch
 
-DRAWING_KINDS = ("generator", "encoder")  # an encoder's file holds the generator it was trained with
+DRAWING_KINDS = ("generator", "encoder")  # published encoder files also contain their generator
 
 
 def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
-    """A generator by name or from a file, ready to draw: float32, on the CPU, frozen.
+    """Load a generator: float32, on the CPU, frozen.
 
-    What a file is, its content decides. Nothing in it is executed. Foreign networks are taken to want FFHQ's
-    alignment and are called after their file.
+    The format is recognised by the file's content. Nothing in the file is executed. Foreign networks get FFHQ's
+    alignment and the name of their file.
 
     Args:
         name_or_file: an embedded network ("faces-64"), a published one that has been fetched ("ffhq-1024"), or a
@@ -33,13 +33,14 @@ def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
     Raises:
         UnknownNameError: neither a known name nor an existing file.
         MissingWeightsError: a published network that has not been fetched; the message names the command.
-        UsageError: an entry of a file that has one network.
-        CheckpointError: a file that cannot be read as a network.
+        UsageError: ``entry`` for a file with one network.
+        CheckpointError: the file cannot be read as a network.
     """
     text = str(name_or_file)
     path = find_network(text)
     generator = _read(path, entry)
-    generator.file = text
+    known = text in network_names() or is_published(text)
+    generator.file = text if known else str(path.absolute())  # a latent remembers it, whatever folder it is used in
     if is_published(text):
         generator.name = text
         generator.alignment = find_entry(text).alignment or generator.alignment
@@ -61,7 +62,7 @@ def _read(path: Path, entry: str | None) -> Generator:
 
 
 def find_network(text: str) -> Path:
-    """The file that a network's name or path stands for; raises as :func:`load` does."""
+    """The file of a network given by name or path; raises as :func:`load` does."""
     if not text:
         raise UsageError("a network came as an empty text; expected a name or a file. Leave it out for the default.")
     if text in network_names():
@@ -81,5 +82,5 @@ def find_network(text: str) -> Path:
 
 
 def is_published(text: str) -> bool:
-    """Whether ``text`` names weights of the manifest; a file of that name goes first."""
+    """Whether ``text`` is the name of weights in the manifest; a file of that name takes precedence."""
     return is_known(text) and not Path(text).is_file()

@@ -93,7 +93,7 @@ def _silence(tensors: dict[str, Tensor], layers: Iterable[str]) -> None:
 
 
 def _walk(module: Persistent, prefix: str) -> Iterator[tuple[str, Persistent]]:
-    """Every module inside, by its dotted name; ``flatten`` has seen that all are modules."""
+    """All submodules by their dotted names; ``flatten`` has checked that they are modules."""
     for name, inner in module.state["_modules"].items():
         if inner is not None:
             yield f"{prefix}{name}", inner
@@ -101,13 +101,13 @@ def _walk(module: Persistent, prefix: str) -> Iterator[tuple[str, Persistent]]:
 
 
 def _part(module: Any, name: str) -> dict[str, Any]:
-    """A dict among the attributes of a module; empty where there is none."""
+    """An attribute of a module that is a dict; empty if there is none."""
     part = module.state.get(name) if isinstance(module, Persistent) else None
     return part if isinstance(part, dict) else {}
 
 
 def _stated(network: Persistent) -> dict[str, Any]:
-    """The arguments that the network was made with, in one dict."""
+    """The arguments with which the network was built, in one dict."""
     stated = dict(_part(network, "_init_kwargs"))
     for group in ("mapping_kwargs", "synthesis_kwargs"):
         inner = stated.pop(group, None)
@@ -118,22 +118,22 @@ def _stated(network: Persistent) -> dict[str, Any]:
 def _check_attributes(modules: dict[str, dict[str, Any]], path: Path) -> None:
     for name, state in modules.items():
         for attribute, (expected, meaning) in EXPECTED.items():
-            found = state.get(attribute, expected)
-            if name.rpartition(".")[2] in LINEAR or (type(found) is type(expected) and found == expected):
+            value = state.get(attribute, expected)
+            if name.rpartition(".")[2] in LINEAR or (type(value) is type(expected) and value == expected):
                 continue
             raise CheckpointError(
-                f"{path} is not supported: {meaning} ({shown(name)} has {attribute} {shown(found)}, "
+                f"{path} is not supported: {meaning} ({shown(name)} has {attribute} {shown(value)}, "
                 f"expected {expected!r})."
             )
 
 
 def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
-    """What the shapes tell."""
+    """The sizes that follow from the tensors' shapes."""
     widths = {}
     for name, tensor in tensors.items():
-        found = re.fullmatch(r"synthesis\.b([1-9]\d{0,3})\.torgb\.weight", name)
-        if found and tensor.ndim == 4:
-            widths[int(found[1])] = tensor.shape[1]
+        match = re.fullmatch(r"synthesis\.b([1-9]\d{0,3})\.torgb\.weight", name)
+        if match and tensor.ndim == 4:
+            widths[int(match[1])] = tensor.shape[1]
     layers = [name for name in tensors if re.fullmatch(r"mapping\.fc\d+\.weight", name)]
     first, top = tensors.get("mapping.fc0.weight"), tensors.get(f"synthesis.b{max(widths, default=0)}.torgb.weight")
     if first is None or first.ndim != 2 or top is None:
@@ -154,7 +154,7 @@ def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _shared(attribute: str, states: Iterable[dict[str, Any]], default: Any, path: Path) -> Any:
-    """The value that all layers with this attribute share."""
+    """The value of an attribute, which must be the same in all layers that have it."""
     values = [state[attribute] for state in states if attribute in state] or [default]
     if any(type(value) not in (int, float, type(None)) or value != values[0] for value in values):
         raise CheckpointError(

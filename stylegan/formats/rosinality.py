@@ -1,4 +1,4 @@
-"""The `.pt` files of rosinality's stylegan2-pytorch, and the decoders of pSp and e4e, which have its layout.
+"""Reads the `.pt` files of rosinality's stylegan2-pytorch, and the decoders of pSp and e4e, which have its layout.
 
 Sizes come from the tensors' shapes. The file does not say how its mapping network was scaled or whether activations
 were clamped; the weights tell the one (``lr_mlp``), and to the other the published code has one answer, never.
@@ -21,8 +21,8 @@ from stylegan.networks.generator import Generator
 
 W_AVG = "latent_avg"
 NOISES = "noises.noise_"
-NOISE_SEED = 0
-MAX_STYLE = 2048  # bounds what the average w and the noise may take to compute before the network is known to be one
+NOISE_SEED = 0  # of noise maps that a file lacks
+MAX_STYLE = 2048  # limits the cost of computing w_avg and noise before the tensors are checked
 MAX_LEVELS = 8  # 1024 px
 LAYOUT = "rosinality's StyleGAN2 layout"
 PARTS = {
@@ -38,11 +38,11 @@ def generator_from_rosinality(tensors: dict[str, Tensor], latent_avg: Tensor | N
 
     Args:
         tensors: by rosinality's names, without a prefix such as "decoder.".
-        latent_avg: [w_dim], or [L, w_dim] for each layer as pSp has it; None to take the mean w of 10,000 samples.
-        source: the file they are from, for messages and for the network's name.
+        latent_avg: [w_dim], or [L, w_dim] as in pSp; None for the mean w of 10,000 samples.
+        source: the file, for messages and the network's name.
 
     Raises:
-        CheckpointError: they are not a generator of that layout.
+        CheckpointError: the tensors are not a generator of that layout.
     """
     tensors = {name: _unbatched(name, tensor, source) for name, tensor in tensors.items()}
     take_filters(tensors, ".kernel", 4.0, source)
@@ -57,7 +57,7 @@ def generator_from_rosinality(tensors: dict[str, Tensor], latent_avg: Tensor | N
 
 
 def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
-    """What the shapes tell."""
+    """The sizes that follow from the tensors' shapes."""
     depth = sum(bool(re.fullmatch(r"to_rgbs\.\d+\.bias", name)) for name in tensors)
     names = ["to_rgb1", *(f"to_rgbs.{index}" for index in range(depth))]
     colours = [tensors.get(f"{name}.conv.weight") for name in names]
@@ -85,7 +85,7 @@ def _sizes(tensors: dict[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _noises(resolution: int) -> dict[str, Tensor]:
-    """Noise for the files of old versions, which drew it anew for every picture."""
+    """Noise maps for files of older versions, which have none because they drew new noise for every picture."""
     rng = torch.Generator().manual_seed(NOISE_SEED)
     levels = range(2, int(math.log2(resolution)) + 1)
     sides = [2**level for level in levels for _ in range(2)][1:]  # one layer at 4 px, two at every other size
@@ -93,7 +93,7 @@ def _noises(resolution: int) -> dict[str, Tensor]:
 
 
 def _centre(latent_avg: Tensor | None, w_dim: int, path: Path) -> Tensor:
-    """latent_avg as one w, [w_dim]; zeros where there is none."""
+    """latent_avg as one w, [w_dim]; zeros if there is none."""
     if latent_avg is None:
         return torch.zeros(w_dim)
     if latent_avg.ndim not in (1, 2) or latent_avg.shape[-1] != w_dim or not latent_avg.numel():
@@ -105,7 +105,7 @@ def _centre(latent_avg: Tensor | None, w_dim: int, path: Path) -> Tensor:
 
 
 def _unbatched(name: str, tensor: Tensor, path: Path) -> Tensor:
-    """The tensor without the axes of length 1 that this layout puts around some of them."""
+    """A tensor without the axes of length 1 that this layout adds to some tensors."""
     if name.startswith(NOISES):
         before, after = 2, 0  # [1, 1, r, r]
     elif re.fullmatch(r"to_rgb(1|s\.\d+)\.bias", name):
@@ -121,7 +121,7 @@ def _unbatched(name: str, tensor: Tensor, path: Path) -> Tensor:
 
 
 def _their_name(ours: str) -> str:
-    """The layout counts layers through all resolutions where ours counts within each."""
+    """The file's name for a tensor of ours; the layout numbers layers over all resolutions, ours within each."""
     if ours == "mapping.w_avg":
         return W_AVG
     if ours.startswith("mapping."):

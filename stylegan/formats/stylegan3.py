@@ -25,7 +25,7 @@ from stylegan.networks.alias_free_plan import NONLINEARITY_RATE, TAPS_PER_RATE, 
 from stylegan.networks.generator import Generator
 from weights.reading.pickles import Persistent, flatten
 
-# what the parts were built with, and the field of our configuration that says the same
+# the arguments of the file's modules, and the corresponding fields of our configuration
 SYNTHESIS_FIELDS = {
     "img_resolution": "resolution",
     **{
@@ -55,14 +55,14 @@ UNCHANGED = "Use a network made by an unchanged StyleGAN3."
 
 
 def read_stylegan3(persistent: Persistent, path: Path) -> Generator:
-    """A StyleGAN3 generator, configurations T and R and all between: float32, on the CPU, frozen.
+    """A StyleGAN3 generator of configuration T, R or similar: float32, on the CPU, frozen.
 
     Args:
-        persistent: the pickle's generator.
-        path: its file, which error messages and the network's name are made from.
+        persistent: the generator in the pickle.
+        path: its file, for error messages and the network's name.
 
     Raises:
-        CheckpointError: built in a way that is not known, or with weights that do not fit.
+        CheckpointError: unknown arguments, or tensors that do not fit.
     """
     return _assembled(_config(persistent, path), flatten(persistent, path), path)
 
@@ -81,7 +81,7 @@ def stylegan3_from_tensors(tensors: dict[str, Tensor], path: Path) -> Generator:
 
 
 def _assembled(config: AliasFreeConfig, tensors: dict[str, Tensor], path: Path) -> Generator:
-    with torch.device("meta"):  # sizes only: a dishonest configuration allocates nothing
+    with torch.device("meta"):  # shapes only, so that a hostile configuration allocates no memory
         generator = Generator(config, name=path.stem)
     synthesis = generator.synthesis
     assert isinstance(synthesis, AliasFreeSynthesis)
@@ -91,7 +91,7 @@ def _assembled(config: AliasFreeConfig, tensors: dict[str, Tensor], path: Path) 
     _check_filters(tensors, filters, path)
     weights = {name: tensor for name, tensor in tensors.items() if name not in filters}
     require_finite(weights, path)
-    # Copies, because what a file holds may share memory with it.
+    # Copies, because tensors of a file may share memory with each other.
     plain = torch.contiguous_format
     copies = {table[name]: tensor.detach().clone(memory_format=plain) for name, tensor in weights.items()}
     load_strictly(generator, copies, path)
@@ -183,7 +183,7 @@ def _config(persistent: Persistent, path: Path) -> AliasFreeConfig:
 
 
 def _built_with(persistent: Persistent, part: str, path: Path) -> dict[str, Any]:
-    """The named arguments that ``part`` was built with, numpy's scalars made plain."""
+    """The keyword arguments of ``part``, with NumPy scalars as Python numbers."""
     modules = persistent.state.get("_modules")
     module = modules.get(part) if isinstance(modules, dict) else None
     given = module.state.get("_init_kwargs") if isinstance(module, Persistent) else None
@@ -200,15 +200,15 @@ def _require_same(name: str, value: object, expected: object, path: Path) -> Non
 
 
 def _their_name(ours: str, synthesis: AliasFreeSynthesis) -> str:
-    """The file's name for a tensor of ours: it calls a layer after its place, the side of its result, its channels."""
-    if found := re.match(r"synthesis\.layers\.(\d+)\.", ours):
-        band = _layers(synthesis)[int(found[1])].plan.after
-        return f"synthesis.L{found[1]}_{band.size}_{band.channels}.{ours[found.end() :]}"
+    """The file's name for a tensor of ours; layers are named by index, size and channels of their output."""
+    if match := re.match(r"synthesis\.layers\.(\d+)\.", ours):
+        band = _layers(synthesis)[int(match[1])].plan.after
+        return f"synthesis.L{match[1]}_{band.size}_{band.channels}.{ours[match.end() :]}"
     return ours.replace("mapping.layers.", "mapping.fc")
 
 
 def _filters(synthesis: AliasFreeSynthesis) -> dict[str, Tensor]:
-    """Our filters, which follow from the configuration, under the file's names."""
+    """Our filters, which follow from the configuration, by the file's names."""
     return {
         _their_name(f"synthesis.layers.{index}.{kind}", synthesis): getattr(layer, kind)
         for index, layer in enumerate(_layers(synthesis))

@@ -1,7 +1,7 @@
-"""Alias-free synthesis: from ws to a picture that moves as a whole (Karras et al. 2021, StyleGAN3).
+"""The alias-free synthesis network of StyleGAN3 (Karras et al. 2021).
 
-Every layer treats its pixels as samples of a continuous signal: it convolves, raises the rate, bends the
-signal there, and filters away what the rate of its result cannot carry (sec. 3.2).
+Each layer treats its pixels as samples of a continuous signal: it convolves, upsamples, applies the nonlinearity
+at the higher rate, and low-pass filters before it downsamples (sec. 3.2).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from stylegan.networks.synthesis import NOISE_MODES, NoiseMode
 
 
 class FourierFeatures(nn.Module):
-    """The first w [N, w_dim] to a fixed pattern of waves, turned and moved by it: [N, C, S, S] (sec. 3.2 and 3.3).
+    """Fixed Fourier features, rotated and translated by the first w: [N, w_dim] to [N, C, S, S] (sec. 3.2 and 3.3).
 
-    ``transform``, the identity unless set, turns and moves the picture besides: it takes a place in the
-    picture drawn to the place in the pattern that belongs there, in picture sides from the centre.
+    ``transform`` [3, 3], the identity by default, is a further rotation and translation set by the user. It maps
+    coordinates of the output picture to coordinates of the features, in picture sides from the centre.
 
     Args:
         band: size, rate, cutoff and channels of the result.
@@ -41,38 +41,38 @@ class FourierFeatures(nn.Module):
         super().__init__()
         self.band = band
         self.weight = nn.Parameter(normal(band.channels, band.channels))
-        self.affine = Linear(w_dim, 4)  # cosine and sine, not yet of length 1, and the shift in x and y
+        self.affine = Linear(w_dim, 4)  # cosine and sine, normalised later, and the translation in x and y
         with torch.no_grad():
             self.affine.weight.zero_()
             self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
         freqs, phases = _random_waves(band.channels, band.cutoff)
         self.register_buffer("freqs", freqs)
         self.register_buffer("phases", phases)
-        # not torch.eye, for the reason that ``normal`` gives
+        # not torch.eye, which makes PyTorch import its compiler on the meta device; see ``normal``
         self.register_buffer("transform", torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))
 
     def forward(self, w: Tensor) -> Tensor:
-        turn, shift = self._placement(w)
+        rotation, shift = self._placement(w)
         phases = self.phases + (shift @ self.freqs.t())  # [N, C]
-        freqs = self.freqs @ turn  # [N, C, 2]
-        # A wave that the turned and scaled pattern would carry beyond its rate fades out first.
+        freqs = self.freqs @ rotation  # [N, C, 2]
+        # The transform may push frequencies beyond the band limit: fade them out before they would alias.
         headroom = self.band.rate / 2 - self.band.cutoff
         fading = (1 - (freqs.norm(dim=2) - self.band.cutoff) / headroom).clamp(0, 1)
         pixels = torch.arange(self.band.size, device=w.device, dtype=w.dtype)
-        places = (pixels + 0.5 - self.band.size / 2) / self.band.rate  # in picture sides from the centre
-        along_x = freqs[:, :, 0, None, None] * places
-        along_y = freqs[:, :, 1, None, None] * places[:, None]
+        positions = (pixels + 0.5 - self.band.size / 2) / self.band.rate  # in picture sides from the centre
+        along_x = freqs[:, :, 0, None, None] * positions
+        along_y = freqs[:, :, 1, None, None] * positions[:, None]
         waves = torch.sin((along_x + along_y + phases[:, :, None, None]) * (2 * math.pi)) * fading[:, :, None, None]
         return ops.conv2d(waves, (self.weight / math.sqrt(self.band.channels))[:, :, None, None])
 
     def _placement(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """How w and ``transform`` turn and move the pattern: [N, 2, 2] and [N, 2]."""
+        """Rotation [N, 2, 2] and translation [N, 2] of the features, from w and ``transform``."""
         t = self.affine(w)
         t = t / t[:, :2].norm(dim=1, keepdim=True)
         cosine, sine, shift = t[:, 0], t[:, 1], t[:, 2:]
-        turn = torch.stack([cosine, -sine, sine, cosine], dim=1).view(-1, 2, 2)
-        moved = (turn @ (self.transform[:2, 2] - shift)[:, :, None])[:, :, 0]
-        return turn @ self.transform[:2, :2], moved
+        rotation = torch.stack([cosine, -sine, sine, cosine], dim=1).view(-1, 2, 2)
+        translation = (rotation @ (self.transform[:2, 2] - shift)[:, :, None])[:, :, 0]
+        return rotation @ self.transform[:2, :2], translation
 
 
 def _random_waves(count: int, cutoff: float) -> tuple[Tensor, Tensor]:
@@ -81,15 +81,15 @@ def _random_waves(count: int, cutoff: float) -> tuple[Tensor, Tensor]:
     if freqs.is_meta:
         return freqs, phases
     radii = freqs.norm(dim=1, keepdim=True)
-    # A normal distribution's squared radius is exponential; this makes it uniform.
+    # The squared radius of a 2D normal variable is exponential; this makes it uniform.
     return freqs / radii * (-radii.square() / 4).exp() * cutoff, phases.uniform_(-0.5, 0.5)
 
 
 class AliasFreeLayer(nn.Module):
     """A styled convolution and a filtered nonlinearity: [N, in, S, S] and w [N, w_dim] to [N, out, S', S'].
 
-    Its filters follow from its plan and are no part of its state. ``magnitude_ema``, the mean square of what came in
-    while the network was trained, stays what it was then, whatever is done to the network now (sec. 3.2).
+    The filters are derived from the plan and are not part of the state dict. ``magnitude_ema`` is the mean square of
+    the input, tracked during the network's training; it is never updated here (sec. 3.2).
 
     Args:
         plan: sizes, rates and filters.
@@ -121,13 +121,13 @@ class AliasFreeLayer(nn.Module):
         gain = self.magnitude_ema.rsqrt()
         if self.plan.is_picture:
             return self._picture(x, self.affine(w) * gain)
-        # Each pixel that the kernel touches is kept: the margins would shrink otherwise.
+        # A full convolution: without the padding, the margins would shrink.
         x = F.pad(x, [self.plan.kernel // 2] * 4)
         x, coefficients = ops.modulated_conv2d(x, self.weight, self.affine(w))
         bias = (self.bias * ops.SQRT2).to(x.dtype)[None, :, None, None]
         x = torch.addcmul(bias, x, coefficients * (gain * ops.SQRT2).to(x.dtype))
         x = upsample(x, self.up_filter, self.plan.up, self.plan.crop)
-        x = F.leaky_relu(x, 0.2, inplace=True)  # no gradient needs what was there, and new memory is slow
+        x = F.leaky_relu(x, 0.2, inplace=True)  # no gradient needs the input, and allocating memory is slow
         if self.clamp is not None:
             x = F.hardtanh(x, -self.clamp, self.clamp, inplace=not x.requires_grad)
         return downsample(x, self.down_filter, self.plan.down)
@@ -142,7 +142,7 @@ class AliasFreeLayer(nn.Module):
 class AliasFreeSynthesis(nn.Module):
     """ws [N, num_ws, w_dim] to image [N, 3, R, R], about [-1, 1], not clamped.
 
-    It reads no noise: whatever is asked of it, it draws the same picture.
+    It has no noise inputs, so ``noise_mode`` makes no difference.
 
     Args:
         config: the sizes.
@@ -163,7 +163,7 @@ class AliasFreeSynthesis(nn.Module):
 
     @property
     def demodulated(self) -> list[tuple[Linear, int]]:
-        """Affine maps whose style's length is divided out again, each with the number of the w it reads."""
+        """Affine layers of the demodulated convolutions, each with the index of the w that it reads."""
         layers = cast("list[AliasFreeLayer]", list(self.layers))
         return [(layer.affine, i) for i, layer in enumerate(layers, start=1) if not layer.plan.is_picture]
 
@@ -172,10 +172,10 @@ class AliasFreeSynthesis(nn.Module):
         ws: Tensor,
         noise_mode: NoiseMode = "const",
         *,
-        noise: Sequence[Tensor] | None = None,  # None or empty; here so that all networks are called alike
+        noise: Sequence[Tensor] | None = None,  # None or empty; for the same signature as StyleGAN2's
         dtype: torch.dtype = torch.float32,  # of the features; ws, styles and the picture stay float32
     ) -> Tensor:
-        """Draw ws; the first places the pattern, and layer i reads ``ws[:, i + 1]``.
+        """Draw ws: the Fourier features read ``ws[:, 0]``, and layer i reads ``ws[:, i + 1]``.
 
         Raises:
             ShapeError: ws has another shape than this network's, or noise was given.
@@ -187,10 +187,10 @@ class AliasFreeSynthesis(nn.Module):
             raise UnknownNameError("noise mode", noise_mode, NOISE_MODES)
         if noise:
             raise ShapeError(f"{len(noise)} noise maps were given to a network that reads none. Leave noise out.")
-        wide = self.input.weight.dtype  # a network in double precision computes in it
+        wide = self.input.weight.dtype  # float32, or float64 in a network of double precision
         first, *rest = ws.to(wide).unbind(dim=1)
         x = self.input(first).to(wide if dtype == torch.float32 else dtype)
-        x = x.contiguous(memory_format=torch.channels_last)  # depthwise filters are several times faster in it
+        x = x.contiguous(memory_format=torch.channels_last)  # makes depthwise convolutions several times faster
         for layer, w in zip(self.layers, rest, strict=True):
             x = layer(x, w)
         return ops.as_rgb(x * self.output_scale).contiguous()

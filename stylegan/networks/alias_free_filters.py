@@ -1,7 +1,7 @@
 """Low-pass filters for alias-free synthesis (Karras et al. 2021, sec. 3.2 and appendix C), and resampling with them.
 
-Frequencies and rates share one unit; here it is cycles per picture side, so that a picture of R pixels
-has the rate R and carries frequencies up to R / 2.
+Frequencies and sampling rates are in cycles and samples per picture side: a picture of R pixels has the rate R and
+represents frequencies up to R / 2.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 
 
 def kaiser_window(taps: int, width: float, rate: float) -> np.ndarray:
-    """Kaiser's window for a transition band of ``width``; float64 [taps].
+    """Kaiser window for a transition band of ``width``; float64 [taps].
 
-    Kaiser's empirical formulae (appendix C): the attenuation that so many taps can give, then its beta.
+    Kaiser's empirical formulae (appendix C) give the attenuation from the number of taps, and beta from that.
     """
     attenuation = 2.285 * (taps - 1) * math.pi * width / (rate / 2) + 7.95
     if attenuation > 50:
@@ -38,18 +38,18 @@ def lowpass_filter(taps: int, cutoff: float, width: float, rate: float) -> np.nd
         width: of the transition band.
         rate: samples per unit.
     """
-    places = np.arange(taps) - (taps - 1) / 2
-    line = np.sinc(2 * cutoff / rate * places) * kaiser_window(taps, width, rate)
-    return line / line.sum()
+    positions = np.arange(taps) - (taps - 1) / 2
+    kernel = np.sinc(2 * cutoff / rate * positions) * kaiser_window(taps, width, rate)
+    return kernel / kernel.sum()
 
 
 def radial_lowpass_filter(taps: int, cutoff: float, width: float, rate: float) -> np.ndarray:
-    """A low-pass filter that treats all directions alike, float64 [taps, taps], summing to 1: a windowed jinc.
+    """A radially symmetric low-pass filter, float64 [taps, taps], summing to 1: a windowed jinc.
 
-    Karras et al. 2021, appendix C; arguments as of :func:`lowpass_filter`, ``taps`` even.
+    Karras et al. 2021, appendix C; arguments as for :func:`lowpass_filter`, ``taps`` even.
     """
-    places = (np.arange(taps) - (taps - 1) / 2) / rate
-    radius = np.hypot(*np.meshgrid(places, places))  # never 0, as the number of taps is even
+    positions = (np.arange(taps) - (taps - 1) / 2) / rate
+    radius = np.hypot(*np.meshgrid(positions, positions))  # never 0, as the number of taps is even
     window = kaiser_window(taps, width, rate)
     # Wrong by up to 5e-7, which moves a tap by 1e-8: what float32 rounds away.
     bessel = torch.special.bessel_j1(torch.from_numpy(2 * math.pi * cutoff * radius)).numpy()
@@ -64,7 +64,7 @@ def upsample(x: Tensor, line: Tensor, factor: int, crop: int) -> Tensor:
         x: [N, C, H, W].
         line: the filter of one axis, [k].
         factor: of height and width.
-        crop: what to cut off each side of the full result, which is as long as every sample's whole echo.
+        crop: samples to cut off each side of the full convolution.
 
     Returns:
         [N, C, H', W'] with H' = (H - 1) factor + k - 2 crop.
@@ -79,11 +79,11 @@ def upsample(x: Tensor, line: Tensor, factor: int, crop: int) -> Tensor:
 
 
 def downsample(x: Tensor, kernel: Tensor, factor: int) -> Tensor:
-    """Filter, and keep every ``factor``-th sample of each axis; nothing is put around ``x``.
+    """Filter, and keep every ``factor``-th sample of each axis; no padding.
 
     Args:
         x: [N, C, H, W].
-        kernel: [k] for both axes one after the other, or [k, k].
+        kernel: [k] for a separable filter, or [k, k].
         factor: of height and width.
 
     Returns:
@@ -97,7 +97,7 @@ def downsample(x: Tensor, kernel: Tensor, factor: int) -> Tensor:
 
 
 def _depthwise(kernel: Tensor, x: Tensor) -> Tensor:
-    """[h, w] to [C, 1, h, w]: the filters are symmetric, so convolution and correlation are one."""
+    """[h, w] to [C, 1, h, w]. The filters are symmetric, so convolution and correlation are the same."""
     return kernel.expand(x.shape[1], 1, *kernel.shape)
 
 

@@ -1,4 +1,4 @@
-"""What an alias-free generator is made of: its configuration, and each layer's rates, bands and sizes."""
+"""The configuration of an alias-free generator, and the sampling rates, bands and sizes of its layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stylegan.bounds import MAX_LAYERS, require_network_sizes, require_number, r
 
 TAPS_PER_RATE = 6  # a filter's taps are this times its factor (Karras et al. 2021, appendix C: n = 6)
 NONLINEARITY_RATE = 2  # the nonlinearity works at this times the rate of its layer (sec. 3.2: m = 2)
-MAX_MARGIN = 64
+MAX_MARGIN = 64  # px; published networks have 10
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class AliasFreeConfig:
         channel_max: upper limit on channels.
         img_channels: channels of the pictures, 3 for RGB or 1 for grey.
         conv_clamp: limit on activations, which keeps half precision safe; None for none.
-        num_layers: synthesis layers, without the Fourier features and the layer that makes the picture.
-        num_critical: how many of the last layers reach the picture's own cutoff.
+        num_layers: synthesis layers, without the Fourier features and ToRGB.
+        num_critical: number of critically sampled layers at the end, whose cutoff is R / 2.
         first_cutoff: of the Fourier features, in cycles per picture side.
-        first_stopband: where the first layer's filters have faded out, likewise.
-        last_stopband_rel: where the last layer's have, as a multiple of the last cutoff R / 2.
-        margin_size: pixels around the picture that layers carry along, at each layer's own rate.
+        first_stopband: minimum stopband frequency of the first layer, likewise.
+        last_stopband_rel: minimum stopband frequency of the last layer, as a multiple of its cutoff R / 2.
+        margin_size: pixels of margin around the picture, at each layer's own rate.
         output_scale: factor on the last layer's result.
         conv_kernel: 3 or 1.
-        use_radial_filters: downsample with filters that treat all directions alike.
+        use_radial_filters: downsample with radially symmetric filters.
     """
 
     resolution: int = 256
@@ -67,7 +67,8 @@ class AliasFreeConfig:
         require_network_sizes(self)
         require_whole("num_layers", self.num_layers, 2, MAX_LAYERS)
         require_whole("num_critical", self.num_critical, 1, self.num_layers - 1)
-        # Bands that only grow make rates that only grow, which the factors and sizes below rely on.
+        # With these bounds the cutoffs and stopbands never fall from layer to layer, and so neither do the rates;
+        # the factors and sizes below rely on it.
         require_number("first_cutoff", self.first_cutoff, 1, self.resolution / 4)
         require_number("last_stopband_rel", self.last_stopband_rel, 1.0, 8.0)
         last_stopband = self.resolution / 2 * self.last_stopband_rel
@@ -87,8 +88,8 @@ class Band:
     Attributes:
         size: height and width, margins included.
         rate: samples per picture side.
-        cutoff: highest frequency that filters keep.
-        half_width: of the filters' transition band around the cutoff.
+        cutoff: of the low-pass filters.
+        half_width: of their transition band around the cutoff.
         channels: number of channels.
     """
 
@@ -101,14 +102,14 @@ class Band:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer: what comes in, what goes out, and how it gets there.
+    """Input, output and filters of one layer.
 
     Attributes:
-        before: what comes in.
-        after: what goes out.
+        before: the input.
+        after: the output.
         kernel: side of the convolution.
-        radial: downsample with a radial filter.
-        is_picture: the last layer, which makes the picture without filters or nonlinearity.
+        radial: downsample with a radially symmetric filter.
+        is_picture: the last layer (ToRGB), which has no filters and no nonlinearity.
     """
 
     before: Band
@@ -119,7 +120,7 @@ class LayerPlan:
 
     @property
     def working_rate(self) -> int:
-        """Rate at which the nonlinearity works."""
+        """Sampling rate of the nonlinearity."""
         return max(self.before.rate, self.after.rate) * (1 if self.is_picture else NONLINEARITY_RATE)
 
     @property
@@ -132,10 +133,10 @@ class LayerPlan:
 
     @property
     def crop(self) -> int:
-        """Samples cut off each side of the upsampled signal, so that the layer's result has its size.
+        """Samples cut off each side of the upsampled signal, so that the output has the size of ``after``.
 
-        Never negative, because rates never fall from layer to layer, and without a remainder, because factors
-        and taps are even: what was in the middle stays there.
+        Never negative, because rates never fall from layer to layer. The division leaves no remainder, because
+        factors and taps are even, so the centre stays where it is.
         """
         convolved = self.before.size + self.kernel - 1
         full = (convolved - 1) * self.up + TAPS_PER_RATE * self.up
@@ -144,7 +145,7 @@ class LayerPlan:
 
 
 def plan_bands(config: AliasFreeConfig) -> list[Band]:
-    """What each layer puts out: cutoffs and stopbands grow geometrically (Karras et al. 2021, sec. 3.3 and fig. 4a)."""
+    """The output of each layer; cutoffs and stopbands grow geometrically (Karras et al. 2021, sec. 3.3, fig. 4a)."""
     last_cutoff = config.resolution / 2
     last_stopband = last_cutoff * config.last_stopband_rel
     progress = np.minimum(np.arange(config.num_layers + 1) / (config.num_layers - config.num_critical), 1)
@@ -153,7 +154,7 @@ def plan_bands(config: AliasFreeConfig) -> list[Band]:
     rates = np.exp2(np.ceil(np.log2(np.minimum(stopbands * 2, config.resolution))))
     half_widths = np.maximum(stopbands, rates / 2) - cutoffs
     sizes = rates + 2 * config.margin_size
-    sizes[-2:] = config.resolution  # the last two layers' margins are not needed any more
+    sizes[-2:] = config.resolution  # the last two layers need no margins
     channels = np.clip(np.rint(config.channel_base / 2 / cutoffs), 1, config.channel_max)
     channels[-1] = config.img_channels
     columns = (sizes, rates, cutoffs, half_widths, channels)
@@ -161,9 +162,9 @@ def plan_bands(config: AliasFreeConfig) -> list[Band]:
 
 
 def plan_layers(config: AliasFreeConfig) -> list[LayerPlan]:
-    """Every layer, first to last; the last one makes the picture.
+    """All layers, first to last; the last one is ToRGB.
 
-    The Fourier features come in the first layer's own band, so ``plan_layers(config)[0].before`` describes them.
+    The Fourier features have the first layer's band, so ``plan_layers(config)[0].before`` describes them.
     """
     bands = plan_bands(config)
     last = len(bands) - 1

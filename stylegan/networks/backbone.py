@@ -22,7 +22,7 @@ from stylegan.formats.checkpoint import load_strictly, read_safetensors
 from weights.embedded import backbone_path
 
 FORMAT = "relatent-trunk-1"
-MIN_SIDE = 64  # pixels; smaller pictures are enlarged, or the deepest layers would see next to nothing
+MIN_SIDE = 64  # pixels; smaller pictures are enlarged, because the deepest layers would have hardly any positions left
 WIDTHS = (64, 128, 256, 384, 384, 512, 512)  # channels of the seven layers
 LAYERS = (1, 4, 7, 9, 10, 11, 12)  # the layers whose output is compared, where lpips slices SqueezeNet
 EPSILON = 1e-10  # added to a feature vector's length, as lpips does
@@ -49,11 +49,11 @@ class Fire(nn.Module):
 class Backbone(nn.Module):
     """Features of a picture at seven depths.
 
-    Computes in the dtype and memory format of its own weights, whatever the picture's: `backbone.bfloat16()` and
-    `backbone.to(memory_format=torch.channels_last)` are all it takes. Distances are float32 or better in any case.
+    Computes in the dtype and memory format of its own weights, whatever the picture's: call `backbone.bfloat16()` or
+    `backbone.to(memory_format=torch.channels_last)` to change them. Distances are always float32 or better.
 
     Args:
-        name: what reports call the distance it gives.
+        name: of the backbone, as reports give it.
     """
 
     shift: Tensor
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
             Fire(384, 64, 256),
             Fire(512, 64, 256),
         )
-        # Not persistent: constants of the method, not weights of a file.
+        # Not persistent: these are constants, and no file stores them.
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
 
@@ -98,7 +98,7 @@ class Backbone(nn.Module):
         return x
 
     def normalised(self, image: Tensor) -> list[Tensor]:
-        """The seven layers scaled to unit length along the channels: what is worth keeping of a target.
+        """The features of the seven layers, scaled to unit length along the channels; compute once for a target.
 
         Args:
             image: [N, 3, H, W] in [-1, 1]; enlarged first by :func:`enlarge_small`.
@@ -114,17 +114,17 @@ class Backbone(nn.Module):
         """Distance of each picture from its target, [N], differentiable in ``image``.
 
         Args:
-            target: what :meth:`normalised` gave for pictures of the same size: N of them, or one for all.
+            target: result of :meth:`normalised` for pictures of the same size, N of them or one for all.
             image: [N, 3, H, W] in [-1, 1].
 
         Raises:
             ShapeError: the target's features are not those of such pictures.
         """
         features = self.normalised(image)
-        for theirs, ours in zip(target, features, strict=True):
-            if theirs.shape[1:] != ours.shape[1:] or len(theirs) not in (1, len(ours)):
+        for wanted, feature in zip(target, features, strict=True):
+            if wanted.shape[1:] != feature.shape[1:] or len(wanted) not in (1, len(feature)):
                 raise ShapeError(
-                    f"the target's features are {list(theirs.shape)} and the image's are {list(ours.shape)}; "
+                    f"the target's features are {list(wanted.shape)} and the image's are {list(feature.shape)}; "
                     "expected pictures of one size, and one target for each or for all."
                 )
         return sum_over_layers([(a - b).square() for a, b in zip(target, features, strict=True)])
@@ -154,9 +154,9 @@ def unit_length(feature: Tensor) -> Tensor:
 
 
 def sum_over_layers(squares: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
-    """Squared differences, seven times [N, C, h, w], to one value a picture, [N]: the uniform heads.
+    """Squared differences of the seven layers, each [N, C, h, w], to one distance for each picture, [N].
 
-    ``weights``, seven times [N, h, w], says how much each place counts; None for all alike.
+    ``weights``, each [N, h, w], are spatial weights of the seven layers; None for uniform ones.
     """
     maps = [square.sum(dim=1) for square in squares]
     if weights is not None:
@@ -175,7 +175,7 @@ def load_backbone(path: Path | None = None) -> Backbone:
     """
     path = path or backbone_path()
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format", FORMAT) != FORMAT:  # files of other makers name no format; their weights are checked
+    if metadata.get("format", FORMAT) != FORMAT:  # files from elsewhere have no format field; their weights are checked
         raise CheckpointError(
             f"{path} says format {metadata['format']!r}; expected a perceptual backbone, {FORMAT!r}, "
             "or a file of SqueezeNet 1.1's features."

@@ -75,7 +75,7 @@ class Discriminator(nn.Module):
 
     Args:
         config: the sizes.
-        grown: keep the layer that read pictures of half the size, to fade it out; see stylegan/training/growth.py.
+        grown: keep the fromRGB layer of half the resolution, to fade it out; see stylegan/training/growth.py.
 
     Attributes:
         fade: weight of the newest block against that layer, []; None in a network that has not grown.
@@ -101,7 +101,7 @@ class Discriminator(nn.Module):
         self.embed = Linear(config.c_dim, width[4]) if config.c_dim else None
 
     def forward(self, image: Tensor, c: Tensor | None = None, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Judge pictures; features are computed in ``dtype``, the last layers in float32.
+        """Logits of pictures; features are computed in ``dtype``, the last layers in float32.
 
         Raises:
             ShapeError: the pictures or classes have another shape than this network's.
@@ -119,7 +119,7 @@ class Discriminator(nn.Module):
         return (x * classes).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])
 
     def _read(self, image: Tensor) -> Tensor:
-        """All residual blocks; the first one blended with what it replaces while it fades in."""
+        """All residual blocks; in a grown network, the first one is blended with the layer that it replaces."""
         x = self.fromrgb(image)
         for index, block in enumerate(self.blocks.values()):
             x = block(x)

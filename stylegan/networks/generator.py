@@ -1,4 +1,4 @@
-"""The generator: its configuration, and mapping and synthesis under one roof."""
+"""The generator: its configuration, and the module that combines mapping and synthesis networks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.mapping import MappingNetwork
 from stylegan.networks.synthesis import STYLE_METHODS, NoiseMode, StyleMethod, SynthesisNetwork
 
-W_AVG_SAMPLES = 10_000
+W_AVG_SAMPLES = 10_000  # as NVIDIA's projector takes
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Everything needed to build a StyleGAN2 generator, or one of its kin; saved in its checkpoint.
+    """Everything needed to build a StyleGAN2 or StyleGAN 1 generator; saved in its checkpoint.
 
     Attributes:
         resolution: height and width of the pictures, a power of two from 8 to 1024.
@@ -77,8 +77,8 @@ class Generator(nn.Module):
     Attributes:
         config: the sizes.
         alignment: how faces must be cropped for this network.
-        name: what people call it, for example "faces-64".
-        file: what ``stylegan.load`` was given to get it; empty for a network made in memory.
+        name: for example "faces-64".
+        file: the name or path given to ``stylegan.load``; empty for a network built in memory.
     """
 
     _network_id: str = ""  # see checkpoint.network_id, which fills it on first use
@@ -153,12 +153,12 @@ class Generator(nn.Module):
 
     @property
     def num_ws(self) -> int:
-        """Layers that read a w: 2 log2(R) - 2 of StyleGAN2, ``num_layers`` + 2 of an alias-free network."""
+        """Number of layers that read a w: 2 log2(R) - 2 in StyleGAN2, ``num_layers`` + 2 in alias-free networks."""
         return self.synthesis.num_ws
 
     @property
     def w_avg(self) -> Tensor:
-        """The centre of the latents, [w_dim]."""
+        """The mean of w, [w_dim]."""
         return self.mapping.w_avg
 
     def forward(
@@ -184,9 +184,9 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def w_std(self) -> float:
-        """Standard deviation of w around its centre: the root of the mean squared distance, of 10,000 random z.
+        """Root mean squared distance of w from its mean, over 10,000 random z.
 
-        Computed on first use and kept: it belongs to a network whose training is over.
+        Computed on first use and cached, which assumes that the network is not trained any further.
         """
         if not self._w_std:
             w = self.sample_w(W_AVG_SAMPLES, seed=123)

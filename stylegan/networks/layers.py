@@ -16,9 +16,9 @@ from stylegan.networks import ops
 
 
 def normal(*shape: int, divisor: float = 1.0) -> Tensor:
-    """Random numbers to start a weight from, with the standard deviation 1 / ``divisor``.
+    """Random numbers for initial weights, with the standard deviation 1 / ``divisor``.
 
-    On the meta device, where networks are built for their sizes alone, the numbers stay unset: drawing or dividing
+    On the meta device, where networks are built for their shapes only, the numbers stay unset: drawing or dividing
     them there makes PyTorch import its compiler, and loading a network would take seconds longer.
     """
     empty = torch.empty(shape)
@@ -32,7 +32,7 @@ class Linear(nn.Module):
         in_features: number of inputs.
         out_features: number of outputs.
         activate: apply a leaky ReLU with gain sqrt 2.
-        bias_init: initial bias; 1.0 for the layers that make styles.
+        bias_init: initial bias; 1.0 for the affine layers of styles.
         lr_multiplier: learning rate of this layer relative to the others (0.01 in the mapping network).
     """
 

@@ -59,12 +59,12 @@ class MappingNetwork(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Tensor:
-        """z to ws, pulled towards the average w.
+        """z to ws, with truncation.
 
         Args:
             z: [N, z_dim], standard normal.
             c: [N, c_dim] one-hot classes; required if and only if the network has classes and none is chosen.
-            truncation_psi: 1 leaves w alone, 0 gives ``w_avg`` (Karras et al. 2019, appendix B).
+            truncation_psi: 1 leaves w unchanged, 0 gives ``w_avg`` (Karras et al. 2019, appendix B).
             truncation_cutoff: how many of the first layers are truncated; None for all.
 
         Returns:
@@ -89,7 +89,7 @@ class MappingNetwork(nn.Module):
         return x
 
     def truncate(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """w [N, w_dim] to ws [N, num_ws, w_dim], the first ``cutoff`` layers (None: all) pulled to w_avg.
+        """w [N, w_dim] to ws [N, num_ws, w_dim], the first ``cutoff`` layers (None: all) truncated towards w_avg.
 
         Raises:
             UsageError: ``cutoff`` is not from 0 to num_ws.
@@ -100,12 +100,12 @@ class MappingNetwork(nn.Module):
         if psi == 1.0:
             return ws
         count = self.num_ws if cutoff is None else cutoff
-        near = self.w_avg.lerp(ws[:, :count], psi)
-        return torch.cat([near, ws[:, count:]], dim=1)
+        truncated = self.w_avg.lerp(ws[:, :count], psi)
+        return torch.cat([truncated, ws[:, count:]], dim=1)
 
 
 def check_classes(c: Tensor | None, count: int, c_dim: int) -> None:
-    """Classes must be given, [count, c_dim], if and only if the network has some.
+    """Check that ``c`` is [count, c_dim] in a conditional network, and missing in an unconditional one.
 
     Raises:
         UsageError: missing, or given to a network without classes.

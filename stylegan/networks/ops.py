@@ -1,8 +1,7 @@
-"""The operators a style-based generator is made of, in plain PyTorch.
+"""The operators of style-based generators, in plain PyTorch.
 
-All pictures are [N, C, H, W]. Resampling uses the separable [1, 3, 3, 1] filter with zeros outside
-the picture, which is what the published networks were trained with; bilinear interpolation differs
-from it at the borders.
+All pictures are [N, C, H, W]. Resampling uses the separable [1, 3, 3, 1] filter with zero padding, as the
+published networks were trained; bilinear interpolation differs from it at the borders.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SQRT2 = math.sqrt(2.0)
-FILTER_TAPS = (1.0, 3.0, 3.0, 1.0)
-EPSILON = 1e-8
+FILTER_TAPS = (1.0, 3.0, 3.0, 1.0)  # resample_filter of the published code
+EPSILON = 1e-8  # Karras et al. 2018, sec. 4.2, and all of StyleGAN since
 
 
 def normalize_second_moment(x: Tensor) -> Tensor:
@@ -30,11 +29,11 @@ def depthwise_kernel(x: Tensor, taps: tuple[float, ...] = FILTER_TAPS, gain: flo
     return _kept_kernel(x.shape[1], taps, gain, x.dtype, x.device)
 
 
-@functools.lru_cache(maxsize=128)  # made once: on a GPU the taps' way to the device would be waited for at every call
+@functools.lru_cache(maxsize=128)  # cached: on a GPU, copying the taps to the device would synchronise at every call
 def _kept_kernel(
     channels: int, taps: tuple[float, ...], gain: float, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    with torch.inference_mode(False):  # whoever asks first must not decide that no gradient may pass it
+    with torch.inference_mode(False):  # the first call may be in inference mode, whose tensors autograd refuses
         line = torch.tensor(taps, dtype=torch.float32, device=device)
         kernel = torch.outer(line, line)
         kernel = kernel * (gain / kernel.sum())
@@ -77,7 +76,7 @@ def downsample2d(x: Tensor) -> Tensor:
     """Halve height and width: filter, then keep every second pixel.
 
     [1, 3, 3, 1] is [1, 2, 1] followed by [1, 1]: a depthwise filter at full size and a 2x2 average.
-    Both have fast gradients, which a depthwise convolution with stride 2 has not.
+    Both have fast gradients; a depthwise convolution with stride 2 does not.
     """
     return F.avg_pool2d(filter2d(x, depthwise_kernel(x, (1.0, 2.0, 1.0)), padding=1), 2)
 
@@ -85,7 +84,7 @@ def downsample2d(x: Tensor) -> Tensor:
 def upsampling_conv2d(x: Tensor, weight: Tensor) -> Tensor:
     """A 3x3 convolution at twice the resolution; [N, I, H, W] to [N, O, 2H, 2W].
 
-    Transposed convolution first, filter second: a quarter of the multiplications of filtering first.
+    Transposed convolution first, then the filter: a quarter of the multiplications of the other order.
     """
     x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     return filter2d(x, depthwise_kernel(x, gain=4.0), padding=1)
@@ -112,17 +111,17 @@ def modulated_conv2d(
 ) -> tuple[Tensor, Tensor]:
     """Weight modulation and demodulation (Karras et al. 2020, eqs. 1 to 3) on the activations.
 
-    ``conv(x, w * s) * d`` equals ``conv(x * s, w) * d``: scaling the input and the output instead of
-    the weights leaves one convolution with one weight for the whole batch, where the published form
-    makes N copies of the weight and a convolution in N groups.
+    ``conv(x, w * s) * d`` equals ``conv(x * s, w) * d``. Scaling the input and the output instead of the
+    weights needs one convolution with one weight for the whole batch; the published form makes N copies of
+    the weight and a convolution in N groups.
 
     Returns:
         The convolution before demodulation, [N, O, H', W'], and the demodulation coefficients
-        [N, O, 1, 1]. The caller multiplies, so that it can add the bias in the same pass.
+        [N, O, 1, 1]. The caller multiplies them, so that it can add the bias in the same pass.
     """
     if x.dtype == torch.float16:
-        # float16 ends at 65504. Dividing both factors by their maxima keeps the products small, and
-        # the coefficients below are computed from the divided factors, so that they undo it.
+        # float16 ends at 65504. Dividing both factors by their maxima keeps the products small. The
+        # coefficients below are computed from the divided factors, so they undo the division.
         weight = weight / (peak(weight, dim=(1, 2, 3)) * math.sqrt(weight[0].numel()))
         styles = styles / peak(styles, dim=1)
     power = styles.square() @ weight.square().sum(dim=(2, 3)).t()  # [N, O]
@@ -137,7 +136,7 @@ def as_rgb(image: Tensor) -> Tensor:
 
 
 def peak(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """The largest magnitude along ``dim``, which is kept; never zero, so that one may divide by it."""
+    """The largest magnitude along ``dim`` (kept), at least EPSILON, so that it can be a divisor."""
     return x.abs().amax(dim=dim, keepdim=True).clamp_min(EPSILON)
 
 
@@ -147,21 +146,21 @@ def modulate(x: Tensor, styles: Tensor) -> Tensor:
 
 
 def instance_norm(x: Tensor) -> Tensor:
-    """Zero mean and unit variance for each picture's each channel, computed in float32."""
+    """Zero mean and unit variance for each channel of each picture, computed in float32."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     variance, mean = torch.var_mean(wide, dim=(2, 3), keepdim=True, correction=0)
     return ((wide - mean) * (variance + EPSILON).rsqrt()).to(x.dtype)
 
 
 def leaky_relu(x: Tensor, clamp: float | None = None, *, inplace: bool = False) -> Tensor:
-    """Leaky ReLU with gradient 0.2, then an optional clamp to [-clamp, clamp].
+    """Leaky ReLU with negative slope 0.2, then an optional clamp to [-clamp, clamp].
 
-    The published gain of sqrt 2 is not applied here: a positive factor passes through a leaky ReLU,
-    so callers fold it into the weights or coefficients that come before, and save a pass over ``x``.
-    ``inplace`` overwrites ``x``: its gradient needs no more than the result, which the next layer keeps anyway.
+    The published gain of sqrt 2 is not applied here. A positive factor commutes with a leaky ReLU, so callers
+    fold it into the preceding weights or coefficients and save a pass over ``x``. ``inplace`` overwrites ``x``;
+    the gradient needs only the result, which the next layer keeps anyway.
     """
     x = F.leaky_relu(x, 0.2, inplace=inplace)
-    # hardtanh: the same as clamp, with a gradient in one pass where that of clamp takes three
+    # hardtanh: the same as clamp, but its gradient takes one pass instead of three
     return x if clamp is None else F.hardtanh(x, -clamp, clamp)
 
 

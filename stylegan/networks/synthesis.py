@@ -1,4 +1,4 @@
-"""The synthesis network: from ws to a picture, skip architecture (Karras et al. 2020, fig. 7)."""
+"""The synthesis network of StyleGAN2, with output skips (Karras et al. 2020, fig. 7)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SynthesisLayer(nn.Module):
         out_channels: channels out.
         w_dim: dimensions of w.
         resolution: height and width of the result.
-        up: double the resolution on the way.
+        up: double the resolution.
         clamp: limit on the activations; None for none.
         style_method: "demodulate" is StyleGAN2; "adain" is StyleGAN 1's adaptive instance normalisation
             (Karras et al. 2019, eq. 1) after noise, bias and activation.
@@ -66,7 +66,7 @@ class SynthesisLayer(nn.Module):
         else:
             x, coefficients = ops.modulated_conv2d(x, self.weight, self.affine(w), self.up)
             x = torch.addcmul(bias, x, coefficients * ops.SQRT2)
-        # in place, as no gradient needs what was there, and new memory is slow
+        # in place: no gradient needs the previous values, and allocating memory is slow
         if noise is not None:
             x = x.add_((noise * (self.noise_strength * ops.SQRT2)).to(x.dtype))
         x = ops.leaky_relu(x, self.clamp, inplace=True)
@@ -90,7 +90,7 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, in, H, W] and w [N, w_dim] to float [N, img_channels, H, W]."""
         styles = self.affine(w) * self.weight_gain
-        if x.dtype == torch.float16:  # no demodulation here that could undo large styles: do it after widening
+        if x.dtype == torch.float16:  # large styles could overflow: divide by their peak, and multiply in float32
             peak = ops.peak(styles, dim=1)
             x = ops.conv2d(ops.modulate(x, styles / peak), self.weight.to(x.dtype))
             x = x.to(self.bias.dtype) * peak[:, :, None, None]
@@ -142,7 +142,7 @@ class SynthesisBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Returns the features and the picture so far.
 
-        ``ws`` holds one [N, w_dim] for each layer and ToRGB; ``fade`` weights what this block adds to the picture.
+        ``ws`` holds one [N, w_dim] for each layer and ToRGB; ``fade`` is the weight of this block's RGB output.
         """
         if self.const is not None:
             x = self.const.to(dtype)[None].expand(ws[0].shape[0], -1, -1, -1)
@@ -168,7 +168,7 @@ class SynthesisNetwork(nn.Module):
         style_method: see :class:`SynthesisLayer`.
 
     Attributes:
-        fade: weight of what the last block adds, [], while a grown network fades it in; None for 1.
+        fade: weight of the last block's RGB output, [], while a grown network fades it in; None for 1.
     """
 
     fade: Tensor | None
@@ -202,7 +202,7 @@ class SynthesisNetwork(nn.Module):
 
     @property
     def demodulated(self) -> list[tuple[Linear, int]]:
-        """Affine maps whose style's length is divided out again, each with the number of the w it reads."""
+        """Affine layers of the demodulated convolutions, each with the index of the w that it reads."""
         return [(layer.affine, i) for i, layer in enumerate(self.layers) if layer.style_method == "demodulate"]
 
     @property
@@ -232,7 +232,7 @@ class SynthesisNetwork(nn.Module):
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ShapeError(f"ws has shape {list(ws.shape)}; expected [N, {self.num_ws}, {self.w_dim}].")
         if dtype == torch.float32:
-            dtype = self.layers[0].weight.dtype  # a network in double precision computes in it
+            dtype = self.layers[0].weight.dtype  # float32, or float64 in a network of double precision
         ws = ws.to(self.layers[0].weight.dtype)
         noises = iter(self._noises(ws, noise_mode, noise))
         x: Tensor | None = None
@@ -265,7 +265,7 @@ class SynthesisNetwork(nn.Module):
         sizes = [layer.resolution for layer in self.layers]
         shapes = [tuple(noise.shape) for noise in given]
         right = [shape[1:] for shape in shapes] == [(1, r, r) for r in sizes]
-        # one noise may serve all samples, but one sample must not silently become many
+        # one map may be broadcast to all samples, but one sample must not be broadcast to many maps
         if not right or any(shape[0] not in (1, count) for shape in shapes):
             raise ShapeError(
                 f"the given noise has shapes {list(map(list, shapes))}; "

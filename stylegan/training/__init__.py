@@ -1,1 +1,1 @@
-"""Training: data, augmentation, losses, the training loop, and how a run is judged."""
+"""Training of generators: data, augmentation, losses, training loop, metrics."""

@@ -1,8 +1,7 @@
 """Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with limited data").
 
-Every change is applied to each picture with the same probability p, and p itself follows the
-discriminator: up while it is too sure of the real pictures, down when it is not. Below about 0.8 the
-generator does not learn to draw the changes, because unchanged pictures remain recognisable among them.
+Every augmentation is applied to each picture with the same probability p. p rises while the discriminator overfits to
+the real pictures, and falls otherwise. Up to about 0.8 the augmentations do not leak into the generated pictures.
 """
 
 from __future__ import annotations
@@ -17,29 +16,29 @@ from torch import Tensor
 from stylegan.networks import ops
 
 TARGET = 0.6  # of the mean sign of D at real pictures (sec. 3.1)
-ADJUSTMENT_KIMG = 500.0  # thousands of pictures in which p may go from 0 to 1
-LOG_SCALE = 0.2 * math.log(2)  # deviation of scales' logarithms (appendix B)
-SHIFT = 0.125  # deviation of fractional shifts, and reach of whole ones, as a share of the side
+ADJUSTMENT_KIMG = 500.0  # thousands of pictures in which p can rise from 0 to 1
+LOG_SCALE = 0.2 * math.log(2)  # standard deviation of the logarithm of scales (appendix B)
+SHIFT = 0.125  # standard deviation of fractional shifts, and largest integer shift, relative to the side
 
 
 @dataclass
 class AugmentationStrength:
-    """The probability p, steered by the discriminator.
+    """The probability p, controlled by the discriminator's overfitting.
 
     Attributes:
-        p: probability of each change, 0 to 1.
+        p: probability of each augmentation, 0 to 1.
     """
 
     p: float = 0.0
 
     def update(self, mean_sign: float, images: int) -> None:
-        """Move p after ``images`` pictures on which D's mean sign at real ones was ``mean_sign``, -1 to 1."""
+        """Adjust p after ``images`` pictures; ``mean_sign`` is the mean sign of D at the real ones, -1 to 1."""
         step = images / (ADJUSTMENT_KIMG * 1000)
         self.p = min(1.0, max(0.0, self.p + math.copysign(step, mean_sign - TARGET)))
 
 
 def ada_augment(image: Tensor, p: float) -> Tensor:
-    """Blits, geometry and colour, each with probability ``p`` for each picture; [N, 3, R, R] to the same."""
+    """Pixel blitting, geometric and colour augmentation, each with probability ``p`` for each picture; [N, 3, R, R]."""
     if p <= 0:
         return image
     n, device = len(image), image.device
@@ -48,7 +47,7 @@ def ada_augment(image: Tensor, p: float) -> Tensor:
 
 
 def _blits(n: int, p: float, side: int, device: torch.device) -> Tensor:
-    """Mirror, quarter turns and shifts by whole pixels as matrices on [-1, 1] coordinates, [N, 3, 3]."""
+    """Flips, rotations by 90 degrees and integer shifts as matrices on [-1, 1] coordinates, [N, 3, 3]."""
     mirror = torch.where(_chosen(n, p / 2, device), -1.0, 1.0)
     matrix = _scaling(mirror, torch.ones_like(mirror))
     quarters = torch.randint(4, (n,), device=device) * _chosen(n, p, device)
@@ -59,8 +58,8 @@ def _blits(n: int, p: float, side: int, device: torch.device) -> Tensor:
 
 
 def _geometry(n: int, p: float, device: torch.device) -> Tensor:
-    """Scales, rotations before and after an uneven scale, and fractional shifts, [N, 3, 3]."""
-    # Two rotations, so each gets the probability that makes "at least one" happen with p (appendix B).
+    """Isotropic scale, rotations before and after an anisotropic scale, and fractional shifts, [N, 3, 3]."""
+    # Each of the two rotations has the probability with which at least one happens with probability p (appendix B).
     half = 1 - math.sqrt(1 - p)
 
     def scale() -> Tensor:
@@ -96,7 +95,7 @@ def _colour(n: int, p: float, device: torch.device) -> Tensor:
 
 
 def _keep_last_row(factor: Tensor) -> Tensor:
-    """``factor`` [N, 1, 1] on the three colours' rows, 1 on the homogeneous one: [N, 4, 1]."""
+    """``factor`` [N, 1, 1] for the rows of the three colours and 1 for the homogeneous row: [N, 4, 1]."""
     return torch.cat([factor.expand(-1, 3, 1), torch.ones_like(factor)], dim=1)
 
 
@@ -117,9 +116,9 @@ def _apply_colour(image: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _sample(image: Tensor, matrix: Tensor) -> Tensor:
-    """Resample by output-to-input matrices on [-1, 1] coordinates, at twice the size against aliasing.
+    """Resample by output-to-input matrices on [-1, 1] coordinates, at twice the resolution to avoid aliasing.
 
-    Outside the picture its mirror image is seen, as the paper's padding does.
+    The picture is padded by reflection, as in the paper.
     """
     n, c, height, width = image.shape
     large = ops.upsample2d(image)
@@ -129,9 +128,10 @@ def _sample(image: Tensor, matrix: Tensor) -> Tensor:
 
 
 class _Resample(torch.autograd.Function):
-    """Bilinear sampling at fixed places: linear in the picture, so its second derivative is itself again.
+    """Bilinear sampling at fixed positions, twice differentiable.
 
-    R1 differentiates twice through it, which PyTorch's own sampler does not support.
+    R1 needs second derivatives, which PyTorch's grid_sample does not support. Sampling is linear in the picture, so the
+    derivative of its transpose is the sampling itself.
     """
 
     @staticmethod
@@ -147,7 +147,7 @@ class _Resample(torch.autograd.Function):
 
 
 class _ResampleTransposed(torch.autograd.Function):
-    """The transpose of :class:`_Resample`: spreads each sample back over the pixels it was read from."""
+    """The transpose of :class:`_Resample`, which adds each sample to the pixels it was interpolated from."""
 
     @staticmethod
     def forward(ctx, gradient: Tensor, grid: Tensor, size: torch.Size) -> Tensor:  # type: ignore[no-untyped-def, override]

@@ -1,7 +1,7 @@
-"""Augmentations the discriminator sees on real and generated pictures alike.
+"""Differentiable augmentations (DiffAugment), applied to real and generated pictures alike.
 
-Both see the same kinds of change, so the discriminator can neither memorise a small data set nor teach
-the generator to draw the changes (Zhao et al. 2020, "Differentiable Augmentation", sec. 3.2).
+They keep the discriminator from memorising a small data set. As both kinds of pictures are augmented, they do not leak
+into the generated ones (Zhao et al. 2020, "Differentiable Augmentation", sec. 3.2).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from torch import Tensor
 
 
 def diff_augment(image: Tensor, strength: float = 1.0) -> Tensor:
-    """Colour, translation and cutout, differentiable, each sample its own; [N, 3, H, W] to the same.
+    """Random colour, translation and cutout for each sample; [N, 3, H, W] to the same shape.
 
     Args:
         image: pictures in [-1, 1].
-        strength: probability with which each sample gets each of the three changes.
+        strength: probability of each of the three augmentations, independently for each sample.
     """
     if strength <= 0:
         return image
@@ -48,7 +48,7 @@ def _colour(image: Tensor) -> Tensor:
 
 
 def _translate(image: Tensor, share: float = 0.125) -> Tensor:
-    """Shift by whole pixels, at most ``share`` of the side; zeros come in."""
+    """Shift by an integer number of pixels, at most ``share`` of the side, with zero padding."""
     n, _, height, width = image.shape
     reach_y, reach_x = int(height * share + 0.5), int(width * share + 0.5)
     shift_y = torch.randint(-reach_y, reach_y + 1, (n, 1, 1), device=image.device)
@@ -61,7 +61,7 @@ def _translate(image: Tensor, share: float = 0.125) -> Tensor:
 
 
 def _cutout(image: Tensor, share: float = 0.5) -> Tensor:
-    """Blank a square of ``share`` of the side, centred anywhere in the picture."""
+    """Set a square of ``share`` of the side to zero, centred anywhere in the picture."""
     n, _, height, width = image.shape
     half_y, half_x = int(height * share + 0.5) // 2, int(width * share + 0.5) // 2
     centre_y = torch.randint(0, height, (n, 1, 1), device=image.device)

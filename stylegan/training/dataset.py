@@ -1,4 +1,4 @@
-"""Training pictures from a zip file or a folder, as square uint8 tensors."""
+"""Reads training pictures from a zip file or a folder, as square uint8 tensors."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from relatent.core.folders import find_photos
 from relatent.core.images import SUFFIXES, read_photo, square
 from stylegan.bounds import MAX_DIM, shown
 
-MAX_MEMBER_BYTES = 256 * 2**20
+MAX_MEMBER_BYTES = 256 * 2**20  # of one picture, which may be a large TIFF
 MAX_TABLE_BYTES = 2**28  # of a zip's table of contents: some three million pictures
-MAX_BYTES_IN_MEMORY = 8 * 2**30
+MAX_BYTES_IN_MEMORY = 8 * 2**30  # all of FFHQ at 192 px
 MAX_CLASSES = MAX_DIM
 LABELS_FILE = "dataset.json"
 
 
 class ImageDataset:
-    """Pictures of one size, and their classes if the data name any.
+    """Pictures of one size, with classes if the data have labels.
 
-    A zip file or a folder; classes come from a ``dataset.json`` at its top,
-    ``{"labels": [["a/b.png", 3], ...]}``. Nothing is extracted and nothing in the data is executed.
+    Classes are read from a ``dataset.json`` at the top level, ``{"labels": [["a/b.png", 3], ...]}``. Nothing is
+    extracted to disk, and nothing in the data is executed.
 
     Args:
-        path: the zip file or folder. Pictures are taken in the order of their names; hidden ones are passed over.
-        resolution: pictures are cut to their centre square and resized to this.
+        path: the zip file or folder. Pictures are sorted by name; hidden files are skipped.
+        resolution: the centre square of each picture is resized to this.
         folder: use only the pictures below this folder of the data; None for all.
 
     Raises:
-        DatasetError: no such file, not a zip, no pictures in it.
+        DatasetError: the file does not exist, is not a zip file, or contains no pictures.
     """
 
     def __init__(self, path: Path, resolution: int, folder: str | None = None) -> None:
@@ -61,7 +61,7 @@ class ImageDataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes the data name; 0 without labels."""
+        """Number of classes; 0 without labels."""
         return 0 if self.classes is None else int(self.classes.max()) + 1
 
     def picture(self, index: int) -> np.ndarray:
@@ -74,10 +74,10 @@ class ImageDataset:
         return square(photo.pixels, self.resolution)
 
     def load(self, progress: bool = False) -> Tensor:
-        """Every picture at once, uint8 [count, 3, R, R].
+        """All pictures, uint8 [count, 3, R, R].
 
         Raises:
-            DatasetError: they would not fit into memory, or one is damaged.
+            DatasetError: they exceed MAX_BYTES_IN_MEMORY, or one is damaged.
         """
         needed = len(self) * 3 * self.resolution**2
         if needed > MAX_BYTES_IN_MEMORY:
@@ -102,7 +102,7 @@ class ImageDataset:
             raise DatasetError(f"{self.path}: {name} cannot be read from the archive ({error}).") from error
 
     def _read_classes(self) -> Tensor | None:
-        """int64 [count], or None if the data name no classes."""
+        """Classes, int64 [count]; None without labels."""
         text = self._labels_text()
         if text is None:
             return None
@@ -128,7 +128,7 @@ class ImageDataset:
 
 
 def _is_picture(member: zipfile.ZipInfo) -> bool:
-    """Whether it looks like one; macOS adds hidden companions, ``__MACOSX/._a.jpg``, that are none."""
+    """Whether a member has the suffix of a picture and is not hidden, as ``__MACOSX/._a.jpg`` of macOS."""
     name = PurePosixPath(member.filename)
     hidden = any(part.startswith(".") for part in name.parts)
     return not member.is_dir() and not hidden and name.suffix.lower() in SUFFIXES

@@ -1,4 +1,4 @@
-"""Reading a training log: curves as a picture, and what they mean in plain words."""
+"""Reads training logs, plots their curves, and describes the state of the run in words."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from relatent.core.errors import DatasetError, MissingPackageError
 from relatent.core.files import write_bytes
 
-RECENT = 0.25  # the share of a log that counts as now
-CONFIDENT = 0.9  # accuracy on both kinds at which the discriminator has all but won
-COLLAPSED = 0.5  # pairwise distance of samples as a share of real pictures' at which variety is lost
+RECENT = 0.25  # the last part of a log, over which values are averaged
+CONFIDENT = 0.9  # accuracy on real and generated pictures above which the discriminator is too strong
+COLLAPSED = 0.5  # pairwise distance of samples relative to real pictures below which the generator has collapsed
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Log:
 
     @classmethod
     def read(cls, path: Path) -> Log:
-        """Read a log, passing over a last line that a killed run left half-written.
+        """Read a log, skipping incomplete lines that a killed run may have left.
 
         Raises:
             DatasetError: missing, empty, or not a training log.
@@ -44,23 +44,23 @@ class Log:
         return cls(lines)
 
     def column(self, name: str) -> list[float]:
-        """One figure over the whole run; lines that lack it are passed over."""
+        """The values of a key over the whole run, without lines that lack it."""
         return [float(line[name]) for line in self.lines if line.get(name) is not None]
 
     def recent(self, name: str) -> float | None:
-        """Its median over the last quarter of the log; None if no line has it."""
+        """The median of a key over the last quarter of the log; None if no line has it."""
         values = self.column(name)
         return statistics.median(values[-max(1, int(len(values) * RECENT)) :]) if values else None
 
 
 def describe_run(log: Log) -> str:
-    """One paragraph on where a run stands and what to change."""
+    """A paragraph on the state of a run, with advice."""
     kimg = log.lines[-1]["kimg"]
     return " ".join([f"After {kimg:g} thousand pictures:", _balance(log), _variety(log), _progress(log)])
 
 
 def draw_curves(log: Log) -> bytes:
-    """Losses and the discriminator's accuracy over the pictures seen, as the bytes of a PNG.
+    """Plot losses and the discriminator's accuracy against pictures seen; returns the bytes of a PNG.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -88,7 +88,7 @@ def draw_curves(log: Log) -> bytes:
 
 
 def write_curves(outdir: Path) -> tuple[Path, str]:
-    """Write OUTDIR/curves.png from OUTDIR/log.jsonl; returns its path and the paragraph."""
+    """Write OUTDIR/curves.png from OUTDIR/log.jsonl; returns its path and the description of the run."""
     log = Log.read(outdir / "log.jsonl")
     write_bytes(outdir / "curves.png", draw_curves(log))
     return outdir / "curves.png", describe_run(log)

@@ -1,9 +1,8 @@
-"""Progressive growing: a trained network becomes the start of one of twice the resolution (Karras et al. 2018, sec. 2).
+"""Progressive growing: initialises a network from a trained one of half the resolution (Karras et al. 2018, sec. 2).
 
-The new block fades in: for a while it counts with a weight that rises from 0 to 1, so that a network that has
-learnt its size is not thrown off by layers that have learnt nothing. The skip generator adds pictures instead
-of blending them, so its new picture is what is weighted; the discriminator blends the new block's features with
-those of the layer that used to read the picture.
+The new block is faded in by a weight that rises from 0 to 1, so that the untrained layers do not disturb the trained
+ones. In the generator with output skips, the weight applies to the new block's RGB output. The discriminator blends
+the new block's features with those of the old fromRGB layer.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from stylegan.training.settings import Growth, TrainingSettings
 
 
 def grown_settings(settings: TrainingSettings, fade_kimg: float, origin: str) -> TrainingSettings:
-    """The settings of a run at twice the resolution that begins with another run's networks.
+    """The settings of a run at twice the resolution that starts from another run's networks.
 
-    R1's weight follows its rule, gamma in proportion to R^2; everything else stays.
+    The weight of R1 is scaled with R^2; everything else is kept.
 
     Args:
         settings: of the run to grow from.
-        fade_kimg: over how many thousand pictures the new blocks fade in.
-        origin: that run in words, for the new one's records.
+        fade_kimg: thousands of pictures over which the new blocks are faded in.
+        origin: description of that run, for the records.
 
     Raises:
-        UsageError: the network has the largest size already.
+        UsageError: the network has the largest resolution already.
     """
     side = settings.generator.resolution * 2
     if side > max(RESOLUTIONS):
@@ -49,25 +48,25 @@ def grown_settings(settings: TrainingSettings, fade_kimg: float, origin: str) ->
 
 
 def plant(network: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
-    """Give a new, larger network the weights of a smaller one; what is new keeps its random start.
+    """Copy the weights of a smaller network into a new, larger one; the new layers keep their random weights.
 
     Args:
-        network: a generator, or a discriminator with a place for the old layer that reads pictures.
-        tensors: the smaller network's weights, by its own names.
-        source: where they come from, for messages.
+        network: a generator, or a discriminator with ``grown=True``.
+        tensors: the weights of the smaller network, by its names.
+        source: of the weights, for messages.
 
     Raises:
-        CheckpointError: they are not those of such a network at half the resolution.
+        CheckpointError: the weights are not those of a network at half the resolution.
     """
-    moved = {_grown_name(name): tensor for name, tensor in tensors.items()}
+    renamed = {_grown_name(name): tensor for name, tensor in tensors.items()}
     own = network.state_dict()
-    strange = sorted(name for name, tensor in moved.items() if name not in own or own[name].shape != tensor.shape)
-    if strange or not moved:
+    strange = sorted(name for name, tensor in renamed.items() if name not in own or own[name].shape != tensor.shape)
+    if strange or not renamed:
         raise CheckpointError(
             f"{source} cannot grow into this network: {len(strange)} of its tensors have no place, "
             f"among them {', '.join(strange[:3]) or 'all'}. Expected the state of a run at half the resolution."
         )
-    network.load_state_dict({**own, **moved})
+    network.load_state_dict({**own, **renamed})
 
 
 def _grown_name(name: str) -> str:
@@ -75,26 +74,26 @@ def _grown_name(name: str) -> str:
 
 
 def set_fade(networks: Sequence[nn.Module], weight: float) -> None:
-    """Set the weight of the newest blocks, 0 to 1; without waiting for the device."""
+    """Set the weight of the newest blocks, 0 to 1, without synchronising with the device."""
     for network in networks:
         assert isinstance(network.fade, Tensor)
         network.fade.fill_(weight)
 
 
 def settled(generator: Generator) -> Generator:
-    """A generator that draws the same without any fading: what can be saved while a block fades in.
+    """A generator that draws the same pictures without ``fade``, so that it can be saved while a block is faded in.
 
-    The last picture's weight is folded into the layer that makes it, which is linear in weight and bias
-    (``conv_clamp``, if there is one, then limits the picture before it was weighted; trained networks stay below).
+    The fade weight is folded into the last ToRGB layer, which is linear in its weight and bias. With ``conv_clamp``,
+    the limit then applies to the weighted output, which makes no difference to trained networks, as they stay below it.
     """
     fade = getattr(generator.synthesis, "fade", None)  # StyleGAN3's synthesis has none
     if fade is None:
         return generator
-    still = copy.deepcopy(generator)
-    assert isinstance(still.synthesis, SynthesisNetwork)
-    torgb = still.synthesis.last_block.torgb
+    copied = copy.deepcopy(generator)
+    assert isinstance(copied.synthesis, SynthesisNetwork)
+    torgb = copied.synthesis.last_block.torgb
     with torch.no_grad():
         torgb.weight.mul_(fade)
         torgb.bias.mul_(fade)
-    still.synthesis.fade = None
-    return still
+    copied.synthesis.fade = None
+    return copied

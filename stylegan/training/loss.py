@@ -1,4 +1,4 @@
-"""The GAN's losses: non-saturating logistic loss with lazy R1 (Karras et al. 2020, appendix B)."""
+"""The losses of GAN training: non-saturating logistic loss with lazy R1 (Karras et al. 2020, appendix B)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class GanLossWeights:
 
     Attributes:
         r1_gamma: weight of the R1 penalty; see :func:`usual_r1_gamma`.
-        r1_interval: steps between penalties; each counts for all the steps it stands for.
-        mixing_probability: share of samples drawn from two latents with a random crossover.
-        path_length_weight: weight of path-length regularisation; 0 for none, 2 as published.
-        path_length_interval: steps between its turns.
+        r1_interval: steps between evaluations of R1 (lazy regularisation); its weight is multiplied by this.
+        mixing_probability: share of samples with style mixing.
+        path_length_weight: weight of path length regularisation; 0 for none, 2 as published.
+        path_length_interval: steps between its evaluations.
     """
 
     r1_gamma: float
@@ -39,7 +39,7 @@ class GanLossWeights:
 
 
 def usual_r1_gamma(resolution: int, batch: int) -> float:
-    """The weight of R1 that suits most data (Karras et al. 2020, "Training GANs with limited data", appendix C)."""
+    """The default weight of R1 (Karras et al. 2020, "Training GANs with limited data", appendix C)."""
     return 0.0002 * resolution**2 / batch
 
 
@@ -60,10 +60,10 @@ def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
 
 
 def mixed_ws(generator: Generator, z: Tensor, c: Tensor | None, probability: float) -> Tensor:
-    """ws of z, some samples continued by a second latent from a random layer on.
+    """ws of z with style mixing: some samples use a second latent from a random layer on.
 
-    Style-mixing regularisation (Karras et al. 2019, sec. 3.1): neighbouring layers must not rely on
-    being given the same w. Consumes random numbers in a fixed order whatever the draw.
+    This keeps the network from assuming that neighbouring layers have the same w (Karras et al. 2019, sec. 3.1).
+    The number of random draws does not depend on their values.
     """
     other = torch.randn_like(z)
     both = generator.mapping.map(torch.cat([z, other]), None if c is None else torch.cat([c, c]))
@@ -77,13 +77,12 @@ def mixed_ws(generator: Generator, z: Tensor, c: Tensor | None, probability: flo
 
 
 def path_lengths(image: Tensor, ws: Tensor) -> Tensor:
-    """How far the picture moves for a step in w, [N] (Karras et al. 2020, eq. 4).
+    """Path lengths, [N]: the norm of J^T y for white noise y (Karras et al. 2020, eq. 4), averaged over layers.
 
-    The norm of the Jacobian's transpose times white noise, whose scale makes the norm independent of
-    the picture's size; a mean over the layers' latents.
+    The noise is scaled so that the norm does not depend on the resolution.
 
     Args:
-        image: [N, 3, R, R], drawn from ``ws`` with gradients on.
+        image: [N, 3, R, R], drawn from ``ws`` with gradients enabled.
         ws: [N, L, w_dim].
     """
     noise = torch.randn_like(image) / (image.shape[2] * image.shape[3]) ** 0.5

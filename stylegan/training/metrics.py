@@ -1,7 +1,7 @@
-"""Distances between two sets of pictures, from the features of some trained network.
+"""Distances between two sets of pictures, computed from features of any network.
 
-Neither knows where the features come from: Inception features give the published FID and KID, other
-features give other numbers that can only be compared among themselves.
+With Inception features these are the published FID and KID. Values of other features can only be compared with each
+other.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
         b: [M, D].
 
     Returns:
-        |mean a - mean b|^2 + tr(A + B - 2 (A B)^(1/2)); 0 for equal sets. Small sets are biased
-        upwards, so compare only figures of equal N and M.
+        |mean a - mean b|^2 + tr(A + B - 2 (A B)^(1/2)); 0 for equal sets. The bias of small sets is positive, so
+        compare only values with equal N and M.
     """
     a, b = _checked(a), _checked(b)
     gap = (a.mean(dim=0) - b.mean(dim=0)).square().sum()
@@ -34,9 +34,9 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Squared maximum mean discrepancy under a cubic kernel (Binkowski et al. 2018, eqs. 3 and 4).
+    """Squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018, eqs. 3 and 4).
 
-    Unbiased, so it may fall below 0 for sets of one distribution. Arguments as in :func:`frechet_distance`.
+    Unbiased, so it can be negative for sets of the same distribution. Arguments as for :func:`frechet_distance`.
     """
     a, b = _checked(a), _checked(b)
     within_a, within_b, across = (_cubic(x, y) for x, y in ((a, a), (b, b), (a, b)))
@@ -47,10 +47,10 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
 
 def mean_pairwise_distance(images: Tensor) -> float:
-    """Root mean squared difference of two different pictures of a set [N, 3, R, R]; near 0 is collapse."""
+    """Root mean squared difference of pairs of pictures of a set [N, 3, R, R]; close to 0 after a mode collapse."""
     flat = images.detach().flatten(1).double()
     n = len(flat)
-    # The mean over ordered pairs of |x - y|^2 is twice the variance, with n / (n - 1) for pairs of two.
+    # The mean of |x - y|^2 over all ordered pairs is twice the variance; n / (n - 1) excludes pairs of equal index.
     return float((2 * flat.var(dim=0, correction=0).mean() * n / (n - 1)).sqrt())
 
 

@@ -1,4 +1,4 @@
-"""The settings of a training run from the options of `python -m stylegan train`. One line an option."""
+"""Builds the settings of a training run from the options of `python -m stylegan train`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def settings_from_options(
     licence: str,
     attribution: str,
 ) -> TrainingSettings:
-    """The settings the options describe, defaults that depend on others filled in. One line an option."""
+    """The settings of the options, with the defaults that depend on other options filled in."""
     if not data:
         raise UsageError("--data is missing; expected a zip file or folder of pictures.")
     side = int(resolution)
@@ -97,7 +97,7 @@ def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingS
 
     Args:
         settings: the run's.
-        typed: values of the options the user gave, by their names in :func:`settings_from_options`.
+        typed: the options given on the command line, by their names in :func:`settings_from_options`.
     """
     if "batch" in typed:
         settings = _with_batch(settings, typed["batch"])
@@ -121,10 +121,10 @@ def _with_batch(settings: TrainingSettings, batch: int) -> TrainingSettings:
 
 
 def count_classes(data: Path, resolution: int, data_folder: str | None) -> int:
-    """How many classes the data name.
+    """The number of classes of the data.
 
     Raises:
-        UsageError: none.
+        UsageError: the data have no classes.
         DatasetError: the data cannot be used.
     """
     count = ImageDataset(data, resolution, data_folder).num_classes

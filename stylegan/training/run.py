@@ -1,10 +1,10 @@
-"""A training run on disk: what it writes, when, and how it is taken up again.
+"""Runs a training, and writes and resumes its files:
 
-settings.json                  the run's choices
-log.jsonl                      one line a tick
-samples-000064.png             faces of the averaged generator, here after 64,000 pictures
-network-000064.safetensors     the averaged generator at the same moment
-training-state.safetensors     everything needed to go on; replaced each time
+settings.json                  the settings
+log.jsonl                      one line for each tick
+samples-000064.png             samples of the averaged generator, here after 64,000 pictures
+network-000064.safetensors     the averaged generator at the same time
+training-state.safetensors     the state for --resume; replaced at each snapshot
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from stylegan.training.validation import Validation
 
 STATE_FILE = "training-state.safetensors"
 LOG_FILE = "log.jsonl"
-SAMPLE_COLUMNS = 12
+SAMPLE_COLUMNS = 12  # 12 by 8 faces fill a screen
 SAMPLE_ROWS = 8
-SAMPLE_SEED = 1000
+SAMPLE_SEED = 1000  # of the latents of all samples, so that they can be compared
 
 
 def train(
@@ -98,10 +98,10 @@ def train(
 
 
 def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: bool = False) -> Trainer:
-    """A trainer at step 0 with its data in memory.
+    """A trainer at step 0, with its data in memory.
 
     Raises:
-        DatasetError: the data are damaged, too few, or without the classes that the settings count on.
+        DatasetError: the data are damaged, too few, or lack the classes that the settings require.
     """
     dataset = ImageDataset(Path(settings.data), settings.generator.resolution, settings.data_folder)
     wanted = settings.generator.c_dim
@@ -119,10 +119,10 @@ def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: 
 
 
 def open_validation(settings: TrainingSettings, folder: str, device: torch.device) -> Validation:
-    """The pictures below ``folder`` of a run's data as a measure of its snapshots.
+    """The validation pictures of a run, those below ``folder`` of its data.
 
     Raises:
-        DatasetError: no pictures there, or the run trains on them.
+        DatasetError: there are none, or they are also used for training.
     """
     data, side = Path(settings.data), settings.generator.resolution
     kept_back = ImageDataset(data, side, folder)
@@ -155,7 +155,7 @@ def write_snapshot(trainer: Trainer, outdir: Path) -> Path:
 
 @torch.no_grad()
 def sample_grid(trainer: Trainer, truncation_psi: float = 1.0) -> np.ndarray:
-    """Pictures of the averaged generator from fixed latents, uint8 [SAMPLE_ROWS * R, SAMPLE_COLUMNS * R, 3]."""
+    """Samples of the averaged generator from fixed latents, uint8 [SAMPLE_ROWS * R, SAMPLE_COLUMNS * R, 3]."""
     w = trainer.average.sample_w(SAMPLE_COLUMNS * SAMPLE_ROWS, SAMPLE_SEED)
     ws = trainer.average.mapping.truncate(w, truncation_psi)
     images = [trainer.average.synthesis(chunk) for chunk in ws.split(16)]
@@ -164,7 +164,7 @@ def sample_grid(trainer: Trainer, truncation_psi: float = 1.0) -> np.ndarray:
 
 @contextmanager
 def _new_folder(outdir: Path) -> Iterator[None]:
-    """Make ``outdir`` at once, to learn now whether one may; take it away again if the run cannot start."""
+    """Create ``outdir`` first, so that missing permissions show early; remove it again if the run cannot start."""
     existed = outdir.exists()
     with output_errors(outdir):
         outdir.mkdir(parents=True, exist_ok=True)
@@ -172,6 +172,6 @@ def _new_folder(outdir: Path) -> Iterator[None]:
         yield
     except BaseException:
         if not existed:
-            with suppress(OSError):  # something has been written already
+            with suppress(OSError):  # not empty: something has been written already
                 outdir.rmdir()
         raise

@@ -1,4 +1,4 @@
-"""All choices of a training run, in one value that is saved beside its results."""
+"""The settings of a training run, which are saved beside its results."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from stylegan.networks.generator import GeneratorConfig
 from stylegan.training.loss import GanLossWeights
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-MAX_BATCH = 65536
+MAX_BATCH = 65536  # published trainings have at most 2048
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How a run began with a smaller network; see stylegan/training/growth.py.
+    """Settings of a run that starts from a smaller network; see stylegan/training/growth.py.
 
     Attributes:
-        fade_kimg: over how many thousand pictures the newest blocks fade in.
-        origin: the run it grew from, in words.
+        fade_kimg: thousands of pictures over which the newest blocks are faded in.
+        origin: description of the run it grew from.
     """
 
     fade_kimg: float
@@ -36,13 +36,13 @@ class Growth:
         require_text("origin", self.origin)
 
     def weight(self, images_seen: int) -> float:
-        """Weight of the newest blocks after so many pictures, 0 to 1."""
+        """Weight of the newest blocks after ``images_seen`` pictures, 0 to 1."""
         return min(1.0, images_seen / (self.fade_kimg * 1000))
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a run does, apart from how long.
+    """Settings of a run, except its length.
 
     Attributes:
         data: zip file or folder of pictures.
@@ -51,20 +51,20 @@ class TrainingSettings:
         generator: sizes of the generator.
         discriminator: sizes of the discriminator.
         loss_weights: weights of losses and regularisers.
-        batch: pictures a step.
+        batch: pictures per step.
         learning_rate: of both networks' Adam (beta1 0, beta2 0.99).
         ema_kimg: half-life of the weights' moving average, in thousands of pictures.
         ema_rampup: the half-life is at most this share of the pictures seen so far; 0 for no ramp.
         flip: mirror half of the real pictures.
-        augment_strength: probability of each DiffAugment change; 0 for none.
-        ada: adaptive augmentation beside it, whose strength follows the discriminator.
+        augment_strength: probability of each DiffAugment augmentation; 0 for none.
+        ada: also use adaptive discriminator augmentation.
         precision: of the features, "float32", "bfloat16" or "float16".
-        compile: hand both networks to torch.compile.
+        compile: use torch.compile for both networks.
         seed: of everything random; a step's randomness depends on the seed and the step alone.
-        alignment: how the data's faces are cropped; saved with the network.
+        alignment: the crop of the data's faces; saved with the network.
         licence: saved with the network.
         attribution: saved with the network.
-        growth: how the run began with a smaller network; None if it did not.
+        growth: for runs that start from a smaller network; else None.
     """
 
     data: str

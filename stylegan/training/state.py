@@ -1,4 +1,4 @@
-"""Saving and resuming a training run: one safetensors file with everything a trainer needs.
+"""Saves and restores training runs in one safetensors file.
 
 Adam runs with beta1 = 0, so its first moment is only the last gradient and is not kept. In half
 precision weights are float16 and second moments bfloat16, whose range they need; the noise maps, which
@@ -42,7 +42,7 @@ def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
 
 
 def compact_state(path: Path, out: Path) -> None:
-    """Write a saved state again to be kept or shared: in half precision, and without the folder of its data.
+    """Write a copy of a saved state in half precision, without the path of its data, to be archived or shared.
 
     Raises:
         CheckpointError: ``path`` is not the state of a training run.
@@ -54,7 +54,7 @@ def compact_state(path: Path, out: Path) -> None:
 
 
 def read_settings(path: Path) -> TrainingSettings:
-    """The settings a state was saved with.
+    """The settings of a saved state.
 
     Raises:
         CheckpointError: the file is not the state of a training run.
@@ -84,10 +84,10 @@ def load_state(trainer: Trainer, path: Path) -> None:
 
 
 def load_smaller(trainer: Trainer, path: Path) -> None:
-    """Begin ``trainer`` with the networks of a run at half the resolution; see :mod:`stylegan.training.growth`.
+    """Initialise ``trainer`` with the networks of a run at half the resolution; see :mod:`stylegan.training.growth`.
 
     Raises:
-        CheckpointError: the file is not the state of a training run, or of one that does not fit.
+        CheckpointError: the file is not the state of a training run, or its networks do not fit.
     """
     groups, _ = _read(path)
     for network in NETWORKS:
@@ -95,7 +95,7 @@ def load_smaller(trainer: Trainer, path: Path) -> None:
 
 
 def describe_state(path: Path) -> str:
-    """A run in words, for the records of one that grows from it: its network's name and the pictures it has seen.
+    """A description of a run, for the records of one that grows from it: name, resolution and number of pictures.
 
     Raises:
         CheckpointError: the file is not the state of a training run.
@@ -149,7 +149,7 @@ def _images_seen(metadata: dict[str, str], path: Path) -> int:
 
 
 def _number(metadata: dict[str, str], name: str, high: float, path: Path) -> float:
-    """A figure of the state from 0 to ``high``; 0 where an older file lacks it."""
+    """A number of the state, checked to be from 0 to ``high``; 0 if an older file lacks it."""
     try:
         value = float(metadata.get(name, "0"))
         require_number(name, value, 0, high)

@@ -1,4 +1,4 @@
-"""The file of any training's state: groups of tensors, and text. Safetensors, so reading one executes nothing."""
+"""Reads and writes training states of all kinds: safetensors files with groups of tensors and text."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ Groups = dict[str, dict[str, Tensor]]
 
 
 def write_groups(path: Path, format: str, groups: Groups, metadata: dict[str, str]) -> None:
-    """Write groups of named tensors; a group's name holds no dot.
+    """Write groups of named tensors; the name of a group contains no dot.
 
     Raises:
         OutputError: the file cannot be written.
     """
     tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_safetensors(path, copies, {"format": format, **metadata})
+    write_safetensors(path, tensors, {"format": format, **metadata})
 
 
 def read_groups(path: Path, format: str, names: Iterable[str], what: str) -> tuple[Groups, dict[str, str]]:
-    """What :func:`write_groups` wrote: every group of ``names``, empty where the file has none, and the text.
+    """Read what :func:`write_groups` wrote: the groups of ``names``, which may be empty, and the text.
 
     Args:
         path: the file.
-        format: what its header must say.
-        names: the groups there may be.
+        format: expected in its header.
+        names: of the possible groups.
         what: the kind of training in words, for messages.
 
     Raises:
-        CheckpointError: damaged, or the state of something else.
+        CheckpointError: damaged, or of another format.
     """
     tensors, metadata = read_safetensors(path)
     if metadata.get("format") != format:
@@ -51,10 +50,10 @@ def read_groups(path: Path, format: str, names: Iterable[str], what: str) -> tup
 
 
 def read_progress(metadata: dict[str, str], path: Path) -> tuple[int, float]:
-    """Steps taken and seconds spent.
+    """The number of steps and the seconds of training so far.
 
     Raises:
-        CheckpointError: the text does not say so.
+        CheckpointError: missing or invalid values.
     """
     try:
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
@@ -66,7 +65,7 @@ def read_progress(metadata: dict[str, str], path: Path) -> tuple[int, float]:
 
 
 def moments_of(network: nn.Module, optimizer: torch.optim.Optimizer, moment: str) -> dict[str, Tensor]:
-    """One of Adam's moments ("exp_avg" or "exp_avg_sq") for each parameter that has moved."""
+    """One of Adam's moments ("exp_avg" or "exp_avg_sq") for each parameter that has been updated."""
     return {
         name: optimizer.state[parameter][moment]
         for name, parameter in network.named_parameters()
@@ -82,10 +81,10 @@ def restore_moments(
     step: int,
     path: Path,
 ) -> None:
-    """Give Adam its moments back; ``first`` is None where beta1 is 0 and it is never read.
+    """Restore Adam's moments; ``first`` is None if beta1 is 0, where it is not used.
 
     Raises:
-        CheckpointError: they are not those of the network's parameters.
+        CheckpointError: the moments do not fit the parameters.
     """
     moving = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     owned = [(name, parameter) for name, parameter in network.named_parameters() if parameter in moving]

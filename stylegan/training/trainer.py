@@ -1,7 +1,7 @@
-"""The training loop. One step is a pure function of the state and the step's number.
+"""The trainer: one step of GAN training, and the statistics of a tick.
 
-Every random draw of step k comes from a seed made of the run's seed and k, so a resumed run needs no
-saved random state and goes on exactly as the unbroken run would have.
+A step depends only on the state and the step's number: all random numbers of step k come from a seed made of the run's
+seed and k. A resumed run therefore gives exactly the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ PATH_MEAN_WEIGHT = 0.01  # of a new batch in the running mean of path lengths
 
 @dataclass(frozen=True)
 class Tick:
-    """What happened since the last tick; one line of the log.
+    """Statistics since the previous tick; one line of the log.
 
     Attributes:
-        kimg: pictures shown so far, in thousands.
-        seconds: since training began, over all sessions.
-        seconds_per_kimg: speed of this tick.
+        kimg: thousands of pictures so far.
+        seconds: of training, over all sessions.
+        seconds_per_kimg: of this tick.
         loss_g: mean generator loss.
         loss_d: mean discriminator loss, without R1.
         r1: mean squared gradient at real pictures.
-        real_accuracy: share of real pictures the discriminator called real.
-        fake_accuracy: share of generated pictures it called generated.
-        pairwise_real: root mean squared difference of two real pictures of the last batch.
-        pairwise_fake: the same of generated pictures; far smaller is collapse.
+        real_accuracy: share of real pictures that the discriminator classifies as real.
+        fake_accuracy: share of generated pictures that it classifies as generated.
+        pairwise_real: root mean squared difference of pairs of real pictures of the last batch.
+        pairwise_fake: the same of generated pictures; much smaller after a mode collapse.
         augment: probability of adaptive augmentation at the end of the tick.
-        path_length: running mean of how far pictures move for a step in w; 0 without that regularisation.
-        memory_mb: peak memory, of the device or else of the process; 0 on a CPU under Windows, which does not tell.
-        distance: of the averaged generator's pictures to pictures kept back; None where it was not measured.
+        path_length: running mean of path lengths; 0 without path length regularisation.
+        memory_mb: peak memory of the device, or of the process on a CPU; 0 under Windows, where it is not known.
+        distance: of the averaged generator's pictures to the validation pictures; None if not measured.
     """
 
     kimg: float
@@ -73,13 +73,13 @@ class Tick:
 
 
 class Trainer:
-    """Two networks, their optimisers and their average, stepping through the data.
+    """Generator, discriminator, their optimisers, and the moving average of the generator.
 
     Args:
-        settings: the run's choices.
-        images: every training picture, uint8 [count, 3, R, R].
+        settings: of the run.
+        images: all training pictures, uint8 [count, 3, R, R].
         classes: int64 [count], or None.
-        device: where to compute; the pictures are moved there too.
+        device: where to compute; the pictures are moved there as well.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Trainer:
             generator.synthesis.fade = torch.zeros([])
         self.generator = generator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        # A penalty acts on one step in its interval; the published correction keeps Adam's pace (appendix B).
+        # Lazy regularisation: Adam's parameters are corrected for the interval (appendix B).
         loss_weights = settings.loss_weights
         interval_g = loss_weights.path_length_interval if loss_weights.path_length_weight else None
         self.optimizer_g = _adam(self.generator, settings.learning_rate, interval_g)
@@ -130,9 +130,9 @@ class Trainer:
         return self._report(number, elapsed)
 
     def train_step(self, compare: bool = False) -> None:
-        """One step of each network. The generated batch serves both, which saves a forward pass.
+        """One step of each network. Both use the same generated batch, which saves a forward pass.
 
-        ``compare`` also takes the pairwise distances of the batch for the report.
+        ``compare`` also computes the pairwise distances of the batch.
         """
         settings = self.settings
         self.set_fade()
@@ -150,7 +150,7 @@ class Trainer:
         self.images_seen += settings.batch
 
     def set_fade(self) -> None:
-        """Let the newest blocks of a grown network count as much as its age says."""
+        """Set the fade weight of a grown network's newest blocks."""
         if self.settings.growth:
             networks = [self.generator.synthesis, self.average.synthesis, self.discriminator]
             set_fade(networks, self.settings.growth.weight(self.images_seen))
@@ -174,7 +174,7 @@ class Trainer:
         self.optimizer_d.step()
         self._totals[1] += losses.detach().mean()
         signs = real_logits.detach().sign().mean()
-        if self.settings.ada and (self.step + 1) % ADA_INTERVAL == 0:  # reading the signs waits for the device
+        if self.settings.ada and (self.step + 1) % ADA_INTERVAL == 0:  # reading the signs synchronises with the device
             self.strength.update(float(signs), ADA_INTERVAL * self.settings.batch)
         self._totals[3] += (real_logits.detach() > 0).double().mean()
         self._totals[4] += (fake_logits.detach() < 0).double().mean()
@@ -192,22 +192,22 @@ class Trainer:
         self._totals[0] += losses.detach().mean()
 
     def _path_length_penalty(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """Squared deviation of path lengths from their running mean, on half the batch to spare memory."""
+        """Squared deviation of path lengths from their running mean, on half the batch to save memory."""
         half = slice(max(1, len(z) // 2))
         ws = self.generator.mapping(z[half], None if c is None else c[half])
-        # Twice differentiated, so in full precision and not compiled.
+        # Differentiated twice, so in full precision and not compiled.
         lengths = gan_loss.path_lengths(self.generator.synthesis(ws, "random"), ws)
         self.path_mean = self.path_mean.lerp(lengths.detach().mean(), PATH_MEAN_WEIGHT)
         return (lengths - self.path_mean).square().mean()
 
     def _logits(self, image: Tensor, c: Tensor | None, exact: bool = False) -> Tensor:
-        """``exact`` bypasses torch.compile, which cannot differentiate twice."""
+        """The discriminator's logits; ``exact`` bypasses torch.compile, which does not support second derivatives."""
         image = ada_augment(diff_augment(image, self.settings.augment_strength), self.strength.p)
         judge = self.discriminator if exact else self._judge
         return judge(image, c, dtype=self.dtype)
 
     def _real_batch(self) -> tuple[Tensor, Tensor | None]:
-        """The pictures of this step: each epoch is its own permutation, so every picture has its turn."""
+        """The pictures of this step; each epoch shows all pictures once, in random order."""
         count, batch = len(self.images), self.settings.batch
         first = self.images_seen
         indices = []
@@ -253,9 +253,9 @@ class Trainer:
 
 @contextmanager
 def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator[None]:
-    """Everything random inside depends on ``seed`` and ``step`` alone, and leaves no trace outside.
+    """Context manager in which random numbers depend only on ``seed`` and ``step``; restores the state of generators.
 
-    Beside the CPU's, the generator of ``device`` is kept, of every GPU if it is None; to keep many is slow.
+    Seeds and restores the generators of the CPU and of ``device``, or of all GPUs if it is None, which is slow.
     """
     gpus: list[torch.device | int] = []
     if device is None:
@@ -267,9 +267,9 @@ def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator
         yield
 
 
-@functools.lru_cache(maxsize=2)  # a step reads from one epoch, or from the end of one and the start of the next
+@functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
 def _epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order in which an epoch shows its pictures, int64 [count]."""
+    """The order of the pictures in an epoch, int64 [count]."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
 
 
@@ -286,7 +286,7 @@ def _adam(network: nn.Module, learning_rate: float, interval: int | None) -> tor
 
 
 def _peak_memory(device: torch.device) -> float:
-    """In MiB; 0 where the system does not tell (Windows, for the CPU)."""
+    """Peak memory in MiB; 0 if unknown (CPU under Windows)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:

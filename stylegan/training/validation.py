@@ -1,4 +1,4 @@
-"""How far generated pictures are from pictures that were never trained on, as a number to watch while training."""
+"""The distance of generated pictures to validation pictures, measured during training."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from stylegan.networks.backbone import Backbone, enlarge_small, load_backbone
 from stylegan.networks.generator import Generator
 from stylegan.training.metrics import frechet_distance
 
-SAMPLES = 2000  # enough to rank snapshots: the bias of a small set is the same for all of them
-SEED = 2024
-CHUNK = 50
+SAMPLES = 2000  # enough to compare snapshots, because the bias of a small set is the same for all of them
+SEED = 2024  # of the faces drawn
+CHUNK = 50  # faces drawn together
 
 Bar = Callable[[Iterable[Tensor]], Iterable[Tensor]]
 
 
 class Validation:
-    """Pictures kept back from training, and the distance of a generator's pictures to them.
+    """Measures the distance of a generator's pictures to validation pictures.
 
-    The distance is Frechet's (Heusel et al. 2017, eq. 6) in the embedded backbone's last features, averaged over
-    space: it ranks the snapshots of one run and is comparable with no published figure.
+    It is the Frechet distance (Heusel et al. 2017, eq. 6) of the embedded backbone's last features, averaged over
+    space. It serves to compare snapshots, and is not comparable with published FID.
 
     Args:
-        images: the pictures, uint8 [N, 3, R, R].
+        images: the validation pictures, uint8 [N, 3, R, R].
         device: where to compute.
-        samples: how many pictures to generate; None for 2,000.
+        samples: number of pictures to generate; None for 2,000.
 
     Raises:
         DatasetError: fewer than two pictures.
@@ -43,7 +43,7 @@ class Validation:
         self.features = deep_features(self.backbone, from_uint8(images), device)
 
     def distance(self, generator: Generator) -> float:
-        """Distance of ``samples`` pictures of a generator; the same latents each time."""
+        """Distance of ``samples`` pictures of a generator, always from the same latents."""
         images = draw_samples(generator, self.samples)
         return frechet_distance(deep_features(self.backbone, images, self.device), self.features)
 
@@ -53,11 +53,11 @@ def draw_samples(generator: Generator, count: int, psi: float = 1.0, seed: int =
     """Uncurated pictures, float32 [count, 3, R, R] on the CPU, clamped to [-1, 1].
 
     Args:
-        generator: what draws.
-        count: how many.
+        generator: the generator.
+        count: number of pictures.
         psi: truncation.
         seed: of z.
-        bar: wraps the loop over chunks, for example in a progress bar.
+        bar: wraps the iteration over chunks, for example in a progress bar.
     """
     ws = generator.mapping.truncate(generator.sample_w(count, seed), psi)
     return torch.cat([generator.synthesis(chunk).clamp(-1, 1).cpu() for chunk in bar(ws.split(CHUNK))])

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import editing
 from benchmarks.edit_measures import STRENGTHS, FaceMoves, add_line, follows, leak_matrix, measure_face, read_lines
-from benchmarks.editing import as_markdown, heat_map, scored_directions, summary
+from benchmarks.editing import as_markdown, heat_map, measured_scores, scored_directions, summary
+from editing.attributes.registry import Attribute
 from editing.directions.direction import Direction
+from editing.directions.sampling import sample_scores
 from editing.seeds import seed_inversion
 from relatent.core.errors import UsageError
 from stylegan import network_id
@@ -48,10 +51,34 @@ def test_unknown_scores_are_left_out():
     np.testing.assert_allclose(leak_matrix(scores)[0], [1, 0.3])
 
 
+def test_scores_without_a_direction_are_columns_of_their_own():
+    wide = np.stack([AT, 0.2 * AT, -0.5 * AT], axis=-1)  # what one direction does to its own score and to two others
+    one = np.stack([wide, wide[:, [1, 0, 2]]])  # [2, strengths, 3]
+    np.testing.assert_allclose(leak_matrix(one[None]), [[1, 0.2, -0.5], [0.2, 1, -0.5]])
+    faces = [FaceMoves("a", one.tolist(), [[0.1, 0.1]] * 2, [0.0] * 2)]
+    result = summary(faces, ["age", "yaw"], ["age", "yaw", "glasses"])
+    assert result["directions"]["age"]["worst_leak"] == ["glasses", -0.5]
+    assert (result["pairs"], result["pairs_over_a_third"]) == (4, 2)
+    assert heat_map(np.array(result["leaks"]), ["age", "yaw"], ["age", "yaw", "glasses"]).startswith(b"\x89PNG")
+
+
+def test_every_score_is_measured_with_its_deviation(tiny_generator, monkeypatch):
+    scores = {
+        "first": Attribute("first", "", lambda p: p.mean(axis=(1, 2, 3))),
+        "second": Attribute("second", "", lambda p: 7.0 * np.arange(len(p)) % 5),
+    }
+    monkeypatch.setattr(editing, "known_attributes", lambda alignment: scores)
+    direction = Direction(torch.ones(24), "second", network_id(tiny_generator), facts={"deviation": 3.5})
+    found, deviations = measured_scores(tiny_generator, [direction])
+    assert list(found) == ["second", "first"]
+    assert deviations["second"] == 3.5
+    assert deviations["first"] == sample_scores(tiny_generator, {"f": found["first"]}, 1000).deviation("f") > 0
+
+
 def test_the_summary_names_what_missed():
     one = moves((AT, 0.5 * AT), (0 * AT, AT), faces=1)[0]
     faces = [FaceMoves(str(k), one.tolist(), [[0.2, 0.4], [0.5, 0.6]], [0.01, None]) for k in range(10)]
-    result = summary(faces, ["age", "yaw"])
+    result = summary(faces, ["age", "yaw"], ["age", "yaw"])
     assert result["directions"]["age"]["worst_leak"] == ["yaw", 0.5]
     assert result["directions"]["age"]["follows"] == 10
     assert result["directions"]["yaw"]["outside"] is None
@@ -69,7 +96,7 @@ def test_pairs_that_are_one_movement_are_exempt():
     three = np.zeros((3, len(AT), 3))
     three[:2, :, :2], three[2, :, 2] = one, AT
     faces = [FaceMoves("a", three.tolist(), [[0.1, 0.1]] * 3, [0.0] * 3)]
-    result = summary(faces, ["smile", "mouth_open", "age"])
+    result = summary(faces, ["smile", "mouth_open", "age"], ["smile", "mouth_open", "age"])
     assert result["pairs_over_a_third"] == 0
     assert result["exempt"] == {"smile and mouth_open": "a laugh opens the lips"}
 
@@ -83,7 +110,9 @@ def test_a_face_is_measured_and_kept(tiny_generator, tmp_path):
         for name, deviation in (("brightness", 10.0), ("warm_light", 5.0))
     ]
     scores = {"brightness": lambda p: p.mean(axis=(1, 2, 3)), "warm_light": lambda p: p[..., 2].mean(axis=(1, 2))}
-    found = measure_face("one", seed_inversion(tiny_generator, 3), tiny_generator, pair, scores)
+    found = measure_face(
+        "one", seed_inversion(tiny_generator, 3), tiny_generator, pair, scores, {"brightness": 10.0, "warm_light": 5.0}
+    )
     assert np.shape(found.scores) == (2, len(STRENGTHS), 2)
     assert found.scores[0] == found.scores[1]  # the same vector under two names
     assert found.scores[0][3] != found.scores[0][6]
@@ -100,4 +129,4 @@ def test_a_direction_without_its_deviation_is_refused(tiny_generator, tmp_path):
 
 
 def test_the_heat_map_is_a_picture():
-    assert heat_map(np.eye(3), ["a", "b", "c"]).startswith(b"\x89PNG")
+    assert heat_map(np.eye(3), ["a", "b", "c"], ["a", "b", "c"]).startswith(b"\x89PNG")

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from inversion import invert_images
 from inversion.losses.perceptual import load_perceptual
-from inversion.pipeline import invert_images
 from stylegan import DiscriminatorConfig, Generator, GeneratorConfig
 from stylegan.training.loss import GanLossWeights
 from stylegan.training.settings import TrainingSettings

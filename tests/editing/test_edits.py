@@ -96,14 +96,36 @@ def test_a_region_is_where_it_was_and_where_it_went(me, directions, tiny_generat
     assert edited.mask[0, 0, y - 10, x] > 0.9
 
 
+def test_what_changes_nothing_can_be_saved(me, directions, tiny_generator, tmp_path):
+    for edited in (edit(me), edit(me, smile=0, directions=directions), me.replace(origin=me.ws, mask=None)):
+        edited.save(tmp_path / "a.safetensors")
+        assert torch.equal(Inversion.load(tmp_path / "a.safetensors").ws, me.ws)
+    shared = torch.randn(2, *me.ws.shape)  # views of one tensor, and one not contiguous
+    me.replace(ws=shared[0], origin=shared[1], noise=(shared[0, 0][None, None].mT,)).save(tmp_path / "a.safetensors")
+    assert torch.equal(Inversion.load(tmp_path / "a.safetensors").origin, shared[1])
+    directions[0].replace(vector=shared[0, 0, 0]).save(tmp_path / "d.safetensors")
+
+
+def test_what_is_not_finite_is_never_written(me, tmp_path):
+    with pytest.raises(UsageError, match="not finite"):
+        me.replace(ws=me.ws * float("inf")).save(tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_refused(me, directions, tiny_generator):
     with pytest.raises(UnknownNameError, match="unknown direction 'smlie'"):
         edit(me, smlie=1, directions=directions)
     with pytest.raises(UnknownNameError, match="unknown region 'mouht': did you mean mouth"):
         edit(me, smile=1, directions=directions, only=["mouht"])
-    for strength in ("2", None, float("nan"), True):
+    for strength in ("2", None, float("nan"), True, 1e39):
         with pytest.raises(UsageError, match="expected a number"):
             edit(me, {"smile": strength}, directions=directions)
+    for psi in ("1", None, float("inf"), 1e39):
+        with pytest.raises(UsageError, match=r"the truncation is .*expected a number"):
+            edit(me, truncation=psi, network=tiny_generator)
+    far = directions[0].replace(vector=torch.full((24,), 1e38))
+    with pytest.raises(UsageError, match="no network can draw"):
+        edit(me, smile=10, directions=[far])
     foreign = directions[0].replace(network="tiny@000000000000")
     with pytest.raises(UsageError, match="belongs to the network"):
         edit(me, smile=1, directions=[foreign])

@@ -139,7 +139,7 @@ def test_what_is_no_path(faces, tiny_generator):
         morph(faces[:1], tiny_generator)
     with pytest.raises(UsageError, match="at least two"):
         morph([], tiny_generator)
-    with pytest.raises(UsageError, match="at least 2"):
+    with pytest.raises(UsageError, match="from 2 to 100000"):
         morph(faces, tiny_generator).frames(1)
     with pytest.raises(UnknownNameError, match="noise of a morph"):
         morph(faces, tiny_generator, noise="loud")

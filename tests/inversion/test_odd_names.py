@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from editing import Direction
 from editing.__main__ import main as editing
@@ -33,8 +34,8 @@ def photo(request, tmp_path):
 
 @pytest.mark.parametrize("charset", ["ascii", "utf-8"])
 def test_nothing_ends_in_a_traceback(photo, tiny_file, few_steps, tmp_path, charset):
-    for name in ("a.png", "z.png"):  # before and after it
-        shutil.copy(photo, photo.with_name(name))
+    for name, turn in (("a.png", 2), ("z.png", -2)):  # before and after it, and not copies of it
+        Image.open(photo).rotate(turn).save(photo.with_name(name))
     (photo.parent / f"{photo.stem}.txt").touch()
     out, network = tmp_path / "out", tiny_file.with_stem(photo.stem)  # the network has such a name, too
     shutil.copy(tiny_file, network)

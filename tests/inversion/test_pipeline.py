@@ -28,14 +28,14 @@ def test_every_kind_of_photo_gives_the_same(tiny_file, few_steps):
 def test_the_photo_s_face_is_kept_unless_it_must_not_be(tiny_file, few_steps):
     network, photo = load(tiny_file), read_photo(demo_photo())
     kept = invert(photo, network=network)
-    crop = unpack_crop(kept.crop).pixels
+    crop = unpack_crop(kept.crop)
     side = 32 * np.hypot(*kept.face_to_photo[:2, 0])
     assert len(crop) - 64 < side <= len(crop)
     shown = cut_crop(photo.pixels, kept.face_to_photo, 32, len(crop))
     assert np.abs(crop.astype(int) - shown).mean() < 4
     assert invert(photo, network=network, keep_photo=False).crop is None
     square = invert(photo.pixels[:200, :200], network=network, align=False)
-    assert unpack_crop(square.crop).pixels.shape == (256, 256, 3)  # 200 px, rounded up
+    assert unpack_crop(square.crop).shape == (256, 256, 3)  # 200 px, rounded up
 
 
 def test_lists_and_folders_give_lists(tiny_file, few_steps, tmp_path):
@@ -126,6 +126,7 @@ def test_many_photos_are_read_one_batch_at_a_time(tiny_file, few_steps, monkeypa
     original = inverting.open_photo
     monkeypatch.setattr(inverting, "open_photo", lambda photo: events.append("read") or original(photo))
     run = pipeline.Pipeline.invert
+    monkeypatch.setattr("inversion.inverting.batch_size_for", lambda _: 4)
 
     def invert_batch(self, faces, progress=None):
         events.append(len(faces))

@@ -13,7 +13,7 @@ from inversion.encoders.training import EncoderSettings, new_encoder
 from inversion.losses.loss import Target
 from inversion.losses.perceptual import load_perceptual
 from inversion.presets import PRECONDITIONED_PRESETS, PRESETS, LbfgsSettings, Plan, plan_for
-from inversion.stages import carry_out, encoder_for
+from inversion.stages import encoder_for, run_plan
 from relatent.core.alignment import Alignment
 from relatent.core.errors import UnknownNameError, UsageError
 from stylegan import save_generator
@@ -102,7 +102,7 @@ class TestPlans:
 
 class TestStages:
     def test_encoder_alone(self, tiny_generator, encoder, target, photos):
-        found = carry_out(Plan(encoder_iterations=2), tiny_generator, encoder, target, seed=0)
+        found = run_plan(Plan(encoder_iterations=2), tiny_generator, encoder, target, seed=0)
         assert torch.equal(found.latents.w, start_from_encoder(encoder, photos, tiny_generator, 2))
         assert found.own_noise
         torch.testing.assert_close(found.losses, target.perceptual_distance(tiny_generator.synthesis(found.latents.w)))
@@ -110,16 +110,16 @@ class TestStages:
 
     def test_optimisation_starts_where_the_encoder_ends(self, tiny_generator, encoder, target, photos):
         still = dataclasses.replace(SHORT, num_steps=1, learning_rate=0.0, initial_noise_factor=0.0)
-        found = carry_out(Plan(2, optimiser=still), tiny_generator, encoder, target, seed=0)
+        found = run_plan(Plan(2, optimiser=still), tiny_generator, encoder, target, seed=0)
         assert torch.equal(found.latents.w, start_from_encoder(encoder, photos, tiny_generator, 2))
-        found = carry_out(Plan(2, optimiser=still), tiny_generator, None, target, seed=0)
+        found = run_plan(Plan(2, optimiser=still), tiny_generator, None, target, seed=0)
         torch.testing.assert_close(found.latents.w, tiny_generator.w_avg.expand_as(found.latents.w))
 
     def test_refinement_is_the_encoders_last_word(self, tiny_generator, encoder, target, photos, tiny_preconditioner):
         gentle = LbfgsSettings(step=0.05)  # an untrained network bends much from place to place
         steps = dataclasses.replace(PRECONDITIONED_PRESETS["fast"].refinement, lbfgs=gentle)
         plan = Plan(1, refinement=steps)
-        found = carry_out(plan, tiny_generator, encoder, target, preconditioner=tiny_preconditioner, seed=0)
+        found = run_plan(plan, tiny_generator, encoder, target, preconditioner=tiny_preconditioner, seed=0)
         looked = start_from_encoder(encoder, photos, tiny_generator, 1)
         before = target.terms(tiny_generator.synthesis(looked), steps.weights)
         after = target.terms(tiny_generator.synthesis(found.latents.w), steps.weights)
@@ -130,13 +130,13 @@ class TestStages:
 
     def test_a_curved_plan_wants_a_curvature(self, tiny_generator, encoder, target):
         with pytest.raises(UsageError, match="need the network's preconditioner"):
-            carry_out(
+            run_plan(
                 Plan(1, refinement=PRECONDITIONED_PRESETS["fast"].refinement), tiny_generator, encoder, target, seed=0
             )
 
     def test_tuning_comes_last_and_closer(self, tiny_generator, encoder, target):
-        before = carry_out(Plan(1, optimiser=SHORT), tiny_generator, encoder, target, seed=0)
-        found = carry_out(Plan(1, optimiser=SHORT, tuning=TUNING), tiny_generator, encoder, target, seed=0)
+        before = run_plan(Plan(1, optimiser=SHORT), tiny_generator, encoder, target, seed=0)
+        found = run_plan(Plan(1, optimiser=SHORT, tuning=TUNING), tiny_generator, encoder, target, seed=0)
         assert torch.equal(found.latents.w, before.latents.w)
         assert len(found.tuned) == 2
         assert found.seconds.keys() == {"encode", "optimise", "tune"}

@@ -1,1 +1,1 @@
-"""Published weights: found by name, fetched, verified, cached."""
+"""Fetching published weights by name: download, verification and cache."""

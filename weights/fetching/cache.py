@@ -1,7 +1,7 @@
-"""Where fetched weights live, what is remembered of them, and the lock that keeps two processes apart.
+"""The cache of fetched weights: paths, provenance records, and a lock between processes.
 
-CACHE/NAME/FILENAME            the file, whole or absent
-CACHE/NAME/provenance.json     where it came from, its hash, its licence
+CACHE/NAME/FILENAME            the complete file
+CACHE/NAME/provenance.json     its address, hash and licence
 CACHE/NAME/.lock               held while the file is being fetched
 """
 
@@ -23,20 +23,21 @@ from weights.manifest import Entry
 VARIABLE = "RELATENT_CACHE"
 PROVENANCE = "provenance.json"
 LOCK = ".lock"
-LOCK_WAIT = 6 * 3600.0  # seconds; the slowest honest download of another process
+LOCK_WAIT = 6 * 3600.0  # seconds; enough for the slowest download of another process
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is remembered of a fetched file.
+    """The record of a fetched file.
 
     Attributes:
         name: of its entry.
-        url: where it came from; "by hand" for a file that a person put there.
+        url: its address; "by hand" for a file that the user put there.
         sha256: of its content.
         bytes: of its content.
         date: when it was fetched or first seen, UTC, ISO 8601.
-        checked: what the hash was compared with: "published", "published beginning" or "nothing published".
+        checked: what the hash was compared with: "published", "published beginning" (only the first digits are
+            published) or "nothing published".
         licence: in words.
         licence_url: its text.
         non_commercial: whether it excludes commercial use.
@@ -54,7 +55,7 @@ class Provenance:
 
 
 def cache_folder() -> Path:
-    """The folder of all fetched weights: RELATENT_CACHE, or "relatent" in the user's cache folder. Makes nothing.
+    """The folder of all fetched weights: RELATENT_CACHE, or "relatent" in the user's cache folder. Does not create it.
 
     Raises:
         WeightsError: the user has no home folder and RELATENT_CACHE is not set.
@@ -68,15 +69,15 @@ def cache_folder() -> Path:
 
 
 def place_of(entry: Entry) -> Path:
-    """Where the file of ``entry`` is, or would be."""
+    """The path of the file of ``entry`` in the cache, fetched or not."""
     return cache_folder() / entry.name / entry.filename
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """What is remembered of the weights at ``path``, be they there or not; None if nothing.
+    """The record of the weights at ``path``, which need not exist; None if there is no record.
 
     Raises:
-        WeightsError: the record is damaged. It is not ignored: the hash in it may be the only one known.
+        WeightsError: the record is damaged. It is not ignored, because its hash may be the only one known.
     """
     record = path.with_name(PROVENANCE)
     try:
@@ -93,27 +94,27 @@ def read_provenance(path: Path) -> Provenance | None:
 
 
 def write_provenance(path: Path, provenance: Provenance) -> None:
-    """Remember ``provenance`` beside the weights at ``path``; raises OutputError."""
+    """Write ``provenance`` beside the weights at ``path``; raises OutputError."""
     text = json.dumps(dataclasses.asdict(provenance), indent=2) + "\n"
     write_bytes(path.with_name(PROVENANCE), text.encode())
 
 
 @contextmanager
 def locked(path: Path, tell: Callable[[str], None], wait: float = LOCK_WAIT) -> Iterator[None]:
-    """Keep every other process from fetching ``path``; makes its folder.
+    """Hold the lock that prevents other processes from fetching ``path``; creates the folder.
 
-    The operating system holds the lock, so a killed process leaves none behind.
+    The operating system holds the lock, so it is released when the process is killed.
 
     Args:
         path: the weights.
-        tell: hears, once, that another process is at it.
+        tell: called once with a message if another process holds the lock.
         wait: seconds to wait for that process.
 
     Raises:
-        WeightsError: it is still at it after ``wait``.
-        OutputError: the folder cannot be made or written.
+        WeightsError: the lock is still held after ``wait``.
+        OutputError: the folder cannot be created or written.
     """
-    from filelock import FileLock, Timeout  # not above: reading manifests and caches must not need it
+    from filelock import FileLock, Timeout  # not at the top: reading manifests and caches must not need it
 
     folder = path.parent
     with output_errors(folder):
@@ -136,7 +137,8 @@ def locked(path: Path, tell: Callable[[str], None], wait: float = LOCK_WAIT) -> 
 
 
 def _user_cache() -> Path:
-    """The platform's place for caches; XDG's variable holds everywhere, if it is an absolute path as it must be."""
+    """The platform's cache folder. XDG_CACHE_HOME is used on every platform if, as its specification requires, it is
+    an absolute path."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if given.is_absolute():
         return given

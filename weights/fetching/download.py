@@ -1,4 +1,4 @@
-"""Downloading a file: mirrors, retries, resuming, room on the disk, nothing accepted unchecked."""
+"""Downloads a file with mirrors, retries and resuming; checks the disk space before and the content after."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 
 from relatent.core.errors import DownloadError, OutputError, WeightsError
 from relatent.core.files import output_errors
-from weights.fetching.connection import WEB_PAGE, Broken, open_url
+from weights.fetching.connection import WEB_PAGE, TransientError, open_url
 from weights.fetching.partial import Content, PartialFile
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes so far and the bytes in all; None if the server has not said."""
+"""Called with the bytes received and the total, which is None if the server did not say."""
 
-LARGEST = 8 * 2**30  # bytes; more than any published generator, for files whose size nobody published
+LARGEST = 8 * 2**30  # bytes; limit for files of unknown size, more than any published generator has
 SPARE = 2**24  # bytes left free on the disk
-STEP = 2**20  # bytes that count as progress, so that the patience with a server starts anew
+STEP = 2**20  # bytes that count as progress and reset the count of retries
 
 
 @dataclass(frozen=True)
 class Terms:
-    """How patiently and how trustingly servers are dealt with.
+    """Time-outs and retries.
 
     Attributes:
         timeout: seconds without any byte after which a connection counts as broken.
-        retries: attempts after the first that bring no progress.
-        pause: seconds before the second attempt; doubled with each one that brings no progress.
+        retries: further attempts without progress before giving up.
+        pause: seconds before the second attempt; doubled after each attempt without progress.
         local_http: allow plain http to this machine.
     """
 
@@ -48,26 +48,26 @@ def download(
     terms: Terms | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Fetch ``target`` from the first of ``urls`` that gives it.
+    """Download ``target`` from the first of ``urls`` that works.
 
-    What came is kept beside ``target`` when the process ends too early, and the next call goes on from there. Only
-    one process at a time may do this; see :func:`weights.fetching.cache.locked`.
+    An interrupted download is kept beside ``target``, and the next call continues it. Only one process at a time may
+    do this; see :func:`weights.fetching.cache.locked`.
 
     Args:
         urls: addresses of the same content, best first.
-        check: sees the address and the content before the file takes its place, and raises a WeightsError to refuse
-            it; the file is then removed and the next address tried.
+        check: called with the address and the content before the file is moved to ``target``; raises a WeightsError
+            to refuse it, which deletes the file and tries the next address.
         size: bytes the file must have; None if not known.
 
     Raises:
-        DownloadError: no address gave the file; the message has the reason for each.
-        OutputError: no room, or no permission to write.
+        DownloadError: all addresses failed; the message has the reason for each.
+        OutputError: the disk is full, or the folder is not writable.
     """
     terms = terms or Terms()
     failures = []
     with output_errors(target.parent):
         part = PartialFile(target)
-        for url in sorted(urls, key=lambda url: url != part.url):  # first the one that was begun with
+        for url in sorted(urls, key=lambda url: url != part.url):  # first the address of an interrupted download
             try:
                 _receive(url, part, size, terms, progress or (lambda *_: None))
                 _accept(url, part, check)
@@ -78,19 +78,19 @@ def download(
 
 
 def _receive(url: str, part: PartialFile, size: int | None, terms: Terms, progress: Progress) -> None:
-    """Attempts until ``part`` is whole; raises a DownloadError when patience ends."""
+    """Attempt until ``part`` is complete; raises a DownloadError after too many attempts without progress."""
     fruitless = 0
     while True:
         before = part.size if part.url == url else 0
         try:
             return _attempt(url, part, size, terms, progress)
-        except Broken as broken:
-            if broken.restart:
+        except TransientError as error:
+            if error.restart:
                 part.discard()
             fruitless = 0 if part.size - before >= STEP else fruitless + 1
             if fruitless > terms.retries:
-                raise DownloadError(f"{broken} ({fruitless} attempts)") from broken
-            time.sleep(max(broken.wait, terms.pause * 2 ** max(fruitless - 1, 0)))
+                raise DownloadError(f"{error} ({fruitless} attempts)") from error
+            time.sleep(max(error.wait, terms.pause * 2 ** max(fruitless - 1, 0)))
 
 
 def _attempt(url: str, part: PartialFile, size: int | None, terms: Terms, progress: Progress) -> None:
@@ -111,11 +111,11 @@ def _attempt(url: str, part: PartialFile, size: int | None, terms: Terms, progre
             part.append(piece)
             progress(part.size, total)
     if total is not None and part.size < total:
-        raise Broken(f"ended after {part.size} of {total} bytes")
+        raise TransientError(f"ended after {part.size} of {total} bytes")
 
 
 def _check_room(part: PartialFile, missing: int) -> None:
-    """Raises before the first byte is written what would otherwise be raised after many."""
+    """Check size and disk space before the first byte is written."""
     if missing > LARGEST:
         raise DownloadError(f"is {missing} bytes long; no more than {LARGEST} are believed")
     free = shutil.disk_usage(part.path.parent).free
@@ -127,7 +127,7 @@ def _check_room(part: PartialFile, missing: int) -> None:
 
 
 def _accept(url: str, part: PartialFile, check: Callable[[str, Content], None]) -> None:
-    """Put ``part`` in its place if its content passes, else remove it."""
+    """Move ``part`` to its target if its content is accepted, else delete it."""
     try:
         content = part.content()
         if not content.size:
@@ -142,10 +142,10 @@ def _accept(url: str, part: PartialFile, check: Callable[[str, Content], None]) 
 
 
 def looks_like_web_page(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` is HTML, whatever it is called."""
+    """Whether a file that begins with ``head`` is HTML, regardless of its name."""
     return re.match(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", _plain(head), re.I | re.S) is not None
 
 
 def _plain(head: bytes) -> bytes:
-    """Without a byte order mark and XML's first line."""
+    """``head`` without a byte order mark and XML declaration."""
     return re.sub(rb"^(\xef\xbb\xbf)?\s*(<\?xml[^>]*>)?", b"", head)

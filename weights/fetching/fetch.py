@@ -1,7 +1,7 @@
-"""Published weights by name: fetch them, find them, check them.
+"""Fetches, finds and verifies published weights by name.
 
-The rule of trust: where the origin publishes a hash, that decides. In any case the hash of the first file that came is
-kept beside it (``provenance.json``) and every later file must have it, even if the first has been deleted since.
+If the origin publishes a hash, the file must have it. In any case, the hash of the first download is stored beside it
+(``provenance.json``), and every later download must have the same, even if the first has been deleted.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Tell = Callable[[str], None]
 
 
 def is_known(name: str) -> bool:
-    """Whether the manifest has weights called ``name``, fetched or not."""
+    """Whether the manifest has weights of this name, fetched or not."""
     return name in entries()
 
 
 def fetch(
     name: str,
     *,
-    offline: bool = False,  # never ask the network; RELATENT_OFFLINE=1 does the same
+    offline: bool = False,  # do not use the network; RELATENT_OFFLINE=1 does the same
     accept: bool = False,  # the licence of non-commercial weights has been read and accepted
     progress: Progress | None = None,
-    tell: Tell | None = None,  # hears in a sentence what the user should know
+    tell: Tell | None = None,  # called with sentences for the user
 ) -> Path:
     """The file of the weights called ``name``, fetched if it is not in the cache.
 
@@ -42,8 +42,8 @@ def fetch(
         UnknownNameError: not in the manifest.
         MissingWeightsError: not in the cache, and offline.
         UsageError: a non-commercial licence that has not been accepted.
-        DownloadError: no address gave the file, or it can only be had by hand.
-        WeightsError: the file in the cache is not what it should be.
+        DownloadError: all addresses failed, or the file must be downloaded by hand.
+        WeightsError: the file in the cache has another size or hash than expected.
         OutputError: the cache cannot be written.
     """
     return fetch_entry(find_entry(name), offline=offline, accept=accept, progress=progress, tell=tell)
@@ -58,7 +58,7 @@ def fetch_entry(
     tell: Tell | None = None,
     terms: Terms | None = None,
 ) -> Path:
-    """:func:`fetch` for an entry in hand."""
+    """:func:`fetch` for an entry of the manifest."""
     path, tell = place_of(entry), tell or (lambda _: None)
     if path.is_file():
         return locate_entry(entry)
@@ -74,40 +74,40 @@ def fetch_entry(
             "Accept that first: --yes, or accept=True from Python."
         )
     with locked(path, tell):
-        if not path.is_file():  # else another process was quicker
+        if not path.is_file():  # else another process has fetched it meanwhile
             _download(entry, path, tell, progress, terms)
     return locate_entry(entry)
 
 
 def locate(name: str) -> Path:
-    """The file of the weights called ``name`` in the cache; never asks the network.
+    """The file of the weights called ``name`` in the cache; never uses the network.
 
-    A file that somebody put there by hand is checked once, when it is first seen.
+    A file that the user put there by hand is checked once, when it is first used.
 
     Raises:
         UnknownNameError: not in the manifest.
         MissingWeightsError: not in the cache; the message names the command that fetches it.
-        WeightsError: not what was published or first seen.
+        WeightsError: the file has another size or hash than published or recorded.
     """
     return locate_entry(find_entry(name))
 
 
 def locate_entry(entry: Entry) -> Path:
-    """:func:`locate` for an entry in hand."""
+    """:func:`locate` for an entry of the manifest."""
     path = _present(entry)
     known = read_provenance(path)
-    if known is None or known.bytes != path.stat().st_size:  # a full check of what was checked takes too long
+    if known is None or known.bytes != path.stat().st_size:  # hashing the file at every use would take too long
         check_entry(entry)
     return path
 
 
 def verify(name: str) -> Provenance:
-    """Read the whole file of ``name`` and compare it with what was published and first seen; raises as locate does."""
+    """Hash the file of ``name`` and compare it with what is published and recorded; raises what locate raises."""
     return check_entry(find_entry(name))
 
 
 def check_entry(entry: Entry) -> Provenance:
-    """:func:`verify` for an entry in hand."""
+    """:func:`verify` for an entry of the manifest."""
     path = _present(entry)
     try:
         content = read_content(path)
@@ -125,7 +125,7 @@ def check_entry(entry: Entry) -> Provenance:
         try:
             write_provenance(path, now)
         except OutputError:
-            return now  # a cache that others share may be read-only; then it is checked each time
+            return now  # a shared cache may be read-only; the file is then checked each time
     return known or now
 
 
@@ -146,7 +146,7 @@ def _download(entry: Entry, path: Path, tell: Tell, progress: Progress | None, t
         now = _checked(entry, known, url, content)
         if known:
             return
-        write_provenance(path, now)  # before the file takes its place, which is then never without
+        write_provenance(path, now)  # before the file is moved to its place, so that no file is without a record
         if now.checked != "published":
             tell(
                 f"{entry.name}: the origin publishes {'no' if entry.sha256 is None else 'only the beginning of a'} "
@@ -160,10 +160,10 @@ def _download(entry: Entry, path: Path, tell: Tell, progress: Progress | None, t
 
 
 def _checked(entry: Entry, known: Provenance | None, url: str, content: Content) -> Provenance:
-    """The record of a file's content, if it is what was published and first seen.
+    """The record of a file's content, after comparing it with what is published and recorded.
 
     Raises:
-        WeightsError: it is not; the message lacks its subject.
+        WeightsError: it differs; the message lacks its subject, which the caller adds.
     """
     if entry.bytes is not None and content.size != entry.bytes:
         raise WeightsError(f"is {content.size} bytes long; expected {entry.bytes}.")

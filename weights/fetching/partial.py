@@ -1,4 +1,4 @@
-"""A download under way, on disk: what has come, its hash, and of which version of which address it is the beginning."""
+"""A partial download on disk: the bytes received, their hash, and the address and version they belong to."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from relatent.core.files import write_bytes
 
-CHUNK = 2**20
+CHUNK = 2**20  # bytes hashed at once
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of a file's content.
+    """Size, hash and first bytes of a file.
 
     Attributes:
         size: in bytes.
         sha256: its hash, 64 lower-case hex digits.
-        head: its first bytes, enough to tell a web page.
+        head: its first 1024 bytes, enough to recognise a web page.
     """
 
     size: int
@@ -29,16 +29,15 @@ class Content:
 
 
 class PartialFile:
-    """The beginning of ``target``, in hidden files beside it that outlive a killed process.
+    """The first part of ``target``, in hidden files beside it, so that a killed process can be resumed.
 
-    Without a version it could not be told whether the server's file is still the same, so such a beginning is
-    not kept from one process to the next.
+    A part whose version is unknown is not used by another process, because the file on the server may have changed.
 
     Attributes:
         path: the file.
-        url: where it comes from; "" if it is empty.
-        version: what the server called this version of it.
-        size: bytes so far.
+        url: its address; "" if it is empty.
+        version: the server's name of this version.
+        size: bytes received.
     """
 
     def __init__(self, target: Path) -> None:
@@ -50,7 +49,7 @@ class PartialFile:
         self._pick_up()
 
     def begin(self, url: str, version: str | None) -> None:
-        """Throw away what there is and begin anew."""
+        """Discard the part and start again from ``url``."""
         self.discard()
         self.url, self.version = url, version or ""
         if version:
@@ -58,31 +57,31 @@ class PartialFile:
         self.path.touch()
 
     def append(self, piece: bytes) -> None:
-        """Add ``piece``."""
+        """Append received bytes."""
         with self.path.open("ab", buffering=0) as file:
             file.write(piece)
         self._hash.update(piece)
         self.size += len(piece)
 
     def content(self) -> Content:
-        """What has come so far."""
+        """Size, hash and head of the part."""
         with self.path.open("rb") as file:
             return Content(self.size, self._hash.hexdigest(), file.read(1024))
 
     def finish(self) -> None:
-        """Put the file in the target's place."""
+        """Move the file to the target's path."""
         self.path.replace(self.target)
         self.record.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Leave nothing behind."""
-        self.path.unlink(missing_ok=True)  # before the record: alone it would be of no known version
+        """Delete the part and its record."""
+        self.path.unlink(missing_ok=True)  # before the record, without which its version would be unknown
         self.record.unlink(missing_ok=True)
         self.url, self.version, self.size = "", "", 0
         self._hash = hashlib.sha256()
 
     def _pick_up(self) -> None:
-        """Go on from what an earlier process left, if it can be used."""
+        """Continue the part that an earlier process left, if it can be used."""
         try:
             values = json.loads(self.record.read_text(encoding="utf-8"))
             url, version = str(values["url"]), str(values["version"])
@@ -102,7 +101,7 @@ def read_content(path: Path) -> Content:
 
 
 def _feed(path: Path, take: Callable[[bytes], None]) -> int:
-    """Hand the file to ``take`` piece by piece; its size."""
+    """Pass the file to ``take`` in chunks; returns its size."""
     size = 0
     with path.open("rb") as file:
         while piece := file.read(CHUNK):

@@ -1,1 +1,1 @@
-"""Foreign files read as plain data: nothing in them is ever executed, no size is believed."""
+"""Readers of untrusted files (pickles, torch.save, NumPy), which execute nothing and limit memory and time."""

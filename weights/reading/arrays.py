@@ -49,7 +49,7 @@ def read_npy_value(path: Path) -> Any:
 
 
 def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Those arrays of a ``.npz`` file that are named and there, float32; raises as :func:`read_npy` does."""
+    """The arrays ``names`` of a ``.npz`` file, as far as present, float32; raises as :func:`read_npy` does."""
     _require_file(path)
     found = {}
     with _zip_errors(path), Archive(path, MAX_TABLE_BYTES) as archive:

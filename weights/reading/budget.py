@@ -1,4 +1,4 @@
-"""What reading one foreign file may cost, and how it is refused."""
+"""Limits on the cost of reading an untrusted file, and the exceptions with which it is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relatent.core.archive import ArchiveError
 from relatent.core.errors import CheckpointError
 
 MAX_STEPS = 500_000  # pickle instructions; a 1024 px network with its optimiser has about 100,000
-MAX_CHARACTERS = 2**24  # of all strings together
+MAX_CHARACTERS = 2**24  # total length of all strings
 AGAIN = "Copy or download it again."
 ELSEWHERE = "Get the network from its author's own page."
 HINTS = {
@@ -23,8 +23,8 @@ HINTS = {
 }
 
 
-class Refusal(Exception):  # noqa: N818 - the reader's decision, turned into a CheckpointError at the door
-    """Why a file is not read, in words that follow its name."""
+class Refusal(Exception):  # noqa: N818 - turned into a CheckpointError by `refusals`
+    """The reason why a file is not read; the message continues a sentence that starts with the file name."""
 
 
 class Overspent(Refusal):
@@ -36,7 +36,7 @@ def damaged(detail: str) -> Refusal:
 
 
 def unknown_name(name: str) -> Refusal:
-    """Refuse a name that a pickle asks to import."""
+    """The refusal of a name that a pickle wants to import."""
     hint = next((hint for prefix, hint in HINTS.items() if name.startswith(prefix)), ELSEWHERE)
     return Refusal(
         f"asks to import {ascii(name)[1:-1]:.120}; a network file has no need of that. Nothing was run. {hint}"
@@ -45,11 +45,11 @@ def unknown_name(name: str) -> Refusal:
 
 @dataclass
 class Budget:
-    """What is left to spend on a file; the pickles nested in it spend the same.
+    """The remaining budget for reading a file, shared by the pickles nested in it.
 
     Attributes:
-        bulk: bytes of tensors and arrays: no file holds more than its own length.
-        steps: pickle instructions, and items of containers that are copied.
+        bulk: bytes of tensors and arrays, initially the length of the file.
+        steps: pickle instructions, and items of copied containers.
         characters: of text.
     """
 
@@ -58,7 +58,7 @@ class Budget:
     characters: int = MAX_CHARACTERS
 
     def spend_bulk(self, count: int) -> None:
-        """Take ``count`` bytes; call before allocating them."""
+        """Spend ``count`` bytes; must be called before they are allocated."""
         self.bulk -= count
         if self.bulk < 0:
             raise Overspent(f"claims more data than it holds ({count} bytes at once). {AGAIN}")
@@ -76,7 +76,7 @@ class Budget:
 
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Turn refusals, and what zip, the system and PyTorch say of damaged files, into a CheckpointError.
+    """Context manager that turns refusals, and errors of zipfile, the system and PyTorch, into a CheckpointError.
 
     Raises:
         CheckpointError: in place of those.

@@ -1,4 +1,4 @@
-"""What kind of file something is, by its first bytes: a suffix is only what somebody called it."""
+"""Recognises the format of a network file by its first bytes, regardless of its suffix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["safetensors", "torch", "pickle"]
 
 HEAD = 512  # bytes
 PACKED = "an archive. Unpack it first"
-STRANGERS = (  # offset, first bytes, what it is and what to do
+STRANGERS = (  # offset, first bytes, description and advice
     (0, b"\x1f\x8b", PACKED),
     (0, b"BZh", PACKED),
     (0, b"\xfd7zXZ\0", PACKED),
@@ -35,17 +35,17 @@ ERRORS = (b'{"error', b'{"message')
 
 
 def kind_of(path: Path) -> Kind:
-    """The kind of network file, by content.
+    """The format of a network file, by content.
 
     Raises:
-        CheckpointError: it is no network file; the message says what it is, if that can be told.
+        CheckpointError: not a network file; the message says what it is, if that is recognised.
     """
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}). Check its name and permissions.") from error
-    if head[8:9] == b"{":  # first: the eight bytes before are a length and may look like anything
+    if head[8:9] == b"{":  # checked first, because the eight bytes before are a length and may have any value
         return "safetensors"
     if head.startswith((ZIP_START, LEGACY_START)):
         return "torch"

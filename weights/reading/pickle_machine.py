@@ -1,4 +1,4 @@
-"""A pickle machine that can only build plain data.
+"""A pickle interpreter that can only build plain data.
 
 A pickle is a program. Python's own machine runs it, and the program may import and call what it likes. This one knows
 the instructions that real networks use and no others; a name is looked up in a table
@@ -85,7 +85,7 @@ class PickleMachine(PickleStack):
             raise Refusal(f"is a pickle of protocol {version}; expected 2 to 5. {ELSEWHERE}")
 
     def frame(self) -> None:
-        self.take_bytes(8)  # how much to read ahead: a hint for streams
+        self.take_bytes(8)  # the length of the frame, a hint for buffered reading
 
     def text(self, size: int) -> None:
         length = self.take_number(size)
@@ -98,7 +98,7 @@ class PickleMachine(PickleStack):
         self.stack.append(bytes(self.take_bytes(self.take_number(1))))
 
     def long_bytes(self, size: int) -> None:
-        """Left where they are: most of a file's length is here, and a storage copies it once."""
+        """Push a view without copying, because these bytes are most of a file; a storage copies them once."""
         self.stack.append(self.take_bytes(self.take_number(size)))
 
     def whole_number(self) -> None:
@@ -196,7 +196,7 @@ class PickleMachine(PickleStack):
             self.stack.append(self.not_read(unknown_name(name), name))
 
     def call(self) -> None:
-        """REDUCE and NEWOBJ: the table's function for a name, never the name's own."""
+        """REDUCE and NEWOBJ: call the table's function for a name, never the object of that name."""
         function, arguments = self.pop(2)
         if type(function) not in (Name, Unknown) or type(arguments) is not tuple:
             raise Refusal(f"calls a {type(function).__name__}; a network file has no need of that. Nothing was run.")

@@ -1,4 +1,4 @@
-"""Foreign network files as plain data: two doors, and nothing behind them that a file could run.
+"""Reads untrusted network files as plain data: `read_pickle` for bare pickles, `read_torch` for torch.save.
 
 Each door opens in two ways. ``read_`` gives the whole value, which must be plain throughout. ``open_`` leaves it to the
 caller to take one part, and only that must be: of a snapshot with many networks one is wanted.
@@ -26,7 +26,7 @@ from weights.reading.torch_files import FILE_KNOWN, LEGACY_START, ZIP_START, inf
 __all__ = ["Content", "Persistent", "flatten", "open_pickle", "open_torch", "read_bytes", "read_pickle", "read_torch"]
 
 PARTS = ("_parameters", "_buffers", "_modules")
-SHARING = 2  # how often, on average, the numbers of a file may be mentioned
+SHARING = 2  # limit on the total size of tensors, relative to the file, when shared storages are counted repeatedly
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +124,14 @@ def _content(data: memoryview, path: Path) -> Content:
 
 
 def flatten(module: Persistent, path: Path) -> dict[str, Tensor]:
-    """Parameters and buffers of a persistent module by their dotted names; those that are None are left out.
+    """Parameters and buffers of a persistent module by their dotted names, without those that are None.
 
     Args:
         module: the module.
-        path: the file it is from, for messages.
+        path: its file, for messages.
 
     Raises:
-        CheckpointError: it is not a module, or two have the same name.
+        CheckpointError: it is not a module, or a name occurs twice.
     """
     tensors: dict[str, Tensor] = {}
     with refusals(path):

@@ -1,7 +1,7 @@
-"""The few names a network's pickle may ask for, and the plain data each becomes.
+"""The names that a network's pickle may import, and the functions that build plain data in their place.
 
-Nothing is imported by name and nothing is called that a file chose: a name is looked up in :data:`KNOWN`, and the
-function found there is one of this module's, which checks every argument before it touches it.
+Nothing is imported by name. A name is looked up in :data:`KNOWN`, which maps it to a function of this module that
+checks all of its arguments.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch import Tensor
 
 from weights.reading.budget import Budget, Refusal, damaged
 
-MAX_DIMENSIONS = 8
-MAX_SIDE = 2**48  # keeps every product within 64 bits' reach of a check, and no file is longer
-NUMBERS = re.compile(r"[<=|]?([fiu][1248]|b1)")  # numpy's spelling of little-endian real numbers
+MAX_DIMENSIONS = 8  # weights of convolutions have four
+MAX_SIDE = 2**48  # of a shape; larger than any file
+NUMBERS = re.compile(r"[<=|]?([fiu][1248]|b1)")  # NumPy's names of little-endian real dtypes
 OBJECTS = "O8"  # its spelling of whatever a pickle can hold
 VENDORED = ("torch_utils.persistence._reconstruct_persistent_obj", "dnnlib.util.EasyDict", "dnnlib.EasyDict")
 
 
 @dataclass(frozen=True)
 class Name:
-    """A known name that a pickle mentions; text, not the object it names elsewhere."""
+    """A known name in a pickle, as text."""
 
     text: str
 
@@ -47,19 +47,19 @@ class Unknown:
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """The numbers of one or more tensors, one-dimensional."""
+    """The storage of one or more tensors, one-dimensional."""
 
     numbers: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Persistent:
-    """An object as NVIDIA's ``torch_utils.persistence`` pickles it; the source code that comes along is dropped unread.
+    """An object pickled by NVIDIA's ``torch_utils.persistence``; its source code in the pickle is ignored.
 
     Attributes:
         class_name: for example "Generator".
-        state: the object's attributes, among them ``_init_args``, ``_init_kwargs``, ``_parameters``, ``_buffers``
-            and ``_modules`` (whose values are Persistent again).
+        state: its attributes, among them ``_init_args``, ``_init_kwargs``, ``_parameters``, ``_buffers`` and
+            ``_modules`` (whose values are Persistent as well).
     """
 
     class_name: str
@@ -67,7 +67,7 @@ class Persistent:
 
 
 class Attributes(dict[str, Any]):
-    """What was an ``argparse.Namespace``: its attributes."""
+    """The attributes of an ``argparse.Namespace``."""
 
 
 Maker = Callable[[tuple[Any, ...], Budget], Any]
@@ -90,7 +90,7 @@ def _new_set(args: tuple[Any, ...], budget: Budget) -> set[Any]:
 
 
 def _latin1(args: tuple[Any, ...], budget: Budget) -> bytes:
-    """How protocol 2 writes bytes."""
+    """Bytes as protocol 2 encodes them."""
     _require(len(args) == 2 and type(args[0]) is str and args[1] in ("latin1", "latin-1"), "an encoded text")
     budget.spend_characters(len(args[0]))
     try:
@@ -110,7 +110,7 @@ def _size(args: tuple[Any, ...], _: Budget) -> tuple[Any, ...]:
 
 
 def _joined(separator: str) -> Maker:
-    """Paths and devices become text."""
+    """A function that turns paths and devices into text."""
 
     def join(args: tuple[Any, ...], budget: Budget) -> str:
         _require(len(args) <= 64 and all(type(part) in (str, int) for part in args), "a path")
@@ -135,7 +135,7 @@ def _parameter(args: tuple[Any, ...], _: Budget) -> Tensor:
 
 
 def _tensor(args: tuple[Any, ...], _: Budget) -> Tensor:
-    """A view of a storage that stays within it and is no larger than it: strides of 0 are no way to grow."""
+    """A view of a storage, checked to lie within it and to have no more elements, which strides of 0 could give."""
     _require(len(args) in (6, 7) and type(args[0]) is Storage, "a tensor")
     numbers, offset, size, stride = args[0].numbers, *args[1:4]
     _require(_are_sides((offset,)) and _are_sides(size) and _are_sides(stride) and len(size) == len(stride), "a shape")
@@ -166,7 +166,7 @@ def _scalar(args: tuple[Any, ...], _: Budget) -> Any:
 
 
 def _empty_array(args: tuple[Any, ...], _: Budget) -> np.ndarray[Any, Any]:
-    """What ``_reconstruct`` makes; its shape and numbers follow as its state."""
+    """The result of ``_reconstruct``; shape and data follow as its state."""
     _require(len(args) == 3 and args[0] == Name("numpy.ndarray"), "an array")
     return np.empty(0, np.int8)
 
@@ -232,17 +232,17 @@ def usual_name(name: str) -> str:
 
 
 def give_state(value: Any, state: Any, budget: Budget) -> None:
-    """What the instruction BUILD does, for the few kinds of value that have a state.
+    """The instruction BUILD, for the few types that have a state.
 
     Raises:
-        Refusal: another kind of value, or a state that does not fit.
+        Refusal: another type, or an invalid state.
     """
     if type(value) is Attributes:
         _require(type(state) is dict, "a Namespace's attributes")
         budget.spend_steps(len(state))
         value.update(state)
     elif type(value) is dict:
-        pass  # attributes that an OrderedDict carries beside its items: state_dict() leaves its versions there
+        pass  # attributes of an OrderedDict, in which state_dict() stores version numbers
     elif isinstance(value, np.dtype):
         _require(type(state) is tuple and len(state) >= 8, "a number format")
         _require(state[1] in ("<", "|", "=") and state[2:5] == (None, None, None), "a number format")
@@ -265,12 +265,12 @@ def _fill(array: np.ndarray[Any, Any], state: Any, budget: Budget) -> None:
         return
     _require(type(data) in (bytes, memoryview) and len(data) == math.prod(shape) * dtype.itemsize, "an array's size")
     budget.spend_bulk(len(data))
-    # numpy's own: with these plain arguments, all checked, it copies bytes and nothing else
+    # NumPy's __setstate__; with these checked arguments it only copies bytes
     cast(Any, array).__setstate__((1, shape, dtype, bool(column_major), bytes(data)))
 
 
 def hashable(key: Any) -> Any:
-    """``key``, if it may be one: the hash of a deeply nested tuple would end the process."""
+    """``key`` if its type is allowed; hashing a deeply nested tuple would overflow the stack."""
     if type(key) not in (str, int, float, bool):
         raise Refusal(f"has a {type(key).__name__} as a key; expected text or a number.")
     return key

@@ -1,4 +1,4 @@
-"""The last look at what came out of a pickle, before anything is done with it."""
+"""Checks that the value of a pickle is plain data of limited size and depth."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from weights.reading.budget import ELSEWHERE, Refusal
 from weights.reading.plain_data import Attributes, Name, Persistent, Storage, Unknown
 
 MAX_DEPTH = 100  # far below Python's limit on recursion, so that users of the data may recurse
-MAX_VALUES = 5_000_000
+MAX_VALUES = 5_000_000  # ten for each pickle instruction that is allowed; only shared parts make more
 LEAVES = frozenset((type(None), bool, int, float, str, bytes, memoryview, np.dtype, np.ndarray, Tensor))
 
 
 class Extent(NamedTuple):
-    """What a value comes to when every mention of a shared part is counted anew.
+    """The size of a value when shared parts are counted at every reference.
 
     Attributes:
         depth: of nesting.
-        values: in it.
-        bulk: bytes of its tensors and arrays.
+        values: number of values.
+        bulk: bytes of tensors and arrays.
     """
 
     depth: int
@@ -31,20 +31,20 @@ class Extent(NamedTuple):
 
 
 def require_plain(root: Any, max_bulk: int) -> None:
-    """Refuse what is no plain data, holds itself, is nested deeply, or grows beyond reason when unfolded.
+    """Refuse values that are not plain data, contain themselves, are nested too deeply, or expand too much.
 
-    A list that holds one list twice, which holds another twice, and so on, is a small file and an endless walk: that
-    is why parts are counted as often as they are mentioned.
+    A list that contains another list twice, which contains another twice, and so on, is a small file but takes
+    exponential time to traverse. Therefore shared parts are counted at every reference.
 
     Args:
-        root: a pickle's value.
-        max_bulk: bytes that all tensors and arrays may come to.
+        root: the value of a pickle.
+        max_bulk: limit on the bytes of all tensors and arrays.
 
     Raises:
-        Refusal: it is such a value.
+        Refusal: the value is not accepted.
     """
     extents: dict[int, Extent] = {}
-    entered: set[int] = set()  # with what is under way, only the containers that lead to it: finding one is a circle
+    entered: set[int] = set()  # containers on the path to the current value; meeting one of them again is a cycle
     pending = [root]
     while pending:
         value = pending[-1]

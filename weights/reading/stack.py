@@ -6,7 +6,7 @@ from typing import Any
 
 from weights.reading.budget import damaged
 
-MAX_NAME = 256
+MAX_NAME = 256  # characters; the longest real ones have some 50
 
 
 class PickleStack:

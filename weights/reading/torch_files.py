@@ -1,6 +1,6 @@
-"""The two layouts of ``torch.save``, read as data: a zip since PyTorch 1.6, pickles and raw numbers before.
+"""Reads the two formats of ``torch.save``: a zip file since PyTorch 1.6, and the legacy format before.
 
-``torch.load`` is not used: what it may run depends on its version and on its arguments.
+``torch.load`` is not used, because what it can execute depends on its version and arguments.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from weights.reading.budget import ELSEWHERE, Budget, Refusal, damaged
 from weights.reading.pickle_machine import PickleMachine
 from weights.reading.plain_data import DTYPES, KNOWN, STORAGES, Maker, Name, Storage, Unknown
 
-LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the layout's magic number
-LEGACY_PROTOCOL = 1001
+LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickle of the format's magic number
+LEGACY_PROTOCOL = 1001  # torch.serialization's PROTOCOL_VERSION
 ZIP_START = b"PK\x03\x04"
-MAX_TABLE = 2**22  # bytes of a zip's table of contents; 5000 tensors need 0.5 MB
-MAX_PICKLE = 2**26
-INFLATION = 2**26  # bytes that a zip may unpack to beyond a quarter more than its length: weights hardly shrink
+MAX_TABLE = 2**22  # bytes of a zip's central directory; 5000 tensors need 0.5 MB
+MAX_PICKLE = 2**26  # bytes; a network's names and shapes take a hundredth of it
+INFLATION = 2**26  # bytes, see `inflated`; weights hardly compress
 
 
 def read_legacy(
@@ -38,7 +38,7 @@ def read_legacy(
         unknown: is given what its main pickle holds besides; None to refuse that.
 
     Raises:
-        Refusal: damaged or asking for what is not known.
+        Refusal: damaged, over budget, or importing an unknown name.
     """
     machine = PickleMachine(data, budget)
     machine.run()  # the magic number, which the caller recognised
@@ -77,14 +77,14 @@ def read_legacy(
 
 
 def inflated(length: int) -> int:
-    """How many bytes a zip of this length may unpack to."""
+    """Limit on the unpacked size of a zip of this length, in bytes."""
     return length + length // 4 + INFLATION
 
 
 def nested_storage(args: tuple[Any, ...], budget: Budget) -> Storage:
-    """``torch.storage._load_from_bytes``: a storage as a file of the old layout inside a pickle.
+    """``torch.storage._load_from_bytes``: a storage, stored as a legacy file inside a pickle.
 
-    Nothing may be imported in there but the storages' own names, so nesting ends here.
+    Only the names of storages may be imported there, so it cannot be nested further.
     """
     data = memoryview(args[0]) if len(args) == 1 and type(args[0]) in (bytes, memoryview) else memoryview(b"")
     if bytes(data[: len(LEGACY_START)]) != LEGACY_START:
@@ -99,7 +99,7 @@ FILE_KNOWN: Mapping[str, Maker] = {**KNOWN, "torch.storage._load_from_bytes": ne
 
 
 def read_zip(path: Path, known: Mapping[str, Maker], budget: Budget, unknown: list[Unknown] | None = None) -> Any:
-    """The value of a file of the zip layout; the other arguments and errors are those of :func:`read_legacy`."""
+    """Read a file of the zip format; other arguments and errors as for :func:`read_legacy`."""
     length = path.stat().st_size
     with _opened(path) as archive:
         members = _members(archive, length)
@@ -151,7 +151,7 @@ def _is_class(identity: Any) -> bool:
 
 
 def _identity(identity: Any) -> tuple[str, str, int]:
-    """Storage type, key and length of a persistent id."""
+    """The storage type, key and length of a persistent id."""
     if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
         raise damaged("an unknown kind of data outside the pickle")
     kind, key, _, count = identity[1:5]
@@ -191,7 +191,7 @@ def _members(archive: Archive, length: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _folder(members: dict[str, zipfile.ZipInfo]) -> str:
-    """The one folder that ``torch.save`` puts everything in, with its slash."""
+    """The folder in the zip that ``torch.save`` writes to, with a trailing slash."""
     found = [name for name in members if PurePosixPath(name).name == "data.pkl"]
     folder = found[0].removesuffix("data.pkl") if len(found) == 1 else ""
     if any(name.startswith(f"{folder}code/") or name == f"{folder}constants.pkl" for name in members):

@@ -1,1 +1,1 @@
-"""What the tabs do, as plain functions that know no gradio."""
+"""The actions of the tabs, as plain functions without gradio."""

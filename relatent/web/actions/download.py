@@ -1,4 +1,4 @@
-"""What a visitor takes home: pictures with their mark, latents, and the commands that do the same. Knows no gradio."""
+"""Downloads of the Edit tab: pictures with provenance, latents, and the equivalent commands and Python code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inversion.batch.report import latent_bytes
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
 from relatent.web.actions.edit import Change, named
-from relatent.web.actions.results import changed, in_photo
+from relatent.web.actions.results import changed, face_picture, in_photo
 from relatent.web.session import Kept, Session
 from relatent.web.studio import Studio, public_name
 from weights.embedded import DEFAULT_NETWORK
@@ -20,6 +20,7 @@ KINDS = {
     "photo-png": "Photo, PNG",
     "photo-jpeg": "Photo, JPEG",
     "face-png": "Face, PNG",
+    "drawn-png": "Drawing, PNG",
     "latent": "Latent, .npz",
     "inversion": "Whole inversion",
     "direction": "Random direction",
@@ -30,15 +31,15 @@ def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend
     """A file of this session with the face as it is now.
 
     Args:
-        studio: the network.
-        session: whose folder it goes to.
+        studio: the shared state.
+        session: the session in whose folder the file is written.
         one: the face.
         kind: a key of :data:`KINDS`.
-        blend: how the face goes back into the photo.
+        blend: how the face is pasted into the photo.
 
     Raises:
-        UnknownNameError: another kind.
-        UsageError: a photo or a random direction is asked for, and there is none.
+        UnknownNameError: there is no such kind.
+        UsageError: a photo or a random direction was requested, and there is none.
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of file", kind, KINDS)
@@ -54,6 +55,9 @@ def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend
         path = _write_random_direction(studio, session, one.history.now)
     elif kind == "face-png":
         path = session.new_file(f"{name}-face.png")
+        write_bytes(path, face_picture(studio, edited, blend).encoded())
+    elif kind == "drawn-png":
+        path = session.new_file(f"{name}-drawn.png")
         with studio.network_lock.quick():
             picture = edited.image(studio.network)
         write_bytes(path, picture.encoded())
@@ -67,7 +71,7 @@ def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend
 
 
 def _write_random_direction(studio: Studio, session: Session, change: Change) -> Path:
-    """The random direction of a change, which the command line needs as a file."""
+    """Write the random direction of a change, which the command line needs as a file."""
     name = next((name for name in change.strengths if name not in studio.directions), None)
     if name is None:
         raise UsageError("no random direction is in use. Press Random direction, or move its slider, first.")
@@ -77,7 +81,7 @@ def _write_random_direction(studio: Studio, session: Session, change: Change) ->
 
 
 def command_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
-    """The commands that do what the page has done, from the photo on."""
+    """The commands that invert and edit the photo as the page did."""
     change, facts = one.history.now, one.facts
     photo = one.photo.name if one.photo else "photo.jpg"
     invert = ["python -m inversion.project", shlex.quote(photo), *_network_option(studio)]
@@ -98,7 +102,7 @@ def command_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> st
 
 
 def python_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
-    """The same as Python."""
+    """The equivalent Python code."""
     change, facts = one.history.now, one.facts
     photo = repr(one.photo.name if one.photo else "photo.jpg")
     options = [f"preset={one.preset!r}, seed={one.inversion.seed}"] if one.preset else []

@@ -1,4 +1,4 @@
-"""What the Edit tab asks for: strengths, a range of layers, truncation; and the way back. Knows no gradio."""
+"""The edits of the Edit tab (strengths, range of layers, truncation) and their undo history."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from editing.edits import moved, truncated
 from editing.seeds import random_direction
 from inversion import Inversion
 from relatent.core.errors import UnknownNameError
+from relatent.core.numbers import as_strength, as_truncation, digits_in
 from stylegan import Generator
 
-MOST_STEPS = 100  # back; more are forgotten
+MOST_STEPS = 100  # of undo
 
 
 @dataclass(frozen=True)
 class Change:
-    """All that the controls of the Edit tab say.
+    """The values of the Edit tab's controls.
 
     Attributes:
         strengths: by direction; those of 0 are left out.
         layers: (first, last) layer that may move, counted from 0; None for all.
         truncation: 1 keeps the face, 0 is the network's average one.
+
+    Raises:
+        UsageError: a number that cannot be meant.
     """
 
     strengths: Mapping[str, float] = field(default_factory=dict)
@@ -30,16 +34,18 @@ class Change:
     truncation: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "strengths", {name: float(value) for name, value in self.strengths.items() if value})
+        strengths = {name: as_strength(name, value) for name, value in self.strengths.items()}
+        object.__setattr__(self, "strengths", {name: value for name, value in strengths.items() if value})
+        object.__setattr__(self, "truncation", as_truncation(self.truncation))
 
     @property
     def nothing(self) -> bool:
-        """Whether the face stays as it is."""
+        """Whether the face is not changed."""
         return not self.strengths and self.truncation == 1
 
     @property
     def layer_numbers(self) -> tuple[int, ...] | None:
-        """The layers that may move; None for all."""
+        """The layers that may change; None for all."""
         return None if self.layers is None else tuple(range(self.layers[0], self.layers[1] + 1))
 
     def apply(
@@ -49,17 +55,17 @@ class Change:
         directions: Mapping[str, Direction],
         layers: tuple[int, ...] | None = None,
     ) -> Inversion:
-        """The inversion changed.
+        """Apply the change to an inversion.
 
         Args:
             inversion: of ``network``.
-            network: knows its average face.
+            network: the generator.
             directions: by name.
-            layers: that may move, where they are no range; None for the range of this change.
+            layers: that may change, in place of the range of this change; None for that range.
 
         Raises:
-            UnknownNameError: a direction of an unknown name.
-            UsageError: a direction of another network, or layers that it has not.
+            UnknownNameError: there is no such direction.
+            UsageError: a direction of another network, or layers that the network does not have.
         """
         moves = [(named(name, network, directions), strength) for name, strength in self.strengths.items()]
         start = inversion if self.truncation == 1 else truncated(inversion, network, self.truncation)
@@ -67,21 +73,22 @@ class Change:
 
 
 def named(name: str, network: Generator, directions: Mapping[str, Direction]) -> Direction:
-    """A direction of the page by its name; "random_7" is the random one of seed 7.
+    """A direction of the page by name; "random_7" is the random direction of seed 7.
 
     Raises:
-        UnknownNameError: there is none of that name.
+        UnknownNameError: there is no such direction.
     """
     if name in directions:
         return directions[name]
-    prefix, _, seed = name.rpartition("_")
-    if prefix == "random" and seed.isdecimal():
-        return random_direction(network, int(seed))
+    prefix, _, digits = name.rpartition("_")
+    seed = digits_in(digits)
+    if prefix == "random" and seed is not None:
+        return random_direction(network, seed)
     raise UnknownNameError("direction", name, directions, "Random ones are called random_SEED.")
 
 
 class History:
-    """The changes of one face, newest last; moving one control again and again is one step."""
+    """The undo history of one face, newest last; consecutive changes by one control are one step."""
 
     def __init__(self) -> None:
         self._changes = [Change()]
@@ -96,7 +103,7 @@ class History:
         return len(self._changes) > 1
 
     def add(self, change: Change, control: str = "") -> None:
-        """Remember a change that ``control`` has made; empty for one that is always a step of its own."""
+        """Add a change made by ``control``; an empty name always adds a new step."""
         if change == self.now:
             return
         if control and control == self._last and self.can_undo:
@@ -107,7 +114,7 @@ class History:
         self._last = control
 
     def undo(self) -> Change:
-        """The change before the last one, which is now the newest."""
+        """Remove the newest change; returns the one before it."""
         if self.can_undo:
             self._changes.pop()
         self._last = ""

@@ -1,4 +1,4 @@
-"""Faces that nobody photographed: drawn by seed, and moved along the axes that the network itself suggests."""
+"""The Explore tab: random faces by seed, and edits along SeFa and GANSpace directions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ from relatent.core.images import to_pixels
 from stylegan import Generator
 
 KINDS = {"sefa": sefa_directions, "ganspace": ganspace_directions}
-COUNT = 8  # components of a kind: further ones hardly change a face
-MOST_FACES = 24  # drawn at once
+COUNT = 8  # components of each method; further ones hardly change a face
+MOST_FACES = 24  # drawn together
 
 
 class Components:
-    """SeFa's and GANSpace's directions of one network, found when they are first asked for and kept.
+    """The SeFa and GANSpace directions of one network, computed on first use and cached.
 
-    GANSpace's axes and both methods' units come from the project's 10,000 samples of w, which take a third of a second
-    with the embedded network.
+    They need 10,000 samples of w, which take a third of a second with the embedded network.
 
     Args:
-        network: whose directions.
-        count: of each kind; fewer if the network's latents have fewer dimensions.
+        network: the generator.
+        count: of each method, at most w_dim.
     """
 
     def __init__(self, network: Generator, count: int = COUNT) -> None:
@@ -41,15 +40,15 @@ class Components:
         self._one_at_a_time = threading.Lock()
 
     def find(self, kind: str, layers: str = "all") -> list[Direction]:
-        """The directions of a kind, strongest first.
+        """The directions of a method, strongest first.
 
         Args:
             kind: "sefa" or "ganspace".
-            layers: which are moved (and, for SeFa, decomposed), as :func:`editing.layers.layer_numbers` takes it.
+            layers: that are changed (and, for SeFa, factorised), as for :func:`editing.layers.layer_numbers`.
 
         Raises:
-            UnknownNameError: another kind, or an unknown name for layers.
-            UsageError: layers that the network has not.
+            UnknownNameError: there is no such method, or no layers of that name.
+            UsageError: layers that the network does not have.
         """
         if kind not in KINDS:
             raise UnknownNameError("kind of component", kind, KINDS)

@@ -1,4 +1,4 @@
-"""The faces of an uploaded photo: found, outlined, numbered, one of them chosen. Knows no gradio."""
+"""Detects the faces of an uploaded photo, outlines them, and finds the one that was clicked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CHOSEN, OTHER, INK = (255, 196, 0), (235, 235, 235), (20, 20, 20)
 
 
 @dataclass(frozen=True)
-class Found:
-    """A photo of this session and the faces in it.
+class DetectedFaces:
+    """A photo of the session with its detected faces.
 
     Attributes:
         path: its file in the session's folder.
-        name: what the visitor calls it.
-        faces: largest first; empty if it was taken as it is.
+        name: of the uploaded file.
+        faces: largest first; empty without alignment.
         chosen: number of the chosen face, counted from 1.
     """
 
@@ -34,17 +34,17 @@ class Found:
 
 
 def faces_of(photo: Photo) -> tuple[Face, ...]:
-    """Every face, largest first.
+    """Detect all faces, largest first.
 
     Raises:
-        FaceNotFoundError: there is none.
+        FaceNotFoundError: there are none.
     """
     height, width = photo.pixels.shape[:2]
     return tuple(choose_faces(find_faces(photo.pixels), "all", photo.name, (width, height)))
 
 
 def outlined(pixels: np.ndarray, faces: Sequence[Face], chosen: int = 1) -> np.ndarray:
-    """The photo at a screen's size with a numbered frame around each face, uint8 [H, W, 3]."""
+    """The photo reduced for the screen, with a numbered frame around each face, uint8 [H, W, 3]."""
     small, factor = for_screen(pixels)
     picture = Image.fromarray(small)
     pen = ImageDraw.Draw(picture)
@@ -61,7 +61,7 @@ def outlined(pixels: np.ndarray, faces: Sequence[Face], chosen: int = 1) -> np.n
 
 
 def face_at(point: tuple[float, float], pixels: np.ndarray, faces: Sequence[Face]) -> int | None:
-    """The number of the face that a click on :func:`outlined`'s picture of ``pixels`` means; None for none.
+    """The number of the face at a click on the picture of :func:`outlined`; None if there is none.
 
     Args:
         point: (x, y) in pixels of the outlined picture.

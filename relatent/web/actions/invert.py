@@ -1,4 +1,4 @@
-"""One photo's chosen face into the latent space, as a task for the queue. Knows no gradio."""
+"""Inversion of a face as a task for the queue."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from inversion import Inversion, InvertConfig
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
 from relatent.core.images import Photo, to_pixels
-from relatent.web.actions.faces import Found
+from relatent.web.actions.faces import DetectedFaces
 from relatent.web.queue import Report, Task
 from relatent.web.studio import Studio
 
 
 @dataclass(frozen=True)
 class Inverted:
-    """What came of it.
+    """The result of the task.
 
     Attributes:
-        inversion: knows its place in the photo.
-        aligned: uint8 [R, R, 3].
-        drawn: uint8 [R, R, 3], what the inversion draws.
+        inversion: with the face's position in the photo.
+        aligned: the inverted crop, uint8 [R, R, 3].
+        drawn: the picture of the inversion, uint8 [R, R, 3].
         facts: measures and seconds.
     """
 
@@ -34,14 +34,14 @@ class Inverted:
     facts: dict[str, Any]
 
 
-def inverting(studio: Studio, photo: Photo, found: Found | None, config: InvertConfig) -> Task[Inverted]:
+def inverting(studio: Studio, photo: Photo, found: DetectedFaces | None, config: InvertConfig) -> Task[Inverted]:
     """The task that inverts one face of a photo, ``config.face``.
 
     Args:
-        studio: of the page.
-        photo: the photo's pixels.
-        found: the faces that were found in it; None where nobody has looked.
-        config: how.
+        studio: the shared state.
+        photo: the photo.
+        found: its detected faces; None to detect them.
+        config: of the inversion.
     """
 
     def task(report: Report) -> Inverted:
@@ -64,7 +64,7 @@ def inverting(studio: Studio, photo: Photo, found: Found | None, config: InvertC
 
 
 def watch(report: Report, prefix: str = "") -> Any:
-    """A progress callback that tells ``report`` of each step, and stops when it says so."""
+    """A progress callback of the projector that calls ``report`` at each step, and cancels if it returns False."""
 
     def progress(step: Step) -> bool:
         text = prefix + ("fitting the network to the photo" if step.stage == "tune" else "finding the face's latent")

@@ -1,4 +1,4 @@
-"""Latents that a visitor brings along: read as data, and only those that this page's network can draw."""
+"""Opens uploaded latents: reads them as untrusted data, and checks that the network can draw them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from inversion import Inversion
 from inversion.foreign_latents import foreign_inversions, latent_kind, single
 from relatent.core.errors import CheckpointError, RelatentError, ShapeError, UsageError
+from relatent.face.crop import unpack_crop
 from stylegan import Generator, network_id
 from stylegan.formats.checkpoint import is_foreign
 
@@ -28,9 +29,9 @@ def open_latents(path: Path, network: Generator, name: str = "") -> list[Inversi
         its network lies is forgotten: that is a path on somebody's machine.
 
     Raises:
-        UsageError: another kind of file, or a latent of another network.
-        CheckpointError: damaged, or none of ours.
-        ShapeError: a latent of other sizes than the network's.
+        UsageError: another type of file, or an inversion of another network.
+        CheckpointError: damaged, or not an inversion.
+        ShapeError: the latents do not fit the network.
     """
     name = name or path.name
     try:
@@ -59,6 +60,8 @@ def _read(path: Path, network: Generator) -> list[Inversion]:
 def _checked(found: Inversion, network: Generator, name: str) -> Inversion:
     found.check_network(network)
     _check_sizes(found, network)
+    if found.crop is not None:
+        unpack_crop(found.crop)  # whether it is a picture at all
     found = found.replace(
         network=network_id(network),
         network_file=network.file,
@@ -68,23 +71,23 @@ def _checked(found: Inversion, network: Generator, name: str) -> Inversion:
     return found
 
 
-def _check_sizes(found: Inversion, network: Generator) -> None:
-    """Refuse what only a damaged file can hold, before it is drawn."""
+def _check_sizes(inversion: Inversion, network: Generator) -> None:
+    """Check all shapes before the inversion is drawn."""
     wanted = (1, network.num_ws, network.w_dim)
-    if tuple(found.ws.shape) != wanted:
-        raise ShapeError(f"its ws has shape {list(found.ws.shape)}; this network reads {list(wanted)}.")
-    own = [tuple(level.shape) for level in network.synthesis.noise_buffers]
-    if found.noise is not None and [tuple(level.shape) for level in found.noise] != own:
+    if tuple(inversion.ws.shape) != wanted:
+        raise ShapeError(f"its ws has shape {list(inversion.ws.shape)}; this network reads {list(wanted)}.")
+    noise_shapes = [tuple(level.shape) for level in network.synthesis.noise_buffers]
+    if inversion.noise is not None and [tuple(level.shape) for level in inversion.noise] != noise_shapes:
         raise ShapeError("its noise has other sizes than this network reads; the file is damaged. Invert again.")
     side = network.resolution
-    if found.mask is not None and tuple(found.mask.shape) != (1, 1, side, side):
-        raise ShapeError(f"its mask has shape {list(found.mask.shape)}; expected [1, 1, {side}, {side}].")
+    if inversion.mask is not None and tuple(inversion.mask.shape) != (1, 1, side, side):
+        raise ShapeError(f"its mask has shape {list(inversion.mask.shape)}; expected [1, 1, {side}, {side}].")
 
 
-def _draw_once(found: Inversion, network: Generator) -> None:
+def _draw_once(inversion: Inversion, network: Generator) -> None:
     try:
-        drawn = found.tensor(network)
-    except (RuntimeError, KeyError, ValueError) as error:  # additions to weights that the network has not
+        drawn = inversion.tensor(network)
+    except (RuntimeError, KeyError, ValueError) as error:  # low-rank updates of weights that the network does not have
         reason = " ".join(str(error).split())[:100]
         raise CheckpointError(f"this network cannot draw the latent ({reason}). Invert the photo again.") from error
     if not drawn.isfinite().all():

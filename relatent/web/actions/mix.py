@@ -1,4 +1,4 @@
-"""What the mix tab makes of several faces: one mixed face, a grid of every face with every other's styles, a morph."""
+"""The Mix tab: a mixed face, a grid of all pairs of faces, and a morph video."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from stylegan import Generator, network_id
 
 SWITCHES = ("coarse", "middle", "fine")
 LARGEST_GRID = 6  # faces along each side
-MOST_FRAMES = 300
-GRID_SIDE = 128  # px; smaller faces are enlarged by a whole number
+MOST_FRAMES = 300  # a visitor waits no longer for a video
+GRID_SIDE = 128  # px; smaller faces are enlarged by an integer factor
 
 
 @dataclass(frozen=True)
 class Source:
-    """Whose styles come in, where, and how far.
+    """A source of styles.
 
     Attributes:
-        face: theirs.
-        switches: some of "coarse", "middle" and "fine"; none leaves this source out.
-        strength: from the face that is changed (0) to this one (1).
+        face: the face whose styles are used.
+        switches: some of "coarse", "middle" and "fine"; none excludes this source.
+        strength: interpolation from the mixed face (0) to this one (1).
     """
 
     face: Inversion
@@ -40,10 +40,11 @@ class Source:
 
 
 def mixed(face: Inversion, sources: Sequence[Source]) -> Inversion:
-    """``face`` with the sources' styles, a later source on top of an earlier one.
+    """Mix the sources' styles into ``face``, in order.
 
     Raises:
-        UsageError: no source with a switch on, faces of different networks, or layers that the network has not.
+        UsageError: no source has a switch on, the faces belong to different networks, or the network does not have
+            the layers.
     """
     used = [one for one in sources if one.switches]
     if not used:
@@ -55,10 +56,10 @@ def mixed(face: Inversion, sources: Sequence[Source]) -> Inversion:
 def grid_picture(
     faces: Sequence[Inversion], network: Generator, switches: Sequence[str], strength: float = 1.0
 ) -> MarkedImage:
-    """Every face (a row each) with every face's styles (a column each), the faces themselves along the edges.
+    """A grid in which each row is a face and each column the source of styles, with the faces along the edges.
 
     Raises:
-        UsageError: fewer than two faces, more than ``LARGEST_GRID``, no switch, or as :func:`mixed`.
+        UsageError: fewer than two faces, more than ``LARGEST_GRID``, no switch on, or as :func:`mixed`.
     """
     if not 2 <= len(faces) <= LARGEST_GRID:
         raise UsageError(f"{len(faces)} faces came for a grid; expected 2 to {LARGEST_GRID}. Choose among them.")
@@ -85,7 +86,7 @@ def write_faces_morph(
     loop: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> None:
-    """A video from face to face; see :func:`editing.video.write_morph` for the arguments and errors.
+    """Write a morph video; see :func:`editing.video.write_morph` for the arguments and errors.
 
     Raises:
         UsageError: fewer than two faces, or more frames than ``MOST_FRAMES``.

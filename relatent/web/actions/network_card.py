@@ -1,4 +1,4 @@
-"""What the about tab says: the network's card, the licences that matter here, and what not to do with faces."""
+"""The content of the About tab: the network's card, licences, and responsible use."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from weights.manifest import entries
 
 RESPONSIBLE_USE = Path(__file__).with_name("responsible-use.md")  # docs/responsible-use.md without its links
 IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
-ASIDE = re.compile(r"\s*\(\[[^\]]*\]\((?!https?://)[^)]*\)\)")  # nothing but a link to a file
-LINK = re.compile(r"\[([^\]]*)\]\((?!https?://)[^)]*\)")  # to a file beside the text, which is not beside the page
+ASIDE = re.compile(r"\s*\(\[[^\]]*\]\((?!https?://)[^)]*\)\)")  # parentheses with nothing but a link to a local file
+LINK = re.compile(r"\[([^\]]*)\]\((?!https?://)[^)]*\)")  # a link to a local file, which the page does not serve
 
 CODE = (
     "**Relatent** is free software under the Apache License 2.0.\n\n"
@@ -24,7 +24,7 @@ CODE = (
 
 
 def network_card(network: Generator) -> str:
-    """The network in Markdown: sizes and id, then the card of one that ships with Relatent."""
+    """A table of the network's sizes and id in Markdown, followed by the model card of an embedded network."""
     config = network.config
     kind = "StyleGAN3 (alias-free)" if isinstance(config, AliasFreeConfig) else "StyleGAN2"
     scale, shift = network.alignment.scale, network.alignment.shift
@@ -45,17 +45,17 @@ def network_card(network: Generator) -> str:
 
 
 def licences(network: Generator) -> str:
-    """Who may use what for what, in Markdown."""
+    """The licences of network and code, in Markdown."""
     return f"{_network_licence(network)}\n\n{CODE}"
 
 
 def responsible_use() -> str:
-    """What not to do with people's faces, in Markdown."""
+    """The rules of responsible use, in Markdown."""
     return _one_level_down(RESPONSIBLE_USE.read_text(encoding="utf-8"))
 
 
 def without_files(text: str) -> str:
-    """Markdown that needs nothing beside it: pictures go with what introduces them, links become their words."""
+    """Markdown without local files: removes pictures and their introductions, and turns links into plain text."""
     kept: list[str] = []
     for paragraph in text.split("\n\n"):
         if IMAGE.fullmatch(paragraph.strip()):
@@ -68,7 +68,7 @@ def without_files(text: str) -> str:
 
 
 def _own_card(network: Generator) -> str:
-    if network.file not in network_names():  # a foreign file may be called as ours is
+    if network.file not in network_names():  # by file, because another network may have the same name
         return ""
     return _one_level_down(without_files((FOLDER / network.file / "README.md").read_text(encoding="utf-8")))
 
@@ -93,12 +93,12 @@ def _network_licence(network: Generator) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name out of a file, as text that no Markdown is made of."""
+    """A name from an untrusted file, without characters that are Markdown syntax."""
     return re.sub(r"[^\w\-. ]", "_", name)
 
 
 def _is_empty(part: str, following: str) -> bool:
-    """Whether it is a heading with nothing below it but another one."""
+    """Whether ``part`` is a heading without content before the next one."""
     return part.startswith("##") and following.startswith("#") and _level(following) <= _level(part)
 
 
@@ -107,5 +107,5 @@ def _level(heading: str) -> int:
 
 
 def _one_level_down(text: str) -> str:
-    """Headings below the tab's own."""
+    """The text with its headings two levels lower, below the heading of the tab."""
     return re.sub(r"^(#+ )", r"##\1", text, flags=re.MULTILINE)

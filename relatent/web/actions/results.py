@@ -1,17 +1,21 @@
-"""What the Edit tab shows: the changed face, and the photo with it. Knows no gradio."""
+"""The pictures of the Edit tab: the edited face, and the photo with it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from editing.edits import moved
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back, paste_drawn
+from editing.photo_faces import PhotoFace, at_photo, photo_face
 from inversion import Inversion
-from relatent.core.images import Photo, read_photo, to_levels, to_pixels
+from relatent.core.images import Photo, read_photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
+from relatent.face.warp import warp_of
 from relatent.web.actions.edit import Change, named
 from relatent.web.pictures import for_screen
 from relatent.web.session import Kept
@@ -19,48 +23,85 @@ from relatent.web.studio import Studio
 
 SCREEN_FILE = "screen.jpg"  # beside the photo, in the session's folder
 SCREEN_QUALITY = 95
-LARGEST_REMEMBERED = 256  # px; what larger networks draw is too much to remember of every face
+SWEEP_SIDE = 256  # px of each face of a strip
 
 
 def write_screen_copy(photo: Photo, path: Path) -> None:
-    """A copy of the photo ``path`` at a screen's size beside it: decoding the photo anew for each move is too slow."""
+    """Write a reduced copy beside ``path``, because decoding the whole photo at each move of a slider is too slow."""
     small = for_screen(photo.pixels)[0]
     Image.fromarray(small).save(path.with_name(SCREEN_FILE), quality=SCREEN_QUALITY, subsampling=0)
 
 
 def changed(studio: Studio, one: Kept, change: Change | None = None) -> Inversion:
-    """The kept face with a change, by default the newest of its history."""
+    """The face with a change applied, by default the newest of its history."""
     return (change or one.history.now).apply(one.inversion, studio.network, studio.directions)
 
 
-def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> tuple[np.ndarray, np.ndarray | None]:
-    """The face as it is now, and the photo at a screen's size with it.
+@dataclass(frozen=True)
+class Shown:
+    """A face as it is now.
 
-    Returns:
-        uint8 [R, R, 3], and uint8 [H, W, 3] or None where there is no photo.
+    Attributes:
+        face: uint8 [S, S, 3], at the photo's own resolution where the photo's face is known; else what is drawn.
+        photo: uint8 [H, W, 3], the photo at a screen's size with it; None where there is no photo.
     """
+
+    face: np.ndarray
+    photo: np.ndarray | None = None
+
+
+def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> Shown:
+    """The face as it is now, and the photo with it."""
     edited = changed(studio, one)
-    levels = _levels(studio, edited)
-    face = levels.round().astype(np.uint8)
-    if one.photo is None or edited.face_to_photo is None:
-        return face, None
-    with Image.open(one.photo.with_name(SCREEN_FILE)) as opened:
-        pixels = np.array(opened.convert("RGB"))
+    found = _photo_face(studio, one)
+    screen = _screen(one) if edited.face_to_photo is not None else None
     if not edited.edits:
-        return face, pixels
+        return Shown(drawing(studio, edited) if found is None else found.pixels, screen)
+    levels = _levels(studio, edited)
+    face, warp = levels.round().astype(np.uint8), None
+    if found is not None:
+        if blend == "warp":
+            warp = warp_of(levels, found.before, found.landmarks, _mask(edited))
+        face = found.edited(edited, levels, blend, warp)
+    if screen is None or edited.face_to_photo is None:
+        return Shown(face)
     placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
-    pasted = paste_drawn(pixels, placed, levels, _before(studio, one), studio.network, blend)
-    return face, Photo(pixels, one.stem).changed(pasted)  # a grey photo stays grey, as in the file that is downloaded
+    before, points = (found.before, found.landmarks) if found else (_levels(studio, edited.unedited()), None)
+    pasted = paste_drawn(screen, placed, levels, before, studio.network, blend, points, warp)
+    return Shown(face, Photo(screen, one.stem).changed(pasted))  # a grey photo stays grey, as in the downloaded file
 
 
-def _before(studio: Studio, one: Kept) -> np.ndarray:
-    """What the face draws without any change, [R, R, 3] from 0 to 255; drawn once where it is small."""
-    drawn = one.drawn.get("before")
-    if drawn is None:
-        drawn = _levels(studio, one.inversion.unedited())
-        if studio.network.resolution <= LARGEST_REMEMBERED:
-            one.drawn["before"] = drawn
-    return drawn
+def drawing(studio: Studio, inversion: Inversion) -> np.ndarray:
+    """What the network draws, uint8 [R, R, 3]."""
+    return _levels(studio, inversion).round().astype(np.uint8)
+
+
+def face_picture(studio: Studio, inversion: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage:
+    """A face to take home: at the photo's resolution where the photo's face is kept with it, else as it is drawn."""
+    with studio.network_lock.quick():
+        return at_photo(inversion, studio.network, blend) or inversion.image(studio.network)
+
+
+def _screen(one: Kept) -> np.ndarray | None:
+    if one.photo is None:
+        return None
+    with Image.open(one.photo.with_name(SCREEN_FILE)) as opened:
+        return np.array(opened.convert("RGB"))
+
+
+def _photo_face(studio: Studio, one: Kept) -> PhotoFace | None:
+    """The photo's face, looked at once; None where it is not kept with the latent."""
+    if not one.at_photo:
+        with studio.network_lock.quick():
+            found = photo_face(one.inversion, studio.network)
+        if found is None:
+            return None
+        one.at_photo.append(found)
+    return one.at_photo[0]
+
+
+def _mask(inversion: Inversion) -> np.ndarray | None:
+    return None if inversion.mask is None else inversion.mask[0, 0].numpy()
 
 
 def _levels(studio: Studio, inversion: Inversion) -> np.ndarray:
@@ -69,7 +110,7 @@ def _levels(studio: Studio, inversion: Inversion) -> np.ndarray:
 
 
 def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
-    """The whole photo at its own size with the edited face; None where there is no photo."""
+    """The photo at full size with the edited face pasted into it; None without a photo."""
     if one.photo is None or edited.face_to_photo is None:
         return None
     photo = read_photo(one.photo, one.stem)
@@ -78,22 +119,24 @@ def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = DEFAUL
 
 
 def sweep(studio: Studio, one: Kept, name: str, strengths: Sequence[float]) -> MarkedImage:
-    """The face as it is now, moved along one direction, a picture for each strength from left to right.
+    """The edited face, moved along a direction: a picture for each strength, from left to right.
 
     Raises:
-        UnknownNameError: no direction of that name.
+        UnknownNameError: there is no such direction.
     """
     base, direction = changed(studio, one), named(name, studio.network, studio.directions)
+    found = _photo_face(studio, one)
+    small = found and found.resized(max(studio.network.resolution, min(found.side, SWEEP_SIDE)))
     cells = []
     for strength in strengths:
-        moved_along = base.replace(ws=direction.apply(base.ws, strength))
-        with studio.network_lock.quick():
-            cells.append(to_pixels(moved_along.tensor(studio.network))[0])
+        face = moved(base, [(direction, strength)])
+        levels = _levels(studio, face)
+        cells.append(levels.round().astype(np.uint8) if small is None else small.edited(face, levels))
     ranges = f"{direction.name} {strengths[0]:g} to {strengths[-1]:g}"
     return MarkedImage(np.concatenate(cells, axis=1), f"{software_tag(base.network, base.edits)}; sweep {ranges}")
 
 
 def _scaled(matrix: np.ndarray, factor: float) -> np.ndarray:
-    """A matrix into photo pixels as one into those of a copy ``factor`` times as large; centres are whole numbers."""
+    """Scale a matrix into photo pixels to pixels of a copy ``factor`` times as large; pixel centres are integers."""
     move = (factor - 1) / 2
     return np.array([[factor, 0, move], [0, factor, move], [0, 0, 1]]) @ matrix

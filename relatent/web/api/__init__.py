@@ -1,1 +1,1 @@
-"""Calls for programs: the same work as the tabs, without a browser."""
+"""The HTTP API of the page."""

@@ -1,12 +1,11 @@
-"""The page for programs: `/invert` and `/edit` by name. Nothing is remembered between two calls.
+"""The API endpoints `/invert` and `/edit`. They are stateless.
 
-What they give back are files of the caller's own session; fetch them before it ends. docs/page.md shows the calls.
+The results are files of the caller's session; download them before it ends. docs/page.md has examples.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from editing.pasting import BLENDS, DEFAULT_BLEND
 from inversion import Inversion, InvertConfig
 from inversion.batch.report import latent_bytes
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
-from relatent.core.errors import UsageError
+from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
+from relatent.core.numbers import as_strength, as_whole
 from relatent.web.actions.edit import Change
-from relatent.web.actions.faces import Found
+from relatent.web.actions.faces import DetectedFaces
 from relatent.web.actions.invert import inverting
 from relatent.web.actions.latent_files import open_latent
-from relatent.web.actions.results import in_photo
+from relatent.web.actions.results import face_picture, in_photo
 from relatent.web.errors import handler
 from relatent.web.queue import follow
 from relatent.web.session import Kept, Session
@@ -34,7 +34,7 @@ from relatent.web.uploads import check_upload, read_upload
 
 
 def add(studio: Studio, session: gr.State) -> None:
-    """The endpoints, inside a Blocks context; their widgets are never seen."""
+    """Add the endpoints inside a Blocks context; their widgets are hidden."""
     with gr.Column(visible=False):
         _add_invert(studio, session)
         _add_edit(studio, session)
@@ -44,16 +44,16 @@ def _add_invert(studio: Studio, session: gr.State) -> None:
     inputs = [
         gr.File(label="photo"),
         gr.Dropdown(list(studio.presets), value=DEFAULT_PRESET, label="preset"),
-        gr.Number(1, label="face", precision=0),
-        gr.Number(0, label="num_steps", precision=0),
-        gr.Number(DEFAULT_SEED, label="seed", precision=0),
+        gr.Number(1, label="face"),  # no precision: Gradio's rounding fails on what is not finite
+        gr.Number(0, label="num_steps"),
+        gr.Number(DEFAULT_SEED, label="seed"),
         gr.Checkbox(True, label="align"),
     ]
     outputs = [gr.File(label="face"), gr.File(label="inversion"), gr.File(label="latent"), gr.JSON(label="facts")]
     gr.Button("invert").click(
         _invert(studio), [session, *inputs], outputs, api_name="invert", concurrency_limit=None,
-        api_description="A photo's face into the latent space. num_steps 0 is the preset's own; faces count from 1, "
-        "largest first. Gives the drawn face (PNG), inversion.safetensors, projected_w.npz and the measures.",
+        api_description="Inverts a face of a photo. num_steps 0 is the preset's own; faces count from 1, "
+        "largest first. Returns the inverted face (PNG), inversion.safetensors, projected_w.npz and the measures.",
     )  # fmt: skip
 
 
@@ -69,24 +69,22 @@ def _add_edit(studio: Studio, session: gr.State) -> None:
     outputs = [gr.File(label=name) for name in ("face", "pasted", "inversion", "latent")]
     gr.Button("edit").click(
         _edit(studio), [session, *inputs], outputs, api_name="edit", concurrency_limit=None,
-        api_description="An inversion moved along directions, {name: strength}. With the photo, also the whole photo "
-        "with the edited face. Gives the face (PNG), the photo (PNG) or None, inversion.safetensors and the latent.",
+        api_description="Moves an inversion along directions, {name: strength}. With the photo, also pastes the edited "
+        "face into it. Returns the face (PNG), the photo (PNG) or None, inversion.safetensors and the latent.",
     )  # fmt: skip
 
 
 def _invert(studio: Studio) -> Any:
     @handler
     async def invert(
-        session: Session, photo: str | None, preset: str, face: float, num_steps: float, seed: float, align: bool
+        session: Session, photo: str | None, preset: Any, face: Any, num_steps: Any, seed: Any, align: Any
     ) -> AsyncIterator[Any]:
         if not photo:
             raise UsageError("no photo came; expected a picture file as the first argument.")
-        if int(face) < 1:
-            raise UsageError(f"face is {face:g}; expected a number from 1, largest first.")
+        config = checked_config(preset, face, num_steps, seed, align)
         path = session.take_upload(Path(photo))
         source = read_upload(path, studio.settings.limits)
-        config = InvertConfig(preset, None, int(num_steps) or None, int(seed), align=align, face=int(face))
-        found = Found(path, path.name, (), int(face))
+        found = DetectedFaces(path, path.name, (), int(config.face))
         job = studio.queue.start(inverting(studio, source, found, config), session)
         async for news in follow(job, 1.0):
             yield None, None, None, {"ahead": news.ahead, "step": news.done, "of": news.total}
@@ -105,52 +103,61 @@ def _edit(studio: Studio) -> Any:
         inversion: str | None,
         strengths: Any,
         photo: str | None,
-        layers: str,
-        truncation: float,
+        layers: Any,
+        truncation: Any,
         blend: Any,
     ) -> Any:
         if not inversion:
             raise UsageError("no inversion came; expected a file that /invert or inversion.project has written.")
+        change = Change(checked_strengths(strengths), None, truncation)
+        if blend not in BLENDS:
+            raise UnknownNameError("blend", str(blend), BLENDS)
+        if not isinstance(layers, str | None):
+            raise UsageError(f"layers came as {layers!r:.60}; expected text such as coarse or 0-3,7, or nothing.")
         source = Path(inversion)
         with studio.network_lock.quick():
             face = open_latent(check_upload(source, studio.settings.limits), studio.network)
-        change = Change(checked_strengths(strengths), None, float(truncation))
         numbers = layer_numbers(layers, studio.network.num_ws) if layers else None
         edited = change.apply(face, studio.network, studio.directions, numbers)
         one = Kept("", source.name, source.stem, face, np.zeros((1, 1, 3), np.uint8))
         pasted = None
         if photo:
             path = session.take_upload(Path(photo))
-            read_upload(path, studio.settings.limits)  # whether it may be read at all
+            read_upload(path, studio.settings.limits)  # to check it against the limits
             pasted = in_photo(studio, dataclasses.replace(one, photo=path), edited, blend)
         return written(studio, session, one, edited, pasted)
 
     return edit
 
 
-def checked_strengths(strengths: object) -> dict[str, float]:
-    """Strengths by name from what a program sent.
+def checked_config(preset: Any, face: Any, num_steps: Any, seed: Any, align: Any) -> InvertConfig:
+    """How a photo is inverted, from what a program sent; ``num_steps`` 0 is the preset's own.
 
     Raises:
-        UsageError: something else than {name: number}.
+        UsageError: a value that is missing, or cannot be meant.
     """
-    pairs = strengths.items() if isinstance(strengths, dict) else None
-    numbers = (int, float)
-    if pairs is None or not all(
-        isinstance(name, str) and isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
-        for name, value in pairs
-    ):
+    if not isinstance(align, bool):
+        raise UsageError(f"align is {align!r:.60}; expected true or false.")
+    steps = as_whole("num_steps", num_steps, 0, 10**7)
+    return InvertConfig(str(preset), None, steps or None, seed, align=align, face=as_whole("face", face, 1, 10**6))
+
+
+def checked_strengths(strengths: object) -> dict[str, float]:
+    """Check strengths by name, as sent by a client.
+
+    Raises:
+        UsageError: not of the form {name: number}.
+    """
+    if not isinstance(strengths, dict):
         raise UsageError(f'the strengths are {strengths!r:.80}; expected numbers by name, such as {{"smile": 2}}.')
-    return {name: float(value) for name, value in pairs}
+    return {str(name): as_strength(str(name), value) for name, value in strengths.items()}
 
 
 def written(studio: Studio, session: Session, one: Kept, edited: Inversion, pasted: Any) -> tuple[str | None, ...]:
-    """Paths of the face, the photo, the inversion and the latent, in the session's folder."""
+    """Write the face, the photo, the inversion and the latent to the session's folder; returns their paths."""
     face, whole = session.new_file(f"{one.stem}-face.png"), session.new_file(f"{one.stem}.png")
     inversion, latent = session.new_file("inversion.safetensors"), session.new_file("projected_w.npz")
-    with studio.network_lock.quick():
-        picture = edited.image(studio.network)
-    write_bytes(face, picture.encoded())
+    write_bytes(face, face_picture(studio, edited).encoded())
     edited.save(inversion)
     write_bytes(latent, latent_bytes(edited.ws.numpy()))
     if pasted is None:

@@ -1,4 +1,4 @@
-"""The page for programs: `/mix` by name, beside `/invert` and `/edit` of relatent/web/api/edit.py."""
+"""The API endpoint `/mix`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from relatent.web.uploads import check_count, check_upload, read_upload
 
 
 def add(studio: Studio, session: gr.State) -> None:
-    """The endpoint, inside a Blocks context; its widgets are never seen."""
+    """Add the endpoint inside a Blocks context; its widgets are hidden."""
     with gr.Column(visible=False):
         inputs = [
             gr.File(label="faces", file_count="multiple"),
@@ -54,7 +54,7 @@ def _mix(studio: Studio) -> Any:
         pasted = None
         if photo:
             path = session.take_upload(Path(photo))
-            read_upload(path, limits)  # whether it may be read at all
+            read_upload(path, limits)  # to check it against the limits
             pasted = in_photo(studio, dataclasses.replace(one, photo=path), mixed)
         return written(studio, session, one, mixed, pasted)
 
@@ -62,10 +62,10 @@ def _mix(studio: Studio) -> Any:
 
 
 def one_each(value: Any, count: int, *kinds: type) -> list[Any]:
-    """What a program sent for each of ``count`` faces: a list of so many, or one for all.
+    """Expand a value sent by a client to a list of ``count``: a list of that length, or one value for all.
 
     Raises:
-        UsageError: values of other kinds than ``kinds``, or another number of them.
+        UsageError: values of other types than ``kinds``, or a list of another length.
     """
     values = value if isinstance(value, list) else [value]
     values = values * count if len(values) == 1 else values

@@ -1,1 +1,1 @@
-"""The Batch tab's work: many photos, one after another, and the zip file they leave in."""
+"""The batch of the Batch tab: inverts and edits many photos, and packs the results into a zip file."""

@@ -1,4 +1,4 @@
-"""Many photos, one after another: inverted, edited, pasted back, a row each; one bad photo never stops the others."""
+"""Inverts, edits and pastes back many photos, one after another; errors of a photo do not stop the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from editing.directions.direction import find_direction
 from editing.pasting import DEFAULT_BLEND, Blend
 from editing.results import find_saved
 from inversion.batch import run as inversions
-from inversion.batch.report import REPORT_FILE, read_report
 from inversion.config import InvertConfig, Which
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
@@ -24,6 +23,7 @@ from inversion.presets import DEFAULT_PRESET
 from relatent.core.errors import Cancelled, PhotoError, RelatentError
 from relatent.core.files import write_bytes
 from relatent.core.images import MAX_PIXELS, read_photo, square
+from relatent.core.results import REPORT_FILE, read_report
 from stylegan import Generator
 
 THUMBNAIL = 64  # px
@@ -32,16 +32,16 @@ WAITING, WORKING, DONE, FAILED, CANCELLED = "waiting", "working", "done", "faile
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What is done to every photo.
+    """Options for all photos of a batch.
 
     Attributes:
         preset: of the inversion.
         num_steps: of the optimiser; None for the preset's own.
         face: "largest", "all", or a number counted from 1.
         strengths: edits, by direction; empty for none.
-        blend: how an edited face goes back into its photo.
-        folders: folders of directions beside those that come with the network.
-        max_pixels: of a photo; a larger one is not decoded.
+        blend: how an edited face is pasted into its photo.
+        folders: folders of further directions.
+        max_pixels: larger photos are not decoded.
     """
 
     preset: str = DEFAULT_PRESET
@@ -54,25 +54,25 @@ class BatchOptions:
 
     @property
     def config(self) -> InvertConfig:
-        """How each photo is inverted."""
+        """The configuration of the inversions."""
         return InvertConfig(preset=self.preset, num_steps=self.num_steps, face=self.face)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one face of one photo.
+    """The state of one face of one photo.
 
     Attributes:
-        name: the photo's.
+        name: of the photo.
         state: "waiting", "working", "done", "failed" or "cancelled".
-        step: how many steps of the inversion are done.
-        total: of how many.
-        loss: the optimised distance to the photo, so far or at the end; None where nothing is known.
-        psnr: decibels of the inverted face; None until it is measured.
-        picture: the aligned face beside what became of it, uint8 [S, 2 S, 3], S at most ``THUMBNAIL``; None until
-            there is one.
-        reason: why it failed, in words; empty otherwise.
-        folder: where its results lie; None if there are none.
+        step: steps of the inversion that are done.
+        total: all steps.
+        loss: current or final loss; None while unknown.
+        psnr: of the inverted face, in decibels; None until it is measured.
+        picture: the aligned face beside the result, uint8 [S, 2 S, 3], S at most ``THUMBNAIL``; None until there is
+            a result.
+        reason: the error message of a failure; empty otherwise.
+        folder: of its results; None if there are none.
     """
 
     name: str
@@ -90,21 +90,21 @@ Watch = Callable[[tuple[Row, ...]], object]
 
 
 class Batch:
-    """Photos on their way through inversion, edits and pasting, with a row or more each.
+    """A batch of photos, with one or more rows for each.
 
-    One photo is worked off at a time, by :meth:`take`, so that others may use the network between two::
+    :meth:`take` processes one photo at a time, so that other jobs can use the network in between::
 
         for index in range(len(batch.photos)):
             batch.take(index)
 
     Args:
-        photos: files; an error in a file's place becomes a row of its own.
-        outdir: where each face gets its folder, as the commands write it; made if needed.
-        network: a generator, ready to be inverted.
+        photos: paths; an error in place of a path becomes a failed row.
+        outdir: folder of the results, with a folder for each face as the commands write it; created if needed.
+        network: a frozen generator.
         options: see :class:`BatchOptions`.
 
     Raises:
-        UsageError: options that cannot be meant, for any photo.
+        UsageError: invalid options.
     """
 
     def __init__(
@@ -116,26 +116,26 @@ class Batch:
     ) -> None:
         self.photos, self.outdir, self.network = list(photos), outdir, network
         self.options = options or BatchOptions()
-        Pipeline(network, self.options.config)  # raises for what cannot be meant
+        Pipeline(network, self.options.config)  # raises an error for invalid options
         for name in self.options.strengths:
             find_direction(name, network, self.options.folders)
         self.of_photo = [[_row(number, photo)] for number, photo in enumerate(self.photos, start=1)]
 
     def rows(self) -> tuple[Row, ...]:
-        """Every row, in the order of the photos; a photo with several faces has several."""
+        """All rows, in the order of the photos; a photo with several faces has several."""
         return tuple(row for rows in self.of_photo for row in rows)
 
     def cancel(self) -> None:
-        """What has not come to its end will not; what was done before stays."""
+        """Mark all unfinished rows as cancelled."""
         for rows in self.of_photo:
             rows[:] = [dataclasses.replace(row, state=CANCELLED) if _open(row) else row for row in rows]
 
     def take(self, index: int, watch: Watch = lambda _: None) -> None:
-        """One photo from its file to its folders; whatever is wrong with it becomes its row's reason.
+        """Process one photo; its errors are stored in its row.
 
         Args:
-            index: the photo's.
-            watch: sees all rows at every step of the inversion; returning False cancels.
+            index: of the photo.
+            watch: called with all rows at every step of the inversion; returning False cancels.
 
         Raises:
             Cancelled: ``watch`` returned False.
@@ -157,20 +157,20 @@ class Batch:
             raise Cancelled("the batch was cancelled; what was done before is kept.")
         try:
             options = inversions.BatchOptions(batch_size=1, max_pixels=self.options.max_pixels)
-            found = list(
+            outcomes = list(
                 inversions.project_photos(
                     [photo], self.outdir, self.network, self.options.config, options, on_step=on_step
                 )
             )
-            reasons = self._edit(photo, [one.folder for one in found if one.folder is not None])
-            self.of_photo[index] = [self._result(photo, one, reasons) for one in found]
+            reasons = self._edit(photo, [one.folder for one in outcomes if one.folder is not None])
+            self.of_photo[index] = [self._result(photo, one, reasons) for one in outcomes]
         except Cancelled:
             raise
-        except RelatentError as error:  # of one photo, whatever it is: the others have their turn
-            self.of_photo[index] = [dataclasses.replace(working, state=FAILED, reason=_said(error, photo))]
+        except RelatentError as error:  # concerns this photo only
+            self.of_photo[index] = [dataclasses.replace(working, state=FAILED, reason=_without_path(error, photo))]
 
     def _edit(self, photo: Path, folders: list[Path]) -> dict[Path, str]:
-        """Edit the faces of one photo together; why some could not be, by folder."""
+        """Edit the faces of one photo together; returns error messages by folder."""
         if not self.options.strengths:
             return {}
         saved = find_saved(folders)
@@ -188,10 +188,10 @@ class Batch:
 
     def _result(self, photo: Path, outcome: inversions.Outcome, reasons: dict[Path, str]) -> Row:
         reason = outcome.message if outcome.status == "failed" else reasons.get(outcome.folder or Path(), "")
-        row = Row(photo.name, FAILED if reason else DONE, reason=_said(reason, photo))
+        row = Row(photo.name, FAILED if reason else DONE, reason=_without_path(reason, photo))
         if outcome.folder is None:
             return row
-        report = _without_places(read_report(outcome.folder) or {}, photo)
+        report = _report_without_paths(read_report(outcome.folder) or {}, photo)
         write_bytes(outcome.folder / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
         return dataclasses.replace(
             row,
@@ -212,9 +212,9 @@ def _open(row: Row) -> bool:
     return row.state in (WAITING, WORKING)
 
 
-def _said(what: object, photo: Path) -> str:
-    """A sentence that names the photo, and not where it lies."""
-    return str(what).replace(str(photo), photo.name)
+def _without_path(message: object, photo: Path) -> str:
+    """The message with the photo's path replaced by its file name."""
+    return str(message).replace(str(photo), photo.name)
 
 
 def _before_and_after(folder: Path, *, edited: bool) -> np.ndarray:
@@ -224,8 +224,8 @@ def _before_and_after(folder: Path, *, edited: bool) -> np.ndarray:
     return np.concatenate([square(picture, side) for picture in pictures], axis=1)
 
 
-def _without_places(report: dict[str, object], photo: Path) -> dict[str, Any]:
-    """A report that names the photo, and not where it lay on the machine that did the work."""
+def _report_without_paths(report: dict[str, object], photo: Path) -> dict[str, Any]:
+    """A report with the photo's path on the server replaced by its file name."""
 
     def cleaned(part: object) -> object:
         if isinstance(part, dict):

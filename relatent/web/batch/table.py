@@ -1,4 +1,4 @@
-"""The table of a batch, as HTML for people and as rows for a spreadsheet. Knows no gradio."""
+"""The table of a batch, as HTML and as CSV rows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from relatent.web.pictures import data_uri
 
 HEADER = ("Photo", "Face and result", "State", "Loss", "PSNR (dB)", "Reason")
 CSV_HEADER = ("photo", "state", "loss", "psnr", "folder", "reason")
-SIGNS = {WAITING: "…", WORKING: "▸", DONE: "✓", FAILED: "✗", CANCELLED: "–"}  # colours alone tell not everybody
+SIGNS = {WAITING: "…", WORKING: "▸", DONE: "✓", FAILED: "✗", CANCELLED: "–"}  # not everybody can tell colours apart
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A row for each face; nothing in a photo's name or an error can become markup."""
+    """The table as HTML, with a row for each face; names and messages are escaped."""
     head = "".join(f'<th scope="col">{title}</th>' for title in HEADER)
     body = "".join(_table_row(row) for row in rows)
     caption = f"<caption>{html.escape(summary(rows))}</caption>"
-    # Scrolled by whoever has a narrow screen, with the keyboard too.
+    # Scrollable on narrow screens, also by keyboard.
     return (
         '<div class="relatent-table" tabindex="0" role="region" aria-label="The batch\'s photos">'
         f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -27,14 +27,14 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """How many are done, failed and so on, in words."""
+    """The number of rows in each state, in words."""
     counts = Counter(row.state for row in rows)
-    told = [f"{counts[state]} {state}" for state in (DONE, FAILED, CANCELLED, WORKING, WAITING) if counts[state]]
-    return ", ".join(told) or "no photos yet"
+    parts = [f"{counts[state]} {state}" for state in (DONE, FAILED, CANCELLED, WORKING, WAITING) if counts[state]]
+    return ", ".join(parts) or "no photos yet"
 
 
 def csv_rows(rows: Sequence[Row]) -> list[tuple[object, ...]]:
-    """The same as numbers and words, in the order of ``CSV_HEADER``."""
+    """The rows of results.csv, in the order of ``CSV_HEADER``."""
     return [
         (row.name, row.state, _or_nothing(row.loss), _or_nothing(row.psnr), _folder(row), row.reason) for row in rows
     ]

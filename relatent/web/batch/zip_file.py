@@ -1,6 +1,7 @@
-"""A zip of photos as data: read within limits, nothing extracted by its name; and results packed into one zip.
+"""Reads photos from untrusted zip files within limits, and packs results into a zip file.
 
-What an archive says of itself is checked before anything is read, and what comes out of it is counted as it comes.
+The sizes that an archive declares are checked before anything is read, and the bytes read are counted as well. Members
+are never extracted under their own names.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ LONGEST_NAME = 60  # characters of a member's name that are kept
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What was in a zip.
+    """The content of a zip file.
 
     Attributes:
-        photos: in the order of their names: a file each, or the reason why there is none.
-        passed_over: names of members that are no pictures.
+        photos: in the order of their names: the path of each, or the error of one that could not be read.
+        passed_over: names of members that are not pictures.
     """
 
     photos: tuple[Path | PhotoError, ...]
@@ -38,22 +39,22 @@ class Unpacked:
 
 
 def unpack_photos(archive: Path, folder: Path, limits: Limits) -> Unpacked:
-    """Write the pictures of a zip below ``folder``, each in a folder of its own, under a harmless form of its name.
+    """Write the pictures of a zip file below ``folder``, each to its own folder under a sanitised name.
 
     Args:
-        archive: the zip file; zips inside it are passed over, as are hidden files and all that is no picture.
-        folder: must be empty, or not be there.
-        limits: ``zip_members``, ``zip_bytes``, ``zip_ratio``, and ``upload_bytes`` of each photo.
+        archive: the zip file; nested zips, hidden files and everything that is not a picture are skipped.
+        folder: must be empty or not exist.
+        limits: ``zip_members``, ``zip_bytes``, ``zip_ratio``, and ``upload_bytes`` for each photo.
 
     Raises:
-        PhotoError: not a zip file, a damaged one, or one without pictures.
+        PhotoError: not a zip file, damaged, or without pictures.
         UsageError: more members or bytes than the limits allow.
         OutputError: ``folder`` cannot be written.
     """
     with _opened(archive, limits) as opened:
-        everything = opened.members
-        pictures = sorted(filter(_is_picture, everything), key=lambda info: info.filename)
-        _check_claims(archive.name, len(everything), pictures, archive.stat().st_size, limits)
+        members = opened.members
+        pictures = sorted(filter(_is_picture, members), key=lambda info: info.filename)
+        _check_claims(archive.name, len(members), pictures, archive.stat().st_size, limits)
         photos: list[Path | PhotoError] = []
         total = 0
         for number, info in enumerate(pictures, start=1):
@@ -68,18 +69,18 @@ def unpack_photos(archive: Path, folder: Path, limits: Limits) -> Unpacked:
             path = folder / f"{number:04}" / safe_name(info.filename)
             write_bytes(path, data)
             photos.append(path)
-    others = (info.filename for info in everything if not info.is_dir() and not _is_picture(info))
+    others = (info.filename for info in members if not info.is_dir() and not _is_picture(info))
     return Unpacked(tuple(photos), tuple(sorted(others)))
 
 
 def safe_name(member: str) -> str:
-    """A member's own name without its folders, in letters, digits, ``-``, ``_``, ``.`` and spaces alone.
+    """A member's file name, reduced to letters, digits, ``-``, ``_``, ``.`` and spaces.
 
-    Whatever it was, it names a file in the folder it is put into: no separators, no leading dot, never empty.
+    The result has no separators and no leading dot, and is never empty.
     """
     name = PurePosixPath(
         unicodedata.normalize("NFC", member).replace("\\", "/")
-    ).name  # macOS takes accents off letters
+    ).name  # macOS decomposes accented letters
     stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
     stem = re.sub(r"[^\w\-. ]", "_", stem).strip(" .")[:LONGEST_NAME].rstrip(" .")
     suffix = suffix.lower() if suffix.lower() in SUFFIXES else ""
@@ -89,20 +90,20 @@ def safe_name(member: str) -> str:
 def write_results(
     folders: Mapping[str, Path], target: Path, rows: Sequence[Sequence[object]] = (), header: Sequence[str] = ()
 ) -> None:
-    """Pack folders of results into one zip, with ``results.csv`` at its top.
+    """Pack folders of results into a zip file, with ``results.csv`` at the top level.
 
     Args:
-        folders: what each is called in the zip, and where it lies; files in it are packed, folders are not.
+        folders: by their names in the zip; their files are packed, subfolders are not.
         target: the zip file.
         rows: of results.csv.
         header: of results.csv.
 
     Raises:
-        OutputError: it cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; nothing is left behind.
     """
     with (
         atomic_file(target) as temporary,
-        # Pictures and latents do not shrink.
+        # Pictures and latents do not compress.
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed,
     ):
         packed.writestr("results.csv", _csv([header, *rows]), zipfile.ZIP_DEFLATED)
@@ -126,7 +127,7 @@ def _opened(path: Path, limits: Limits) -> Iterator[Archive]:
 
 
 def _check_claims(name: str, members: int, pictures: Iterable[zipfile.ZipInfo], size: int, limits: Limits) -> None:
-    """Refuse an archive by what it says of itself."""
+    """Check the number and the sizes of members that an archive declares."""
     if members > limits.zip_members:
         raise UsageError(_too_many(name, str(members), limits))
     claimed = [info.file_size for info in pictures]
@@ -163,7 +164,7 @@ def _read(opened: Archive, info: zipfile.ZipInfo, limits: Limits, archive: str) 
 
 
 def _is_picture(info: zipfile.ZipInfo) -> bool:
-    """Whether it looks like one; macOS adds hidden companions, ``__MACOSX/._a.jpg``, that are none."""
+    """Whether a member has the suffix of a picture and is not hidden, as ``__MACOSX/._a.jpg`` of macOS."""
     name = PurePosixPath(info.filename.replace("\\", "/"))
     return not info.is_dir() and not name.name.startswith(".") and name.suffix.lower() in SUFFIXES
 
@@ -189,5 +190,5 @@ def _csv(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _plain(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: a photo may be called anything."""
+    """Escape cells that a spreadsheet would read as a formula, because a photo may have any name."""
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@") else value

@@ -1,1 +1,1 @@
-"""The page's tabs: widgets and their wiring, one module a tab."""
+"""The tabs of the page, one module for each: widgets and event handlers."""

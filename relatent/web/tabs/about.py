@@ -9,13 +9,13 @@ from relatent.web.studio import Studio
 
 
 def build(studio: Studio) -> None:
-    """All widgets of the tab; there is nothing to wire."""
+    """Build the widgets of the tab; it has no events."""
     minutes = studio.settings.session_minutes
     gr.Markdown(responsible_use(), elem_id="about-use")
     gr.Markdown(
         "### Your photos here\n\n"
-        "What you upload stays on the machine that runs this page and is seen by nobody else who sessions it. It is "
-        f"deleted when you close the page, or after {minutes:g} minutes without use. Nothing is kept in your browser.",
+        "What you upload stays on the machine that runs this page, and no other user can see it. It is deleted when "
+        f"you close the page, or after {minutes:g} minutes without use. Nothing is stored in your browser.",
         elem_id="about-photos",
     )
     gr.Markdown(f"### Licences\n\n{licences(studio.network)}", elem_id="about-licences")

@@ -1,4 +1,4 @@
-"""The Batch tab: many photos or a zip of them, worked off one by one; one zip back."""
+"""The Batch tab: inverts and edits many photos or a zip of them, and returns a zip of the results."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from relatent.web.tabs.direction_slider import direction_slider
 from relatent.web.tabs.photo import PRESET_TEXTS, status_html, status_text
 from relatent.web.uploads import Limits, check_count, check_upload
 
-MEMORY = "batch"  # where a session notes that its batch is to stop between two photos
-MOST_NAMED = 10  # other files in a zip that the status names
-RETRY_SECONDS = 1.0  # until a full queue is asked again
+MEMORY = "batch"  # key in Session.memory; "cancelled" stops the batch before the next photo
+MOST_NAMED = 10  # skipped files of a zip that the status names
+RETRY_SECONDS = 1.0  # between attempts to enter a full queue
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 @dataclass
 class _Widgets:
-    """What a running batch changes."""
+    """The widgets that a running batch updates."""
 
     start: gr.Button
     cancel: gr.Button
@@ -47,11 +47,11 @@ class _Widgets:
 
 
 def build(studio: Studio, session: gr.State) -> None:
-    """All widgets of the tab, wired."""
+    """Build the widgets and events of the tab."""
     limits = studio.settings.limits
     gr.Markdown(
-        f"Up to {limits.photos} photos, one by one or in a .zip. Each is inverted, edited if you wish, and put "
-        "back; a photo that fails stops no other. You get one .zip with everything."
+        f"Up to {limits.photos} photos, as files or in a .zip. Each is inverted, edited if you wish, and pasted "
+        "back. A photo that fails does not stop the others. You get one .zip with all results."
     )
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -91,11 +91,11 @@ def build(studio: Studio, session: gr.State) -> None:
 
 
 def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
-    """Photos as they are, zips as the photos in them; what cannot be used becomes its error.
+    """Collect uploaded photos and the photos in uploaded zips; unreadable members become errors in their place.
 
     Raises:
-        UsageError: no photo, too many, or a zip beyond the limits.
-        PhotoError: a zip that cannot be read.
+        UsageError: no photos, too many, or a zip beyond the limits.
+        PhotoError: a zip cannot be read.
     """
     photos: list[Path | PhotoError] = []
     passed_over: list[str] = []
@@ -104,9 +104,9 @@ def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
         if path.suffix.lower() != ".zip":
             photos.append(path)
             continue
-        found = unpack_photos(path, folder / f"zip{number}", limits)
-        photos += found.photos
-        passed_over += found.passed_over
+        unpacked = unpack_photos(path, folder / f"zip{number}", limits)
+        photos += unpacked.photos
+        passed_over += unpacked.passed_over
     check_count(photos, limits)
     return Unpacked(tuple(photos), tuple(passed_over))
 
@@ -132,8 +132,8 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
         session.memory.pop(MEMORY, None)
         folder = session.new_file("batch")
         try:
-            own = [session.take_upload(Path(path)) for path in uploads or []]
-            found = await asyncio.to_thread(gather, own, folder, studio.settings.limits)
+            paths = [session.take_upload(Path(path)) for path in uploads or []]
+            gathered = await asyncio.to_thread(gather, paths, folder, studio.settings.limits)
             options = BatchOptions(
                 preset=preset,
                 num_steps=int(steps or 0) or None,
@@ -143,17 +143,17 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
                 folders=studio.settings.folders,
                 max_pixels=studio.settings.limits.pixels,
             )
-            batch = Batch(found.photos, folder / "out", studio.network, options)
+            batch = Batch(gathered.photos, folder / "out", studio.network, options)
             yield {
                 to.start: gr.update(visible=False), to.cancel: gr.update(visible=True), to.rows: table(batch.rows()),
                 to.results: gr.update(visible=False, value=None),
             }  # fmt: skip
-            async for update in _worked_off(studio, session, batch, to):
+            async for update in _processed(studio, session, batch, to):
                 yield update
             results = await asyncio.to_thread(_packed, session, batch.rows())
             yield {
                 **idle,
-                to.status: status_text(f"{summary(batch.rows()).capitalize()}.{_others(found.passed_over)}"),
+                to.status: status_text(f"{summary(batch.rows()).capitalize()}.{_others(gathered.passed_over)}"),
                 to.rows: table(batch.rows()),
                 to.results: gr.update(visible=results is not None, value=None if results is None else str(results)),
             }
@@ -166,12 +166,12 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
     return run
 
 
-async def _worked_off(studio: Studio, session: Session, batch: Batch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
-    """One job of the queue for each photo, so that other visitors' jobs come between two."""
+async def _processed(studio: Studio, session: Session, batch: Batch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
+    """Process the photos, each as a job of its own, so that jobs of other users can run in between."""
     for index in range(len(batch.photos)):
         session.touch()
         try:
-            async for job in _in_line(studio, session, batch, index):
+            async for job in _queued(studio, session, batch, index):
                 if job is None:
                     yield {to.status: status_text("Waiting for a place in the queue …")}
                     continue
@@ -187,8 +187,9 @@ async def _worked_off(studio: Studio, session: Session, batch: Batch, to: _Widge
         yield {to.rows: table(batch.rows())}
 
 
-async def _in_line(studio: Studio, session: Session, batch: Batch, index: int) -> AsyncIterator[Job[None] | None]:
-    """The job of one photo, after a None for every second that the queue is full; the first photo waits for nothing."""
+async def _queued(studio: Studio, session: Session, batch: Batch, index: int) -> AsyncIterator[Job[None] | None]:
+    """Queue the job of one photo. Yields None every second while the queue is full, which for the first photo is an
+    error instead, and then the job."""
 
     def task(report: Any) -> None:
         def watch(_: tuple[Row, ...]) -> object:
@@ -213,7 +214,7 @@ async def _in_line(studio: Studio, session: Session, batch: Batch, index: int) -
 
 
 def _others(names: tuple[str, ...]) -> str:
-    """What is said of the files in a zip that are no pictures."""
+    """A sentence on the skipped files of zips."""
     if not names:
         return ""
     what = "1 other file in the zip was" if len(names) == 1 else f"{len(names)} other files in the zip were"
@@ -221,7 +222,7 @@ def _others(names: tuple[str, ...]) -> str:
 
 
 def _packed(session: Session, rows: tuple[Row, ...]) -> Path | None:
-    """The zip of everything that was written; None if nothing was."""
+    """Write the zip of all results; None if there are none."""
     folders = {row.folder.name: row.folder for row in rows if row.state in (DONE, FAILED) and row.folder is not None}
     if not folders:
         return None

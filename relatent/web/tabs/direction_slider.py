@@ -1,4 +1,4 @@
-"""The slider of a direction, wherever the page has one."""
+"""The slider of a direction, used in several tabs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import gradio as gr
 
 from editing.directions.direction import Direction
 
-REACH = 2.0  # to either side, in the direction's unit, mostly a standard deviation: beyond it faces fall apart
+REACH = 2.0  # largest strength, in the direction's unit (mostly a standard deviation); larger ones distort faces
 
 
 def direction_slider(direction: Direction, tab: str) -> gr.Slider:
-    """From -REACH to REACH, at 0; its ``elem_id`` is TAB-NAME."""
+    """A slider from -REACH to REACH, set to 0; its ``elem_id`` is TAB-NAME."""
     name = direction.name
     return gr.Slider(
         -REACH, REACH, 0, step=0.1, label=readable(name), info=_meaning(direction), buttons=["reset"],
@@ -19,11 +19,11 @@ def direction_slider(direction: Direction, tab: str) -> gr.Slider:
 
 
 def readable(name: str) -> str:
-    """A direction's name as people write it: "light_from_right" is "Light from right"."""
+    """A direction's name for display: "light_from_right" becomes "Light from right"."""
     return name.replace("_", " ").capitalize()
 
 
 def _meaning(direction: Direction) -> str | None:
-    """What more of it means, in a few words; None where nobody wrote it down."""
+    """The meaning of a positive strength, in a few words; None if it is unknown."""
     fact = direction.facts.get("up")
     return str(fact) if fact else None

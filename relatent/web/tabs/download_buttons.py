@@ -1,4 +1,4 @@
-"""Buttons that download a face which is not in the session's gallery: a mix, or a face of the Explore tab."""
+"""Download buttons for a face that is not stored in the session, such as a mix."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def buttons(
     """A row with a button for each kind of file.
 
     Args:
-        studio: the network.
-        name: beginning of the buttons' ids in the page.
+        studio: the shared state.
+        name: prefix of the buttons' element ids.
         kinds: keys of :data:`relatent.web.actions.download.KINDS`.
-        inputs: what ``face`` is called with; the session comes first.
-        face: the face that the controls say.
+        inputs: the components whose values are passed to ``face``; the session comes first.
+        face: makes the face from the values of the controls.
     """
 
     def saving(kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""The Edit tab: a slider for each direction, the face and the photo as they change, and what can be taken home."""
+"""The Edit tab: a slider for each direction, the edited face and photo, and downloads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from editing.pasting import BLENDS, DEFAULT_BLEND
 from relatent.core.errors import UsageError
 from relatent.web.actions.download import KINDS, command_lines, python_lines, write_download
 from relatent.web.actions.edit import Change
-from relatent.web.actions.results import shown, sweep
+from relatent.web.actions.results import changed, drawing, shown, sweep
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Kept, Session
@@ -33,17 +33,18 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 
 @dataclass
 class Controls:
-    """The widgets, in the order in which handlers get their values.
+    """The controls, in the order in which handlers get their values.
 
     Attributes:
-        faces: which face is edited.
+        faces: choice of the face to edit.
         sliders: strengths by direction.
         seed: of the random direction.
         random: its strength.
-        first: layer that may move, and all between it and ``last``.
-        last: see ``first``.
+        first: first layer that may change.
+        last: last layer that may change.
         truncation: see :class:`relatent.web.actions.edit.Change`.
         blend: how the face goes back into the photo.
+        drawing: what the network drew.
     """
 
     faces: gr.Dropdown
@@ -54,21 +55,22 @@ class Controls:
     last: Any = None
     truncation: Any = None
     blend: Any = None
+    drawing: Any = None
 
     @property
     def values(self) -> list[Any]:
-        """What a change is read from."""
+        """The controls that make up a change."""
         return [*self.sliders.values(), self.seed, self.random, self.first, self.last, self.truncation, self.blend]
 
 
 @dataclass
 class EditTab:
-    """What other tabs are wired to.
+    """The interface for events of other tabs.
 
     Attributes:
-        show: handler of (session) for ``outputs``: the session's current face.
+        show: handler of (session) for ``outputs``, which shows the session's current face.
         set_to: makes a handler of (session) for ``outputs`` that sets one direction.
-        outputs: every widget that shows the face.
+        outputs: all widgets that show the face.
     """
 
     show: Callable[..., Any]
@@ -77,7 +79,7 @@ class EditTab:
 
 
 def build(studio: Studio, session: gr.State) -> EditTab:
-    """All widgets of the tab, wired."""
+    """Build the widgets and events of the tab."""
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
             controls = _sliders(studio)
@@ -100,11 +102,13 @@ def build(studio: Studio, session: gr.State) -> EditTab:
                 python = gr.Code(language="python", label="Python", interactive=False, elem_id="python")
             _sweep_widgets(studio, session)
     tab = _Handlers(studio, controls)
-    outputs = [controls.faces, *controls.values, picture, shell, python]
+    outputs = [controls.faces, *controls.values, picture, shell, python, controls.drawing]
     moves = [one.input for one in controls.values] + [one.release for one in controls.sliders.values()]
     gr.on(
         moves, tab.live, [session, *controls.values], [picture], trigger_mode="always_last", queue=False, **PRIVATE
-    ).then(tab.lines, [session], [shell, python], queue=False, **PRIVATE)  # the picture does not wait for these
+    ).then(
+        tab.lines, [session], [shell, python, controls.drawing], queue=False, **PRIVATE
+    )  # the picture does not wait for these
     controls.faces.input(tab.choose, [session, controls.faces], outputs, **PRIVATE)
     undo.click(tab.undo, [session], outputs, queue=False, **PRIVATE)
     reset.click(tab.reset, [session], outputs, queue=False, **PRIVATE)
@@ -117,7 +121,7 @@ def build(studio: Studio, session: gr.State) -> EditTab:
 
 
 def _sliders(studio: Studio) -> Controls:
-    """The choice of the face, and a slider for each direction in its group."""
+    """The choice of the face, and the sliders of the directions in groups."""
     controls = Controls(gr.Dropdown([], label="Face", visible=False, elem_id="edit-face"))
     if not studio.directions:
         gr.Markdown(
@@ -144,6 +148,7 @@ def _advanced(studio: Studio, controls: Controls) -> None:
             0, 1.5, 1, step=0.05, label="Truncation: 1 keeps the face, 0 is the average one", buttons=["reset"],
             elem_id="truncation",
         )  # fmt: skip
+        controls.drawing = gr.HTML(elem_id="drawing")
         controls.blend = gr.Radio(
             list(BLENDS), value=DEFAULT_BLEND, label="How the face goes back into the photo", elem_id="blend"
         )
@@ -177,7 +182,7 @@ def _saving(studio: Studio, kind: str) -> Any:
 
 
 def _grouped(directions: dict[str, Direction]) -> Iterator[tuple[str, list[str]]]:
-    """Groups that are not empty, with the names in them; what no group knows comes last."""
+    """The non-empty groups with their directions; all others are in a last group."""
     known = [name for names in GROUPS.values() for name in names]
     groups = [(group, [name for name in names if name in directions]) for group, names in GROUPS.items()]
     groups.append(("More", [name for name in directions if name not in known]))
@@ -185,7 +190,7 @@ def _grouped(directions: dict[str, Direction]) -> Iterator[tuple[str, list[str]]
 
 
 class _Handlers:
-    """What happens when a control is moved; every answer fills ``outputs`` of the tab in their order."""
+    """The event handlers. Those that return a list fill the ``outputs`` of the tab, in their order."""
 
     def __init__(self, studio: Studio, controls: Controls) -> None:
         self.studio, self.controls = studio, controls
@@ -224,7 +229,7 @@ class _Handlers:
         change = self._change(values)
         one.history.add(change, _moved_control(one.history.now, change))
         session.memory["blend"] = values[-1]
-        return self._pictures(one, values[-1])[0]
+        return self._picture(one, values[-1])
 
     def _lines(self, session: Session) -> list[str]:
         return self._lines_of(session.chosen(), session.memory.get("blend", DEFAULT_BLEND))
@@ -266,26 +271,30 @@ class _Handlers:
         return [faces, *self._controls(one.history.now, blend), *self._pictures(one, blend)]
 
     def _controls(self, change: Change, blend: Any) -> list[Any]:
-        found = next(((name, value) for name, value in change.strengths.items() if name not in self.names), None)
-        seed, far = (int(found[0].rpartition("_")[2]), found[1]) if found else (1, 0.0)
+        random = next(((name, value) for name, value in change.strengths.items() if name not in self.names), None)
+        seed, far = (int(random[0].rpartition("_")[2]), random[1]) if random else (1, 0.0)
         first, last = change.layers or (0, self.studio.network.num_ws - 1)
         values = [change.strengths.get(name, 0.0) for name in self.names]
         return [*values, seed, far, first, last, change.truncation, blend]
 
     def _pictures(self, one: Kept | None, blend: Any = DEFAULT_BLEND) -> list[Any]:
         if one is None:
-            return [NOTHING, "", ""]
-        drawn, whole = shown(self.studio, one, blend)
-        face = figure(smooth(drawn), "the face")
-        photo = "" if whole is None else figure(whole, "the whole photo", "photo")
-        return [figures(photo, face), *self._lines_of(one, blend)]
+            return [NOTHING, "", "", ""]
+        return [self._picture(one, blend), *self._lines_of(one, blend)]
+
+    def _picture(self, one: Kept, blend: Any) -> str:
+        found = shown(self.studio, one, blend)
+        photo = "" if found.photo is None else figure(found.photo, "the whole photo", "photo")
+        return figures(photo, figure(smooth(found.face), "the face"))
 
     def _lines_of(self, one: Kept, blend: Any) -> list[str]:
-        return [command_lines(self.studio, one, blend), python_lines(self.studio, one, blend)]
+        drawn = drawing(self.studio, changed(self.studio, one))
+        picture = figures(figure(smooth(drawn, 192), f"what the network draws, {len(drawn)} px", "small"))
+        return [command_lines(self.studio, one, blend), python_lines(self.studio, one, blend), picture]
 
 
 def _moved_control(before: Change, after: Change) -> str:
-    """Which control has moved, if it was one; empty for several."""
+    """The control that has changed; empty if several have."""
     names = {*before.strengths, *after.strengths}
     moved = [name for name in names if before.strengths.get(name, 0.0) != after.strengths.get(name, 0.0)]
     moved += ["layers"] if before.layers != after.layers else []

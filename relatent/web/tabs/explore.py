@@ -1,4 +1,4 @@
-"""The Explore tab: faces that nobody photographed, by seed, and along the network's own axes."""
+"""The Explore tab: random faces by seed, and SeFa and GANSpace directions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from relatent.web.session import Session
 from relatent.web.studio import Studio
 
 SHEET = 12  # faces of a sheet
-REACH = 4.0  # standard deviations that a slider goes
+REACH = 4.0  # largest strength of a slider, in standard deviations
 TITLES = {"sefa": "SeFa: what the network's weights react to most", "ganspace": "GANSpace: where faces differ most"}
 NAMES = {"sefa": "SeFa", "ganspace": "GANSpace"}
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -28,10 +28,10 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 @dataclass
 class ExploreTab:
-    """What the frame is wired to.
+    """The interface for events of the page.
 
     Attributes:
-        show: draws the face that the controls say.
+        show: handler that draws the face of the controls.
         inputs: of ``show``.
         outputs: of ``show``.
     """
@@ -42,11 +42,11 @@ class ExploreTab:
 
 
 def build(studio: Studio, session: gr.State) -> ExploreTab:
-    """All widgets of the tab, wired."""
+    """Build the widgets and events of the tab."""
     components = Components(studio.network)
     gr.Markdown(
-        "Faces that the network invents. A seed is a number that always gives the same face; the sliders move it "
-        "along axes that nobody named: find out what they do."
+        "Random faces of the network. A seed always gives the same face. The sliders move it along unsupervised "
+        "directions, which have no names: find out what they do."
     )
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -102,7 +102,7 @@ def _sliders(kind: str, count: int, *, is_open: bool) -> list[gr.Slider]:
 
 
 def _layer_choices(studio: Studio) -> list[tuple[str, str]]:
-    """Those that this network has."""
+    """The groups of layers that the network has."""
     texts = {"all": "All layers"} | {name: f"{name.capitalize()} layers" for name in GROUPS if name != "all"}
     return [(text, name) for name, text in texts.items() if _has(studio, name)]
 
@@ -122,16 +122,16 @@ def _face(
     layers: str,
     numbers: tuple[float, ...],  # the sliders' strengths, then the class
 ) -> Inversion:
-    """The face that the controls say; axes are found only once one of theirs is moved."""
+    """The face of the controls; components are computed only when one of their sliders is not 0."""
     count = components.count
     strengths, chosen = numbers[: len(KINDS) * count], numbers[len(KINDS) * count :]
     moves = []
     for number, kind in enumerate(KINDS):
-        own = strengths[number * count : (number + 1) * count]
-        if any(own):
+        of_kind = strengths[number * count : (number + 1) * count]
+        if any(of_kind):
             with studio.network_lock.quick():
                 found = components.find(kind, layers)
-            moves += list(zip(found, own, strict=True))
+            moves += list(zip(found, of_kind, strict=True))
     return explored(studio.network, int(seed or 0), psi, moves, _class(studio, *chosen))
 
 

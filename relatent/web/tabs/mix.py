@@ -1,4 +1,4 @@
-"""The Mix tab: a face with the styles of others, as one picture, as a grid, and as a morph."""
+"""The Mix tab: style mixing of faces, a grid of all pairs, and morph videos."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 @dataclass
 class MixTab:
-    """What the frame is wired to.
+    """The interface for events of the page.
 
     Attributes:
-        show: brings the session's faces into the tab.
+        show: handler that updates the tab with the session's faces.
         inputs: of ``show``.
         outputs: of ``show``.
     """
@@ -54,7 +54,7 @@ class MixTab:
 
 
 def build(studio: Studio, session: gr.State) -> MixTab:
-    """All widgets of the tab, wired."""
+    """Build the widgets and events of the tab."""
 
     def mixed_face(own: Session, base: str, *controls: Any) -> Kept:
         return _mixed(studio, own, base, controls)
@@ -94,7 +94,7 @@ def build(studio: Studio, session: gr.State) -> MixTab:
 
 
 def _source(studio: Studio, label: str, name: str, on: tuple[str, ...]) -> list[Any]:
-    """Whose styles, which of them, and how strong."""
+    """The controls of a source: face, styles and strength."""
     known = [(text, switch) for switch, text in HOLDS.items() if _has(studio, switch)]
     value = [switch for switch in on if switch in [switch for _, switch in known]]
     return [
@@ -202,15 +202,15 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
 
 
 def _now(studio: Studio, session: Session, key: str | None) -> Inversion:
-    """A face of this session with what was done to it in the Edit tab."""
+    """A face of the session with its edits of the Edit tab."""
     return changed(studio, session.chosen(key))
 
 
 def _mixed(studio: Studio, session: Session, base: str, controls: Sequence[Any]) -> Kept:
-    """What the controls say, in triples of a face's key, its switches and its strength.
+    """The mixed face of the controls, which are triples of a face's key, its switches and its strength.
 
     Returns:
-        The mixed face as one of the gallery's, without being in it.
+        The mixed face, which is not stored in the session.
     """
     sources = [
         Source(_now(studio, session, key), tuple(one for one in SWITCHES if one in switches), strength)
@@ -231,13 +231,13 @@ def _drawing(studio: Studio) -> Any:
 
 
 def _picture(studio: Studio, session: Session, base: str, controls: Sequence[Any]) -> str:
-    """The mixed face, and the photo with it; what is missing, in words, where there is nothing to mix yet."""
+    """The mixed face, and the photo with it, as HTML; a hint if nothing can be mixed yet."""
     others = [key for key, switches in zip(controls[::3], controls[1::3], strict=True) if key and switches]
     if not base or not others:
         return HINT if len(session.kept) < 2 else _say("Choose a face whose styles come in, and which of them.")
-    face, whole = shown(studio, _mixed(studio, session, base, controls))
-    photo = "" if whole is None else figure(whole, "the whole photo", "photo")
-    return figures(photo, figure(smooth(face), "the mixed face"))
+    found = shown(studio, _mixed(studio, session, base, controls))
+    photo = "" if found.photo is None else figure(found.photo, "the whole photo", "photo")
+    return figures(photo, figure(smooth(found.face), "the mixed face"))
 
 
 def _say(text: str) -> str:
@@ -247,7 +247,7 @@ def _say(text: str) -> str:
 def _showing(studio: Studio) -> Any:
     @handler
     def show(session: Session, chosen: list[str], base: str, *controls: Any) -> list[Any]:
-        """The session's faces in every choice; what was chosen stays, else the newest two are mixed."""
+        """Update all choices of faces; valid choices are kept, and others set to the newest faces."""
         keys = list(session.kept)
         named = [(one.label, key) for key, one in session.kept.items()]
         base = base if base in session.kept else (keys[-1] if keys else "")
@@ -283,7 +283,7 @@ def _keeping(studio: Studio) -> Any:
 def _adding(studio: Studio) -> Any:
     @handler
     def add(session: Session, uploads: list[str] | None) -> None:
-        """Every latent that can be read joins the gallery; the others' reasons are told."""
+        """Add all readable latents to the session; show the errors of the others."""
         reasons = []
         for upload in uploads or []:
             try:

@@ -1,4 +1,4 @@
-"""The Photo tab: a photo, the faces in it, one of them inverted."""
+"""The Photo tab: upload of a photo, choice of a face, and its inversion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inversion.losses.perceptual import BACKBONES
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, RelatentError, UsageError
-from relatent.web.actions.faces import Found, face_at, faces_of, outlined
+from relatent.web.actions.faces import DetectedFaces, face_at, faces_of, outlined
 from relatent.web.actions.invert import Inverted, inverting
 from relatent.web.actions.results import write_screen_copy
 from relatent.web.errors import handler
@@ -27,7 +27,7 @@ from relatent.web.studio import Studio
 from relatent.web.tabs.edit import EditTab
 from relatent.web.uploads import read_upload
 
-MEMORY = "photo"  # where a session keeps its Found
+MEMORY = "photo"  # key in Session.memory of the DetectedFaces
 PRESET_TEXTS = {
     "fast": "Fast: a rough likeness at once",
     "balanced": "Balanced: a good likeness",
@@ -39,12 +39,12 @@ QUICK = {"Smile": ("smile", 1.0), "Look serious": ("smile", -1.0), "Older": ("ag
 
 @dataclass
 class PhotoTab:
-    """What other tabs are wired to.
+    """The interface for events of other tabs.
 
     Attributes:
-        inverted: the event that ends an inversion.
-        to_edit: the button that leads to the Edit tab.
-        quick: buttons that change the face at once, by direction and strength.
+        inverted: the event of a finished inversion.
+        to_edit: the button that opens the Edit tab.
+        quick: buttons of single edits, with direction and strength.
     """
 
     inverted: Any
@@ -53,7 +53,7 @@ class PhotoTab:
 
 
 def build(studio: Studio, session: gr.State) -> PhotoTab:
-    """All widgets of the tab, wired but for what leads to other tabs."""
+    """Build the widgets and events of the tab, except those that lead to other tabs."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
             photo = gr.Image(
@@ -111,7 +111,7 @@ def build(studio: Studio, session: gr.State) -> PhotoTab:
 
 
 def connect(photo: PhotoTab, edit: EditTab, tabs: gr.Tabs, session: gr.State) -> None:
-    """What leads from a finished inversion to the Edit tab."""
+    """Connect the events that lead from a finished inversion to the Edit tab."""
 
     def go() -> Any:
         return gr.Tabs(selected="edit")
@@ -127,21 +127,21 @@ NAMES = ("invert", "cancel", "status", "drawing", "result", "strip", "compare", 
 
 
 def _advanced() -> list[Any]:
-    """Controls for those who know, in the order of :func:`_choices`."""
+    """The advanced controls, in the order of the arguments of :func:`_choices`."""
     return [
         gr.Number(0, label="Steps of the optimiser (0: the preset's own)", precision=0, minimum=0, maximum=5000),
         gr.Dropdown([("The preset's own", ""), "w", "w+"], value="", label="Space: one latent for all layers, or each"),
         gr.Number(DEFAULT_SEED, label="Seed of the noise", precision=0, minimum=0),
         gr.Dropdown(list(BACKBONES), value="embedded", label="LPIPS backbone: whose features the loss compares"),
-        gr.Checkbox(False, label="Only the face counts, not what surrounds it"),
-        gr.Checkbox(True, label="Find and align the face (off: take the centre square)"),
+        gr.Checkbox(False, label="Restrict the loss to the face (mask)"),
+        gr.Checkbox(True, label="Detect and align the face (off: use the centre square)"),
     ]
 
 
 def _choices(
     preset: str, steps: float, space: str, seed: float, lpips: str, masked: bool, align: bool
 ) -> dict[str, Any]:
-    """The fields of InvertConfig as the widgets have them; 0 steps and no space are the preset's own."""
+    """The fields of InvertConfig from the widgets' values; 0 steps and an empty space mean the preset's own."""
     return {
         "preset": preset,
         "num_steps": int(steps or 0) or None,
@@ -154,7 +154,7 @@ def _choices(
 
 
 def _as_uploaded(payload: Any) -> str | None:
-    """The file as it came: Gradio would decode it first, without our limits and sentences."""
+    """The path of the upload; Gradio would decode it first, without the page's limits and error messages."""
     return None if payload is None else payload.path
 
 
@@ -164,12 +164,12 @@ def _looking(studio: Studio, photo: gr.Image, face: gr.Radio, note: gr.Markdown)
         if not path:
             session.memory.pop(MEMORY, None)
             return {photo: None, face: gr.update(choices=[], visible=False), note: ""}
-        own = session.take_upload(Path(path))
-        source = read_upload(own, studio.settings.limits)
-        session.memory[MEMORY] = Found(own, own.name)  # a photo without a face can still be taken as it is
-        write_screen_copy(source, own)
+        copy = session.take_upload(Path(path))
+        source = read_upload(copy, studio.settings.limits)
+        session.memory[MEMORY] = DetectedFaces(copy, copy.name)  # photos without a face can be inverted unaligned
+        write_screen_copy(source, copy)
         faces = faces_of(source)
-        session.memory[MEMORY] = found = Found(own, own.name, faces)
+        session.memory[MEMORY] = found = DetectedFaces(copy, copy.name, faces)
         several = len(faces) > 1
         names = [
             (f"Face {number}" + (" (largest)" if number == 1 else ""), number) for number in range(1, len(faces) + 1)
@@ -192,8 +192,8 @@ def _example(look: Any) -> Any:
     return handler(take)
 
 
-def _outlined(session: Session, found: Found, pixels: Any) -> str:
-    """A file of this session: the photo with its faces outlined."""
+def _outlined(session: Session, found: DetectedFaces, pixels: Any) -> str:
+    """Write the photo with its faces outlined to a file of the session; returns its path."""
     path = session.new_file("outlined.jpg")
     Image.fromarray(outlined(pixels, found.faces, found.chosen)).save(path, quality=92)
     return str(path)
@@ -224,7 +224,7 @@ def _with_chosen(studio: Studio, session: Session, number: int | None) -> Any:
     found = session.memory.get(MEMORY)
     if found is None or not number:
         return gr.skip()
-    session.memory[MEMORY] = found = Found(found.path, found.name, found.faces, number)
+    session.memory[MEMORY] = found = DetectedFaces(found.path, found.name, found.faces, number)
     return _outlined(session, found, read_upload(found.path, studio.settings.limits).pixels)
 
 
@@ -261,9 +261,9 @@ def _inverting(studio: Studio, to: dict[str, Any]) -> Any:
 
 
 def _shown(
-    session: Session, found: Found, photo: Any, config: InvertConfig, inverted: Inverted, to: dict[str, Any]
+    session: Session, found: DetectedFaces, photo: Any, config: InvertConfig, inverted: Inverted, to: dict[str, Any]
 ) -> dict[Any, Any]:
-    """Keeps the inverted face, and shows it."""
+    """Store the inverted face in the session, and show it."""
     stem = Path(found.name).stem
     several = len(found.faces) > 1
     session.keep(
@@ -295,7 +295,7 @@ def _shown(
 
 
 def status_html(news: Progress) -> str:
-    """Where a job stands, for people and for screen readers."""
+    """The progress of a job as HTML, also for screen readers."""
     if news.ahead:
         others = "1 request is" if news.ahead == 1 else f"{news.ahead} requests are"
         return status_text(f"Waiting: {others} before yours.")

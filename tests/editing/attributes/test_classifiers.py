@@ -1,6 +1,9 @@
 """Classifiers learn from labelled pictures, say how well, read their own crop, and refuse what is not theirs."""
 
+import csv
+import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,10 +25,13 @@ from editing.attributes.labelled import from_folders, from_table
 from editing.attributes.registry import find_attributes, imported_score, known_attributes
 from relatent.core.alignment import Alignment
 from relatent.core.errors import CheckpointError, DatasetError, ShapeError, UsageError
-from relatent.core.images import encode_png
+from relatent.core.images import encode_png, read_photo, square
 from relatent.face import Face
 
 CROP = Alignment(0.62, 0.08)
+ROOT = Path(__file__).parents[3]
+LABELS = ROOT / "training" / "labels" / "faces.csv"
+FACES = ROOT.parent / "shared" / "faces" / "fairface-128.zip"
 
 
 def picture(level, seed):
@@ -182,6 +188,17 @@ def test_a_table_of_labels_beside_a_zip_file(tmp_path):
     assert words.up == "more y, less x"
 
 
+def test_cells_without_an_answer_are_left_out(tmp_path):
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        for name in "abcd":
+            archive.writestr(f"{name}.png", encode_png(picture(0, 1)))
+    labels = table(tmp_path / "labels.csv", "a.png,1,x", "b.png,?,?", "c.png,,x", "d.png,0, ?")
+    data = from_table(tmp_path / "faces.zip", labels, "age", CROP, align=False)
+    assert data.values.tolist() == [1, 0]
+    with pytest.raises(DatasetError, match="1 different labels"):
+        from_table(tmp_path / "faces.zip", labels, "kind", CROP, align=False)
+
+
 def test_a_table_beside_a_folder_of_photos(tmp_path, monkeypatch):
     from drawn_landmarks import neutral_face
 
@@ -233,12 +250,39 @@ def test_the_known_attributes_have_scores_for_every_crop_that_shows_them(tmp_pat
 
 
 def test_the_classifiers_that_ship_fit_the_trunk_that_ships():
-    assert {"age", "gender"} <= set(known_attributes(CROP))
+    known = known_attributes(CROP)
+    assert {"age", "gender", "glasses", "beard", "fringe"} <= set(known)
+    assert known["glasses"].up == "glasses"
 
 
-def test_glasses_have_no_score_and_the_message_says_what_to_do():
+@pytest.mark.parametrize("column", ["glasses", "beard", "fringe"])
+def test_the_labels_that_ship(column):
+    """Every row names a training picture once and answers; each kind has enough pictures to hold some out."""
+    with LABELS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["file"] for row in rows}) == len(rows) == 720
+    assert all(re.fullmatch(r"train/\d{5}\.webp", row["file"]) for row in rows)
+    assert {row["drawn"] for row in rows} == {"random", "ranked"}
+    answers = [row[column] for row in rows]
+    assert set(answers) <= {"0", "1", "?"}
+    assert min(answers.count("0"), answers.count("1")) > 100
+
+
+@pytest.mark.skipif(not FACES.exists(), reason="needs the training faces")
+@pytest.mark.parametrize(("column", "least"), [("glasses", 0.9), ("beard", 0.85), ("fringe", 0.85)])
+def test_the_classifiers_that_ship_agree_with_their_labels(column, least):
+    with LABELS.open(newline="") as file:
+        labels = {row["file"]: row[column] for row in csv.DictReader(file) if row[column] != "?"}
+    wanted = [*(n for n in labels if labels[n] == "1")][:40] + [*(n for n in labels if labels[n] == "0")][:40]
+    with zipfile.ZipFile(FACES) as archive:
+        pictures = np.stack([square(read_photo(archive.read(name), name).pixels, 64) for name in wanted])
+    scores = known_attributes(CROP)[column].score(pictures)
+    assert ((scores > 0) == [labels[name] == "1" for name in wanted]).mean() >= least
+
+
+def test_what_has_no_score_is_named_and_the_message_says_what_to_do():
     with pytest.raises(UsageError, match="two folders of pictures"):
-        find_attributes(["glasses"], known_attributes(CROP))
+        find_attributes(["hat"], known_attributes(CROP))
 
 
 def test_a_function_by_its_import_path(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from relatent.core.alignment import Alignment
 from relatent.core.errors import ShapeError
 from relatent.core.images import read_photo, square
 from relatent.face import face_to_photo_matrix
+from relatent.face.regions import region_mask
 from relatent.face.sampling import map_points
 
 GEOMETRY = [scores.smile, scores.mouth_open, scores.eyes_open, scores.yaw, scores.pitch]
@@ -129,9 +130,28 @@ def test_yellow_pictures_are_warm_and_blue_ones_are_not():
     assert cold < -20 < 20 < warm
 
 
+def test_the_background_is_what_lies_beyond_the_head():
+    def in_front_of(grey, face=128):
+        picture = np.full_like(drawn(), face)
+        size, reach = len(picture), region_mask(["background"], neutral_face(), len(picture)) > 0.1
+        assert 0.02 * size**2 < reach.sum() < 0.7 * size**2
+        picture[reach] = grey
+        return picture
+
+    dark, light, other_face = colours(scores.light_background, in_front_of(40), in_front_of(220), in_front_of(40, 250))
+    assert light - dark > 50
+    assert other_face == pytest.approx(dark, abs=0.5)
+
+
+def test_a_face_that_fills_the_picture_has_no_background():
+    middle = neutral_face().mean(axis=0)
+    near = middle + 3 * (neutral_face() - middle)
+    assert np.isnan(scores.light_background(drawn()[None], near[None])).all()
+
+
 def test_colours_of_unknown_faces_are_nan():
     unknown = np.full((1, 68, 2), np.nan)
-    for score in (scores.skin_tone, scores.light_from_right, scores.brow_darkness):
+    for score in (scores.skin_tone, scores.light_from_right, scores.brow_darkness, scores.light_background):
         assert np.isnan(score(drawn()[None], unknown)).all()
 
 

@@ -158,7 +158,7 @@ def test_style_channels_by_name_by_region_and_by_attribute(network, tmp_path, mo
     [
         (["learn"], "what can be scored: blueness, brightness, flat"),
         (["learn", "brightness", "--all"], "expected --all or names"),
-        (["learn", "glasses"], "two folders of pictures"),
+        (["learn", "hat"], "two folders of pictures"),
         (["learn", "brightness", "--not", "agee"], "unknown attribute 'agee'"),
         (["learn", "a", "b", "--score", "x:y"], "expected one NAME"),
         (["learn", "a", "--with", "x"], "either --with FOLDER and --without FOLDER"),

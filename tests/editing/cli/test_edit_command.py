@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from editing import Direction
 from editing.__main__ import main
 from inversion import Inversion
 from inversion.batch.jobs import open_job
+from relatent.core.claims import take
 from relatent.core.images import read_photo, to_pixels
 from relatent.core.provenance import COMPOSITE
 from relatent.face.crop import cut_crop, pack_crop
@@ -136,7 +138,7 @@ def test_strips_at_the_photo_s_resolution(home):
 def test_a_face_kept_with_the_latent_needs_no_photo(home, network):
     me = Inversion.load("out/me")
     photo = read_photo("photos/me.png")
-    me.replace(crop=pack_crop(photo, me.face_to_photo, 32)).save("out/me/inversion.safetensors")
+    me.replace(crop=pack_crop(photo.pixels, me.face_to_photo, 32)).save("out/me/inversion.safetensors")
     assert run("out/me", "--set", "smile=2", "--sweep", "age=0:1:2").exit_code == 0
     with_photo, strip = pixels("out/me/edited.png"), pixels("out/me/sweep.png")
     (home / "photos" / "me.png").unlink()
@@ -211,6 +213,11 @@ def test_a_foreign_direction_is_refused(home):
         (["--set", "smile"], "NAME=STRENGTH"),
         (["--set", "smile=much"], "NAME=STRENGTH"),
         (["--set", "smile=inf"], "NAME=STRENGTH"),
+        (["--set", "smile=1e39"], "the strength of smile is 1e+39"),
+        (["--set", "smile=1", "--truncation", "1e39"], "the truncation is 1e+39"),
+        (["--set", "smile=1", "--truncation", "nan"], "--truncation-psi is nan"),
+        (["--sweep", "smile=0:1e39:3"], "the strength of smile is 1e+39"),
+        (["--sweep", "smile=0:1:" + "9" * 5000], "FROM:TO:COUNT"),
         (["--set", "smile=1", "--set", "smile=2"], "twice"),
         (["--set", "smlie=1"], "did you mean smile"),
         (["--sweep", "smile=1:2"], "FROM:TO:COUNT"),
@@ -268,3 +275,119 @@ def test_pastes_with_the_network_that_was_named(home, monkeypatch):
     assert result.exit_code == 0, result.output
     assert (home / "out" / "me" / "pasted.png").exists()
     assert read == []
+
+
+def inverted_again(home, network, seed=9):
+    """b/me: another inversion of the face of out/me."""
+    folder = home / "b" / "me"
+    place = Inversion.load("out/me").face_to_photo.copy()
+    place[:2, 2] += 3
+    invented(network, seed).replace(photo="me.png", face_to_photo=place).save(folder / "inversion.safetensors")
+    (folder / "report.json").write_bytes((home / "out" / "me" / "report.json").read_bytes())
+    return folder
+
+
+def test_two_inversions_of_one_face_are_pasted_each_alone(home, network):
+    inverted_again(home, network)
+    assert run("out/me", "--set", "smile=2").exit_code == 0
+    alone = (home / "out" / "me" / "pasted.png").read_bytes()
+    assert run("out/me", "b/me", "--set", "smile=2").exit_code == 0
+    assert (home / "out" / "me" / "pasted.png").read_bytes() == alone
+    assert (home / "b" / "me" / "pasted.png").read_bytes() != alone
+    assert run("out", "b/me", "--set", "smile=2").exit_code == 0  # with the photo's other face they go on being pasted
+    both, other = pixels("out/me/pasted.png"), pixels("b/me/pasted.png")
+    np.testing.assert_array_equal(both, pixels("out/me-face2/pasted.png"))
+    np.testing.assert_array_equal(both[:, 90:], other[:, 90:])
+
+
+def test_below_an_outdir_every_inversion_has_a_folder(home, network):
+    inverted_again(home, network)
+    (home / "new" / "me").mkdir(parents=True)
+    (home / "new" / "me" / "diary.txt").write_text("mine")
+    result = run("out/me", "b/me", "--set", "smile=2", "--outdir", "new")
+    assert result.stdout.split() == ["new/me-2", "new/me-3"], result.output
+    before = (home / "new" / "me-3" / "edited.safetensors").read_bytes()
+    assert run("out/me", "--set", "smile=1", "--outdir", "new").stdout.split() == ["new/me-2"]  # its own, again
+    assert Inversion.load("new/me-2/edited.safetensors").edits == {"smile": 1.0}
+    assert (home / "new" / "me-3" / "edited.safetensors").read_bytes() == before
+    assert [path.name for path in (home / "new" / "me").iterdir()] == ["diary.txt"]
+
+
+def test_an_outdir_of_an_earlier_version_goes_on(home):
+    assert run("out/me", "--set", "smile=2", "--outdir", "new").exit_code == 0
+    report = json.loads((home / "new" / "me" / "report.json").read_text())
+    del report["files"], report["source"]
+    (home / "new" / "me" / "report.json").write_text(json.dumps(report))
+    assert run("out/me", "--set", "smile=1", "--outdir", "new").stdout.split() == ["new/me"]
+    assert run("out/me-face2", "--set", "smile=1", "--outdir", "new").stdout.split() == ["new/me-face2"]
+
+
+def test_the_own_folder_may_be_named(home):
+    assert run("out/me", "--set", "smile=2", "--outdir", "out").stdout.split() == ["out/me"]
+
+
+def test_an_inversion_that_comes_twice_is_edited_once(home):
+    result = run("out/me", home / "out" / "me", "out/me/inversion.safetensors", "--set", "smile=2")
+    assert result.stdout.split() == ["out/me"], result.output
+
+
+@pytest.mark.parametrize("name", ["edited.png", "edited.safetensors", "pasted.png"])
+def test_foreign_files_are_never_replaced(home, name):
+    (home / "out" / "me" / name).write_text("mine")
+    result = run("out/me", "--set", "smile=2")
+    assert result.exit_code == 1
+    assert f"{name} is not a file that Relatent wrote" in result.stderr
+    assert (home / "out" / "me" / name).read_text() == "mine"
+    assert not list((home / "out" / "me").glob(".*"))
+
+
+def test_own_files_are_replaced_unless_they_were_changed(home):
+    for strength in (1, 2):
+        assert run("out/me", "--set", f"smile={strength}").exit_code == 0
+    assert Inversion.load("out/me/edited.safetensors").edits == {"smile": 2.0}
+    (home / "out" / "me" / "edited.png").write_text("retouched")
+    assert "was changed since" in run("out/me", "--set", "smile=3").stderr
+    assert Inversion.load("out/me/edited.safetensors").edits == {"smile": 2.0}
+
+
+def test_another_process_at_work_is_told(home):
+    claim = take(home / "out" / "me", {})
+    result = run("out/me", "out/me-face2", "--set", "smile=2")
+    claim.release()
+    assert result.exit_code == 1
+    assert "out/me is being written by another process" in result.stderr
+    assert (home / "out" / "me-face2" / "edited.png").exists()
+
+
+def test_an_edited_latent_remembers_where_its_network_is_now(home, monkeypatch):
+    (home / "tiny.safetensors").rename(home / "moved.safetensors")
+    assert run("out/me", "--set", "smile=2", "--network", "moved.safetensors").exit_code == 0
+    monkeypatch.chdir(home / "photos")  # a relative path would be of no use here
+    edited = Inversion.load(home / "out" / "me" / "edited.safetensors")
+    assert edited.network_file == str(home / "moved.safetensors")
+    assert edited.image().size == (32, 32)
+
+
+def test_numbers_that_lead_nowhere_write_nothing(home, network):
+    Direction(torch.full((24,), 1e38), "far", network_id(network)).save(home / "directions" / "far.safetensors")
+    result = run("out/me", "--set", "far=10", "--outdir", "new")
+    assert result.exit_code == 2
+    assert "no network can draw" in result.stderr
+    assert not (home / "new").exists()
+
+
+def test_an_empty_argument_is_not_the_current_folder(home):
+    for arguments in ([""], ["out/me", "--outdir", ""]):
+        result = run(*arguments, "--set", "smile=1")
+        assert result.exit_code == 2
+        assert "an empty " in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there file names are text")
+def test_names_that_are_no_text(home):
+    name = os.fsdecode(b"caf\xe9")
+    (home / "out" / "me").rename(home / "out" / name)
+    result = run(f"out/{name}", "--set", "smile=1")
+    assert result.exit_code == 0, result.output
+    assert "caf\\xe9" in result.stdout
+    assert (home / "out" / name / "edited.png").exists()

@@ -13,7 +13,7 @@ from editing.interpolation import morph
 from editing.mixing import mix
 from editing.seeds import seed_inversion
 from inversion import Inversion
-from relatent.core.images import Photo, to_pixels
+from relatent.core.images import to_pixels
 from relatent.face.crop import pack_crop, unpack_crop
 from stylegan import save_generator
 
@@ -98,12 +98,12 @@ def test_grids_and_morphs_at_the_photo_s_resolution(run, faces, tiny_generator, 
     y, x = np.mgrid[:90, :90]
     for name, slope in (("me", 1), ("you", -1)):
         picture = np.stack([120 + slope * (x - 45), y + 60, 200 - x], axis=-1).clip(0, 255).astype(np.uint8)
-        crop = pack_crop(Photo(picture, name), faces[name].face_to_photo, 32)
+        crop = pack_crop(picture, faces[name].face_to_photo, 32)
         faces[name].replace(crop=crop).save(tmp_path / "out" / name / "inversion.safetensors")
     assert run(mix_command, "--rows", "out/me", "--cols", "out/you,7", "--outdir", "grid").exit_code == 0
     sheet = pixels(tmp_path / "grid" / "grid.png").astype(int)
     assert sheet.shape == (2 * 64, 3 * 64, 3)
-    crop = unpack_crop(Inversion.load(tmp_path / "out" / "me").crop).pixels
+    crop = unpack_crop(Inversion.load(tmp_path / "out" / "me").crop)
     assert np.abs(sheet[64:, :64] - crop).max() <= 3  # unchanged
     assert np.abs(sheet[64:, 64:128] - crop).max() > 20
     assert run(mix_command, "--rows", "out/me", "--cols", "7", "--outdir", "small", "--at=network").exit_code == 0
@@ -203,7 +203,10 @@ def test_no_metadata(run, faces, tmp_path):
         (["out/me", "out/you", "--layers=4-8"], 2, "layer 8 is not in this network"),
         (["out/me", "out/you", "--layers=corse"], 2, "did you mean coarse"),
         (["out/me", "out/you", "out/her"], 2, "1 choices of layers came for 2 inversions"),
-        (["out/me", "out/you", "--strength=nan"], 2, "the strength is nan"),
+        (["out/me", "out/you", "--strength=nan"], 2, "--strength is nan"),
+        (["out/me", "out/you", "--strength=1e39"], 2, "the strength is 1e+39"),
+        (["out/me", "9" * 20], 2, "at most 18 digits"),
+        (["out/me", "85", "--trunc=1e39"], 2, "the truncation is 1e+39"),
         (["out/me", "out/you", "--network=faces-64"], 2, "belongs to the network tiny"),
         (["out/me", "out/foreign"], 2, "belongs to the network"),
         (["--rows=0-9999", "--cols=0-99", "--outdir=grid", "--network=tiny.safetensors"], 2, "Name fewer rows"),
@@ -257,6 +260,18 @@ def test_a_looped_gif(run, faces, tiny_generator, tmp_path):
     assert is_in_order(frames, [drawn(one, tiny_generator).repeat(8, 0).repeat(8, 1) for one in path.frames(9)])
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
+def test_only_videos_of_ours_are_replaced(run, network_file, tmp_path, name):
+    arguments = ["1-2", f"--network={network_file}", "--frames=2", f"--out={name}"]
+    for _ in range(2):
+        assert run(morph_command, *arguments).exit_code == 0
+    (tmp_path / name).write_text("my holiday")
+    result = run(morph_command, *arguments)
+    assert result.exit_code == 2
+    assert "does not say that Relatent made it" in result.stderr
+    assert (tmp_path / name).read_text() == "my holiday"
+
+
 def test_seeds_through_z(run, network_file, tmp_path):
     result = run(morph_command, "1-2", "--space=z", f"--network={network_file}", "--frames=3", "--out=z.gif")
     assert result.exit_code == 0, result.output
@@ -267,7 +282,8 @@ def test_seeds_through_z(run, network_file, tmp_path):
     ("arguments", "code", "match"),
     [
         (["out/me", "out/you", "--out=a.avi"], 2, "ends in .mp4 or .gif"),
-        (["out/me", "out/you", "--out=a.gif", "--fps=60"], 2, "at most 50"),
+        (["out/me", "out/you", "--out=a.gif", "--fps=60"], 2, "from 0.1 to 50"),
+        (["out/me", "out/you", "--out=a.gif", "--fps=0.001"], 2, "from 0.1 to 50"),
         (["out/me", "--out=a.gif"], 2, "1 faces; expected at least two"),
         (["out/me", "out/foreign", "--out=a.gif"], 2, "belongs to the network"),
         (["out/me", "3", "--space=z", "--out=a.gif"], 2, "has no z"),

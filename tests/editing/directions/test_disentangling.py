@@ -5,7 +5,7 @@ import pytest
 import torch
 from planted import NUM_WS, blueness, brightness, planted_generator
 
-from editing.directions.disentangling import _purest, disentangled
+from editing.directions.disentangling import _combine, disentangled
 from editing.directions.learning import Learner
 from editing.directions.sampling import sample_scores, score_latents
 from relatent.core.errors import Cancelled, UsageError
@@ -62,7 +62,7 @@ def test_the_best_sum_in_closed_form():
     """Two steps whose effects are known: the sum that moves only the first score is their inverse's first row."""
     effects = np.array([[1.0, 0.5], [0.2, 1.0]])
     steps = np.eye(2)[:, None]  # [2, 1, 2]: a step is named by its number
-    sums = _purest(steps, effects, [set(), set()], 0.01)[:, 0]
+    sums = _combine(steps, effects, [set(), set()], 0.01)[:, 0]
     np.testing.assert_allclose(np.diag(sums @ effects), 1)
     assert abs(sums[0] @ effects[:, 1]) < 0.05  # it was 0.5
     assert abs(sums[1] @ effects[:, 0]) < 0.05
@@ -70,7 +70,7 @@ def test_the_best_sum_in_closed_form():
 
 def test_a_score_that_nothing_moves_is_refused():
     with pytest.raises(UsageError, match="no step moves"):
-        _purest(np.eye(2)[:, None], np.array([[1.0, 0.0], [1.0, 0.0]]), [set(), set()], 0.1)
+        _combine(np.eye(2)[:, None], np.array([[1.0, 0.0], [1.0, 0.0]]), [set(), set()], 0.1)
 
 
 def test_progress_can_stop_it_and_counts_to_the_end(teacher):

@@ -136,7 +136,9 @@ class TestLoading:
 
         for zipped in (True, False):
             path = tmp_path / f"e4e-{zipped}.pt"
-            torch.save({"state_dict": {}, "opts": Hostile()}, path, _use_new_zipfile_serialization=zipped)
+            torch.save(
+                {"state_dict": {"encoder.x": Hostile()}, "opts": {}}, path, _use_new_zipfile_serialization=zipped
+            )
             with pytest.raises(CheckpointError, match=r"\.system"):
                 load_encoder(path)
         assert not (tmp_path / "ran").exists()

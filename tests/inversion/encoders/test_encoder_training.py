@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from stylegan.networks.backbone import load_backbone
 from stylegan.training.loop import Schedule, state_path
 
 CPU = torch.device("cpu")
-SETTINGS = EncoderSettings(network="tiny", data="nowhere", batch=8, rounds=2, hidden=16)
+SETTINGS = EncoderSettings(network="tiny", data="nowhere", batch=8, iterations=2, hidden=16)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_its_loss_is_that_of_the_lpips_package():
 def errors(encoder, network, photos):
     """Mean perceptual distance and squared error of photos after two looks."""
     wanted = from_uint8(photos)
-    drawn = network.synthesis(start_from_encoder(encoder, wanted, network, rounds=2))
+    drawn = network.synthesis(start_from_encoder(encoder, wanted, network, iterations=2))
     return load_backbone().distance(wanted, drawn).mean(), (wanted - drawn).square().mean()
 
 
@@ -98,10 +99,18 @@ def test_bfloat16_steps(tiny_generator, photos):
     assert 0 < tick.lpips < 14
 
 
-@pytest.mark.parametrize("change", [{"batch": 1}, {"rounds": 0}, {"learning_rate": -1.0}, {"precision": "int8"}])
+@pytest.mark.parametrize("change", [{"batch": 1}, {"iterations": 0}, {"learning_rate": -1.0}, {"precision": "int8"}])
 def test_impossible_settings(change):
     with pytest.raises(UsageError):
         dataclasses.replace(SETTINGS, **change)
+
+
+def test_settings_of_an_earlier_version():
+    text = SETTINGS.to_json().replace('"iterations"', '"rounds"')
+    assert EncoderSettings.from_json(text, Path("state")) == SETTINGS
+    for wrong in ("[1]", '"rounds"', "{", '{"rounds": 0}'):
+        with pytest.raises(CheckpointError):
+            EncoderSettings.from_json(wrong, Path("state"))
 
 
 class TestCommand:
@@ -141,7 +150,7 @@ class TestCommand:
 
     def test_dry_run(self, tiny_file, data, tmp_path):
         result = self.run("--network", tiny_file, "--data", data, "--out", tmp_path / "e.safetensors", "--dry-run")
-        assert json.loads(result.output)["rounds"] == 3
+        assert json.loads(result.output)["iterations"] == 3
         assert not (tmp_path / "e.safetensors").exists()
 
     def test_an_encoder_of_other_sizes_is_no_start(self, tiny_generator, photos, tmp_path):

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from psp_files import E4E, PSP, average, checkpoint, encoder_state, layout, write
+from psp_files import E4E, PSP, average, checkpoint, encoder_state, layout
 from published_encoders import Published
 
-from inversion.encoders.psp import decoder_from_psp, encoder_from_psp, parse_psp, read_psp
+from inversion.encoders.psp import encoder_from_psp, parse_psp, read_psp
 from inversion.encoders.style_blocks import Encoder4Editing, GradualStyleEncoder
 from relatent.core.errors import CheckpointError
 from stylegan import load
@@ -78,9 +78,8 @@ class TestAgreement:
         state = {f"decoder.{name}": tensor for name, tensor in own["g_ema"].items()}
         path = tmp_path / "e4e.pt"
         torch.save(checkpoint(E4E, state_dict=state, latent_avg=own["latent_avg"].view(-1)), path)
-        decoder, expected = decoder_from_psp(read_psp(path)), load(FORMATS / "rosinality-8px.pt")
+        expected = load(FORMATS / "rosinality-8px.pt")
         z = torch.randn(2, expected.z_dim, generator=torch.Generator().manual_seed(0))
-        assert torch.equal(decoder(z, truncation_psi=0.7), expected(z, truncation_psi=0.7))
         assert torch.equal(load(path)(z, truncation_psi=0.7), expected(z, truncation_psi=0.7))
 
 
@@ -184,10 +183,6 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=r"no encoder\.\* weights"):
             encoder_of({**content, "state_dict": {"decoder.input.input": torch.zeros(1, 512, 4, 4)}})
 
-    def test_no_decoder(self, content):
-        with pytest.raises(CheckpointError, match=r"no decoder\.\* weights"):
-            decoder_from_psp(parse_psp({**content, "opts": {}}, SOURCE))
-
     @pytest.mark.parametrize("content", [None, [], {}, {"g_ema": {}}, {"state_dict": []}, {"state_dict": {3: 4}}])
     def test_something_else(self, content):
         with pytest.raises(CheckpointError, match="no state_dict"):
@@ -225,22 +220,6 @@ class TestOtherEncoders:
     def test_of_a_type_that_is_not_told(self, content, opts):
         with pytest.raises(CheckpointError, match="encoder_type"):
             encoder_of({**content, "opts": opts})
-
-
-def test_both_networks_at_once(monkeypatch, tmp_path):
-    """Read once, since published files have more than a gigabyte."""
-    path = tmp_path / "e4e.pt"
-    write(path, E4E, **{"decoder.input.input": torch.zeros(2)})
-    asked = []
-    monkeypatch.setattr(
-        "inversion.encoders.psp.generator_from_rosinality", lambda *args: asked.append(args) or "generator"
-    )
-    checkpoint = read_psp(path)
-    encoder, generator = encoder_from_psp(checkpoint), decoder_from_psp(checkpoint)
-    assert (encoder.num_ws, generator) == (4, "generator")
-    [(tensors, latent_avg, source)] = asked
-    assert list(tensors) == ["input.input"]
-    assert (latent_avg.shape, source) == ((4, 512), path)
 
 
 def test_what_else_a_training_saved_does_not_matter(tmp_path):

@@ -39,26 +39,26 @@ def photos():
 
 
 def test_a_fresh_one_gives_the_average(tiny_generator, encoder, photos):
-    ws = start_from_encoder(encoder, photos, tiny_generator, rounds=3)
+    ws = start_from_encoder(encoder, photos, tiny_generator, iterations=3)
     torch.testing.assert_close(ws, tiny_generator.w_avg.expand(2, tiny_generator.num_ws, -1))
 
 
 def test_first_look_compares_with_the_average_face(tiny_generator, taught, photos):
     average = tiny_generator.synthesis(tiny_generator.w_avg.expand(1, tiny_generator.num_ws, -1))
-    torch.testing.assert_close(taught(photos), taught.change(photos, average.expand_as(photos)))
+    torch.testing.assert_close(taught(photos), taught.residual(photos, average.expand_as(photos)))
 
 
 def test_every_look_adds_what_the_last_drawing_lacks(tiny_generator, taught, photos):
-    first = start_from_encoder(taught, photos, tiny_generator, rounds=1)
-    second = start_from_encoder(taught, photos, tiny_generator, rounds=2)
-    change = taught.change(photos, tiny_generator.synthesis(first))
+    first = start_from_encoder(taught, photos, tiny_generator, iterations=1)
+    second = start_from_encoder(taught, photos, tiny_generator, iterations=2)
+    change = taught.residual(photos, tiny_generator.synthesis(first))
     torch.testing.assert_close(second, first + change)
     assert change.abs().max() > 1e-3
 
 
 def test_photos_do_not_see_each_other(tiny_generator, taught, photos):
-    together = start_from_encoder(taught, photos, tiny_generator, rounds=2)
-    alone = start_from_encoder(taught, photos[1:], tiny_generator, rounds=2)
+    together = start_from_encoder(taught, photos, tiny_generator, iterations=2)
+    alone = start_from_encoder(taught, photos[1:], tiny_generator, iterations=2)
     torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_other_sizes_are_resized(tiny_generator, taught, photos):
 
 
 def test_bfloat16_is_nearly_the_same(taught, photos):
-    exact, rough = taught.change(photos, photos.flip(0)), taught.change(photos, photos.flip(0), torch.bfloat16)
+    exact, rough = taught.residual(photos, photos.flip(0)), taught.residual(photos, photos.flip(0), torch.bfloat16)
     assert rough.dtype == torch.float32
     assert (exact - rough).norm() < 0.03 * exact.norm()
 

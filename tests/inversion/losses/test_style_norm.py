@@ -5,7 +5,7 @@ import torch
 
 from inversion.losses.loss import LossWeights, Target
 from inversion.losses.perceptual import load_perceptual
-from inversion.losses.style_norm import StyleLengths
+from inversion.losses.style_norm import StyleNorms
 from inversion.optim.projector import optimise
 from inversion.presets import BALANCED
 from stylegan import AliasFreeConfig, Generator, GeneratorConfig
@@ -46,7 +46,7 @@ def test_strain_is_of_the_lengths_of_the_styles_that_layers_are_given(kind):
     assert count == len(hooks)
     shares = lengths / torch.stack(seen, dim=1)
     expected = (shares / 1.5).log().square().mean(dim=1)
-    torch.testing.assert_close(StyleLengths(network).strain(ws, 1.5), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(StyleNorms(network).penalty(ws, 1.5), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["demodulate", "alias_free"])
@@ -61,34 +61,34 @@ def test_a_picture_does_not_show_them(kind):
 
 def test_strain_is_nothing_at_the_wanted_length_alone():
     network = network_of("demodulate")
-    lengths = StyleLengths(network)
+    lengths = StyleNorms(network)
     average = network.w_avg.expand(2, network.num_ws, -1)
-    torch.testing.assert_close(lengths.strain(average, 1.0), torch.zeros(2))
-    torch.testing.assert_close(lengths.strain(average, 2.0), torch.full((2,), 2.0).log().square())
+    torch.testing.assert_close(lengths.penalty(average, 1.0), torch.zeros(2))
+    torch.testing.assert_close(lengths.penalty(average, 2.0), torch.full((2,), 2.0).log().square())
 
 
 def test_photos_do_not_see_each_other():
     network = network_of("demodulate")
-    lengths, ws = StyleLengths(network), random_ws(network)
-    alone = torch.cat([lengths.strain(one, 1.0) for one in ws.split(1)])
-    torch.testing.assert_close(lengths.strain(ws, 1.0), alone)
+    lengths, ws = StyleNorms(network), random_ws(network)
+    alone = torch.cat([lengths.penalty(one, 1.0) for one in ws.split(1)])
+    torch.testing.assert_close(lengths.penalty(ws, 1.0), alone)
 
 
 def test_a_network_without_demodulation_has_none():
     network = network_of("adain")
-    lengths, ws = StyleLengths(network), random_ws(network)
-    assert torch.equal(lengths.strain(ws, 1.0), torch.zeros(3))
+    lengths, ws = StyleNorms(network), random_ws(network)
+    assert torch.equal(lengths.penalty(ws, 1.0), torch.zeros(3))
 
 
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_an_optimisation_keeps_to_the_wanted_length(space):
     network = network_of("demodulate")
     photos = network.synthesis(network.sample_w(2, seed=5)[:, None].expand(-1, network.num_ws, -1))
-    lengths, found = StyleLengths(network), []
+    lengths, found = StyleNorms(network), []
     for weight in (0.0, 3.0):
         settings = dataclasses.replace(
             BALANCED, space=space, num_steps=60, weights=LossWeights(styles=weight), style_norm=1.5
         )
         latents, _ = optimise(network, Target(photos, load_perceptual()), settings, seed=0)
-        found.append(lengths.strain(latents.ws(network.num_ws), 1.5))
+        found.append(lengths.penalty(latents.ws(network.num_ws), 1.5))
     assert (found[1] < found[0] / 2).all()

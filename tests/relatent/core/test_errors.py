@@ -40,12 +40,6 @@ def test_the_drawn_exit_codes_are_the_real_ones():
         assert kind.exit_code == expected, kind
 
 
-@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_every_class_says_what_it_is_for(kind):
-    assert kind.__doc__
-    assert "\n" not in kind.__doc__.strip().split("\n\n")[0]
-
-
 def example(kind: type[RelatentError]) -> RelatentError:
     if kind is UnknownNameError:
         return UnknownNameError("network", "fhq", ["ffhq-1024"])

@@ -12,23 +12,19 @@ import subprocess
 import sys
 import textwrap
 import urllib.error
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from relatent.core.errors import OutputError, UsageError
-from relatent.core.files import atomic_file, atomic_folder, output_errors, write_bytes
+from relatent.core.files import atomic_file, output_errors, write_bytes
 
 ROOT = Path(__file__).parents[3]
-Writer = Callable[[Path], AbstractContextManager[Path]]
-both = pytest.mark.parametrize("writer", [atomic_file, atomic_folder])
 
 
 def fill(temporary: Path) -> None:
-    """Some content for either kind."""
-    (temporary / "inside.txt" if temporary.is_dir() else temporary).write_text("new")
+    """Some content."""
+    temporary.write_text("new")
 
 
 def names(folder: Path) -> list[str]:
@@ -69,50 +65,17 @@ def test_a_file_is_replaced(tmp_path):
     assert names(tmp_path) == ["c.json"]
 
 
-def test_a_folder_is_written_and_its_parents_are_made(tmp_path):
-    path = tmp_path / "a" / "me.v2"
-    with atomic_folder(path) as temporary:
-        assert temporary.parent == path.parent
-        assert names(temporary) == []
-        fill(temporary)
-    assert names(path) == ["inside.txt"]
-    assert names(path.parent) == ["me.v2"]
-
-
-def test_a_folder_is_replaced_whole(tmp_path):
-    path = tmp_path / "me"
-    (path / "deep").mkdir(parents=True)
-    (path / "deep" / "old.txt").touch()
-    with atomic_folder(path) as temporary:
-        fill(temporary)
-    assert names(path) == ["inside.txt"]
-    assert names(tmp_path) == ["me"]
-
-
-def test_a_link_to_a_folder_is_replaced_and_what_it_led_to_stays(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "precious.txt").touch()
-    (tmp_path / "me").symlink_to(tmp_path / "elsewhere")
-    with atomic_folder(tmp_path / "me") as temporary:
-        fill(temporary)
-    assert names(tmp_path) == ["elsewhere", "me"]
-    assert names(tmp_path / "me") == ["inside.txt"]
-    assert names(tmp_path / "elsewhere") == ["precious.txt"]
-
-
-@both
-def test_names_may_be_as_long_as_the_system_allows(tmp_path, writer):
+def test_names_may_be_as_long_as_the_system_allows(tmp_path):
     for name in ("n" * 251 + ".txt", "ü" * 120 + ".json", "🙂" * 60, ".hidden"):
-        with writer(tmp_path / name) as temporary:
+        with atomic_file(tmp_path / name) as temporary:
             fill(temporary)
         assert names(tmp_path) == [name]
-        shutil.rmtree(tmp_path / name) if (tmp_path / name).is_dir() else (tmp_path / name).unlink()
+        (tmp_path / name).unlink()
 
 
-@both
-def test_relative_paths(tmp_path, monkeypatch, writer):
+def test_relative_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with writer(Path("me")) as temporary:
+    with atomic_file(Path("me")) as temporary:
         fill(temporary)
     assert names(tmp_path) == ["me"]
 
@@ -121,28 +84,22 @@ def test_relative_paths(tmp_path, monkeypatch, writer):
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002, 0o000], indirect=True, ids=oct)
 def test_permissions_follow_the_umask(tmp_path, umask):
     write_bytes(tmp_path / "file", b"")
-    with atomic_folder(tmp_path / "folder"):
-        pass
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~umask
-    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
 def test_the_umask_is_never_touched(tmp_path, monkeypatch):
     # It belongs to the whole process: reading it means changing it under the feet of other threads.
     monkeypatch.setattr(os, "umask", lambda _: pytest.fail("umask was called"))
     write_bytes(tmp_path / "file", b"")
-    with atomic_folder(tmp_path / "folder"):
-        pass
 
 
 # --- failure inside --------------------------------------------------------------------------------------------------
 
 
-@both
 @pytest.mark.parametrize("error", [ValueError("bug"), KeyboardInterrupt(), SystemExit(3), UsageError("no")], ids=repr)
-def test_any_exception_passes_and_leaves_nothing_behind(tmp_path, writer, error):
+def test_any_exception_passes_and_leaves_nothing_behind(tmp_path, error):
     def fail() -> None:
-        with writer(tmp_path / "me") as temporary:
+        with atomic_file(tmp_path / "me") as temporary:
             fill(temporary)
             raise error
 
@@ -152,24 +109,22 @@ def test_any_exception_passes_and_leaves_nothing_behind(tmp_path, writer, error)
     assert names(tmp_path) == []
 
 
-@both
-def test_what_was_there_survives_an_exception(tmp_path, writer):
+def test_what_was_there_survives_an_exception(tmp_path):
     path = tmp_path / "me"
-    with writer(path) as temporary:
+    with atomic_file(path) as temporary:
         fill(temporary)
     before = path.stat().st_ino
-    with pytest.raises(ValueError, match="bug"), writer(path) as temporary:
+    with pytest.raises(ValueError, match="bug"), atomic_file(path) as temporary:
         raise ValueError("bug")
     assert path.stat().st_ino == before
     assert names(tmp_path) == ["me"]
 
 
-@both
 @pytest.mark.parametrize("existing", [True, False])
-def test_a_rename_that_fails_leaves_things_as_they_were(tmp_path, monkeypatch, writer, existing):
+def test_a_rename_that_fails_leaves_things_as_they_were(tmp_path, monkeypatch, existing):
     path = tmp_path / "me"
     if existing:
-        with writer(path) as temporary:
+        with atomic_file(path) as temporary:
             fill(temporary)
     before = names(tmp_path)
     really = Path.replace
@@ -182,17 +137,16 @@ def test_a_rename_that_fails_leaves_things_as_they_were(tmp_path, monkeypatch, w
 
     restoring: list[int] = []
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OutputError, match="the disk is full"), writer(path) as temporary:
+    with pytest.raises(OutputError, match="the disk is full"), atomic_file(path) as temporary:
         fill(temporary)
     assert restoring
     assert names(tmp_path) == before
-    assert not existing or (path / "inside.txt" if path.is_dir() else path).read_text() == "new"
+    assert not existing or path.read_text() == "new"
 
 
-@both
-def test_an_interrupt_between_the_renames_brings_the_old_back(tmp_path, monkeypatch, writer):
+def test_an_interrupt_between_the_renames_brings_the_old_back(tmp_path, monkeypatch):
     path = tmp_path / "me"
-    with writer(path) as temporary:
+    with atomic_file(path) as temporary:
         fill(temporary)
     really = Path.replace
 
@@ -204,19 +158,18 @@ def test_an_interrupt_between_the_renames_brings_the_old_back(tmp_path, monkeypa
 
     interrupts: list[int] = []
     monkeypatch.setattr(Path, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt), writer(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic_file(path) as temporary:
         pass
     assert names(tmp_path) == ["me"]
-    assert (path / "inside.txt" if path.is_dir() else path).read_text() == "new"
+    assert path.read_text() == "new"
 
 
-@both
-def test_a_full_disk_while_writing(tmp_path, monkeypatch, writer):
+def test_a_full_disk_while_writing(tmp_path, monkeypatch):
     def full(self: Path, text: str) -> int:
         raise system_error(errno.ENOSPC)  # a write knows no name
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OutputError) as caught, writer(tmp_path / "me") as temporary:
+    with pytest.raises(OutputError) as caught, atomic_file(tmp_path / "me") as temporary:
         fill(temporary)
     assert str(caught.value) == (
         f"cannot write {tmp_path / 'me'}: the disk is full. Free some space or choose another folder."
@@ -271,24 +224,21 @@ def test_the_reasons_in_words(tmp_path, number, reason):
     ],
     ids=repr,
 )
-@both
-def test_an_unrelated_error_passes_unchanged(tmp_path, writer, error):
-    with pytest.raises(type(error)) as caught, writer(tmp_path / "me"):
+def test_an_unrelated_error_passes_unchanged(tmp_path, error):
+    with pytest.raises(type(error)) as caught, atomic_file(tmp_path / "me"):
         raise error
     assert caught.value is error
     assert names(tmp_path) == []
 
 
-@both
-def test_a_missing_input_beside_the_output_is_not_the_output(tmp_path, writer):
-    with pytest.raises(FileNotFoundError), writer(tmp_path / "me"):
+def test_a_missing_input_beside_the_output_is_not_the_output(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "me"):
         (tmp_path / "input.jpg").read_bytes()
 
 
-@both
-def test_a_refusal_of_the_temporary_path_is_the_output_s(tmp_path, writer):
-    with pytest.raises(OutputError, match="read-only"), writer(tmp_path / "me") as temporary:
-        raise system_error(errno.EROFS, temporary / "deep" if temporary.is_dir() else temporary)
+def test_a_refusal_of_the_temporary_path_is_the_output_s(tmp_path):
+    with pytest.raises(OutputError, match="read-only"), atomic_file(tmp_path / "me") as temporary:
+        raise system_error(errno.EROFS, temporary)
 
 
 def test_an_error_in_rust_s_words(tmp_path):
@@ -305,32 +255,17 @@ def test_an_error_without_number_or_name_counts_if_the_disk_is_full(tmp_path, mo
 
 
 def test_an_output_error_inside_stays_itself(tmp_path):
-    with pytest.raises(OutputError, match="other"), atomic_folder(tmp_path / "me"):
+    with pytest.raises(OutputError, match="other"), atomic_file(tmp_path / "me"):
         raise OutputError("cannot write other: the disk is full.")
-
-
-def test_an_error_of_a_file_inside_a_folder_names_the_path_to_be(tmp_path, monkeypatch):
-    def full(self: Path, data: bytes) -> int:
-        raise system_error(errno.ENOSPC, self)
-
-    def fail() -> None:
-        with atomic_folder(tmp_path / "me") as temporary:
-            write_bytes(temporary / "w.npz", b"new")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OutputError) as caught:
-        fail()
-    assert str(caught.value).startswith(f"cannot write {tmp_path / 'me' / 'w.npz'}: the disk is full.")
 
 
 # --- targets that cannot be ------------------------------------------------------------------------------------------
 
 
-@both
-def test_a_parent_that_is_a_file(tmp_path, writer):
+def test_a_parent_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("old")
     for path in (tmp_path / "file" / "me", tmp_path / "file" / "deep" / "me"):
-        with pytest.raises(OutputError, match="part of that path is a file, not a folder"), writer(path):
+        with pytest.raises(OutputError, match="part of that path is a file, not a folder"), atomic_file(path):
             pytest.fail("the block must not run")
     assert (tmp_path / "file").read_text() == "old"
 
@@ -343,27 +278,18 @@ def test_a_file_where_a_folder_is(tmp_path):
         write_bytes(tmp_path, b"")
 
 
-def test_a_folder_where_a_file_is(tmp_path):
-    (tmp_path / "me").write_text("old")
-    with pytest.raises(OutputError, match="is a file, not a folder"), atomic_folder(tmp_path / "me"):
-        pytest.fail("the block must not run: its work would be lost")
-    assert (tmp_path / "me").read_text() == "old"
-
-
-@both
 @pytest.mark.parametrize("path", [Path("/"), Path(), Path("n" * 300)], ids=repr)
-def test_impossible_names(tmp_path, monkeypatch, writer, path):
+def test_impossible_names(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match="cannot write"), writer(path):
+    with pytest.raises(OutputError, match="cannot write"), atomic_file(path):
         pass
     assert names(tmp_path) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-@both
-def test_a_folder_of_somebody_else(tmp_path, writer):
+def test_a_folder_of_somebody_else(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(OutputError, match="this user may not write there"), writer(tmp_path / "locked" / "me"):
+    with pytest.raises(OutputError, match="this user may not write there"), atomic_file(tmp_path / "locked" / "me"):
         pytest.fail("the block must not run")
 
 
@@ -372,23 +298,21 @@ def test_a_folder_of_somebody_else(tmp_path, writer):
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from relatent.core.files import atomic_file, atomic_folder
-    writer = {"atomic_file": atomic_file, "atomic_folder": atomic_folder}[sys.argv[1]]
-    with writer(Path(sys.argv[2])) as temporary:
-        (temporary / "inside.txt" if temporary.is_dir() else temporary).write_text("half")
+    from relatent.core.files import atomic_file
+    with atomic_file(Path(sys.argv[1])) as temporary:
+        temporary.write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
-@both
-def test_a_killed_process_leaves_the_old_target(tmp_path, writer):
+def test_a_killed_process_leaves_the_old_target(tmp_path):
     path = tmp_path / "me"
-    with writer(path) as temporary:
+    with atomic_file(path) as temporary:
         fill(temporary)
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), writer.__name__, path]
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), path]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
-    assert (path / "inside.txt" if path.is_dir() else path).read_text() == "new"
+    assert path.read_text() == "new"
     assert [name for name in names(tmp_path) if not name.startswith(".")] == ["me"]
 
 
@@ -399,7 +323,7 @@ FULL = """
     from PIL import Image
     from safetensors.numpy import save_file
     from relatent.core.errors import OutputError
-    from relatent.core.files import atomic_file, atomic_folder, write_bytes
+    from relatent.core.files import atomic_file, write_bytes
 
     disk = Path(sys.argv[1])
     write_bytes(disk / "old.bin", b"old")
@@ -419,13 +343,7 @@ FULL = """
         with atomic_file(disk / name) as temporary:
             save(temporary)
 
-    def folder():
-        with atomic_folder(disk / "deep") as temporary:
-            (temporary / "a").write_bytes(b"a" * 1000)
-            (temporary / "b").write_bytes(bytes(10**6))
-
     refused(lambda: write_bytes(disk / "old.bin", bytes(10**6)))
-    refused(folder)
     refused(lambda: by(lambda path: Image.fromarray(noise).save(path), "a.png"))
     refused(lambda: by(lambda path: Image.fromarray(noise).save(path, quality=100), "a.jpg"))
     refused(lambda: by(lambda path: np.save(path, noise), "a.npy"))

@@ -84,9 +84,12 @@ def test_frames_are_taken_one_at_a_time(tmp_path):
     [
         ("a.avi", 24, "ends in .mp4 or .gif"),
         ("a", 24, "ends in .mp4 or .gif"),
-        ("a.gif", 60, "at most 50"),
-        ("a.mp4", 0, "more than 0"),
-        ("a.mp4", float("nan"), "more than 0"),
+        ("a.gif", 60, "from 0.1 to 50"),
+        ("a.mp4", 0, "from 0.1 to 240"),
+        ("a.mp4", 1e-9, "from 0.1 to 240"),
+        ("a.gif", 0.001, "from 0.1 to 50"),
+        ("a.mp4", None, "expected a number"),
+        ("a.mp4", float("nan"), "from 0.1 to 240"),
     ],
 )
 def test_requests_that_cannot_be_met_draw_nothing(tmp_path, name, fps, match):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import app
 from relatent.core.scratch import LOCK_FILE
+from relatent.web import command as app
 
 pytest.importorskip("gradio")
 

@@ -45,13 +45,15 @@ def test_the_photo_comes_back_with_the_face_in_it(call, faces, whole_page, tmp_p
     paths, (first, *_) = faces
     place = np.array([[1.5, 0, 40], [0, 1.5, 30], [0, 0, 1]])
     first.replace(face_to_photo=place).save(paths[0])
-    Image.new("RGB", (200, 180), "grey").save(tmp_path / "me.png")
+    picture = Image.new("RGB", (200, 180), "grey")
+    picture.paste("blue", (0, 140, 200, 180))  # below the face, and unlike skin, over which changes of colour run out
+    picture.save(tmp_path / "me.png")
     _, photo, _, _ = call(paths[:2], ["coarse"], [1.0], str(tmp_path / "me.png"))
     with Image.open(photo) as opened:
         pixels = np.array(opened.convert("RGB"))
     assert pixels.shape == (180, 200, 3)
     assert (pixels[30:126, 40:136] != 128).any()
-    assert (pixels[140:] == 128).all()
+    assert (pixels[144:] == (0, 0, 255)).all()
 
 
 def test_mistakes_are_told_in_words(call, faces, tmp_path):

@@ -181,7 +181,7 @@ class TestLoadTrunk:
         return path
 
     def test_a_file_comes_back_frozen(self, tmp_path):
-        backbone = load_backbone(self.write(tmp_path / "trunk.safetensors"))
+        backbone = load_backbone(self.write(tmp_path / "backbone.safetensors"))
         assert backbone.name == "mine"
         assert not backbone.training
         assert not any(p.requires_grad for p in backbone.parameters())
@@ -203,8 +203,8 @@ class TestLoadTrunk:
         ids=["missing", "unexpected", "shape", "nan", "integers", "empty"],
     )
     def test_wrong_contents_are_refused(self, tmp_path, change):
-        with pytest.raises(CheckpointError, match=r"trunk\.safetensors"):
-            load_backbone(self.write(tmp_path / "trunk.safetensors", change))
+        with pytest.raises(CheckpointError, match=r"backbone\.safetensors"):
+            load_backbone(self.write(tmp_path / "backbone.safetensors", change))
 
     def test_another_format_is_refused(self, tmp_path):
         with pytest.raises(CheckpointError, match="relatent-generator-1"):
@@ -212,13 +212,13 @@ class TestLoadTrunk:
 
     @pytest.mark.parametrize("data", [b"", b"\x80\x04K\x01.", b"\xff" * 64, (2**40).to_bytes(8, "little") + b"{}"])
     def test_foreign_bytes_are_refused(self, tmp_path, data):
-        path = tmp_path / "trunk.safetensors"
+        path = tmp_path / "backbone.safetensors"
         path.write_bytes(data)
         with pytest.raises(CheckpointError):
             load_backbone(path)
 
     def test_a_cut_file_and_a_missing_file_are_refused(self, tmp_path):
-        path = self.write(tmp_path / "trunk.safetensors")
+        path = self.write(tmp_path / "backbone.safetensors")
         path.write_bytes(path.read_bytes()[:-1000])
         with pytest.raises(CheckpointError):
             load_backbone(path)

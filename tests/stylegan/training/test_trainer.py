@@ -246,17 +246,6 @@ def test_learns_the_colour_of_its_data(tiny_settings, method):
     assert distance() < 0.5 * before
 
 
-def test_an_epochs_order_is_made_once(tiny_trainer, monkeypatch):
-    trainer, made = tiny_trainer(seed=91), []
-    original = torch.randperm
-    monkeypatch.setattr(torch, "randperm", lambda *args, **kwargs: made.append(1) or original(*args, **kwargs))
-    count = len(trainer.images)
-    for step in range(2 * count // trainer.settings.batch):
-        trainer.images_seen = step * trainer.settings.batch
-        trainer._real_batch()
-    assert len(made) == 2
-
-
 def test_trains_where_the_system_does_not_tell_its_memory(tiny_trainer, monkeypatch):
     """Windows has no module ``resource``."""
     monkeypatch.setitem(sys.modules, "resource", None)

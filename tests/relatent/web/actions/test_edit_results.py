@@ -7,19 +7,21 @@ import pytest
 from PIL import Image
 
 from editing import paste_back
+from editing.photo_faces import at_photo
 from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.core.images import to_pixels
+from relatent.face.crop import pack_crop, unpack_crop
 from relatent.web.actions.download import command_lines, python_lines, write_download
 from relatent.web.actions.edit import Change
-from relatent.web.actions.results import in_photo, shown, sweep
+from relatent.web.actions.results import changed, drawing, in_photo, shown, sweep
 
 
 def test_an_unchanged_face_leaves_the_photo_alone(studio, face):
     _, one = face()
-    drawn, photo = shown(studio, one)
-    assert np.array_equal(drawn, to_pixels(one.inversion.tensor(studio.network))[0])
-    assert np.array_equal(photo, np.array(Image.open(one.photo.with_name("screen.jpg"))))
+    found = shown(studio, one)
+    assert np.array_equal(found.face, to_pixels(one.inversion.tensor(studio.network))[0])
+    assert np.array_equal(found.photo, np.array(Image.open(one.photo.with_name("screen.jpg"))))
     assert np.array_equal(np.asarray(in_photo(studio, one, one.inversion)), np.array(Image.open(one.photo)))
 
 
@@ -27,17 +29,57 @@ def test_an_unchanged_face_leaves_the_photo_alone(studio, face):
 def test_the_screen_shows_what_paste_back_does(studio, face, move):
     _, one = face()
     one.history.add(Change({"smile": move}))
-    _, photo = shown(studio, one)
+    photo = shown(studio, one).photo
     small = Image.open(one.photo.with_name("screen.jpg"))  # of this photo's own size: it is smaller than a screen
     edited = one.history.now.apply(one.inversion, studio.network, studio.directions)
     assert np.array_equal(photo, np.asarray(paste_back(edited, small, network=studio.network)))
     assert (photo != np.array(small)).any()
 
 
+@pytest.fixture
+def kept(face):
+    """A face of 48 px whose pixels are kept with its latent: nothing is looked up in the photo."""
+
+    def make(**more):
+        session, one = face(**more)
+        photo = np.random.default_rng(0).integers(60, 200, (100, 120, 3), dtype=np.uint8)
+        inversion = one.inversion.replace(crop=pack_crop(photo, one.inversion.face_to_photo, 32))
+        return session, session.keep(inversion, one.aligned, one.stem, photo=one.photo, factor=one.factor)
+
+    return make
+
+
+def test_the_face_shows_at_the_photo_s_resolution(studio, kept):
+    session, one = kept()
+    crop = unpack_crop(one.inversion.crop)
+    assert np.array_equal(shown(studio, one).face, crop)  # 48 px, rounded up to 64
+    assert crop.shape == (64, 64, 3)
+    one.history.add(Change({"smile": 2}))
+    found, edited = shown(studio, one), changed(studio, one)
+    assert np.array_equal(found.face, np.asarray(at_photo(edited, studio.network)))
+    assert (found.face != crop).any()
+    assert found.photo.shape == (100, 120, 3)
+    with Image.open(write_download(studio, session, one, "face-png")) as opened:
+        assert np.array_equal(np.array(opened), found.face)
+    with Image.open(write_download(studio, session, one, "drawn-png")) as opened:
+        assert np.array_equal(np.array(opened), drawing(studio, edited))
+    assert sweep(studio, one, "smile", [-1, 0, 1]).size == (3 * 64, 64)
+
+
+def test_a_latent_brings_its_face_along(studio, kept):
+    """On another day, without the photo."""
+    _, one = kept(photo=None)
+    one.history.add(Change({"smile": 2}))
+    for blend in ("warp", "difference", "replace"):
+        found = shown(studio, one, blend)
+        assert found.photo is None
+        assert found.face.shape == (64, 64, 3)
+
+
 def test_a_face_without_a_photo_shows_alone(studio, face):
     session, one = face(photo=None)
     one.history.add(Change({"smile": 1}))
-    assert shown(studio, one)[1] is None
+    assert shown(studio, one).photo is None
     with pytest.raises(UsageError, match="no photo to go back into"):
         write_download(studio, session, one, "photo-png")
 

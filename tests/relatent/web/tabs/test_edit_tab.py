@@ -14,7 +14,7 @@ def test_before_the_first_face_the_controls_keep_values_that_can_be_used(page, s
 
     controls = Controls(None)
     controls.sliders = dict.fromkeys(page.studio.directions)
-    values = _Handlers(page.studio, controls)._show(session)[1:-3]
+    values = _Handlers(page.studio, controls)._show(session)[1:-4]
     assert values[-1] in BLENDS
     assert values[: len(controls.sliders)] == [0.0] * len(controls.sliders)
 

@@ -47,7 +47,7 @@ def test_many_faces_at_once(page, session):
 
 
 def test_what_is_no_seed_is_refused_in_words(page, session):
-    with pytest.raises(gr.Error, match=re.escape("the seed is -1; expected 0 to 4294967295")):
+    with pytest.raises(gr.Error, match=re.escape("the seed is -1; expected a whole number from 0 to 4294967295")):
         handler_of(page.blocks, "explore-psi", "input")(session, -1, 0.7, "all", *STILL)
 
 

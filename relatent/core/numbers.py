@@ -1,0 +1,96 @@
+"""Checks numbers given by users: on a command line, through the page's API, or in Python."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from typing import Any
+
+from relatent.core.errors import UsageError
+
+STRENGTH = 1000.0  # units of a direction, usually standard deviations; beyond about ten nothing looks like a face
+TRUNCATION = 100.0
+DIGITS = re.compile(r"[0-9]+")
+MOST_DIGITS = 18  # of an integer; Python itself refuses to convert thousands of digits
+
+
+def as_number(name: str, value: Any, low: float, high: float, example: str = "2 or -1.5") -> float:
+    """A finite number from ``low`` to ``high`` as a float.
+
+    Args:
+        name: its name in error messages.
+        value: an int or float, a scalar of NumPy, or an array or tensor of one element without axes.
+        low: smallest accepted value.
+        high: largest accepted value.
+        example: an accepted value, for error messages.
+
+    Raises:
+        UsageError: anything else.
+    """
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        raise UsageError(f"{name} is {_shown(value)}; expected a number such as {example}.")
+    if not low <= plain <= high:  # false for NaN, too
+        raise UsageError(f"{name} is {_shown(value)}; expected a number from {low:g} to {high:g}.")
+    return float(plain)
+
+
+def as_whole(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number from ``low`` to ``high`` as an int; 2.0 is accepted, 2.5 is not.
+
+    Args:
+        name: its name in error messages.
+        value: as :func:`as_number` takes it.
+        low: smallest accepted value.
+        high: largest accepted value.
+
+    Raises:
+        UsageError: anything else.
+    """
+    plain = _plain(value)
+    if isinstance(plain, float) and math.isfinite(plain) and plain.is_integer():
+        plain = int(plain)
+    if isinstance(plain, bool) or not isinstance(plain, int) or not low <= plain <= high:
+        raise UsageError(f"{name} is {_shown(value)}; expected a whole number from {low} to {high}.")
+    return plain
+
+
+def as_strength(name: str, value: Any) -> float:
+    """The strength of a direction called ``name``; raises UsageError as :func:`as_number` does."""
+    return as_number(f"the strength of {name}", value, -STRENGTH, STRENGTH)
+
+
+def as_truncation(value: Any) -> float:
+    """A truncation, 1 for none and 0 for the average face; raises UsageError as :func:`as_number` does."""
+    return as_number("the truncation", value, -TRUNCATION, TRUNCATION, example="0.7")
+
+
+def number_in(text: str) -> float | None:
+    """The finite number in a text, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def digits_in(text: str) -> int | None:
+    """The whole number in a text of ASCII digits; None for anything else and for more than 18 digits."""
+    return int(text) if len(text) <= MOST_DIGITS and DIGITS.fullmatch(text) else None
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of NumPy or PyTorch as a Python number; anything else unchanged."""
+    if isinstance(value, int | float):
+        return value
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    try:
+        return operator.index(value)
+    except TypeError:
+        return value
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.60}"
