@@ -178,7 +178,8 @@ def test_16_bits_stay_16(younger, photo, tiny_generator, tmp_path, suffix):
     again = cv2.imread(str(tmp_path / "pasted.png"), cv2.IMREAD_UNCHANGED)[..., ::-1]
     assert again.dtype == np.uint16
     eight_bits = read_photo(tmp_path / f"deep.{suffix}").pixels
-    expected = np.asarray(paste_back(younger, eight_bits, network=tiny_generator)).astype(int)
+    again_in_8 = paste_back(younger, eight_bits, blend="difference", network=tiny_generator)
+    expected = np.asarray(again_in_8).astype(int)
     untouched = (expected == eight_bits).all(axis=2)
     assert np.array_equal(again[untouched], levels[untouched])
     assert np.abs(again / 257 - expected).max() < 1.5
