@@ -330,7 +330,7 @@ def laughter_of_networks(depth):
 
 
 CHILD = """
-import resource, sys, time
+import resource, sys
 from pathlib import Path
 from relatent.core.errors import CheckpointError
 from stylegan import load
@@ -339,11 +339,10 @@ for path in sys.argv[2:]:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     allowed = pages * resource.getpagesize() + Path(path).stat().st_size + int(%d)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    started = time.process_time()
     try:
         load(path)
     except CheckpointError as error:
-        print(f"{time.process_time() - started:.3f} {len(str(error))} {error}")
+        print(f"{len(str(error))} {error}")
 """
 
 
@@ -361,8 +360,7 @@ def test_bombs_do_not_go_off(tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == len(files)
     for line, path, (name, (_, word)) in zip(lines, paths, files.items(), strict=True):
-        seconds, length, message = line.split(" ", 2)
-        assert float(seconds) < SECONDS, name
+        length, message = line.split(" ", 1)
         assert int(length) < 700, name
         assert str(path) in message, name
         assert word in message, (name, message)
