@@ -21,6 +21,7 @@ from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
 from relatent.core.numbers import as_strength, as_whole
+from relatent.core.provenance import MarkedImage
 from relatent.web.actions.edit import Change
 from relatent.web.actions.faces import DetectedFaces
 from relatent.web.actions.invert import inverting
@@ -90,7 +91,9 @@ def _invert(studio: Studio) -> Any:
             yield None, None, None, {"ahead": news.ahead, "step": news.done, "of": news.total}
         done = job.result()
         one = Kept("", path.name, path.stem, done.inversion, done.aligned)
-        face_file, _, inversion, latent = written(studio, session, one, done.inversion, None)
+        with studio.network_lock.quick():
+            drawn = done.inversion.image(studio.network)  # in the photo nothing has changed yet
+        face_file, _, inversion, latent = written(studio, session, one, done.inversion, None, drawn)
         yield face_file, inversion, latent, done.facts
 
     return invert
@@ -153,11 +156,16 @@ def checked_strengths(strengths: object) -> dict[str, float]:
     return {str(name): as_strength(str(name), value) for name, value in strengths.items()}
 
 
-def written(studio: Studio, session: Session, one: Kept, edited: Inversion, pasted: Any) -> tuple[str | None, ...]:
-    """Write the face, the photo, the inversion and the latent to the session's folder; returns their paths."""
+def written(
+    studio: Studio, session: Session, one: Kept, edited: Inversion, pasted: Any, shown: MarkedImage | None = None
+) -> tuple[str | None, ...]:
+    """Write the face, the photo, the inversion and the latent to the session's folder; returns their paths.
+
+    ``shown`` is the picture of the face; None for the face at its photo's resolution, where the photo is known.
+    """
     face, whole = session.new_file(f"{one.stem}-face.png"), session.new_file(f"{one.stem}.png")
     inversion, latent = session.new_file("inversion.safetensors"), session.new_file("projected_w.npz")
-    write_bytes(face, face_picture(studio, edited).encoded())
+    write_bytes(face, (shown or face_picture(studio, edited)).encoded())
     edited.save(inversion)
     write_bytes(latent, latent_bytes(edited.ws.numpy()))
     if pasted is None:
