@@ -2,8 +2,8 @@
 
     python -m benchmarks.strip
 
-Draws the demo photo with the face's square marked, the face as the network sees it, what the saved latent draws, what
-an edit makes of it, and the photo with it, all at one height.
+Draws the demo photo with the face's square marked, the aligned face at the photo's resolution, what the network draws
+for the inverted latent, the edited face at the photo's resolution, and the photo with it, all at one height.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from editing import edit, paste_back
+from editing.photo_faces import at_photo
 from inversion import invert
 from inversion.photos import crop_faces
 from inversion.pipeline import open_network
@@ -44,11 +45,12 @@ def main(network: str, change: str, out: Path) -> None:
     click.echo(f"PSNR {10 * np.log10(4 / error):.1f} dB")
     name, _, strength = change.partition("=")
     edited = edit(inversion, {name: float(strength)}, network=generator)
-    changed = to_pixels(edited.tensor(generator))[0]
+    changed = np.asarray(at_photo(edited, generator))
+    face = np.asarray(at_photo(inversion, generator))
     pasted = np.asarray(paste_back(edited, photo, network=generator))
     gap = np.full((HEIGHT, GAP, 3), 255, np.uint8)
     row = [gap] * 9
-    row[::2] = [_at_height(panel) for panel in (marked, aligned.image, drawn, changed, pasted)]
+    row[::2] = [_at_height(panel) for panel in (marked, face, drawn, changed, pasted)]
     write_bytes(out, encode_png(np.concatenate(row, axis=1)))
 
 
