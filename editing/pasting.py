@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import numpy as np
+from torch import Tensor
 
 from editing.faces import FaceLike, open_faces
 from inversion import Inversion
@@ -29,6 +30,7 @@ def paste_back(
     *,
     blend: Blend = DEFAULT_BLEND,
     network: Generator | Mapping[str, Generator] | None = None,  # if loaded already
+    drawn: Sequence[Tensor] | None = None,  # if drawn already
 ) -> MarkedImage:
     """Paste edited faces into the photo at its full size.
 
@@ -43,6 +45,7 @@ def paste_back(
         photo: the photo that was inverted: a path, bytes of pixels, or a Pillow image.
         blend: one of :data:`BLENDS`.
         network: the network of all faces, or networks by id; None loads the network of each face.
+        drawn: what each face draws, [1, 3, R, R], where it is known; None draws them.
 
     Returns:
         A Pillow image whose ``save`` keeps the photo's EXIF (without its orientation), XMP, colour profile and, in PNG,
@@ -62,18 +65,21 @@ def paste_back(
     pixels = source.pixels
     networks = dict(network) if isinstance(network, Mapping) else {}
     edits: dict[str, float] = {}
-    for face in faces:
+    for index, face in enumerate(faces):
         if isinstance(network, Generator):
             networks[face.network] = network
         elif face.network not in networks:
             networks[face.network] = face.open_network()
-        pixels = _with_face(pixels, face, networks[face.network], blend)
+        pixels = _with_face(pixels, face, networks[face.network], blend, None if drawn is None else drawn[index])
         edits |= face.edits
     return MarkedImage(source.changed(pixels), software_tag(faces[0].network, edits), _described(source))
 
 
-def _with_face(pixels: np.ndarray, face: Inversion, network: Generator, blend: Blend) -> np.ndarray:
-    edited, before = (to_levels(one.tensor(network))[0].numpy() for one in (face, face.unedited()))
+def _with_face(
+    pixels: np.ndarray, face: Inversion, network: Generator, blend: Blend, drawn: Tensor | None
+) -> np.ndarray:
+    drawn = face.tensor(network) if drawn is None else drawn
+    edited, before = (to_levels(one)[0].numpy() for one in (drawn, face.unedited().tensor(network)))
     return paste_drawn(pixels, face, edited, before, network, blend)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from torch import Tensor
+
 from inversion import Inversion
 from inversion.batch.jobs import open_job
 from inversion.batch.report import versions
@@ -219,6 +221,7 @@ def write_edited(
     account: dict[str, object],  # stored below ``key`` in report.json
     face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo
+    drawn: Tensor | None = None,  # what the network draws, where it is known; None draws it
     metadata: bool = True,  # write the mark of relatent.core.provenance
     more: Mapping[str, bytes] | None = None,  # further files
 ) -> None:
@@ -230,9 +233,9 @@ def write_edited(
     Raises:
         OutputError: the folder cannot be written, or a file of somebody else has the name of a result.
     """
-    drawn = edited.image(network).encoded(metadata=metadata)
-    shown = drawn if face is None else face.encoded(metadata=metadata)
-    files = {EDITED_PICTURE: shown, DRAWN_FILE: drawn, **(more or {})}
+    picture = edited.marked(edited.tensor(network) if drawn is None else drawn).encoded(metadata=metadata)
+    shown = picture if face is None else face.encoded(metadata=metadata)
+    files = {EDITED_PICTURE: shown, DRAWN_FILE: picture, **(more or {})}
     if pasted is not None:
         files[PASTED_FILE] = pasted.encoded(metadata=metadata)
     with claim.writing() as scratch:

@@ -221,6 +221,7 @@ def _write(task: Task, whole: WholePhotos, options: EditOptions) -> str:
         account=account,
         face=face if options.at == "photo" else None,
         pasted=pasted,
+        drawn=task.drawn,
         metadata=options.metadata,
         more=strip,
     )

@@ -101,12 +101,13 @@ def _mix_into(
     base = with_noise(first.inversion, network, options.noise_mode, options.seed)
     strength = options.strengths[0] if len(options.strengths) == 1 else options.strengths
     mixed = mix(base, [one.inversion for one in others], options.layers, strength)
+    drawn = mixed.tensor(network)  # once, for the photo and for the files
     photo = None
     if first.saved is not None and mixed.face_to_photo is not None:
         photo = find_photo(first.saved, options.photos, alone=True)
     pasted = face = None
     if photo:
-        pasted = paste_back(mixed, photo, blend=options.blend, network=network)
+        pasted = paste_back(mixed, photo, blend=options.blend, network=network, drawn=[drawn])
         face = cut_from(pasted, mixed, network)
     elif options.at == "photo":
         face = at_photo(mixed, network, options.blend)
@@ -126,6 +127,7 @@ def _mix_into(
         account=account,
         face=face if options.at == "photo" else None,
         pasted=pasted,
+        drawn=drawn,
         metadata=options.metadata,
     )
     return "" if pasted or mixed.face_to_photo is None else _not_pasted(first)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from editing.directions.direction import Direction
 from editing.pasting import Blend, paste_back
@@ -29,6 +31,11 @@ class Task:
     directions: dict[str, Direction]
     photo: Path | None
     seconds: float
+
+    @functools.cached_property
+    def drawn(self) -> Tensor:
+        """The edited face as the network draws it, [1, 3, R, R]; drawn once for the photo and for the files."""
+        return self.edited.tensor(self.network)
 
 
 def together(task: Task, tasks: Sequence[Task]) -> list[Task]:
@@ -90,6 +97,12 @@ class WholePhotos:
         source, shared = self.read(task.photo), together(task, self.tasks)
         if self.image is None or self.shown != shared:
             networks = {one.edited.network: one.network for one in shared}
-            self.image = paste_back([one.edited for one in shared], source, blend=self.blend, network=networks)
+            self.image = paste_back(
+                [one.edited for one in shared],
+                source,
+                blend=self.blend,
+                network=networks,
+                drawn=[one.drawn for one in shared],
+            )
             self.shown = shared
         return self.image

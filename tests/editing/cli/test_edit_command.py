@@ -391,3 +391,12 @@ def test_names_that_are_no_text(home):
     assert result.exit_code == 0, result.output
     assert "caf\\xe9" in result.stdout
     assert (home / "out" / name / "edited.png").exists()
+
+
+def test_the_edited_face_is_drawn_once(home, monkeypatch):
+    """For the photo and for drawn.png alike; the face before the edit is the other drawing."""
+    drawings = []
+    original = Inversion.tensor
+    monkeypatch.setattr(Inversion, "tensor", lambda self, *rest: drawings.append(self.edits) or original(self, *rest))
+    assert run("out/me", "--set", "smile=2").exit_code == 0
+    assert sorted(map(len, drawings)) == [0, 1]
