@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inversion.optim.low_rank import Tuned, draw, to_half
+from relatent.core.equality import ComparedByContent
 from relatent.core.errors import CheckpointError, ShapeError, UsageError
 from relatent.core.images import to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
@@ -23,8 +24,8 @@ FORMAT = "relatent-inversion-1"
 SPACES = ("w", "w+")
 
 
-@dataclass(frozen=True)
-class Inversion:
+@dataclass(frozen=True, eq=False)
+class Inversion(ComparedByContent):
     """A face in a network's latent space. Tensors are float32 on the CPU.
 
     Attributes:

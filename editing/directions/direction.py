@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from relatent.core.equality import ComparedByContent
 from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError, UsageError
 from stylegan import Generator, network_id
 from stylegan.formats.checkpoint import OWN, read_safetensors, write_safetensors
@@ -23,8 +24,8 @@ UNIT = "one standard deviation of the attribute's score over 10,000 samples at p
 Fact = float | str
 
 
-@dataclass(frozen=True)
-class Direction:
+@dataclass(frozen=True, eq=False)
+class Direction(ComparedByContent):
     """An editing direction in the latent space of one network.
 
     Attributes:
