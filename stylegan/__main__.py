@@ -69,7 +69,7 @@ def main() -> None:
 @option("--augment", type=SHARE, default=0.3, help="Probability of each DiffAugment change.")
 @option("--ada", is_flag=True, help="Adaptive augmentation: blits, geometry, colour, as strong as needed.")
 @option("--path-length", type=NOT_NEGATIVE, default=0.0, help="Weight of path-length regularisation; 2 as published.")
-@option("--feature-weight", type=NOT_NEGATIVE, default=0.0, help="Weight of a discriminator on frozen features.")
+@option("--feature-weight", type=NOT_NEGATIVE, default=0.0, help="Weight of a judge on frozen features.")
 @option("--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the features.")
 @option("--compile/--no-compile", default=False, help="Use torch.compile.")
 @option("--validation-folder", metavar="NAME", help="Pictures of the data kept back, to measure snapshots with.")
