@@ -50,12 +50,15 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
     shown = keys[:SHOWN]
     plan = Plan(optimiser=dataclasses.replace(PAPER, num_steps=num_steps))
     each: dict[str, Rows] = {}
-    sheets = []
-    for name, gain in GAINS.items():
-        run = Run(generator, faces, keys, shown, folder / f"{out}.parts" / f"gain-{gain:g}", "none", 0)
-        with halved_by(gain):
-            each[name] = run.measure({"paper": plan}, batch)["paper"]
-        sheets.append(run.sheet(["paper"]))
+    runs: dict[str, Run] = {}
+    for known in range(batch, len(keys) + batch, batch):  # both on the same faces, whenever the run is cut
+        for name, gain in GAINS.items():
+            runs[name] = Run(
+                generator, faces, keys[:known], shown, folder / f"{out}.parts" / f"gain-{gain:g}", "none", 0
+            )
+            with halved_by(gain):
+                each[name] = runs[name].measure({"paper": plan}, batch)["paper"]
+    sheets = [run.sheet(["paper"]) for run in runs.values()]
     rows = summaries(each)
     for row in rows.values():
         row["settings"] = dataclasses.asdict(plan)
