@@ -62,14 +62,14 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
     rows = summaries(each)
     for row in rows.values():
         row["settings"] = dataclasses.asdict(plan)
-    trunk = load_perceptual().backbone
+    backbone = load_perceptual().backbone
     about = {"network": network_id(generator), "photos": len(keys), "batch": batch, "num_steps": num_steps}
-    result = {**about, "lpips_trunk": trunk, "machine": describe(), "methods": rows, "each": each}
+    result = {**about, "lpips_trunk": backbone, "machine": describe(), "methods": rows, "each": each}
     write_bytes(folder / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
-    write_bytes(folder / f"{out}.md", table(rows, trunk).encode())
+    write_bytes(folder / f"{out}.md", table(rows, backbone).encode())
     pictures = torch.cat([sheets[0], sheets[1][len(shown) :]])  # both begin with the photos
     write_bytes(folder / f"{out}.png", encode_png(grid(pictures, len(shown))))
-    click.echo(table(rows, trunk))
+    click.echo(table(rows, backbone))
 
 
 @contextmanager
