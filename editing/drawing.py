@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inversion.inversion import Inversion
 from relatent.core.errors import UnknownNameError
+from relatent.core.numbers import as_whole
 from stylegan.networks.generator import Generator
 from stylegan.networks.synthesis import NOISE_MODES
 
@@ -57,7 +58,7 @@ def with_noise(inversion: Inversion, network: Generator, mode: str, seed: int = 
         return inversion
     if mode == "none":
         return inversion.replace(noise=tuple(torch.zeros_like(level) for level in noise))
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(as_whole("the seed", seed, -(2**63), 2**63 - 1))
     return inversion.replace(noise=tuple(torch.randn(level.shape, generator=rng) for level in noise))
 
 

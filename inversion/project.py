@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from inversion.batch.jobs import Inputs, expand
 from inversion.batch.run import BatchOptions, Outcome, project_photos
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
+from inversion.photos import Inputs, expand
 from inversion.pipeline import Pipeline
 from relatent.core.command import PATH, RelatentCommand, config_options
 from relatent.core.errors import PhotoError, UsageError

@@ -84,6 +84,20 @@ def respect_quota() -> int:
     return torch.get_num_threads()
 
 
+def _after_fork() -> None:
+    """Let a forked process compute with one thread.
+
+    OpenMP's threads do not survive a fork, and GNU's runtime waits for them forever at the next parallel region
+    (https://gcc.gnu.org/bugzilla/show_bug.cgi?id=60035). With one thread there is none. PyTorch's own DataLoader does
+    the same in its workers, which share the processors anyway.
+    """
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where processes are spawned
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def quota(cgroups: Path) -> float | None:
     """Processors that this process may use on average, from Linux control groups (v1 or v2); None for no limit."""
     try:

@@ -65,12 +65,12 @@ def _geometry(n: int, p: float, device: torch.device) -> Tensor:
     def scale() -> Tensor:
         return torch.exp(torch.randn(n, device=device) * LOG_SCALE * _chosen(n, p, device))
 
-    def turn() -> Tensor:
+    def rotation() -> Tensor:
         return _rotation((torch.rand(n, device=device) * 2 - 1) * math.pi * _chosen(n, half, device))
 
     even, uneven = scale(), scale()
     shift = torch.randn(2, n, device=device) * SHIFT * 2 * _chosen(n, p, device)
-    matrix = _scaling(even, even) @ turn() @ _scaling(uneven, 1 / uneven) @ turn()
+    matrix = _scaling(even, even) @ rotation() @ _scaling(uneven, 1 / uneven) @ rotation()
     return matrix @ _translation(shift[0], shift[1])
 
 
