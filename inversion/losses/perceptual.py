@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relatent.core import cpu
+from relatent.core.device import lay_out
 from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError
 from stylegan.formats.checkpoint import load_strictly
 from stylegan.networks.backbone import enlarge_small, load_backbone, sum_over_layers, unit_length
@@ -101,7 +101,7 @@ def load_perceptual(name: str = "embedded", device: torch.device | None = None) 
 def _load(name: str, device: str) -> PerceptualDistance:
     distance = _embedded() if name == "embedded" else _published(name)
     distance = distance.eval().requires_grad_(False).to(device)
-    cpu.lay_out(distance, torch.device(device))
+    lay_out(distance, torch.device(device))
     return distance
 
 

@@ -80,6 +80,11 @@ def computing_in(name: str, device: torch.device) -> Iterator[torch.dtype]:
         _set_tf32(before)
 
 
+def arithmetic(device: torch.device) -> tuple[Any, ...]:
+    """How ``device`` now computes with float32; a CUDA graph keeps what held when it was captured."""
+    return _tf32() if device.type == "cuda" else ()
+
+
 def _is_ampere(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
 
