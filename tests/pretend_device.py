@@ -10,7 +10,8 @@ and inside :meth:`PretendDevice.step` also for whatever makes the host wait for 
 
 - values that are read: ``.item()``, ``float()``, ``bool()``, ``.tolist()``, ``.cpu()``,
 - sizes that depend on values: ``nonzero``, boolean indices, ``unique``, ``masked_select``,
-- copies from the CPU, and tensors that are made there.
+- copies from the CPU, and tensors that are made there. A step of training may draw numbers on the CPU, and copy them
+  without waiting: ``step(host=True)``.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class PretendDevice(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_step = False
+        self.in_step = self.host = False
         self.operators = 0  # seen on the device inside steps
         self._from_data = _FromData()
 
@@ -106,25 +107,28 @@ class PretendDevice(TorchDispatchMode):
         self._from_data.__exit__(*error)
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Inside, the host and the device may not wait for each other."""
-        before, self.in_step = self.in_step, True
+    def step(self, host: bool = False) -> Iterator[None]:
+        """Inside, the host and the device may not wait for each other; ``host``: the CPU may compute as well."""
+        before = self.in_step, self.host
+        self.in_step, self.host = True, host
         try:
             yield
         finally:
-            self.in_step = before
+            self.in_step, self.host = before
 
-    def strict(self, function: Any) -> Any:
+    def strict(self, function: Any, host: bool = False) -> Any:
         """``function`` as a step."""
 
         def inside(*args: Any, **kwargs: Any) -> Any:
-            with self.step():
+            with self.step(host):
                 return function(*args, **kwargs)
 
         return inside
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if func.namespace == "profiler":
+            return func(*args, **kwargs)
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         ours = [leaf for leaf in inputs if isinstance(leaf, PretendTensor)]
         theirs = [leaf for leaf in inputs if not isinstance(leaf, PretendTensor)]
@@ -132,7 +136,7 @@ class PretendDevice(TorchDispatchMode):
         there = named is not None and torch.device(named).type == DEVICE.type
         back = named is not None and not there
         if self.in_step:
-            self._check_step(func, args, ours, theirs, there, back)
+            self._check_step(func, args, kwargs, ours, theirs, there, back)
         if ours and theirs and func not in COPIES:
             raise DeviceMistakeError(f"{func} of tensors on the device and on the CPU: {[x.shape for x in theirs]}")
         if named is not None:
@@ -157,7 +161,7 @@ class PretendDevice(TorchDispatchMode):
 
         return tree_map(wrap, result)
 
-    def _check_step(self, func: Any, args: Any, ours: list, theirs: list, there: bool, back: bool) -> None:
+    def _check_step(self, func: Any, args: Any, kwargs: Any, ours: list, theirs: list, there: bool, back: bool) -> None:
         name = func._schema.name
         if ours and func in READS:
             raise DeviceMistakeError(f"{func} reads a value from the device in a step")
@@ -165,11 +169,15 @@ class PretendDevice(TorchDispatchMode):
             raise DeviceMistakeError(f"{func} has a size that depends on values, and waits for them in a step")
         if ours and name in INDEXING and any(_is_mask(x) for x in tree_leaves(args[1])):
             raise DeviceMistakeError(f"{func} with a boolean index waits for the device in a step")
-        if ours and (back or (theirs and func in COPIES)):
-            raise DeviceMistakeError(f"{func} copies between the device and the CPU in a step")
-        if not ours and not (there and not theirs):
-            what = "copies to the device" if there else "computes on the CPU"
-            raise DeviceMistakeError(f"{func} {what} in a step")
+        if ours and back:
+            raise DeviceMistakeError(f"{func} copies to the CPU in a step")
+        arrives = there or (func is aten.copy_.default and isinstance(args[0], PretendTensor))
+        if theirs and (arrives or ours):
+            waits = not (kwargs.get("non_blocking") or (func is aten.copy_.default and args[2:] == (True,)))
+            if waits or not self.host:
+                raise DeviceMistakeError(f"{func} copies between the CPU and the device in a step")
+        if not ours and not there and not self.host:
+            raise DeviceMistakeError(f"{func} computes on the CPU in a step")
 
 
 def _is_mask(x: Any) -> bool:

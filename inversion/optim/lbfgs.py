@@ -15,6 +15,7 @@ from torch import Tensor
 
 from inversion.optim.preconditioner import Preconditioner
 from inversion.presets import LbfgsSettings
+from relatent.core.device import scalar_dtype
 
 MAX_RISE = 1.05  # a photo's loss may rise by this factor in one step; beyond, the step is rejected
 SHRINK = 0.5  # of a photo's step size after a rejected step
@@ -56,11 +57,6 @@ class AdamSteps:
     def state(self) -> list[Tensor]:
         """What a step changes beside the tensors themselves."""
         return [value for state in self.adam.state.values() for value in state.values()]
-
-
-def scalar_dtype(device: torch.device) -> torch.dtype:
-    """The dtype of scalars that steps read from a tensor: double on the CPU, as Python has; GPUs are slow at it."""
-    return torch.float64 if device.type == "cpu" else torch.float32
 
 
 @dataclass(frozen=True)

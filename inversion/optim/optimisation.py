@@ -17,9 +17,10 @@ from torch import Tensor
 from inversion.losses.loss import Target, delta_regularisation, noise_regularisation, renormalise
 from inversion.losses.style_norm import StyleNorms
 from inversion.optim import lbfgs
-from inversion.optim.lbfgs import AdamSteps, PreconditionedLbfgs, scalar_dtype
+from inversion.optim.lbfgs import AdamSteps, PreconditionedLbfgs
 from inversion.optim.preconditioner import Preconditioner
 from inversion.presets import OptimiserSettings, TuningSettings
+from relatent.core.device import scalar_dtype
 from relatent.core.errors import UsageError
 from relatent.core.execution import COMPILE, EAGER, GRAPH, Repeated
 from relatent.core.precision import arithmetic

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from inversion.losses.loss import Target
-from inversion.optim.lbfgs import AdamSteps, scalar_dtype
+from inversion.optim.lbfgs import AdamSteps
 from inversion.optim.low_rank import Tuned, draw, to_half, tunable
 from inversion.optim.optimisation import Latents, learning_rate_factor
 from inversion.optim.projector import Progress, Step
 from inversion.presets import TuningSettings
-from relatent.core.device import Pace
+from relatent.core.device import Pace, scalar_dtype
 from relatent.core.errors import Cancelled
 from relatent.core.execution import COMPILE, EAGER, Repeated
 from stylegan.networks.generator import Generator

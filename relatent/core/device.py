@@ -75,6 +75,11 @@ def lay_out(module: nn.Module, device: torch.device) -> None:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def scalar_dtype(device: torch.device) -> torch.dtype:
+    """The dtype of sums and schedules on ``device``: double on the CPU; mps has none, and other GPUs are slow at it."""
+    return torch.float64 if device.type == "cpu" else torch.float32
+
+
 def free_memory(device: torch.device) -> int | None:
     """Bytes that new tensors on ``device`` can take; None if unknown."""
     if device.type == "cuda":
