@@ -79,7 +79,7 @@ def main() -> None:
 @option("--licence", default="", show_default=False, help="Kept in the network's file.")
 @option("--attribution", default="", show_default=False, help="Kept in the network's file.")
 @option("--seed", type=int, default=0, help="Of everything random.")
-@option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_command(
     outdir: Path,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from relatent.core import cpu
-from relatent.core.device import synchronize
+from relatent.core.device import peak_memory, scalar_dtype, synchronize
 from relatent.core.images import from_uint8
 from stylegan.networks.backbone import load_backbone
 from stylegan.networks.discriminator import Discriminator
@@ -116,7 +116,7 @@ class Trainer:
         self.step = 0
         self.images_seen = 0  # not step * batch: a resumed run may have another batch than before
         self.seconds = 0.0
-        self._totals = torch.zeros(6, device=device, dtype=torch.float64)
+        self._totals = torch.zeros(6, device=device, dtype=scalar_dtype(device))
         self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
         self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
 
@@ -186,8 +186,8 @@ class Trainer:
         signs = real_logits.detach().sign().mean()
         if self.settings.ada and (self.step + 1) % ADA_INTERVAL == 0:  # reading the signs synchronises with the device
             self.strength.update(float(signs), ADA_INTERVAL * self.settings.batch)
-        self._totals[3] += (real_logits.detach() > 0).double().mean()
-        self._totals[4] += (fake_logits.detach() < 0).double().mean()
+        self._totals[3] += (real_logits.detach() > 0).to(self._totals.dtype).mean()
+        self._totals[4] += (fake_logits.detach() < 0).to(self._totals.dtype).mean()
 
     def _step_feature_discriminator(self, judge: FeatureDiscriminator, real: Tensor, fake: Tensor) -> None:
         logits = judge(diff_augment(torch.cat([real, fake.to(real.dtype)]), FEATURE_AUGMENT))
@@ -234,9 +234,9 @@ class Trainer:
         first = self.images_seen
         indices = []
         for epoch in range(first // count, (first + batch - 1) // count + 1):
-            order = _epoch_order(count, self.settings.seed, epoch)
+            order = _epoch_order(count, self.settings.seed, epoch, self.device)
             indices.append(order[max(first - epoch * count, 0) : first + batch - epoch * count])
-        chosen = torch.cat(indices).to(self.device)
+        chosen = torch.cat(indices)
         images = from_uint8(self.images[chosen])
         if self.settings.flip:
             images = random_flip(images)
@@ -290,9 +290,10 @@ def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator
 
 
 @functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
-def _epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of the pictures in an epoch, int64 [count]."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
+def _epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
+    """The order of the pictures in an epoch, int64 [count]; the same on every device."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
+    return order.to(device, non_blocking=True)
 
 
 def _mix(seed: int, number: int, purpose: str) -> int:
@@ -307,11 +308,12 @@ def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, interval: in
 
 def _peak_memory(device: torch.device) -> float:
     """Peak memory in MiB; 0 if unknown (CPU under Windows)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = peak_memory(device)
+    if peak is not None:
+        return peak / 2**20
     try:
         import resource  # Unix only
     except ImportError:
         return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held / (2**20 if sys.platform == "darwin" else 2**10)
