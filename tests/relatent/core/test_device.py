@@ -115,7 +115,7 @@ MPS = (
     "considered for addition please comment on https://github.com/pytorch/pytorch/issues/141287"
 )
 XPU = "Could not run 'aten::_histogramdd' with arguments from the 'XPU' backend. This could be because"
-DOUBLE = "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64. Please use float32 instead."
+DOUBLE = "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
 LAUNCH = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be"
 
 
