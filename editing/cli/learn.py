@@ -77,7 +77,7 @@ class OwnPictures:
 
 def network_options(command: Command) -> Command:
     """Decorator that adds --network and --device."""
-    command = click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")(
+    command = click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")(
         command
     )
     return click.option(

@@ -1,4 +1,4 @@
-"""Settings for long computations on a CPU: memory format of weights, freed memory, number of threads."""
+"""Settings for long computations on a CPU: freed memory, number of threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
 
 # Parameters of glibc's mallopt; see its manual page. Thresholds that are set in the environment are not changed.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -41,12 +40,6 @@ def prepared(device: torch.device) -> Iterator[None]:
     finally:
         if device.type == "cpu" and keep_freed_memory():
             ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(KEPT))
-
-
-def lay_out(module: nn.Module, device: torch.device) -> None:
-    """Convert the weights of a frozen module to channels_last on a CPU, so that oneDNN need not do it at every step."""
-    if device.type == "cpu":
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @functools.cache
