@@ -1,7 +1,10 @@
-"""Opens photos given as paths, arrays or Pillow images, and crops their faces for a network."""
+"""Opens photos given as paths, folders, arrays or Pillow images, and crops their faces for a network."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +12,65 @@ from PIL import Image
 
 from inversion.config import Which
 from relatent.core.errors import PhotoError, UsageError
-from relatent.core.folders import find_photos
+from relatent.core.folders import look_through, passed_over
 from relatent.core.images import Photo, photo_of, read_photo
 from relatent.core.results import without_results
+from relatent.core.wording import listed
 from relatent.face import AlignedFace, Face, align_face, centre_square, choose_faces, find_faces
 from stylegan.networks.generator import Generator
 
 PhotoLike = str | Path | np.ndarray | Image.Image | Photo
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The photos of a command's arguments.
+
+    Attributes:
+        photos: files, each once; folders without photos are represented by an error.
+        passed_over: files in the folders that are not pictures.
+        results: pictures in the folders that Relatent made, which are left out.
+    """
+
+    photos: list[Path | PhotoError]
+    passed_over: list[Path]
+    results: list[Path]
+
+    def note(self) -> str:
+        """A message about files that were passed over or left out; empty if there are none."""
+        parts = []
+        if self.passed_over:
+            parts.append(passed_over([str(path) for path in self.passed_over]))
+        if self.results:
+            named = listed([str(path) for path in self.results])
+            parts.append(f"left out what Relatent made before: {named}. To invert such a picture, name it.")
+        return " ".join(parts)
+
+
+def expand(inputs: Iterable[Path]) -> Inputs:
+    """Expand folders to the photos in them; a folder without photos is represented by its error.
+
+    Pictures that Relatent made are left out of folders. A file that is named twice, even by different paths, is
+    returned once.
+    """
+    found: dict[Path, Path | PhotoError] = {}
+    others: list[Path] = []
+    results: list[Path] = []
+    for path in inputs:
+        if not path.is_dir():
+            found.setdefault(_whole(path), path)
+            continue
+        contents = look_through(path)
+        photos, made = without_results(contents.photos)
+        strange, more = without_results(contents.others)
+        others += strange
+        results += made + more
+        for photo in photos:
+            found.setdefault(_whole(photo), photo)
+        if not photos:
+            what = "no pictures but what Relatent made before" if made else "no pictures"
+            found[path] = PhotoError(f"{path} holds {what}; expected files such as .jpg or .png. Check the folder.")
+    return Inputs(list(found.values()), list(dict.fromkeys(others)), sorted(set(results)))
 
 
 def open_photo(photo: PhotoLike) -> Photo:
@@ -33,10 +88,23 @@ def open_photo(photo: PhotoLike) -> Photo:
         return photo_of(photo)
     if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
         return Photo(photo, name="the picture")
-    what = type(photo).__name__
-    if isinstance(photo, np.ndarray):
-        what = f"an array of {photo.dtype} {list(photo.shape)}"
-    raise UsageError(f"a photo came as {what}; expected a path, a Pillow image or a uint8 array [H, W, 3].")
+    raise UsageError(f"a photo came as {_described(photo)}")
+
+
+def _described(photo: object) -> str:
+    """What came in place of a photo, what was expected, and how to convert the one to the other."""
+    expected = "expected a path, a Pillow image or a uint8 array [H, W, 3]."
+    if not isinstance(photo, np.ndarray):
+        return f"{type(photo).__name__}; {expected}"
+    text = f"an array of {photo.dtype} {list(photo.shape)}; {expected}"
+    if photo.dtype.kind == "f":
+        return f"{text} Scale it to 0 to 255 and convert it with .round().astype(np.uint8)."
+    if photo.dtype == np.uint8 and (photo.ndim == 2 or photo.shape[2:] in ((1,), (2,), (4,))):
+        kind = "A grey array" if photo.ndim == 2 or photo.shape[2] < 3 else "An array with transparency"
+        return f"{text} {kind} is read through Pillow: Image.fromarray(array)."
+    if photo.ndim == 3 and photo.shape[0] in (1, 3, 4):
+        return f"{text} Move its channels last with np.moveaxis(array, 0, -1)."
+    return text
 
 
 def is_many(photo: object) -> bool:
@@ -50,19 +118,23 @@ def is_many(photo: object) -> bool:
     return isinstance(photo, list | tuple) or (isinstance(photo, str | Path) and Path(photo).is_dir())
 
 
-def listed(photos: object) -> list[PhotoLike]:
-    """A list as it is, a folder as the pictures in it but those that Relatent made.
+def photos_of(photos: object) -> list[PhotoLike]:
+    """A list as it is, a folder as the pictures in it; a warning names what is passed over in a folder.
 
     Raises:
         PhotoError: the folder contains no pictures.
     """
     if isinstance(photos, list | tuple):
         return list(photos)
-    folder = Path(str(photos))
-    found, _ = without_results(find_photos(folder))
-    if not found:
-        raise PhotoError(f"{folder} holds no pictures; expected files such as .jpg or .png.")
-    return list(found)
+    inputs = expand([Path(str(photos))])
+    if inputs.note():
+        warnings.warn(inputs.note(), stacklevel=3)
+    paths: list[PhotoLike] = []
+    for one in inputs.photos:
+        if isinstance(one, PhotoError):
+            raise one
+        paths.append(one)
+    return paths
 
 
 def crop_faces(
@@ -83,3 +155,10 @@ def crop_faces(
     height, width = photo.pixels.shape[:2]
     faces = choose_faces(find_faces(photo.pixels) if found is None else found, which, photo.name, (width, height))
     return [align_face(photo.pixels, face.landmarks, network.alignment, network.resolution) for face in faces]
+
+
+def _whole(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # circular links
+        return path.absolute()

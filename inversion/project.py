@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from inversion.batch.jobs import Inputs, expand
 from inversion.batch.run import BatchOptions, Outcome, project_photos
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
+from inversion.photos import Inputs, expand
 from inversion.pipeline import Pipeline
 from relatent.core.command import PATH, RelatentCommand, config_options
 from relatent.core.errors import PhotoError, UsageError
@@ -41,9 +41,9 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
     "--batch-size",
     type=click.IntRange(min=1),
     default=None,
-    help="Photos optimised together.  [default: 1 on a CPU; else 4, and 1 above 256 px]",
+    help="Photos optimised together.  [default: 1 on a CPU; else up to 4, as memory allows]",
 )
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option("--save-video/--no-save-video", default=False, show_default=True, help="Also write proj.mp4.")
 @click.option(
     "--overwrite", is_flag=True, help="Redo photos that are done already; only files that Relatent wrote are replaced."

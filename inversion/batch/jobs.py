@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from relatent.core.claims import Claim, Owner, take
-from relatent.core.errors import PhotoError, UnreadablePhotoError
+from relatent.core.errors import UnreadablePhotoError
 from relatent.core.files import sha256_of
-from relatent.core.folders import look_through
-from relatent.core.results import is_free, read_claim, read_report, without_results
-from relatent.core.wording import listed
+from relatent.core.results import is_free, read_claim, read_report
 
 
 @dataclass(frozen=True)
@@ -25,59 +22,6 @@ class Job:
 
     photo: Path
     digest: str
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The photos of a command's arguments.
-
-    Attributes:
-        photos: files, each once; folders without photos are represented by an error.
-        passed_over: files in the folders that are not pictures.
-        results: pictures in the folders that Relatent made, which are left out.
-    """
-
-    photos: list[Path | PhotoError]
-    passed_over: list[Path]
-    results: list[Path]
-
-    def note(self) -> str:
-        """A message about files that were passed over or left out; empty if there are none."""
-        parts = []
-        if self.passed_over:
-            count = len(self.passed_over)
-            what = "1 file is no picture and was" if count == 1 else f"{count} files are no pictures and were"
-            parts.append(f"{what} passed over: {listed([str(path) for path in self.passed_over])}.")
-        if self.results:
-            named = listed([str(path) for path in self.results])
-            parts.append(f"left out what Relatent made before: {named}. To invert such a picture, name it.")
-        return " ".join(parts)
-
-
-def expand(inputs: Iterable[Path]) -> Inputs:
-    """Expand folders to the photos in them; a folder without photos is represented by its error.
-
-    Pictures that Relatent made are left out of folders. A file that is named twice, even by different paths, is
-    returned once.
-    """
-    found: dict[Path, Path | PhotoError] = {}
-    others: list[Path] = []
-    results: list[Path] = []
-    for path in inputs:
-        if not path.is_dir():
-            found.setdefault(_whole(path), path)
-            continue
-        contents = look_through(path)
-        photos, made = without_results(contents.photos)
-        strange, more = without_results(contents.others)
-        others += strange
-        results += made + more
-        for photo in photos:
-            found.setdefault(_whole(photo), photo)
-        if not photos:
-            what = "no pictures but what Relatent made before" if made else "no pictures"
-            found[path] = PhotoError(f"{path} holds {what}; expected files such as .jpg or .png. Check the folder.")
-    return Inputs(list(found.values()), list(dict.fromkeys(others)), sorted(set(results)))
 
 
 def open_job(photo: Path) -> Job:
@@ -143,10 +87,3 @@ def _is_of(known: Owner | None, job: Job) -> bool:
 
 def _photo_in(folder: Path) -> Owner | None:
     return read_claim(folder) or read_report(folder)
-
-
-def _whole(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # circular links
-        return path.absolute()

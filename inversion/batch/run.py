@@ -179,7 +179,7 @@ class _Batch:
 
         def watch(step: Step) -> object:
             if self.options.save_video and (step.index % max(1, step.total // VIDEO_FRAMES) == 0 or step.index == 1):
-                for task, drawn in zip(tasks, to_pixels(step.images), strict=True):
+                for task, drawn in zip(tasks[step.first :], to_pixels(step.images), strict=False):
                     task.frames.append(_frame(task.prepared.aligned.image, drawn))
             return on_step(names, step) if on_step else None
 

@@ -14,6 +14,7 @@
     ├── WeightsError                weights differ from what was published or first downloaded
     │   └── DownloadError           weights cannot be downloaded
     ├── OutputError                 results cannot be written
+    ├── DeviceError                 a device has too little memory, lacks an operator, or failed
     ├── BusyError                   the queue is full
     └── Cancelled                   a progress callback returned False
 
@@ -120,6 +121,10 @@ class DownloadError(WeightsError):
 
 class OutputError(RelatentError):
     """Results that cannot be written."""
+
+
+class DeviceError(RelatentError):
+    """A device that has too little memory, lacks an operator, or failed."""
 
 
 class BusyError(RelatentError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relatent.core.images import SUFFIXES
+from relatent.core.wording import listed
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def look_through(folder: Path) -> FolderContents:
     return FolderContents(sorted(photos), sorted(others))
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """All picture files below ``folder``, sorted by path; see :func:`look_through`."""
-    return look_through(folder).photos
+def passed_over(names: Sequence[str]) -> str:
+    """A sentence that names the files which were found beside pictures and are none."""
+    what = "1 file is no picture and was" if len(names) == 1 else f"{len(names)} files are no pictures and were"
+    return f"{what} passed over: {listed(names)}."

@@ -12,8 +12,8 @@ from PIL import Image
 
 from inversion import Inversion, InvertConfig
 from inversion.batch import run as batch_run
-from inversion.batch.jobs import expand
 from inversion.batch.run import BatchOptions, project_photos
+from inversion.photos import expand
 from inversion.project import main
 from relatent.core.errors import PhotoError, UsageError
 from relatent.face.landmarks import Face
