@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import click
 import torch
@@ -21,13 +22,16 @@ from stylegan.networks.synthesis import STYLE_METHODS
 from stylegan.training.growth import grown_settings
 from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
+from stylegan.training.recipes import ARCHS, defaults_for
 from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS
 from stylegan.training.state import compact_state, describe_state, read_settings
 from stylegan.training.trainer import Tick
 
+SIDES = list(map(str, sorted({*RESOLUTIONS, 28})))
 OWN_STATE = Path("-")  # --resume without a file
 
+F = TypeVar("F", bound=Callable[..., Any])
 option = partial(click.option, show_default=True)
 DIMS = click.IntRange(1, 4096)
 SHARE = click.FloatRange(0, 1)
@@ -40,8 +44,19 @@ def main() -> None:
     """Train style-based generators."""
 
 
+def with_defaults(command: F) -> F:
+    """Fill in the defaults that depend on --arch and --data for options that were not given."""
+
+    @wraps(command)
+    def filled(**options: Any) -> Any:
+        defaults = defaults_for(options["arch"], options["data"])
+        return command(**{**options, **{name: value for name, value in defaults.items() if not was_typed(name)}})
+
+    return cast("F", filled)
+
+
 @main.command("train", cls=RelatentCommand)
-@option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures.")
+@option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures, MNIST's files, or digits.")
 @option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
 @option("--outdir", required=True, type=PATH, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
@@ -50,7 +65,9 @@ def main() -> None:
 @option("--grow-from", type=PATH, help="Begin with this training state's networks, at twice their resolution.")
 @option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
 @option("--name", default="network", help="What the network is called in its file.")
-@option("--resolution", type=click.Choice(list(map(str, RESOLUTIONS))), default="64", help="Side of the pictures.")
+@option("--arch", type=click.Choice(ARCHS), default="stylegan2", help="StyleGAN2, StyleGAN 1, or fully connected.")
+@option("--resolution", type=click.Choice(SIDES), default="64", help="Side of the pictures; 28 with --arch mlp only.")
+@option("--img-channels", type=click.Choice(["1", "3"]), help="Grey or colour.  [default: as the data are]")
 @option("--z-dim", type=DIMS, default=512)
 @option("--w-dim", type=DIMS, default=512)
 @option("--mapping-layers", type=click.IntRange(1, 64), default=8)
@@ -80,6 +97,7 @@ def main() -> None:
 @option("--seed", type=int, default=0, help="Of everything random.")
 @option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
+@with_defaults
 def train_command(
     outdir: Path,
     kimg: float,

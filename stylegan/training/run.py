@@ -105,9 +105,11 @@ def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: 
     """
     dataset = ImageDataset(Path(settings.data), settings.generator.resolution, settings.data_folder)
     wanted = settings.generator.c_dim
-    if wanted and (dataset.classes is None or dataset.num_classes > wanted):
+    classes = dataset.labels() if wanted else None
+    found = 0 if classes is None else int(classes.max()) + 1
+    if wanted and not 0 < found <= wanted:
         raise DatasetError(
-            f"{settings.data} names {dataset.num_classes} classes and the network has {wanted}. "
+            f"{settings.data} names {found} classes and the network has {wanted}. "
             "Describe every picture's class in dataset.json, or train without classes."
         )
     if len(dataset) < settings.batch:
@@ -115,7 +117,7 @@ def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: 
             f"{settings.data} holds {len(dataset)} pictures, fewer than the batch of {settings.batch}. "
             "Use more pictures or a smaller batch."
         )
-    return Trainer(settings, dataset.load(progress), dataset.classes if wanted else None, device)
+    return Trainer(settings, dataset.load(progress, settings.generator.img_channels), classes, device)
 
 
 def open_validation(settings: TrainingSettings, folder: str, device: torch.device) -> Validation:
