@@ -57,6 +57,7 @@ LEAST = 0.01  # smallest opacity of the drawing at which texture is added
 DRAWN_ALONG = 0.14  # of the side, distance from a receding jaw up to which the photo moves along
 BLURRED = 0.6  # px, standard deviation of the blur that stands for what bicubic interpolation takes away
 SHARPENED = 0.6  # share of it that is given back per pixel of distance to a sample; keeps the energy of grain
+TEMPLES = 0.35  # of the side, distance over which that ends at the temples
 JAW_ENDS = (0, 16)  # dlib's landmarks: below the line through them a face borders on ears, neck and background
 
 
@@ -294,11 +295,12 @@ def _beside(flow: np.ndarray, old: np.ndarray, new: np.ndarray, landmarks: np.nd
 
 
 def _below_temples(landmarks: np.ndarray) -> np.ndarray:
-    """1 on the chin's side of the line through JAW_ENDS, 0 on the other side, [SIZE, SIZE]."""
+    """1 on the chin's side of the line through JAW_ENDS, falling to 0 on the other side, [SIZE, SIZE]."""
     left, right = landmarks[list(JAW_ENDS)]
     along = (right - left) / max(1e-6, float(np.hypot(*(right - left))))
     x, y = pixel_grid((SIZE, SIZE))
-    return smooth_step(((y - left[1]) * along[0] - (x - left[0]) * along[1]) / (0.05 * SIZE) + 0.5)
+    below = ((y - left[1]) * along[0] - (x - left[0]) * along[1]) / SIZE
+    return smooth_step(below / TEMPLES + 0.9)  # mostly above the line, so that the temples recede without a notch
 
 
 def _outline(landmarks: np.ndarray) -> np.ndarray:
