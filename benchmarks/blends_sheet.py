@@ -42,7 +42,7 @@ EDITS = (
 SIDE = 288  # px of a cell
 SHOWN = 1.1  # side of what a cell shows, relative to the face's crop
 TITLE = 22  # px
-QUALITY = 90  # of JPEG
+QUALITY = 85  # of JPEG
 
 
 @click.command()
