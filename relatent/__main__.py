@@ -9,6 +9,7 @@ import click
 COMMANDS = {  # name: (module, attribute, help text)
     "invert": ("inversion.project", "main", "Put photos of faces into the latent space of a generator."),
     "edit": ("editing.cli.edit", "edit_command", "Change inverted faces along directions."),
+    "drag": ("editing.cli.drag", "drag_command", "Drag points of an inverted face."),
     "mix": ("editing.cli.mix", "mix_command", "Combine the layers of several faces."),
     "morph": ("editing.cli.mix", "morph_command", "Draw a video that goes from face to face."),
     "directions": ("editing.__main__", "directions", "List, learn, find and import directions."),
