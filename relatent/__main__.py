@@ -14,6 +14,8 @@ COMMANDS = {  # name: (module, attribute, help text)
     "morph": ("editing.cli.mix", "morph_command", "Draw a video that goes from face to face."),
     "directions": ("editing.__main__", "directions", "List, learn, find and import directions."),
     "train": ("stylegan.__main__", "train_command", "Train a generator on a zip file or folder of pictures."),
+    "metrics": ("stylegan.__main__", "metrics_command", "Measure a generator against real pictures."),
+    "tune": ("stylegan.__main__", "tune_command", "Search for a training recipe."),
     "weights": ("weights.__main__", "main", "Fetch, verify and convert networks."),
     "page": ("relatent.web.command", "main", "Open the page in a browser."),
 }
