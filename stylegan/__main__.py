@@ -99,7 +99,7 @@ def with_defaults(command: F) -> F:
 @option("--licence", default="", show_default=False, help="Kept in the network's file.")
 @option("--attribution", default="", show_default=False, help="Kept in the network's file.")
 @option("--seed", type=int, default=0, help="Of everything random.")
-@option("--recipe", type=FILE, help="Take options that are not given from this file of python -m stylegan tune.")
+@option("--recipe", type=PATH, help="Take options that are not given from this file of python -m stylegan tune.")
 @option("--video/--no-video", default=True, help="End with an interpolation video.")
 @option("--tensorboard", is_flag=True, help="Also log for TensorBoard, to OUTDIR/tensorboard.")
 @option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
@@ -197,7 +197,7 @@ def curves_command(outdir: Path) -> None:
 
 
 @main.command("report", cls=RelatentCommand)
-@click.argument("outdir", type=FILE)
+@click.argument("outdir", type=PATH)
 def report_command(outdir: Path) -> None:
     """Write the page of the run in OUTDIR again, index.html, which opens offline."""
     click.echo(f"{write_report(outdir)}")
