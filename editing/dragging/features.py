@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inversion.optim.low_rank import Tuned, draw
+from relatent.core.errors import UsageError
 from stylegan.networks.alias_free import AliasFreeLayer, AliasFreeSynthesis
 from stylegan.networks.generator import Generator
+from stylegan.networks.mlp import MlpSynthesis
 
 SMALL = 1e-8
 
@@ -49,6 +51,8 @@ def feature_layers(network: Generator) -> list[FeatureLayer]:
             if not layer.plan.is_picture:
                 found.append(FeatureLayer(layer, band.rate, (band.size - band.rate) // 2, index + 2))
         return found
+    if isinstance(synthesis, MlpSynthesis):
+        raise UsageError("this network has no features with positions, which dragging needs. Use a StyleGAN network.")
     found, layers = [], 0
     for size, block in synthesis.blocks.items():
         layers += len(block.layers)  # type: ignore[arg-type]
