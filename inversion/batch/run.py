@@ -11,9 +11,10 @@ import numpy as np
 
 from inversion.batch.jobs import FolderNames, Job, is_face, open_job
 from inversion.batch.report import VIDEO_FILE, Result, write_result
+from inversion.batch_size import batch_size_for
 from inversion.config import InvertConfig
 from inversion.optim.projector import Progress, Step
-from inversion.pipeline import InvertedFace, Pipeline, PreparedFace, batch_size_for
+from inversion.pipeline import InvertedFace, Pipeline, PreparedFace
 from relatent.core.claims import Claim
 from relatent.core.errors import OutputError, PhotoError
 from relatent.core.files import output_errors

@@ -8,6 +8,7 @@ import functools
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,15 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where processes are spawned
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def peak_memory() -> int:
+    """Most bytes that this process has held; 0 under Windows, where it is not known."""
+    try:
+        import resource  # Unix only
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def quota(cgroups: Path) -> float | None:

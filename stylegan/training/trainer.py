@@ -10,7 +10,6 @@ import copy
 import functools
 import hashlib
 import math
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -275,7 +274,7 @@ class Trainer:
             pairwise_fake=round(self._last_pairs[1], 4),
             augment=round(self.strength.p, 4),
             path_length=round(float(self.path_mean), 4),
-            memory_mb=round(_peak_memory(self.device)),
+            memory_mb=round((peak_memory(self.device) or cpu.peak_memory()) / 2**20),
         )
 
 
@@ -322,16 +321,3 @@ def _averaged(generator: Generator) -> Iterator[Tensor]:
 def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, interval: int | None) -> torch.optim.Adam:
     ratio = 1.0 if interval is None else interval / (interval + 1)
     return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True)
-
-
-def _peak_memory(device: torch.device) -> float:
-    """Peak memory in MiB; 0 if unknown (CPU under Windows)."""
-    peak = peak_memory(device)
-    if peak is not None:
-        return peak / 2**20
-    try:
-        import resource  # Unix only
-    except ImportError:
-        return 0.0
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held / (2**20 if sys.platform == "darwin" else 2**10)

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from inversion import InvertConfig, invert_images
+from inversion.batch_size import batch_size_for, bytes_of_step
 from inversion.optim.optimisation import Optimisation
-from inversion.pipeline import batch_size_for, bytes_of_step, open_network
+from inversion.pipeline import open_network
 from relatent.core.device import AHEAD
 from relatent.core.errors import Cancelled
 from relatent.core.images import Photo

@@ -10,8 +10,8 @@ import torch
 
 from inversion import invert_images
 from inversion.batch.run import BatchOptions, project_photos
+from inversion.batch_size import TOGETHER, batch_size_for, bytes_of_step
 from inversion.optim.optimisation import Optimisation
-from inversion.pipeline import TOGETHER, batch_size_for, bytes_of_step
 from relatent.core.errors import DeviceError
 from relatent.core.images import encode_png
 from stylegan import Generator, GeneratorConfig
@@ -106,11 +106,11 @@ class TestBatchSize:
 
     @pytest.mark.parametrize(("gib", "count"), [(80, TOGETHER), (10, 2), (4, 1), (1, 1)])
     def test_follows_free_memory(self, network, monkeypatch, gib, count):
-        monkeypatch.setattr("inversion.pipeline.free_memory", lambda device: gib * 2**30)
+        monkeypatch.setattr("inversion.batch_size.free_memory", lambda device: gib * 2**30)
         assert batch_size_for(network) == count
 
     def test_where_memory_is_not_known(self, network, monkeypatch):
-        monkeypatch.setattr("inversion.pipeline.free_memory", lambda device: None)
+        monkeypatch.setattr("inversion.batch_size.free_memory", lambda device: None)
         assert batch_size_for(network) == 1
 
     def test_one_on_a_cpu(self, tiny_generator):
