@@ -37,6 +37,7 @@ from relatent.core.precision import computing_in
 from relatent.face import AlignedFace, Face, find_faces
 from relatent.face.crop import pack_crop
 from stylegan import AliasFreeConfig, Generator, load, network_id
+from stylegan.networks.mlp import MlpConfig
 from weights.embedded import DEFAULT_NETWORK
 
 NetworkLike = str | Path | Generator
@@ -295,6 +296,8 @@ def bytes_of_step(network: Generator) -> int:
     """About how much memory a step takes for each photo: what the gradients need of the features, in float32."""
     if isinstance(network.config, AliasFreeConfig):
         return 4 * COPIES_OF_FEATURES * network.config.channel_max * network.resolution**2
+    if isinstance(network.config, MlpConfig):
+        return 4 * COPIES_OF_FEATURES * 3 * network.resolution**2  # its features are smaller than its picture
     return 4 * COPIES_OF_FEATURES * sum(size**2 * count for size, count in network.config.channels.items())
 
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar, cast
 
 import click
 import torch
-from click.core import ParameterSource
 
 from relatent.core.command import PATH, RelatentCommand
 from relatent.core.device import pick_device
@@ -18,15 +17,21 @@ from relatent.core.progress import TRAINING, ProgressBar
 from stylegan.bounds import RESOLUTIONS
 from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
 from stylegan.formats.loading import find_network, load
+from stylegan.measuring.command import metrics_command
 from stylegan.networks.synthesis import STYLE_METHODS
+from stylegan.training.board import Board
 from stylegan.training.growth import grown_settings
+from stylegan.training.interpolation import write_interpolation
 from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
-from stylegan.training.recipes import ARCHS, defaults_for
+from stylegan.training.recipe_file import filled_options, was_typed
+from stylegan.training.recipes import ARCHS
+from stylegan.training.report import PAGE_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS
 from stylegan.training.state import compact_state, describe_state, read_settings
 from stylegan.training.trainer import Tick
+from stylegan.tuning.command import tune_command
 
 SIDES = list(map(str, sorted({*RESOLUTIONS, 28})))
 OWN_STATE = Path("-")  # --resume without a file
@@ -48,9 +53,8 @@ def with_defaults(command: F) -> F:
     """Fill in the defaults that depend on --arch and --data for options that were not given."""
 
     @wraps(command)
-    def filled(**options: Any) -> Any:
-        defaults = defaults_for(options["arch"], options["data"])
-        return command(**{**options, **{name: value for name, value in defaults.items() if not was_typed(name)}})
+    def filled(**_: Any) -> Any:
+        return command(**filled_options(click.get_current_context()))
 
     return cast("F", filled)
 
@@ -95,6 +99,9 @@ def with_defaults(command: F) -> F:
 @option("--licence", default="", show_default=False, help="Kept in the network's file.")
 @option("--attribution", default="", show_default=False, help="Kept in the network's file.")
 @option("--seed", type=int, default=0, help="Of everything random.")
+@option("--recipe", type=PATH, help="Take options that are not given from this file of python -m stylegan tune.")
+@option("--video/--no-video", default=True, help="End with an interpolation video.")
+@option("--tensorboard", is_flag=True, help="Also log for TensorBoard, to OUTDIR/tensorboard.")
 @option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @with_defaults
@@ -108,6 +115,8 @@ def train_command(
     validation_folder: str | None,
     tick: float,
     snap: int,
+    video: bool,
+    tensorboard: bool,
     device: str | None,
     dry_run: bool,
     **options: Any,  # of settings_from_options
@@ -136,7 +145,11 @@ def train_command(
         return
     validation = open_validation(settings, validation_folder, where) if validation_folder else None
 
+    board = Board(outdir) if tensorboard else None
+
     def show(now: Tick) -> None:
+        if board:
+            board.add(now)
         text = f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg"
         bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
 
@@ -153,12 +166,24 @@ def train_command(
             on_tick=show,
             progress=True,
         )
+    if board:
+        board.close()
+    if video:
+        add_video(network, outdir, where)
     click.echo(f"network: {network}")
+    if (outdir / PAGE_FILE).is_file():
+        click.echo(f"page:    {outdir / PAGE_FILE}")
 
 
-def was_typed(name: str) -> bool:
-    """Whether an option was given on the command line, as opposed to being a default."""
-    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+def add_video(network: Path, outdir: Path, device: torch.device) -> None:
+    """Write a run's interpolation video and show it on the run's page; a machine without ffmpeg trains all the same."""
+    try:
+        write_interpolation(load(network).to(device), outdir / VIDEO_FILE)
+    except UsageError as error:
+        click.echo(f"no interpolation video: {error}", err=True)
+        return
+    if (outdir / PAGE_FILE).is_file():
+        write_report(outdir)
 
 
 @main.command("curves", cls=RelatentCommand)
@@ -169,6 +194,13 @@ def curves_command(outdir: Path) -> None:
 
     path, text = write_curves(outdir)
     click.echo(f"{text}\n{path}")
+
+
+@main.command("report", cls=RelatentCommand)
+@click.argument("outdir", type=PATH)
+def report_command(outdir: Path) -> None:
+    """Write the page of the run in OUTDIR again, index.html, which opens offline."""
+    click.echo(f"{write_report(outdir)}")
 
 
 @main.command("export", cls=RelatentCommand)
@@ -213,6 +245,9 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
         raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
     return resume
 
+
+main.add_command(metrics_command)
+main.add_command(tune_command)
 
 if __name__ == "__main__":
     main()

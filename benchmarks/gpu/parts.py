@@ -167,7 +167,7 @@ def tests(bench: Bench) -> Iterator[Row]:
     if importlib.util.find_spec("pytest") is None:
         yield Row("tests", "tests/cuda", "not run: there is no pytest")
         return
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-W", "default", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-v", "-m", "cuda", "-W", "default", "-p", "no:cacheprovider"]
     where = os.environ.get("RELATENT_CUDA_TESTS", "tests/cuda")
     try:
         done = subprocess.run(

@@ -121,6 +121,7 @@ class Repeated:
     def _give_up(self, reason: str, state: list[Tensor]) -> None:
         self.capturing = False
         self._graphs.clear()
+        return_memory(self.device)  # what a capture may have taken
         self._set(state)
         warnings.warn(f"the steps run eagerly, without a CUDA graph: {reason}.", stacklevel=4)
 
