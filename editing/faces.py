@@ -19,7 +19,7 @@ from editing.results import INVERSION_FILE, Saved, open_saved, saved_in, stem_of
 from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.batch.jobs import FolderNames, open_job
-from inversion.batch.run import project_photos
+from inversion.batch.run import BatchOptions, project_photos
 from inversion.foreign_latents import LATENT_FILE, foreign_inversions, latent_kind, single
 from inversion.inverting import invert
 from inversion.photos import PhotoLike
@@ -222,7 +222,7 @@ def invert_photo(photo: Path, network: Generator, outdir: Path | None = None) ->
         saved = open_saved(file)
         if same_network(saved.inversion.network, network_id(network)):
             return saved
-    (outcome,) = project_photos([photo], outdir, network)
+    (outcome,) = project_photos([photo], outdir, network, options=BatchOptions(retry_failed=True))
     if outcome.folder is None:
         raise PhotoError(outcome.message)
     return open_saved(outcome.folder / INVERSION_FILE)

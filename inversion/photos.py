@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from inversion.config import Which
+from relatent.core.alignment import Alignment
 from relatent.core.errors import PhotoError, UsageError
 from relatent.core.folders import find_photos
 from relatent.core.images import Photo, photo_of, read_photo
 from relatent.core.results import without_results
 from relatent.face import AlignedFace, Face, align_face, centre_square, choose_faces, find_faces
-from stylegan.networks.generator import Generator
+
+
+class Crop(Protocol):
+    """What the crop of a face depends on; every generator has it."""
+
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def alignment(self) -> Alignment: ...
+
 
 PhotoLike = str | Path | np.ndarray | Image.Image | Photo
 
@@ -67,7 +78,7 @@ def listed(photos: object) -> list[PhotoLike]:
 
 def crop_faces(
     photo: Photo,
-    network: Generator,
+    network: Crop,
     *,
     align: bool = True,  # detect and crop the face; else crop the centre square
     which: Which = "largest",

@@ -1,0 +1,67 @@
+"""Opens the manifest of OUT for a run, after settling what a killed one has left half done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from inversion.batch.earlier import import_results
+from inversion.batch.manifest import Manifest
+from relatent.core.claims import Claim, finish_left, take
+from relatent.core.errors import OutputError
+from relatent.core.files import output_errors
+from relatent.core.results import INVERSION_FILE, finished_report
+
+
+@contextmanager
+def opened_manifest(outdir: Path) -> Iterator[Manifest]:
+    """The manifest of OUT, which only this process writes to until the end of the block.
+
+    What a killed run has left half done is completed or removed first.
+
+    Raises:
+        OutputError: OUT cannot be written, or another run is writing to it.
+    """
+    with output_errors(outdir):
+        outdir.mkdir(parents=True, exist_ok=True)
+    claim = _claim_whole(outdir)
+    try:
+        manifest = Manifest(outdir)
+        try:
+            if manifest.new:
+                import_results(manifest)
+            _recover(manifest)
+            yield manifest
+        finally:
+            manifest.close()
+    finally:
+        claim.release()
+
+
+def _claim_whole(outdir: Path) -> Claim:
+    try:
+        claim = take(outdir, {"batch": True})
+    except OutputError as error:
+        if "being written" not in str(error):
+            raise
+        claim = None
+    if claim is None:
+        raise OutputError(
+            f"another run is writing to {outdir}. Wait for it (python -m inversion status {outdir} tells how far "
+            "it is), or choose another --outdir."
+        )
+    return claim
+
+
+def _recover(manifest: Manifest) -> None:
+    """Settle the results that were being moved into place when a run was killed."""
+    for row in manifest.unfinished_faces():
+        folder = manifest.outdir / row.folder
+        finish_left(folder)
+        photo = (finished_report(folder) or {}).get("photo")
+        complete = isinstance(photo, dict) and (photo.get("sha256"), photo.get("face")) == (row.sha256, row.face)
+        if complete and (folder / INVERSION_FILE).is_file():
+            manifest.end_face(row.sha256, row.face)
+        else:
+            manifest.forget_face(row.sha256, row.face)
