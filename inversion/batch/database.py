@@ -38,9 +38,9 @@ CREATE INDEX faces_by_loss ON faces (loss);
 CREATE INDEX faces_by_stem ON faces (stem);
 CREATE INDEX faces_by_state ON faces (state);
 CREATE TABLE edits (
-    id INTEGER PRIMARY KEY, source TEXT NOT NULL, wanted TEXT NOT NULL, run INTEGER, place INTEGER,
-    folder TEXT, state TEXT NOT NULL DEFAULT '{PENDING}', reason TEXT NOT NULL DEFAULT '', at REAL,
-    UNIQUE (source, wanted)
+    id INTEGER PRIMARY KEY, source TEXT NOT NULL, mark TEXT NOT NULL, wanted TEXT NOT NULL, run INTEGER, place INTEGER,
+    folder TEXT UNIQUE, state TEXT NOT NULL DEFAULT '{PENDING}', reason TEXT NOT NULL DEFAULT '', at REAL,
+    UNIQUE (source, mark)
 );
 CREATE INDEX edits_by_run ON edits (run, place);
 CREATE INDEX edits_by_state ON edits (state);

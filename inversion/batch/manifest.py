@@ -222,6 +222,21 @@ class Manifest(Database):
         """The results that were being written when a run was killed."""
         return list(self._faces("WHERE state = ?", WRITING))
 
+    # Edits
+
+    def unfinished_edits(self) -> list[tuple[int, str, str]]:
+        """Numbers, folders and marks of the edits that were being written when a run was killed."""
+        rows = self.rows("SELECT id, folder, mark FROM edits WHERE state = ?", WRITING)
+        return [(int(str(number)), restored(str(folder)), str(mark)) for number, folder, mark in rows]
+
+    def set_edit(self, number: int, state: str, reason: str = "") -> None:
+        """Record what became of an edit."""
+        with self.transaction() as database:
+            database.execute(
+                "UPDATE edits SET state = ?, reason = ?, at = ? WHERE id = ?",
+                (state, stored(reason), time.time(), number),
+            )
+
     def _faces(self, where: str, *values: object) -> Iterator[FaceRow]:
         columns = f"sha256, face, folder, settings, state, note, thumbnail, {', '.join(MEASURES)}"
         for sha256, face, folder, settings, state, note, thumbnail, *numbers in self.rows(

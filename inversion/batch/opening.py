@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inversion.batch.database import DONE, PENDING
 from inversion.batch.earlier import import_results
 from inversion.batch.manifest import Manifest
 from relatent.core.claims import Claim, finish_left, take
 from relatent.core.errors import OutputError
 from relatent.core.files import output_errors
-from relatent.core.results import INVERSION_FILE, finished_report
+from relatent.core.results import INVERSION_FILE, finished_report, read_report
+
+TRIES, PAUSE = 50, 0.1  # seconds; workers end at once when their parent has
 
 
 @contextmanager
@@ -58,10 +62,26 @@ def _recover(manifest: Manifest) -> None:
     """Settle the results that were being moved into place when a run was killed."""
     for row in manifest.unfinished_faces():
         folder = manifest.outdir / row.folder
-        finish_left(folder)
+        _settle(folder)
         photo = (finished_report(folder) or {}).get("photo")
         complete = isinstance(photo, dict) and (photo.get("sha256"), photo.get("face")) == (row.sha256, row.face)
         if complete and (folder / INVERSION_FILE).is_file():
             manifest.end_face(row.sha256, row.face)
         else:
             manifest.forget_face(row.sha256, row.face)
+    for number, place, mark in manifest.unfinished_edits():
+        _settle(manifest.outdir / place)
+        edit = (read_report(manifest.outdir / place) or {}).get("edit")
+        complete = isinstance(edit, dict) and edit.get("key") == mark
+        manifest.set_edit(number, DONE if complete else PENDING)
+
+
+def _settle(folder: Path) -> None:
+    """Complete or remove what was left half, when the worker that may still be writing it has ended."""
+    for _ in range(TRIES):
+        try:
+            finish_left(folder)
+            return
+        except OutputError:
+            time.sleep(PAUSE)
+    finish_left(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from inversion.batch.database import DONE, FAILED, MEASURES, PENDING, Database
+from inversion.batch.database import DONE, FAILED, MEASURES, PENDING, WRITING, Database
 from relatent.core.wording import restored
 
 CHUNK = 1000  # rows read at once
@@ -64,7 +64,8 @@ class LastRun:
 
 def counts(database: Database, table: str = "photos") -> dict[str, int]:
     """Number of photos, or of "edits", in each state."""
-    rows = database.rows(f"SELECT state, COUNT(*) FROM {table} GROUP BY state")
+    state = f"iif(state = '{WRITING}', '{PENDING}', state)"
+    rows = database.rows(f"SELECT {state}, COUNT(*) FROM {table} GROUP BY 1")
     return {str(state): int(str(number)) for state, number in rows}
 
 
