@@ -34,7 +34,7 @@ from benchmarks.plain_lbfgs import FIRST_STEP, PlainLbfgs
 from inversion.encoders.encoder import Encoder, start_from_encoder
 from inversion.losses.loss import LossWeights, Target
 from inversion.losses.perceptual import PerceptualDistance, load_perceptual
-from inversion.optim import projector
+from inversion.optim import lbfgs
 from inversion.optim.lbfgs import PreconditionedLbfgs
 from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
@@ -140,7 +140,7 @@ class Recorded(Target):
 def latents_move_by(method: str) -> Iterator[None]:
     """Context manager in which the projector uses plain L-BFGS, if that is the method."""
     chosen = PlainLbfgs if method == LBFGS else PreconditionedLbfgs
-    with mock.patch.object(projector, "PreconditionedLbfgs", chosen):
+    with mock.patch.object(lbfgs, "PreconditionedLbfgs", chosen):
         yield
 
 

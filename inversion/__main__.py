@@ -66,7 +66,7 @@ def status_command(outdir: Path) -> None:
 @click.option("--licence", default="", help="Kept in the backbone's file.")
 @click.option("--attribution", default="", help="Kept in the backbone's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_backbone_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
@@ -118,7 +118,7 @@ def train_backbone_command(
 @click.option("--licence", default="", help="Kept in the encoder's file.")
 @click.option("--attribution", default="", help="Kept in the encoder's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_encoder_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
@@ -163,7 +163,7 @@ def train_encoder_command(
 @click.option("--licence", default="", help="Kept in the preconditioner's file.")
 @click.option("--attribution", default="", help="Kept in the preconditioner's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
 def measure_preconditioner_command(
     network: str, out: Path, licence: str, attribution: str, device: str | None, overwrite: bool, **options: int

@@ -17,6 +17,7 @@ from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES, Plan, plan_for
 from relatent.core.errors import UsageError
+from relatent.core.execution import AUTO, EXECUTIONS
 from relatent.core.numbers import as_whole, digits_in
 from relatent.core.precision import CHOICES, check_precision
 from stylegan.networks.generator import Generator
@@ -78,6 +79,14 @@ class InvertConfig:
             choices=CHOICES,
         ),
     )
+    execution: str = field(
+        default=AUTO,
+        metadata=_option(
+            "How steps run: one operator after another, as a CUDA graph, or by torch.compile, which takes a minute at "
+            "first. auto: graph on an NVIDIA GPU, else eager.",
+            choices=EXECUTIONS,
+        ),
+    )
     align: bool = field(default=True, metadata=_option("Find and crop the face, or take the centre square as it is."))
     face: Which = field(
         default="largest",
@@ -92,7 +101,7 @@ class InvertConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("space", "lpips"):
+        for name in ("space", "lpips", "execution"):
             value, choices = getattr(self, name), fields_by_name()[name].metadata["choices"]
             if value is not None and value not in choices:
                 raise UsageError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")

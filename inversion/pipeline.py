@@ -6,7 +6,9 @@ Used by inversion/inverting.py, the command line, the page and the batch.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,21 +26,24 @@ from inversion.losses.perceptual import load_perceptual
 from inversion.masks import mask_of
 from inversion.metrics import Quality, measure
 from inversion.optim.preconditioner_file import preconditioner_for
-from inversion.optim.projector import Progress, split
+from inversion.optim.projector import Progress, Step, forget_captured_steps, split
 from inversion.percentiles import LpipsPercentile, measured_faces
 from inversion.photos import Crop, crop_faces
-from inversion.stages import PlanResult, encoder_for, run_plan
-from relatent.core import cpu
-from relatent.core.device import pick_device
-from relatent.core.errors import ShapeError
+from inversion.stages import PlanResult, encoder_for, joined, run_plan
+from relatent.core.device import device_errors, free_memory, lay_out, pick_device, return_memory
+from relatent.core.errors import DeviceError, ShapeError
+from relatent.core.execution import choose
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
 from relatent.face import AlignedFace, Face, find_faces
 from relatent.face.crop import pack_crop
-from stylegan import Generator, load, network_id
+from stylegan import AliasFreeConfig, Generator, load, network_id
 from weights.embedded import DEFAULT_NETWORK
 
 NetworkLike = str | Path | Generator
+TOGETHER = 4  # photos on a GPU
+SHARE_OF_MEMORY = 0.8  # of the free memory that a batch may be chosen to fill
+COPIES_OF_FEATURES = 13  # tensors of the size of a resolution's features that a step holds at once
 
 
 @dataclass
@@ -135,8 +140,7 @@ class Pipeline:
         """
         images = torch.cat([to_tensor(face.aligned.image) for face in faces])
         masks = [face.mask for face in faces if face.mask is not None]
-        with self._target(images, torch.cat(masks) if masks else None) as target:
-            result = run_plan(self.plan, self.network, self.encoder, target, **self._choices, progress=progress)
+        result = self._run(images, torch.cat(masks) if masks else None, progress)
         inversions = self._inversions(result)
         alignment = self.network.alignment if self.config.align else None
         results = []
@@ -182,15 +186,43 @@ class Pipeline:
             ShapeError: pictures or masks have another size.
             Cancelled: the callback returned False.
         """
-        with self._target(images, masks) as target:
-            result = run_plan(self.plan, self.network, self.encoder, target, **self._choices, progress=progress)
+        result = self._run(images, masks, progress)
         if seconds is not None:
             seconds.update(result.seconds)
         return self._inversions(result)
 
+    def _run(self, images: Tensor, masks: Tensor | None, progress: Progress | None) -> PlanResult:
+        """Run the plan on all photos together, or on halves of them one after the other if memory is too small.
+
+        Raises:
+            DeviceError: there is too little memory for one photo.
+        """
+        device = self.network.w_avg.device
+        try:
+            with device_errors(), self._target(images, masks) as target:
+                return run_plan(self.plan, self.network, self.encoder, target, progress=progress, **self._choices)
+        except DeviceError as error:
+            if len(images) == 1 or not isinstance(error.__cause__, torch.OutOfMemoryError):
+                raise
+        forget_captured_steps()  # here, where no traceback holds the tensors of the step that failed
+        return_memory(device)
+        half = (len(images) + 1) // 2
+        warnings.warn(
+            f"{len(images)} photos together need more memory than {device} has free; going on with {half} together. "
+            f"A --batch-size of {half} avoids the attempt.",
+            stacklevel=3,
+        )
+        parts = [slice(0, half), slice(half, len(images))]
+        results = [
+            self._run(images[part], None if masks is None else masks[part], _progress_of_part(progress, number, part))
+            for number, part in enumerate(parts)
+        ]
+        return joined(results)
+
     @property
     def _choices(self) -> dict[str, Any]:
-        return {"preconditioner": self.preconditioner, "seed": self.config.seed}
+        execution = choose(self.config.execution, self.network.w_avg.device)
+        return {"preconditioner": self.preconditioner, "seed": self.config.seed, "execution": execution}
 
     @contextmanager
     def _target(self, images: Tensor, masks: Tensor | None) -> Iterator[Target]:
@@ -264,7 +296,7 @@ def open_network(network: object = None, device: object = None) -> Generator:
         if frozen and where == network.w_avg.device:
             return network
         generator = copy.deepcopy(network).to(where)
-    cpu.lay_out(generator.synthesis, where)
+    lay_out(generator.synthesis, where)
     return generator.eval().requires_grad_(False)
 
 
@@ -273,9 +305,37 @@ def batch_size_for(network: Generator) -> int:
 
     One on a CPU. A convolution rounds otherwise in a batch of another size, and a hundred steps of L-BFGS make several
     levels of a picture out of the last bit: a photo's result would depend on its company. A batch of four is hardly
-    faster there.
+    faster there. Elsewhere up to ``TOGETHER``, as many as free memory holds.
     """
-    return 4 if network.resolution <= 256 and network.w_avg.device.type != "cpu" else 1
+    device = network.w_avg.device
+    if device.type == "cpu":
+        return 1
+    free = free_memory(device)
+    if free is None:
+        return TOGETHER if network.resolution <= 256 else 1
+    return max(1, min(TOGETHER, int(free * SHARE_OF_MEMORY / bytes_of_step(network))))
+
+
+def bytes_of_step(network: Generator) -> int:
+    """About how much memory a step takes for each photo: what the gradients need of the features, in float32."""
+    if isinstance(network.config, AliasFreeConfig):
+        return 4 * COPIES_OF_FEATURES * network.config.channel_max * network.resolution**2
+    return 4 * COPIES_OF_FEATURES * sum(size**2 * count for size, count in network.config.channels.items())
+
+
+def _progress_of_part(progress: Progress | None, number: int, part: slice) -> Progress | None:
+    """A callback for one of two halves of the photos that numbers steps through both."""
+    if progress is None:
+        return None
+
+    def show(step: Step) -> object:
+        return progress(
+            dataclasses.replace(
+                step, index=number * step.total + step.index, total=2 * step.total, first=part.start + step.first
+            )
+        )
+
+    return show
 
 
 def _check_images(images: Tensor, masks: Tensor | None, size: int) -> None:

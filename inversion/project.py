@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
-from inversion.batch.jobs import Inputs, InputStream, expand
 from inversion.batch.run import BatchOptions, Outcome, project_photos
 from inversion.batch.summary import summarise
 from inversion.config import InvertConfig
+from inversion.inputs import Inputs, InputStream, expand
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
 from relatent.core.command import PATH, RelatentCommand, config_options
@@ -42,7 +42,7 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 @click.option("--outdir", default="out", show_default=True, type=PATH, help="Results go to OUTDIR/STEM.")
 @config_options(InvertConfig)
 @config_options(BatchOptions)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @click.pass_context
 def main(

@@ -69,6 +69,7 @@ def main() -> None:
 @option("--augment", type=SHARE, default=0.3, help="Probability of each DiffAugment change.")
 @option("--ada", is_flag=True, help="Adaptive augmentation: blits, geometry, colour, as strong as needed.")
 @option("--path-length", type=NOT_NEGATIVE, default=0.0, help="Weight of path-length regularisation; 2 as published.")
+@option("--feature-weight", type=NOT_NEGATIVE, default=0.0, help="Weight of a second discriminator.")
 @option("--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the features.")
 @option("--compile/--no-compile", default=False, help="Use torch.compile.")
 @option("--validation-folder", metavar="NAME", help="Pictures of the data kept back, to measure snapshots with.")
@@ -78,7 +79,7 @@ def main() -> None:
 @option("--licence", default="", show_default=False, help="Kept in the network's file.")
 @option("--attribution", default="", show_default=False, help="Kept in the network's file.")
 @option("--seed", type=int, default=0, help="Of everything random.")
-@option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_command(
     outdir: Path,
@@ -98,9 +99,9 @@ def train_command(
 
     Writes a log, sample grids, networks and a training state into OUTDIR; see stylegan/training/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data,
-    --data-folder, --batch, --lr, --gamma, --augment, --ema-kimg, --precision and --compile may change. With
-    another --batch, R1's weight and the average's half-life follow their rules. A grown run takes over the
-    settings of the run it grows from in the same way.
+    --data-folder, --batch, --lr, --gamma, --augment, --ema-kimg, --feature-weight, --precision and --compile
+    may change. With another --batch, R1's weight and the average's half-life follow their rules. A grown run
+    takes over the settings of the run it grows from in the same way.
     """
     where = pick_device(device)
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)

@@ -24,6 +24,25 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture
+def pretend(monkeypatch):
+    """The device of tests/pretend_device.py, entered, and with PyTorch's fused Adam for it."""
+    from pretend_device import DEVICE, PretendDevice
+
+    from inversion.losses.perceptual import _load
+    from stylegan.networks.ops import _kept_kernel
+    from stylegan.training.ada import _grey_axis
+
+    kinds = ["cpu", DEVICE.type]
+    for name in ("adam", "optimizer"):  # PyTorch hides the modules, and moved the list from one to the other
+        module = sys.modules[f"torch.optim.{name}"]
+        monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: kinds, raising=False)
+    with PretendDevice() as device:
+        yield device
+    for cache in (_load, _kept_kernel, _grey_axis):  # they hold tensors of the device
+        cache.cache_clear()
+
+
+@pytest.fixture
 def tiny_generator():
     """A generator of 32 px as `stylegan.load` would return it: frozen, with noise and a true w_avg."""
     from stylegan import Generator, GeneratorConfig

@@ -55,6 +55,22 @@ def test_the_python_runs(tmp_path):
     assert (tmp_path / "face.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
+def test_the_pool_of_processes_runs(tmp_path):
+    from inversion.project import demo_photo
+
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "project.md").read_text(), re.DOTALL)
+    for name in ("me.jpg", "you.jpg"):
+        (tmp_path / name).write_bytes(demo_photo().read_bytes())
+    code += "    print([one.photo for one in people], people[0].ws.equal(people[1].ws))\n"
+    (tmp_path / "pool.py").write_text(code)
+    done = run([sys.executable, "pool.py"], tmp_path)
+    assert done.stdout.split("\n")[0] == "['me.jpg', 'you.jpg'] True", done.stderr
+    (tmp_path / "forked.py").write_text(code.replace('"spawn"', '"fork"'))
+    if hasattr(os, "fork"):
+        assert run([sys.executable, "forked.py"], tmp_path).stdout == done.stdout
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_and_files_named_exist(document):
     text = document.read_text()

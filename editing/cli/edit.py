@@ -96,7 +96,7 @@ NO_METADATA = (
 @click.option(
     "--class", "class_number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option(
     "--metadata/--no-metadata",
     default=True,

@@ -77,7 +77,7 @@ class OwnPictures:
 
 def network_options(command: Command) -> Command:
     """Decorator that adds --network and --device."""
-    command = click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")(
+    command = click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")(
         command
     )
     return click.option(
@@ -295,7 +295,7 @@ def _train(name: str, network: Generator, pictures: OwnPictures, up: str | None,
     for line in labelled.skipped[:MOST_SKIPPED]:
         click.echo(f"note: skipped: {line}", err=True)
     if len(labelled.skipped) > MOST_SKIPPED:
-        click.echo(f"note: {len(labelled.skipped)} pictures were skipped in all.", err=True)
+        click.echo(f"note: {len(labelled.skipped)} files were skipped in all.", err=True)
     with counting("features", "picture") as bar:
         return labelled.train(name, network.alignment, up=up, seed=seed, progress=bar.show)
 

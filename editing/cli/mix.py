@@ -80,7 +80,7 @@ GRID_LAYERS = "coarse,middle"  # layers 0-6, the default of NVIDIA's style_mixin
 @click.option(
     "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in every picture that a network took part."
 )
@@ -169,7 +169,7 @@ def mix_command(
 @click.option(
     "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in the file that a network drew it."
 )

@@ -211,7 +211,7 @@ class Inverter:
     def _watch(self, batch: list[_Waiting], step: Step) -> object:
         """Keep pictures for the videos, and pass the step on."""
         if self.work.save_video and (step.index % max(1, step.total // VIDEO_FRAMES) == 0 or step.index == 1):
-            for one, drawn in zip(batch, to_pixels(step.images), strict=True):
+            for one, drawn in zip(batch[step.first :], to_pixels(step.images), strict=False):
                 one.frames.append(_frame(one.face.aligned.image, drawn))
         return self.on_step([one.photo.request.path.name for one in batch], step) if self.on_step else None
 

@@ -41,7 +41,7 @@ class BatchOptions:
 
     batch_size: int | None = field(
         default=None,
-        metadata=_option("Photos optimised together.  [default: 1 on a CPU; else 4, and 1 above 256 px]", least=1),
+        metadata=_option("Photos optimised together.  [default: 1 on a CPU; else up to 4, as memory allows]", least=1),
     )
     workers: int | None = field(
         default=0,

@@ -154,7 +154,7 @@ def _probe(network: Generator, backbone: Backbone, ws: Tensor, settings: Precond
 @torch.no_grad()
 def _covariance(network: Generator) -> Tensor:
     """The covariance of w, float64 [D, D] on the CPU, regularised for a stable Cholesky factorisation."""
-    covariance = torch.cov(network.sample_w(W_AVG_SAMPLES, seed=123).double().cpu().t())
+    covariance = torch.cov(network.sample_w(W_AVG_SAMPLES, seed=123).cpu().double().t())
     largest = torch.linalg.eigvalsh(covariance)[-1]
     return covariance + torch.eye(len(covariance), dtype=torch.float64) * (EVEN * largest).clamp(min=SMALL)
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from relatent.core.errors import RelatentError, UsageError
+from relatent.core.errors import DeviceError, RelatentError, UsageError
 from relatent.core.wording import make_output_printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -153,6 +153,13 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except RelatentError as error:
         fail(error)
+    except (RuntimeError, TypeError) as error:  # of which PyTorch's errors on a device are a few
+        from relatent.core.device import explained  # not above: some commands need no PyTorch
+
+        message = explained(error)
+        if message is None:
+            raise
+        fail(DeviceError(message))
     except KeyboardInterrupt:
         click.echo("interrupted; nothing half-written was left behind.", err=True)
         raise SystemExit(130) from None

@@ -15,6 +15,7 @@
     │   └── DownloadError           weights cannot be downloaded
     ├── OutputError                 results cannot be written
     │   └── NoSpaceError            because the disk is full
+    ├── DeviceError                 a device has too little memory, lacks an operator, or failed
     ├── BusyError                   the queue is full
     └── Cancelled                   a progress callback returned False
 
@@ -125,6 +126,10 @@ class OutputError(RelatentError):
 
 class NoSpaceError(OutputError):
     """Results that cannot be written because the disk is full; so would be all that follow."""
+
+
+class DeviceError(RelatentError):
+    """A device that has too little memory, lacks an operator, or failed."""
 
 
 class BusyError(RelatentError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relatent.core.images import SUFFIXES
+from relatent.core.wording import listed
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,13 @@ def look_through(folder: Path) -> FolderContents:
     return FolderContents(sorted(photos), sorted(others))
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """All picture files below ``folder``, sorted by path; see :func:`look_through`."""
-    return look_through(folder).photos
+def passed_over(names: Sequence[str], count: int | None = None) -> str:
+    """A sentence that names the files which were found beside pictures and are none.
+
+    Args:
+        names: of them, or of the first of ``count``.
+        count: how many there are; None for as many as there are names.
+    """
+    count = len(names) if count is None else count
+    what = "1 file is no picture and was" if count == 1 else f"{count} files are no pictures and were"
+    return f"{what} passed over: {listed(names, count=count)}."

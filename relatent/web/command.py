@@ -14,7 +14,7 @@ from weights.embedded import DEFAULT_NETWORK
 
 @click.command(cls=RelatentCommand)
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True, metavar="NAME_OR_FILE", help="The generator.")
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @click.option(
     "--threads", type=click.IntRange(min=1), default=None, help="Of one drawing.  [default: half of the cores]"
 )

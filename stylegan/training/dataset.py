@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from relatent.core.archive import Archive, ArchiveError, MemberTooLargeError, TableTooLongError
 from relatent.core.errors import DatasetError, UnreadablePhotoError
-from relatent.core.folders import find_photos
+from relatent.core.folders import look_through, passed_over
 from relatent.core.images import SUFFIXES, read_photo, square
 from stylegan.bounds import MAX_DIM, shown
 
@@ -35,6 +36,10 @@ class ImageDataset:
         resolution: the centre square of each picture is resized to this.
         folder: use only the pictures below this folder of the data; None for all.
 
+    Attributes:
+        names: of the pictures, sorted.
+        passed_over: names of the files that are no pictures.
+
     Raises:
         DatasetError: the file does not exist, is not a zip file, or contains no pictures.
     """
@@ -43,17 +48,21 @@ class ImageDataset:
         self.path, self.resolution = path, resolution
         self._zip: Archive | None = None
         if path.is_dir():
-            names = {file.relative_to(path).as_posix() for file in find_photos(path)}
+            contents = look_through(path)
+            names = {file.relative_to(path).as_posix() for file in contents.photos}
+            others = {file.relative_to(path).as_posix() for file in contents.others}
         else:
             self._zip = _open_zip(path)
             self._members = {member.filename: member for member in self._zip.members}
             names = {name for name, member in self._members.items() if _is_picture(member)}
+            others = {name for name, member in self._members.items() if not member.is_dir()} - names
         if folder:
-            names = {name for name in names if PurePosixPath(name).is_relative_to(folder)}
+            names, others = ({n for n in kind if PurePosixPath(n).is_relative_to(folder)} for kind in (names, others))
         if not names:
             where = f"{path}, folder {folder!r}," if folder else str(path)
             raise DatasetError(f"{where} holds no pictures; expected files such as .png, .jpg or .webp.")
         self.names = sorted(names)
+        self.passed_over = sorted(others - {LABELS_FILE})
         self.classes = self._read_classes()
 
     def __len__(self) -> int:
@@ -76,9 +85,14 @@ class ImageDataset:
     def load(self, progress: bool = False) -> Tensor:
         """All pictures, uint8 [count, 3, R, R].
 
+        Args:
+            progress: show a bar, and name the files that were passed over.
+
         Raises:
             DatasetError: they exceed MAX_BYTES_IN_MEMORY, or one is damaged.
         """
+        if progress and self.passed_over:
+            tqdm.write(f"note: {self.path}: {passed_over(self.passed_over)}", file=sys.stderr)
         needed = len(self) * 3 * self.resolution**2
         if needed > MAX_BYTES_IN_MEMORY:
             raise DatasetError(

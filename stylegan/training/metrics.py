@@ -48,7 +48,7 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
 def mean_pairwise_distance(images: Tensor) -> float:
     """Root mean squared difference of pairs of pictures of a set [N, 3, R, R]; close to 0 after a mode collapse."""
-    flat = images.detach().flatten(1).double()
+    flat = images.detach().flatten(1).cpu().double()  # mps has no double
     n = len(flat)
     # The mean of |x - y|^2 over all ordered pairs is twice the variance; n / (n - 1) excludes pairs of equal index.
     return float((2 * flat.var(dim=0, correction=0).mean() * n / (n - 1)).sqrt())
@@ -57,7 +57,7 @@ def mean_pairwise_distance(images: Tensor) -> float:
 def _checked(features: Tensor) -> Tensor:
     if features.ndim != 2 or len(features) < 2:
         raise ShapeError(f"features have shape {list(features.shape)}; expected [N, D] with N of at least 2.")
-    return features.double()
+    return features.cpu().double()
 
 
 def _symmetric_root(matrix: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import hashlib
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from relatent.core import cpu
-from relatent.core.device import synchronize
+from relatent.core.device import peak_memory, scalar_dtype, synchronize
 from relatent.core.images import from_uint8
+from stylegan.networks.backbone import load_backbone
 from stylegan.networks.discriminator import Discriminator
+from stylegan.networks.feature_discriminator import FeatureDiscriminator, mean_over_features
 from stylegan.networks.generator import Generator
 from stylegan.training import loss as gan_loss
 from stylegan.training.ada import AugmentationStrength, ada_augment
@@ -32,6 +34,7 @@ from stylegan.training.metrics import mean_pairwise_distance
 from stylegan.training.settings import TrainingSettings
 
 ADA_INTERVAL = 4  # steps between adjustments of the adaptive augmentation
+FEATURE_AUGMENT = 0.5  # probability of each change of DiffAugment before the second discriminator
 PATH_MEAN_WEIGHT = 0.01  # of a new batch in the running mean of path lengths
 
 
@@ -93,6 +96,9 @@ class Trainer:
         with seeded(settings.seed, -1, device):
             generator = Generator(settings.generator, alignment=settings.alignment, name=settings.name)
             self.discriminator = Discriminator(settings.discriminator, grown=bool(settings.growth)).to(device)
+            self.feature_discriminator: FeatureDiscriminator | None = None
+            if settings.loss_weights.feature_weight:
+                self.feature_discriminator = FeatureDiscriminator(load_backbone()).to(device)
         if settings.growth:
             generator.synthesis.fade = torch.zeros([])
         self.generator = generator.to(device)
@@ -100,15 +106,17 @@ class Trainer:
         # Lazy regularisation: Adam's parameters are corrected for the interval (appendix B).
         loss_weights = settings.loss_weights
         interval_g = loss_weights.path_length_interval if loss_weights.path_length_weight else None
-        self.optimizer_g = _adam(self.generator, settings.learning_rate, interval_g)
-        self.optimizer_d = _adam(self.discriminator, settings.learning_rate, loss_weights.r1_interval)
+        self.optimizer_g = _adam(self.generator.parameters(), settings.learning_rate, interval_g)
+        self.optimizer_d = _adam(self.discriminator.parameters(), settings.learning_rate, loss_weights.r1_interval)
+        if self.feature_discriminator:
+            self.optimizer_f = _adam(self.feature_discriminator.trained_parameters(), settings.learning_rate, None)
         self.strength = AugmentationStrength()
         self.path_mean = torch.zeros([], device=device)
         self._last_pairs = (0.0, 0.0)
         self.step = 0
         self.images_seen = 0  # not step * batch: a resumed run may have another batch than before
         self.seconds = 0.0
-        self._totals = torch.zeros(6, device=device, dtype=torch.float64)
+        self._totals = torch.zeros(6, device=device, dtype=scalar_dtype(device))
         self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
         self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
 
@@ -142,6 +150,8 @@ class Trainer:
             ws = gan_loss.mixed_ws(self.generator, z, c, settings.loss_weights.mixing_probability)
             fake = self._synthesise(ws, "random", dtype=self.dtype)
             self._step_discriminator(real, fake.detach(), c)
+            if self.feature_discriminator:
+                self._step_feature_discriminator(self.feature_discriminator, real.detach(), fake.detach())
             self._step_generator(fake, z, c)
         if compare and settings.batch > 1:
             self._last_pairs = mean_pairwise_distance(real), mean_pairwise_distance(fake.detach())
@@ -176,15 +186,27 @@ class Trainer:
         signs = real_logits.detach().sign().mean()
         if self.settings.ada and (self.step + 1) % ADA_INTERVAL == 0:  # reading the signs synchronises with the device
             self.strength.update(float(signs), ADA_INTERVAL * self.settings.batch)
-        self._totals[3] += (real_logits.detach() > 0).double().mean()
-        self._totals[4] += (fake_logits.detach() < 0).double().mean()
+        self._totals[3] += (real_logits.detach() > 0).to(self._totals.dtype).mean()
+        self._totals[4] += (fake_logits.detach() < 0).to(self._totals.dtype).mean()
+
+    def _step_feature_discriminator(self, judge: FeatureDiscriminator, real: Tensor, fake: Tensor) -> None:
+        logits = judge(diff_augment(torch.cat([real, fake.to(real.dtype)]), FEATURE_AUGMENT))
+        halves = [scores.chunk(2) for scores in logits]
+        self.optimizer_f.zero_grad(set_to_none=True)
+        mean_over_features([gan_loss.discriminator_loss(*half) for half in halves]).backward()
+        self.optimizer_f.step()
 
     def _step_generator(self, fake: Tensor, z: Tensor, c: Tensor | None) -> None:
         loss_weights = self.settings.loss_weights
         self.discriminator.requires_grad_(False)
         losses = gan_loss.generator_loss(self._logits(fake, c))
         self.optimizer_g.zero_grad(set_to_none=True)
-        losses.mean().backward()
+        total = losses.mean()
+        if self.feature_discriminator:
+            logits = self.feature_discriminator(diff_augment(fake, FEATURE_AUGMENT))
+            by_features = mean_over_features([gan_loss.generator_loss(scores) for scores in logits])
+            total = total + loss_weights.feature_weight * by_features
+        total.backward()
         if loss_weights.path_length_weight and self.step % loss_weights.path_length_interval == 0:
             penalty = self._path_length_penalty(z, c)
             (penalty * (loss_weights.path_length_weight * loss_weights.path_length_interval)).backward()
@@ -212,9 +234,9 @@ class Trainer:
         first = self.images_seen
         indices = []
         for epoch in range(first // count, (first + batch - 1) // count + 1):
-            order = _epoch_order(count, self.settings.seed, epoch)
+            order = _epoch_order(count, self.settings.seed, epoch, self.device)
             indices.append(order[max(first - epoch * count, 0) : first + batch - epoch * count])
-        chosen = torch.cat(indices).to(self.device)
+        chosen = torch.cat(indices)
         images = from_uint8(self.images[chosen])
         if self.settings.flip:
             images = random_flip(images)
@@ -268,9 +290,10 @@ def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator
 
 
 @functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
-def _epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of the pictures in an epoch, int64 [count]."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
+def _epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
+    """The order of the pictures in an epoch, int64 [count]; the same on every device."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
+    return order.to(device, non_blocking=True)
 
 
 def _mix(seed: int, number: int, purpose: str) -> int:
@@ -278,20 +301,19 @@ def _mix(seed: int, number: int, purpose: str) -> int:
     return int.from_bytes(digest[:7], "little")
 
 
-def _adam(network: nn.Module, learning_rate: float, interval: int | None) -> torch.optim.Adam:
+def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, interval: int | None) -> torch.optim.Adam:
     ratio = 1.0 if interval is None else interval / (interval + 1)
-    return torch.optim.Adam(
-        network.parameters(), lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True
-    )
+    return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True)
 
 
 def _peak_memory(device: torch.device) -> float:
     """Peak memory in MiB; 0 if unknown (CPU under Windows)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = peak_memory(device)
+    if peak is not None:
+        return peak / 2**20
     try:
         import resource  # Unix only
     except ImportError:
         return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held / (2**20 if sys.platform == "darwin" else 2**10)

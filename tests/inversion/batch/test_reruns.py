@@ -12,8 +12,8 @@ from PIL import Image
 
 from inversion import Inversion, InvertConfig
 from inversion.batch import inverter
-from inversion.batch.jobs import InputStream, expand
 from inversion.batch.run import BatchOptions, project_photos
+from inversion.inputs import InputStream, expand
 from inversion.project import main
 from relatent.core.errors import PhotoError, UsageError
 from relatent.face.landmarks import Face

@@ -5,7 +5,8 @@ import torch
 
 from inversion.losses.loss import LossWeights, Target
 from inversion.losses.perceptual import load_perceptual
-from inversion.optim.projector import learning_rate_factor, optimise, split
+from inversion.optim.optimisation import learning_rate_factor
+from inversion.optim.projector import optimise, split
 from inversion.presets import BALANCED, PAPER
 from relatent.core.errors import Cancelled, CheckpointError
 
