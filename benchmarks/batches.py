@@ -41,8 +41,8 @@ from relatent.face import find_faces
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "batches.json"
 PARTS = ("loops", "workers", "ray", "memory")
-COUNTS = {"fast": 40, "balanced": 6}  # photos
-COMMANDS = {"fast": 4, "balanced": 2}  # runs of the command with one photo
+COUNTS = {"fast": 24, "balanced": 4}  # photos
+COMMANDS = {"fast": 2, "balanced": 1}  # runs of the command with one photo
 SIDE, FACE = 320, 224  # px; of the photos, and of the face in them
 EARLY, LATE = 200, 2000  # photos
 

@@ -77,8 +77,8 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     starts: dict[str, Any] = {}
     for start in trial.starts():
-        found = {method: trial.run(method, start, names, num_steps) for method in COLOURS}
-        starts[start] = summary({method: curves for method, (curves, _) in found.items()}, times_of(found))
+        runs = {method: trial.run(method, start, names, num_steps) for method in COLOURS}
+        starts[start] = summary({method: curves for method, (curves, _) in runs.items()}, times_of(runs))
     result = {
         "network": network_id(generator),
         "lpips_backbone": trial.perceptual.backbone,

@@ -51,14 +51,14 @@ class Counter(TorchDispatchMode):
         result = func(*args, **kwargs)
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        if not _only_looks(func, read, written):
+        if not _only_views(func, read, written):
             count = flop_registry.get(func._overloadpacket)
             flops = count(*args, **kwargs, out_val=result) if count else 0
             self.work.append((int(flops), sum(_bytes(tensor) for tensor in [*read, *written])))
         return result
 
 
-def _only_looks(func: Any, read: list[Tensor], written: list[Tensor]) -> bool:
+def _only_views(func: Any, read: list[Tensor], written: list[Tensor]) -> bool:
     """Whether an operator returned a view of its input and computed nothing."""
     if func._schema.is_mutable or not written:
         return not written

@@ -108,7 +108,7 @@ def fakes(generator: Generator, count: int = COUNT, psi: float = 1.0) -> Tensor:
 
 def features(eye: Backbone, images: Tensor) -> Tensor:
     """The backbone's last layer averaged over space, [N, 512]."""
-    return deep_features(eye, images, bar=partial(tqdm, desc="looking", leave=False))
+    return deep_features(eye, images, bar=partial(tqdm, desc="features", leave=False))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from benchmarks.quality import FOLDER, SHOWN, Rows, Run
 from benchmarks.quality_table import summaries, table
 from inversion.losses.loss import noise_regularisation
 from inversion.losses.perceptual import load_perceptual
-from inversion.optim import projector
+from inversion.optim import optimisation
 from inversion.pipeline import open_network
 from inversion.presets import PAPER, Plan
 from relatent.core.files import write_bytes
@@ -75,12 +75,12 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
 @contextmanager
 def halved_by(gain: float) -> Iterator[None]:
     """Optimisations in which halved noise maps are multiplied by ``gain``."""
-    before = projector.noise_regularisation
-    projector.noise_regularisation = functools.partial(noise_regularisation, gain=gain)
+    before = optimisation.noise_regularisation
+    optimisation.noise_regularisation = functools.partial(noise_regularisation, gain=gain)
     try:
         yield
     finally:
-        projector.noise_regularisation = before
+        optimisation.noise_regularisation = before
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ memory     peak memory of a few steps, each in a process of its own
 floor      operations and bytes of a step against this machine's measured peaks: benchmarks/floor.py
 until      seconds until `balanced` reaches the LPIPS that `paper` has after its last step; the embedded network alone
 
-64 px is the embedded network; larger ones have random weights, of which time does not depend. What is timed takes
-turns; medians count. Each part is written as soon as it is there, and a run that is cut goes on where it was. On a
-processor, batches of more than 2^18 pixels are left out. On a machine that others use too, a clock on the wall measures
-the others: `--clock processor` counts the seconds that the process computed, and wants one thread.
+64 px is the embedded network; larger ones have random weights, which do not change the time. Implementations are timed
+alternately, and medians reported. Each part is written as soon as it is measured, so an interrupted run continues. On a
+CPU, batches of more than 2^18 pixels are left out. On a shared machine use `--clock processor`, which counts the CPU
+time of the process, with one thread.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from benchmarks.machine import describe
 from benchmarks.peak_memory import in_a_new_process
 from benchmarks.speed_table import as_markdown
 from benchmarks.steps import EMBEDDED_SIZE, Form, network_of, ours, photos_of, published
-from benchmarks.turns import CLOCKS, Here, PublishedElsewhere, Turns, timed
+from benchmarks.timing import CLOCKS, Here, PublishedElsewhere, Timed, timed
 from benchmarks.until import photos, until
 from inversion.presets import PAPER, OptimiserSettings
 from inversion.stages import presets_of
@@ -60,7 +60,7 @@ Forms = dict[str, tuple[int, Form]]  # photos of a step, and what does it, by na
 @click.command()
 @click.option("--sizes", multiple=True, type=int, default=(64, 128, 256, 1024), show_default=True, help="Pixels.")
 @click.option("--parts", multiple=True, type=click.Choice(PARTS), default=PARTS, show_default=True)
-@click.option("--steps", default=10, show_default=True, help="Of a turn.")
+@click.option("--steps", default=10, show_default=True, help="Timed in a row.")
 @click.option("--rounds", default=5, show_default=True, help="Timed, after one to warm up.")
 @click.option("--batches", multiple=True, type=int, default=(1, 4, 16), show_default=True, help="Photos together.")
 @click.option("--faces", default=None, type=click.Path(path_type=Path, exists=True), help="Zip with val/, for until.")
@@ -113,8 +113,8 @@ class Bench:
     Args:
         network: frozen, on the device.
         device: where.
-        steps: of a turn.
-        rounds: counted turns.
+        steps: in a row.
+        rounds: that are counted.
         batches: photos together.
         faces: zip file with val/, or None.
         clock: name of one of ``CLOCKS``.
@@ -137,7 +137,7 @@ class Bench:
         network.w_std()  # computed once for a network, by whoever comes first
 
     def measure(self, part: str) -> dict[str, Any] | None:
-        """A part's figures; None where it says nothing of this network."""
+        """A part's figures; None where it does not apply to this network."""
         found: dict[str, Any] | None = getattr(self, f"_{part}")()
         return found
 
@@ -236,8 +236,8 @@ class Bench:
         assert settings is not None
         return settings
 
-    def _timed(self, forms: Forms, **others: Turns) -> dict[str, dict[str, float]]:
-        """Forms in this process and ``others`` elsewhere, one photo a step, in turns."""
+    def _timed(self, forms: Forms, **others: Timed) -> dict[str, dict[str, float]]:
+        """Forms in this process and ``others`` elsewhere, one photo a step, alternately."""
         here = {name: (count, Here(form, self.device, CLOCKS[self.clock])) for name, (count, form) in forms.items()}
         return timed({**{name: (1, other) for name, other in others.items()}, **here}, self.steps, self.rounds)
 

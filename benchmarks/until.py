@@ -27,11 +27,11 @@ FACES = 3  # beside the astronaut
 
 def photos(network: Generator, faces: Path | None) -> Tensor:
     """The astronaut and, from a zip file, the first validation faces, [N, 3, R, R]."""
-    found = [astronaut(network)]
+    images = [astronaut(network)]
     if faces is not None:
         names = ImageDataset(faces, network.resolution, "val").names[:FACES]
-        found.append(validation_faces(faces, "val", names, network.resolution))
-    return torch.cat(found)
+        images.append(validation_faces(faces, "val", names, network.resolution))
+    return torch.cat(images)
 
 
 def until(
@@ -43,13 +43,13 @@ def until(
 ) -> dict[str, object]:
     """Seconds and steps until a plan reaches what the paper's comes to, photos together; medians over photos.
 
-    A step's time is its share of the whole run's. The encoder's look is counted, and its picture is step 0. None where
-    a photo never gets there.
+    A step's time is its share of the whole run's. The encoder's time is counted, and its picture is step 0. None where
+    a photo never reaches it.
 
     Args:
-        network: a network that draws faces: how far a random one gets says nothing.
+        network: a trained network; results of one with random weights would be meaningless.
         images: [N, 3, R, R].
-        paper: the plan of the yardstick.
+        paper: the plan of the baseline.
         ours: a plan with an optimisation and no tuning.
         clock: seconds since some moment.
     """
@@ -68,15 +68,15 @@ def until(
     drawn: list[Tensor] = []
     encoder, preconditioner = encoder_for(network, ours, None), preconditioner_for(network)
     started = clock()
-    found = run_plan(
+    result = run_plan(
         ours, network, encoder, target, preconditioner=preconditioner, seed=0, progress=lambda step: _keep(drawn, step)
     )
     whole = clock() - started
-    looked = found.seconds.get("encode", 0.0) / sum(found.seconds.values())  # share of the encoder's look
+    encoding = result.seconds.get("encode", 0.0) / sum(result.seconds.values())  # the encoder's share of the time
     with torch.no_grad():
         distances = torch.stack([target.perceptual_distance(images) for images in drawn])  # [steps, N]
     steps = [_first(column <= limit) for column, limit in zip(distances.t(), reached, strict=True)]
-    shares = [None if step is None else looked + (1 - looked) * step / len(drawn) for step in steps]
+    shares = [None if step is None else encoding + (1 - encoding) * step / len(drawn) for step in steps]
     seconds = [None if share is None else whole * share / len(images) for share in shares]
     known = [value for value in seconds if value is not None]
     return {

@@ -16,7 +16,7 @@ from inversion.encoders.training import EncoderSettings, EncoderTick
 from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
 from inversion.optim.preconditioner_file import save_preconditioner
 from inversion.pipeline import open_network
-from relatent.core.command import PATH, RelatentCommand
+from relatent.core.command import PATH, PathType, RelatentCommand
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
@@ -40,7 +40,7 @@ def status_command(outdir: Path) -> None:
 @click.option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of pictures; cut to squares of 128 px.")
 @click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
 @click.option("--teacher", metavar="FILE", help="Safetensors file of SqueezeNet 1.1's features, torchvision's names.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The backbone's file.")
+@click.option("--out", required=True, type=PathType(dir_okay=False), help="The backbone's file.")
 @click.option(
     "--kimg",
     type=click.FloatRange(min=0),
@@ -100,7 +100,7 @@ def train_backbone_command(
 @click.option("--network", metavar="NAME_OR_FILE", help="The generator to learn.")
 @click.option("--data", metavar="FILE_OR_FOLDER", help="Photos of faces, aligned as the generator's own.")
 @click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The encoder's file.")
+@click.option("--out", required=True, type=PathType(dir_okay=False), help="The encoder's file.")
 @click.option("--kimg", type=click.FloatRange(min=0), default=200, show_default=True, help="Thousands of pictures.")
 @click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
 @click.option("--start", default="", metavar="FILE", help="Begin with another encoder's weights, of the same sizes.")
@@ -151,9 +151,7 @@ def train_encoder_command(
 
 @main.command("measure-preconditioner", cls=RelatentCommand)
 @click.option("--network", required=True, metavar="NAME_OR_FILE", help="The generator to measure.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The preconditioner's file."
-)
+@click.option("--out", required=True, type=PathType(dir_okay=False), help="The preconditioner's file.")
 @click.option("--pictures", type=click.IntRange(min=1), default=512, show_default=True, help="Pictures to draw.")
 @click.option(
     "--probes", type=click.IntRange(min=1), default=6, show_default=True, help="Random gradients around each of them."

@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from inversion.batch_size import batch_size_for
 from inversion.config import InvertConfig
 from inversion.inversion import Inversion
 from inversion.optim.projector import Progress
 from inversion.photos import PhotoLike, is_many, open_photo, photos_of
-from inversion.pipeline import NetworkLike, Pipeline, PreparedFace, batch_size_for
+from inversion.pipeline import NetworkLike, Pipeline, PreparedFace
 from relatent.core.errors import PhotoError
 from relatent.core.images import Photo
 

@@ -10,7 +10,7 @@ import click
 import torch
 from click.core import ParameterSource
 
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
@@ -29,7 +29,6 @@ from stylegan.training.trainer import Tick
 OWN_STATE = Path("-")  # --resume without a file
 
 option = partial(click.option, show_default=True)
-FILE = click.Path(path_type=Path)
 DIMS = click.IntRange(1, 4096)
 SHARE = click.FloatRange(0, 1)
 NOT_NEGATIVE = click.FloatRange(min=0)
@@ -44,11 +43,11 @@ def main() -> None:
 @main.command("train", cls=RelatentCommand)
 @option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures.")
 @option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
-@option("--outdir", required=True, type=FILE, help="Folder for all results.")
+@option("--outdir", required=True, type=PATH, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
 @option("--minutes", type=POSITIVE, help="Stop after so many minutes at the latest, and write what there is.")
-@option("--resume", type=FILE, is_flag=False, flag_value=OWN_STATE, help="Go on from OUTDIR's own state, or this one.")
-@option("--grow-from", type=FILE, help="Begin with this training state's networks, at twice their resolution.")
+@option("--resume", type=PATH, is_flag=False, flag_value=OWN_STATE, help="Go on from OUTDIR's own state, or this one.")
+@option("--grow-from", type=PATH, help="Begin with this training state's networks, at twice their resolution.")
 @option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
 @option("--name", default="network", help="What the network is called in its file.")
 @option("--resolution", type=click.Choice(list(map(str, RESOLUTIONS))), default="64", help="Side of the pictures.")
@@ -145,7 +144,7 @@ def was_typed(name: str) -> bool:
 
 
 @main.command("curves", cls=RelatentCommand)
-@click.argument("outdir", type=FILE)
+@click.argument("outdir", type=PATH)
 def curves_command(outdir: Path) -> None:
     """Plot the training curves of the run in OUTDIR as curves.png and describe its state in words."""
     from stylegan.training.diagnosis import write_curves
@@ -156,7 +155,7 @@ def curves_command(outdir: Path) -> None:
 
 @main.command("export", cls=RelatentCommand)
 @click.argument("network")
-@click.argument("out", type=FILE)
+@click.argument("out", type=PATH)
 @option("--name", help="What the network is called.  [default: as before]")
 @option("--half/--full", default=True, help="Half precision, or float32.")
 def export_command(network: str, out: Path, name: str | None, half: bool) -> None:
@@ -170,8 +169,8 @@ def export_command(network: str, out: Path, name: str | None, half: bool) -> Non
 
 
 @main.command("compact", cls=RelatentCommand)
-@click.argument("state", type=FILE)
-@click.argument("out", type=FILE)
+@click.argument("state", type=PATH)
+@click.argument("out", type=PATH)
 def compact_command(state: Path, out: Path) -> None:
     """Write a training STATE in half precision to OUT, without the path of its data.
 

@@ -23,6 +23,13 @@ def pytest_addoption(parser):
     parser.addoption("--device", default=None, help="Where the tests marked cuda compute; cpu rehearses them.")
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Processes for the tests: as many as processors, four at most; none for single files, which would only wait."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, 4) if whole and count > 1 else 0
+
+
 @pytest.fixture
 def pretend(monkeypatch):
     """The device of tests/pretend_device.py, entered, and with PyTorch's fused Adam for it."""

@@ -26,7 +26,7 @@ from pathlib import Path
 import click
 import torch
 
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand
 from relatent.core.errors import CheckpointError, UsageError
 from stylegan.formats.checkpoint import read_provenance, save_generator
 from stylegan.formats.loading import load
@@ -53,12 +53,12 @@ TINY = Plan("cpu", rehearsal.RESOLUTION, "--batch 8 --kimg 0.2 --tick 0.05 --sna
 
 
 @click.command(cls=RelatentCommand)
-@click.option("--data", type=click.Path(path_type=Path), help="Zip file or folder of training pictures.")
+@click.option("--data", type=PATH, help="Zip file or folder of training pictures.")
 @click.option("--data-folder", default="train", show_default=True, help="Only the pictures below this folder of it.")
 @click.option("--validation-folder", default="val", show_default=True, help="Pictures kept back; '' for none.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for what comes of it.")
+@click.option("--out", required=True, type=PATH, help="Folder for what comes of it.")
 @click.option("--minutes", default=9.5, show_default=True, help="For all of it together.")
-@click.option("--states", default=FOLDER, type=click.Path(path_type=Path), help="Folder of states to choose from.")
+@click.option("--states", default=FOLDER, type=PATH, help="Folder of states to choose from.")
 @click.option("--tests", default="tests/cuda", show_default=True, help="What pytest is given.")
 @click.option("--train-options", default="", help="More options of `python -m stylegan train`, '--lr 0.003' for one.")
 @click.option("--rehearse", is_flag=True, help="At a tiny size on the CPU, with pictures and a state made up for it.")
@@ -86,7 +86,7 @@ def main(
         click.echo(f"goes on from {state} after {images_seen(state)} pictures")
         log = out / "parts.txt"
         log.unlink(missing_ok=True)
-        pytest = ["-m", "pytest", "-q", "-m", "cuda", "-W", "default", "-p", "no:cacheprovider"]
+        pytest = ["-m", "pytest", "-o", "addopts=", "-q", "-m", "cuda", "-W", "default", "-p", "no:cacheprovider"]
         run_part("tests", [*pytest, *shlex.split(tests), "--device", plan.device], log, PART)
         times = ["-m", "training.times", "--device", plan.device, "--out", str(out / "times.json")]
         run_part("times", [*times, *(["--tiny"] if rehearse else [])], log, PART)

@@ -17,6 +17,7 @@ import torch
 from benchmarks.machine import describe
 from benchmarks.steps import ours, photos_of, published
 from inversion.pipeline import open_network
+from relatent.core.command import PATH, RelatentCommand
 from relatent.core.device import pick_device, synchronize
 from relatent.core.files import write_bytes
 from stylegan import DiscriminatorConfig, Generator, GeneratorConfig
@@ -30,9 +31,9 @@ ROUNDS = 3
 Measure = Callable[[], float]
 
 
-@click.command()
+@click.command(cls=RelatentCommand)
 @click.option("--device", default=None)
-@click.option("--out", required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=PATH)
 @click.option("--tiny", is_flag=True, help="Sizes of no use but to see that it runs.")
 def main(device: str | None, out: Path, tiny: bool) -> None:
     """Time steps on DEVICE and write them to OUT."""

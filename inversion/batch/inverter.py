@@ -12,9 +12,10 @@ import numpy as np
 from inversion.batch.jobs import open_job
 from inversion.batch.report import Result, encode_result
 from inversion.batch.requests import Answer, FaceFiles, OnStep, Request
+from inversion.batch_size import batch_size_for
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
-from inversion.pipeline import InvertedFace, NetworkLike, Pipeline, PreparedFace, batch_size_for, prepare_faces
+from inversion.pipeline import InvertedFace, NetworkLike, Pipeline, PreparedFace, prepare_faces
 from relatent.core.alignment import Alignment
 from relatent.core.errors import PhotoError
 from relatent.core.images import MAX_PIXELS, read_photo, to_pixels

@@ -122,7 +122,8 @@ def noise_regularisation(noise: Sequence[Tensor], gain: float = 2.0) -> Tensor:
     Args:
         noise: [N, 1, r, r] each.
         gain: factor on a map when it is halved. The paper says 2, which keeps white noise's variance; the projectors
-            that NVIDIA published leave it out, which is 1 and counts each halving 16 times less.
+            that NVIDIA published leave it out, which is 1 and counts each halving 16 times less. With 1 the maps store
+            more of the picture (docs/development/presets.md).
     """
     total = noise[0].new_zeros(len(noise[0])) if noise else torch.zeros([])
     by_size: dict[int, list[Tensor]] = {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from relatent.core.errors import DeviceError, RelatentError, UsageError
 from relatent.core.wording import make_output_printable
@@ -39,7 +40,11 @@ class RelatentCommand(click.Command):
         with _one_line_errors():
             rest = super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
             for param in self.get_params(ctx):
-                _check_numbers(param.opts[0], ctx.params.get(param.name or ""))
+                value = ctx.params.get(param.name or "")
+                _check_numbers(param.opts[0], value)
+                typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+                if typed and value == "" and "FILE" in (param.metavar or ""):
+                    raise UsageError(f"{param.opts[0]} is empty; expected {param.metavar}.")
             return rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -98,8 +103,8 @@ def fail(error: RelatentError) -> NoReturn:
 class PathType(click.Path):
     """A path as a ``pathlib.Path``; an empty text, which Python takes for the current folder, is refused."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand
 from relatent.core.errors import UsageError
 from relatent.web import Settings, build_page
 from weights.embedded import DEFAULT_NETWORK
@@ -22,7 +22,7 @@ from weights.embedded import DEFAULT_NETWORK
     "--directions",
     "folders",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=["directions"],
     show_default=True,
     help="A folder of further directions.",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
+import click
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from relatent.core.archive import Archive, ArchiveError, MemberTooLargeError, TableTooLongError
 from relatent.core.errors import DatasetError, UnreadablePhotoError
 from relatent.core.folders import look_through, passed_over
 from relatent.core.images import SUFFIXES, read_photo, square
+from relatent.core.progress import ProgressBar
 from stylegan.bounds import MAX_DIM, shown
 
 MAX_MEMBER_BYTES = 256 * 2**20  # of one picture, which may be a large TIFF
@@ -92,7 +92,7 @@ class ImageDataset:
             DatasetError: they exceed MAX_BYTES_IN_MEMORY, or one is damaged.
         """
         if progress and self.passed_over:
-            tqdm.write(f"note: {self.path}: {passed_over(self.passed_over)}", file=sys.stderr)
+            click.echo(f"note: {self.path}: {passed_over(self.passed_over)}", err=True)
         needed = len(self) * 3 * self.resolution**2
         if needed > MAX_BYTES_IN_MEMORY:
             raise DatasetError(
@@ -100,8 +100,10 @@ class ImageDataset:
                 f"{MAX_BYTES_IN_MEMORY / 2**30:.0f} GB are kept in memory. Use fewer pictures or a smaller resolution."
             )
         images = torch.empty(len(self), 3, self.resolution, self.resolution, dtype=torch.uint8)
-        for index in tqdm(range(len(self)), desc="reading pictures", disable=not progress, leave=False):
-            images[index] = torch.from_numpy(np.array(self.picture(index))).permute(2, 0, 1)
+        with ProgressBar(desc="reading pictures", leave=False, disable=not progress) as bar:
+            for index in range(len(self)):
+                images[index] = torch.from_numpy(np.array(self.picture(index))).permute(2, 0, 1)
+                bar.show(index + 1, len(self))
         return images
 
     def _read(self, name: str) -> bytes:

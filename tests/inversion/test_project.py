@@ -286,6 +286,7 @@ def test_a_network_with_nan(project, tiny_file, astronaut, tmp_path):
     one_line_error(result, "nan.safetensors", "not finite")
 
 
+@pytest.mark.slow
 def test_odd_but_good_pictures(project, tmp_path, astronaut):
     face = Image.open(astronaut).convert("RGB")
     folder = tmp_path / "odd"
@@ -331,6 +332,7 @@ def test_help_names_every_promised_option():
         assert flag in text
 
 
+@pytest.mark.slow
 def test_batches_give_what_single_photos_give(tiny_file, tmp_path, few_steps):
     photos = [tmp_path / f"{name}.png" for name in "abc"]
     for angle, photo in enumerate(photos):

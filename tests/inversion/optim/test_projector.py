@@ -25,6 +25,7 @@ def target(images):
     return Target(images, load_perceptual())
 
 
+@pytest.mark.slow
 def test_recovers_a_generated_picture(tiny_generator, photos):
     settings = dataclasses.replace(
         BALANCED, num_steps=300, learning_rate=0.1, weights=LossWeights(pixels=10), optimise_noise=False
