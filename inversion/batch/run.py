@@ -131,7 +131,12 @@ def project_photos(
     inverter.on_step = on_step
     executor = _executor(inverter, work, options, stop)
     wanted = Wanted(
-        work.settings, config.face, options.overwrite, options.retry_failed, options.save_video, options.ray is None
+        work.settings,
+        face=config.face if config.align else "largest",  # without alignment a photo is one face
+        overwrite=options.overwrite,
+        retry_failed=options.retry_failed,
+        save_video=options.save_video,
+        hash_first=options.ray is None,
     )
     with opened_manifest(outdir) as manifest:
         yield from Engine(manifest, wanted, stop).run(photos, executor)

@@ -328,6 +328,7 @@ def test_help_names_every_promised_option():
     for flag in (
         "--demo", "--network", "--outdir", "--space", "--preset", "--num-steps", "--batch-size", "--seed", "--lpips",
         "--device", "--precision", "--save-video", "--no-align", "--face", "--overwrite", "--dry-run", "--target",
+        "--workers", "--ray", "--ray-photos", "--retry-failed",
     ):  # fmt: skip
         assert flag in text
 
