@@ -2,8 +2,8 @@
 
     python -m benchmarks.batches
 
-loops    photos a minute of a batch with as many one-threaded workers as there are processors, of `invert()` in a loop
-         in one process, and of a loop over the command with one photo; each from the start of Python to its end
+loops    photos a minute of a batch with as many one-threaded workers as there are processors and of `invert()` in a
+         loop in one process, both from the first result to the last, and of a loop over the command with one photo
 workers  a batch with one worker and with two, from the first result to the last
 ray      the same on a Ray cluster that is started here
 memory   memory of all processes of a batch after 200 photos and after 2,000. Its photos get one step, and no identity
@@ -41,17 +41,20 @@ from relatent.face import find_faces
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "batches.json"
 PARTS = ("loops", "workers", "ray", "memory")
-COUNTS = {"fast": 24, "balanced": 4}  # photos
+COUNTS = {"fast": 16, "balanced": 4}  # photos
 COMMANDS = {"fast": 2, "balanced": 1}  # runs of the command with one photo
 SIDE, FACE = 320, 224  # px; of the photos, and of the face in them
 EARLY, LATE = 200, 2000  # photos
 
 LOOP = """
-import sys
+import json, sys, time
 from pathlib import Path
 from inversion import invert
+times = []
 for photo in sorted(Path(sys.argv[1]).iterdir())[: int(sys.argv[3])]:
     invert(photo, preset=sys.argv[2])
+    times.append(time.perf_counter())
+print(json.dumps((len(times) - 1) / (times[-1] - times[0])))
 """
 BATCH = """
 import json, sys, time
@@ -122,19 +125,20 @@ def measure_loops(photos: Path, folder: Path) -> dict[str, Any]:
     """Photos a minute of a batch, of a loop in one process, and of a loop over the command."""
     found: dict[str, Any] = {}
     for preset, count in COUNTS.items():
-        batch, _ = _batch(photos, folder, preset, count, {"workers": cpu.processors()})
-        loop, _ = _timed("-c", LOOP, str(photos), preset, str(count))
+        batch = _batch(photos, folder, preset, count, {"workers": cpu.processors()})
+        loop = float(_timed("-c", LOOP, photos, preset, count)[1])
         single = 0.0
         for number, photo in enumerate(sorted(photos.iterdir())[: COMMANDS[preset]]):
             out = folder / f"{preset}-{number}"
             single += _timed("-m", "inversion.project", photo, "--preset", preset, "--outdir", out)[0]
-        rates = {"batch": count / batch, "invert in a loop": count / loop, "the command": COMMANDS[preset] / single}
+        rates = {"batch": batch, "invert in a loop": loop, "the command": COMMANDS[preset] / single}
         found[preset] = {
             "photos": count,
             "workers": cpu.processors(),
             "photos a minute": {name: round(60 * rate, 1) for name, rate in rates.items()},
             "times as fast": {name: round(rates["batch"] / rates[name], 2) for name in list(rates)[1:]},
         }
+        click.echo(f"{preset}: {json.dumps(found[preset])}")
     return found
 
 
@@ -149,7 +153,7 @@ def measure_ray(photos: Path, folder: Path) -> dict[str, Any]:
 
 
 def _scaling(photos: Path, folder: Path, preset: str, count: int, options: dict[str, object]) -> dict[str, Any]:
-    one, two = (_batch(photos, folder, preset, count, {**options, "workers": number})[1] for number in (1, 2))
+    one, two = (_batch(photos, folder, preset, count, {**options, "workers": number}) for number in (1, 2))
     return {
         "photos": count,
         "photos a minute": {"1 worker": round(60 * one, 1), "2 workers": round(60 * two, 1)},
@@ -157,13 +161,12 @@ def _scaling(photos: Path, folder: Path, preset: str, count: int, options: dict[
     }
 
 
-def _batch(photos: Path, folder: Path, preset: str, count: int, options: dict[str, object]) -> tuple[float, float]:
-    """Seconds of a batch from start to end, and photos a second from its first result to its last."""
+def _batch(photos: Path, folder: Path, preset: str, count: int, options: dict[str, object]) -> float:
+    """Photos a second from the first result of a batch to its last."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         script = folder / "batch.py"  # a file: worker processes import what starts them
         script.write_text(BATCH)
-        seconds, said = _timed(script, photos, preset, count, out, json.dumps(options))
-    return seconds, float(said.splitlines()[-1])
+        return float(_timed(script, photos, preset, count, out, json.dumps(options))[1].splitlines()[-1])
 
 
 def _timed(*arguments: object) -> tuple[float, str]:

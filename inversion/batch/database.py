@@ -161,4 +161,20 @@ def _connected(path: Path, read_only: bool) -> sqlite3.Connection:
 
 
 def _reading(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=WAIT, isolation_level=None)
+    """A connection for reading; one that may write where SQLite first has to undo what a killed process left half."""
+    for mode in ("ro", "rw"):
+        database = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=WAIT, isolation_level=None
+        )
+        try:
+            database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            database.close()
+            if mode == "rw" or "readonly" not in str(error):
+                raise
+        except sqlite3.DatabaseError:
+            database.close()
+            raise
+        else:
+            return database
+    raise AssertionError("unreachable")

@@ -18,7 +18,7 @@ from inversion.batch.jobs import FolderNames, Job, KnownNames, open_job
 from inversion.batch.manifest import FaceRow, Manifest, PhotoRow
 from inversion.batch.report import VIDEO_FILE, measures_of, plain, write_result
 from inversion.batch.requests import Answer, Executor, FaceFiles, Outcome, Request
-from relatent.core.claims import Claim
+from relatent.core.claims import Claim, require_room
 from relatent.core.errors import NoSpaceError, OutputError, PhotoError, UnreadablePhotoError
 from relatent.core.results import INVERSION_FILE, INVERSION_FILES
 
@@ -225,19 +225,14 @@ class Engine:
             OutputError: it is.
         """
         folder = self.names.folder(job, number)
-        if folder.exists():
-            with _claimed(self.names, job, number) as claim:
-                claim.require_room(name for name in INVERSION_FILES if name != VIDEO_FILE or self.wanted.save_video)
+        require_room(folder, (name for name in INVERSION_FILES if name != VIDEO_FILE or self.wanted.save_video))
 
     def _known_names(self, job: Job) -> KnownNames:
         own = []
-        for number in self.manifest.done_faces(job.digest):
-            row = self.manifest.face(job.digest, number)
-            if row is not None:
-                name = row.folder.removesuffix(f"-face{row.face}") if row.face > 1 else row.folder
-                rest = name.removeprefix(f"{job.photo.stem}-")
-                if rest.isdecimal():
-                    own.append(int(rest))
+        for face, folder in self.manifest.folders_of(job.digest):
+            rest = folder.removesuffix(f"-face{face}").removeprefix(f"{job.photo.stem}-")
+            if rest.isdecimal():
+                own.append(int(rest))
         return KnownNames(tuple(own), self.manifest.same_stems(job.photo.stem))
 
     # What has been done
@@ -267,28 +262,45 @@ class Engine:
     def _store(self, task: _Task, job: Job, face: FaceFiles) -> None:
         if task.job is None and self._decided(job, face.number) is not None:
             return  # a copy of another photo, which was not known when it was asked for
+        before = self.manifest.face(job.digest, face.number)
         try:
-            with _claimed(self.names, job, face.number) as claim:
-                claim.require_room(face.files)
-                row = FaceRow(
-                    job.digest, face.number, str(claim.folder.relative_to(self.manifest.outdir)), self.settings,
-                    measures=measures_of(face.report), note=face.note, thumbnail=face.thumbnail,
-                )  # fmt: skip
-                self.manifest.begin_face(row, job.photo.stem)
-                try:
-                    write_result(face, claim)
-                except OutputError:
-                    with suppress(OutputError):
-                        self.manifest.forget_face(job.digest, face.number)
-                    raise
-                self.manifest.end_face(job.digest, face.number)
-        except NoSpaceError:
-            raise
+            folder = self._write(job, face)
         except OutputError as error:
+            with suppress(OutputError):  # a full disk may not even take this; the next run settles it
+                self._put_back(job, face.number, before)
+            if isinstance(error, NoSpaceError):
+                raise
             task.failed = str(error)
             self._tell("failed", str(error), job.photo)
         else:
-            self._tell("done", face.line, job.photo, claim.folder, face.note)
+            self._tell("done", face.line, job.photo, folder, face.note)
+
+    def _write(self, job: Job, face: FaceFiles) -> Path:
+        """Write a result; the manifest says so before anything is created, so that a kill leaves nothing unknown."""
+        announced = self.names.folder(job, face.number)
+        self._announce(job, face, announced)
+        with _claimed(self.names, job, face.number) as claim:
+            if claim.folder != announced:  # somebody else has taken it since
+                self._announce(job, face, claim.folder)
+            claim.require_room(face.files)
+            write_result(face, claim)
+        self.manifest.end_face(job.digest, face.number)
+        return claim.folder
+
+    def _announce(self, job: Job, face: FaceFiles, folder: Path) -> None:
+        row = FaceRow(
+            job.digest, face.number, str(folder.relative_to(self.manifest.outdir)), self.settings,
+            measures=measures_of(face.report), note=face.note, thumbnail=face.thumbnail,
+        )  # fmt: skip
+        self.manifest.begin_face(row, job.photo.stem)
+
+    def _put_back(self, job: Job, number: int, before: FaceRow | None) -> None:
+        """Record that a result could not be written, and that the one before it, if any, is still there."""
+        if before is None:
+            self.manifest.forget_face(job.digest, number)
+        else:
+            self.manifest.begin_face(before, job.photo.stem)
+            self.manifest.end_face(job.digest, number)
 
     def _drop(self, task: _Task) -> None:
         del self.tasks[task.row.id]

@@ -192,6 +192,11 @@ class Manifest(Database):
         rows = self.rows("SELECT face FROM faces WHERE sha256 = ? AND state = ?", sha256, DONE)
         return frozenset(int(str(row[0])) for row in rows)
 
+    def folders_of(self, sha256: str) -> list[tuple[int, str]]:
+        """Faces of a photo, by their numbers, and their folders, also those that are being written."""
+        rows = self.rows("SELECT face, folder FROM faces WHERE sha256 = ?", sha256)
+        return [(int(str(face)), restored(str(folder))) for face, folder in rows]
+
     def same_stems(self, stem: str) -> int:
         """Number of results of photos with one stem."""
         return int(str(self.rows("SELECT COUNT(*) FROM faces WHERE stem = ?", stem)[0][0]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from inversion.batch.database import DONE, PENDING
 from inversion.batch.earlier import import_results
 from inversion.batch.manifest import Manifest
+from inversion.batch.report import measures_of
 from relatent.core.claims import Claim, finish_left, take
 from relatent.core.errors import OutputError
 from relatent.core.files import output_errors
@@ -63,8 +64,11 @@ def _recover(manifest: Manifest) -> None:
     for row in manifest.unfinished_faces():
         folder = manifest.outdir / row.folder
         _settle(folder)
-        photo = (finished_report(folder) or {}).get("photo")
-        complete = isinstance(photo, dict) and (photo.get("sha256"), photo.get("face")) == (row.sha256, row.face)
+        report = finished_report(folder) or {}
+        photo = report.get("photo")
+        same = isinstance(photo, dict) and (photo.get("sha256"), photo.get("face")) == (row.sha256, row.face)
+        # Else it is the result that was to be replaced.
+        complete = same and _without_time(measures_of(report)) == _without_time(row.measures)
         if complete and (folder / INVERSION_FILE).is_file():
             manifest.end_face(row.sha256, row.face)
         else:
@@ -74,6 +78,10 @@ def _recover(manifest: Manifest) -> None:
         edit = (read_report(manifest.outdir / place) or {}).get("edit")
         complete = isinstance(edit, dict) and edit.get("key") == mark
         manifest.set_edit(number, DONE if complete else PENDING)
+
+
+def _without_time(measures: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in measures.items() if name != "seconds"}
 
 
 def _settle(folder: Path) -> None:

@@ -63,13 +63,7 @@ class Claim:
         Raises:
             OutputError: one of ``names``, or report.json, exists and is not as Relatent wrote it.
         """
-        for name in (*names, REPORT_FILE):
-            path = self.folder / name
-            if (path.exists() or path.is_symlink()) and not is_own(path, self._own):
-                raise OutputError(
-                    f"{path} is not a file that Relatent wrote, or was changed since. "
-                    "Move or rename it, or choose another --outdir."
-                )
+        require_room(self.folder, names, self._own)
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
@@ -134,6 +128,18 @@ class Claim:
         os.pwrite(self._lock, json.dumps(content).encode() if content else b"", 0)
 
 
+def require_room(folder: Path, names: Iterable[str], own: OwnFiles | None = None) -> None:
+    """:meth:`Claim.require_room` of a folder that need not be claimed; ``own`` are the files that Relatent wrote."""
+    own = own_files(folder) if own is None else own
+    for name in (*names, REPORT_FILE):
+        path = folder / name
+        if (path.exists() or path.is_symlink()) and not is_own(path, own):
+            raise OutputError(
+                f"{path} is not a file that Relatent wrote, or was changed since. "
+                "Move or rename it, or choose another --outdir."
+            )
+
+
 def take(folder: Path, owner: Owner, is_same: Callable[[Owner], bool] | None = None) -> Claim | None:
     """Claim a folder that is free, or that holds the same owner's result.
 
@@ -180,6 +186,8 @@ def finish_left(folder: Path) -> None:
         OutputError: the folder cannot be written, or another process is writing to it.
     """
     if not (folder / CLAIM_FILE).exists() and not (folder / SCRATCH_FOLDER).exists():
+        with suppress(OSError):  # missing, or not empty
+            folder.rmdir()  # made, and killed before it was claimed
         return
     left = read_claim(folder) or {}
     writing, gone = left.get("writing"), left.get("gone")
