@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def ray():
     """Ray with two local workers, no dashboard, no statistics, and a small object store."""
-    module = pytest.importorskip("ray")
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}  # a busy machine takes long
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    module = pytest.importorskip("ray")  # reads the environment
     yield module
     module.shutdown()
 
