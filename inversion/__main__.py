@@ -10,12 +10,13 @@ import click
 
 from inversion.backbone.run import read_settings, train_backbone
 from inversion.backbone.trainer import PRECISIONS, BackboneSettings, BackboneTick
+from inversion.batch.status import status
 from inversion.encoders import run as encoder_run
 from inversion.encoders.training import EncoderSettings, EncoderTick
 from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
 from inversion.optim.preconditioner_file import save_preconditioner
 from inversion.pipeline import open_network
-from relatent.core.command import PathType, RelatentCommand
+from relatent.core.command import PATH, PathType, RelatentCommand
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
@@ -25,7 +26,14 @@ from stylegan.training.loop import Schedule, state_path
 
 @click.group()
 def main() -> None:
-    """Train encoders and backbones, and measure preconditioners. `python -m inversion.project` inverts photos."""
+    """Status of batches, training, preconditioners. `python -m inversion.project` inverts photos."""
+
+
+@main.command("status", cls=RelatentCommand)
+@click.argument("outdir", type=PATH)
+def status_command(outdir: Path) -> None:
+    """Say how far a batch is, also while it runs: what is done, failed and pending in OUTDIR."""
+    click.echo(status(outdir))
 
 
 @main.command("train-backbone", cls=RelatentCommand)

@@ -3,74 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from inversion.config import Which
+from inversion.inputs import expand
+from relatent.core.alignment import Alignment
 from relatent.core.errors import PhotoError, UsageError
-from relatent.core.folders import look_through, passed_over
 from relatent.core.images import Photo, photo_of, read_photo
-from relatent.core.results import without_results
-from relatent.core.wording import listed
 from relatent.face import AlignedFace, Face, align_face, centre_square, choose_faces, find_faces
-from stylegan.networks.generator import Generator
 
 PhotoLike = str | Path | np.ndarray | Image.Image | Photo
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The photos of a command's arguments.
+class Crop(Protocol):
+    """What the crop of a face depends on; every generator has it."""
 
-    Attributes:
-        photos: files, each once; folders without photos are represented by an error.
-        passed_over: files in the folders that are not pictures.
-        results: pictures in the folders that Relatent made, which are left out.
-    """
-
-    photos: list[Path | PhotoError]
-    passed_over: list[Path]
-    results: list[Path]
-
-    def note(self) -> str:
-        """A message about files that were passed over or left out; empty if there are none."""
-        parts = []
-        if self.passed_over:
-            parts.append(passed_over([str(path) for path in self.passed_over]))
-        if self.results:
-            named = listed([str(path) for path in self.results])
-            parts.append(f"left out what Relatent made before: {named}. To invert such a picture, name it.")
-        return " ".join(parts)
-
-
-def expand(inputs: Iterable[Path]) -> Inputs:
-    """Expand folders to the photos in them; a folder without photos is represented by its error.
-
-    Pictures that Relatent made are left out of folders. A file that is named twice, even by different paths, is
-    returned once.
-    """
-    found: dict[Path, Path | PhotoError] = {}
-    others: list[Path] = []
-    results: list[Path] = []
-    for path in inputs:
-        if not path.is_dir():
-            found.setdefault(_whole(path), path)
-            continue
-        contents = look_through(path)
-        photos, made = without_results(contents.photos)
-        strange, more = without_results(contents.others)
-        others += strange
-        results += made + more
-        for photo in photos:
-            found.setdefault(_whole(photo), photo)
-        if not photos:
-            what = "no pictures but what Relatent made before" if made else "no pictures"
-            found[path] = PhotoError(f"{path} holds {what}; expected files such as .jpg or .png. Check the folder.")
-    return Inputs(list(found.values()), list(dict.fromkeys(others)), sorted(set(results)))
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def alignment(self) -> Alignment: ...
 
 
 def open_photo(photo: PhotoLike) -> Photo:
@@ -139,7 +94,7 @@ def photos_of(photos: object) -> list[PhotoLike]:
 
 def crop_faces(
     photo: Photo,
-    network: Generator,
+    network: Crop,
     *,
     align: bool = True,  # detect and crop the face; else crop the centre square
     which: Which = "largest",
@@ -155,10 +110,3 @@ def crop_faces(
     height, width = photo.pixels.shape[:2]
     faces = choose_faces(find_faces(photo.pixels) if found is None else found, which, photo.name, (width, height))
     return [align_face(photo.pixels, face.landmarks, network.alignment, network.resolution) for face in faces]
-
-
-def _whole(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # circular links
-        return path.absolute()

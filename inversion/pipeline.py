@@ -27,7 +27,7 @@ from inversion.metrics import Quality, measure
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
 from inversion.percentiles import LpipsPercentile, measured_faces
-from inversion.photos import crop_faces
+from inversion.photos import Crop, crop_faces
 from inversion.stages import PlanResult, encoder_for, run_plan
 from relatent.core.device import lay_out, pick_device
 from relatent.core.errors import ShapeError
@@ -122,24 +122,7 @@ class Pipeline:
         Raises:
             PhotoError: there is no face, or the mask does not fit.
         """
-        config, network = self.config, self.network
-        started = time.perf_counter()
-        if config.align and found is None:
-            found = find_faces(photo.pixels)
-        crops = crop_faces(photo, network, align=config.align, which=config.face, found=found)
-        masks = [
-            None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
-        ]
-        size = network.resolution
-        packed = [pack_crop(photo.pixels, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
-        seconds = (time.perf_counter() - started) / len(crops)
-        name = Path(photo.name).name
-        count = len(found) if config.align and found is not None else None
-        first = config.face if config.align and isinstance(config.face, int) else 1
-        return [
-            PreparedFace(crop, name, mask, kept, number, count, {"align": seconds})
-            for number, (crop, mask, kept) in enumerate(zip(crops, masks, packed, strict=True), start=first)
-        ]
+        return prepare_faces(photo, self.config, self.network, found)
 
     def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
         """Invert faces as one batch, draw and measure them.
@@ -249,6 +232,27 @@ class Pipeline:
             return None
         measured = measured_faces(self.network, config.preset, self.plan)
         return None if measured is None else measured.percentile(quality.lpips, quality.lpips_trunk)
+
+
+def prepare_faces(
+    photo: Photo, config: InvertConfig, network: Crop, found: list[Face] | None = None
+) -> list[PreparedFace]:
+    """:meth:`Pipeline.prepare`, for which the network need not be loaded."""
+    started = time.perf_counter()
+    if config.align and found is None:
+        found = find_faces(photo.pixels)
+    crops = crop_faces(photo, network, align=config.align, which=config.face, found=found)
+    masks = [None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops]
+    size = network.resolution
+    packed = [pack_crop(photo.pixels, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
+    seconds = (time.perf_counter() - started) / len(crops)
+    name = Path(photo.name).name
+    count = len(found) if config.align and found is not None else None
+    first = config.face if config.align and isinstance(config.face, int) else 1
+    return [
+        PreparedFace(crop, name, mask, kept, number, count, {"align": seconds})
+        for number, (crop, mask, kept) in enumerate(zip(crops, masks, packed, strict=True), start=first)
+    ]
 
 
 def open_network(network: object = None, device: object = None) -> Generator:

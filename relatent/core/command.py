@@ -57,13 +57,15 @@ def config_options(config: type[Any]) -> Callable[[F], F]:
     """Decorator that adds an option for each field of a frozen dataclass, with its name and default.
 
     A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type``,
-    ``flag`` (where it is not the name) and ``aliases`` (older spellings of it); see
+    ``flag`` (where it is not the name), ``aliases`` (older spellings of it), ``default`` (where the command's differs)
+    and ``option`` (False for a field without one); see
     :class:`inversion.config.InvertConfig`.
     """
 
     def decorate(command: F) -> F:
         for one in reversed(dataclasses.fields(config)):
-            command = _field_option(one)(command)
+            if one.metadata.get("option", True):
+                command = _field_option(one)(command)
         return command
 
     return decorate
@@ -77,16 +79,17 @@ def _field_option(one: dataclasses.Field[Any]) -> Callable[[F], F]:
     else:
         names = [flag, *about.get("aliases", ()), one.name]
     kind: Any = about.get("type")
+    default = about.get("default", one.default)
     if "choices" in about:
         kind = click.Choice(about["choices"])
     elif "least" in about:
         kind = click.IntRange(min=about["least"])
     return click.option(
         *names,
-        default=one.default,
+        default=default,
         type=kind,
         metavar=about.get("metavar"),
-        show_default=one.default is not None,
+        show_default=default is not None,
         help=about.get("help"),
     )
 

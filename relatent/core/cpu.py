@@ -101,6 +101,13 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def processors() -> int:
+    """Processors that this process may use, as far as the system and a container's quota let it."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = quota(CGROUPS)
+    return own if share is None else max(1, min(own, math.floor(share + 0.5)))
+
+
 def quota(cgroups: Path) -> float | None:
     """Processors that this process may use on average, from Linux control groups (v1 or v2); None for no limit."""
     try:

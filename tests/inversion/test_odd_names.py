@@ -48,7 +48,7 @@ def test_nothing_ends_in_a_traceback(photo, tiny_file, few_steps, tmp_path, char
     flags = ["--network", str(network), "--outdir", str(out), "--batch-size", "2"]
     result = runner.invoke(main, [str(photo.parent), *flags], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in out.iterdir()) == sorted(["a", photo.stem, "z"])
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == sorted(["a", photo.stem, "z"])
     if photo.stem == LATIN and charset == "utf-8":  # to ASCII, click itself writes question marks
         assert "out/caf\\xe9: PSNR" in result.stdout
         assert "photos/caf\\xe9.txt" in result.stderr

@@ -24,7 +24,7 @@ def photos(tmp_path):
         packed.writestr("a/me.png", demo_photo().read_bytes())
         packed.writestr("../meadow.png", picture.getvalue())
         packed.writestr("readme.txt", "hello")
-    (tmp_path / "again.png").write_bytes(demo_photo().read_bytes())
+    (tmp_path / "again.png").write_bytes(demo_photo().read_bytes() + b"another file")
     return [str(tmp_path / "photos.zip"), str(tmp_path / "again.png")]
 
 
