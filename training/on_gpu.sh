@@ -5,7 +5,7 @@
 #   training/on_gpu.sh --data faces.zip --out results
 #
 # Where only a small tree may travel to the GPU (64 MiB, the zip file included), leave these out first; nothing here
-# reads them, and the tree is 24 MiB without them:
+# reads them, and the tree is 21 MiB without them:
 #
 #   rm -r weights/faces-64/{encoder,preconditioner,generator}.safetensors docs/images benchmarks/results
 #   git checkout weights docs benchmarks          brings them back
