@@ -29,7 +29,7 @@ from relatent.face.sampling import sample_square
 from stylegan.networks.generator import Generator
 from weights.embedded import DEFAULT_NETWORK
 
-NUMBERS = (0, 6, 7, 18)
+NUMBERS = (2, 3, 7, 18)
 BLENDS: tuple[Blend, ...] = ("difference", "warp")
 EDITS = (
     {"smile": 1.5},
@@ -40,9 +40,9 @@ EDITS = (
     {"age": 1.0},
 )
 SIDE = 288  # px of a cell
-SHOWN = 1.25  # side of what a cell shows, relative to the face's crop
+SHOWN = 1.1  # side of what a cell shows, relative to the face's crop
 TITLE = 22  # px
-QUALITY = 90  # of JPEG
+QUALITY = 85  # of JPEG
 
 
 @click.command()

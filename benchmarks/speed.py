@@ -44,6 +44,7 @@ from inversion.stages import presets_of
 from relatent.core import cpu
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
+from relatent.core.execution import COMPILE, EAGER
 from relatent.core.files import write_bytes
 from relatent.core.precision import PRECISIONS, check_precision
 from stylegan import Generator
@@ -184,8 +185,8 @@ class Bench:
         rows: dict[str, Any] = {}
         for count in self.batches:
             plain, quick = (
-                ours(self.network, photos_of(self.size, count, self.device), settings, compiled=compiled)
-                for compiled in (False, True)
+                ours(self.network, photos_of(self.size, count, self.device), settings, execution=execution)
+                for execution in (EAGER, COMPILE)
             )
             seconds = self._to_compile(quick)
             both = self._timed({"plain": (count, plain), "compiled": (count, quick)})

@@ -233,7 +233,7 @@ def is_photo_of(saved: Saved, file: Path) -> bool:
 def made_from(saved: Saved | SavedFile) -> dict[str, object]:
     """The entry of the photo in the report beside an inversion or edited inversion: name, file, sha256, face."""
     report = saved.report
-    edits = [report[key] for key in ("edit", "mix") if isinstance(report.get(key), dict)]
+    edits = [report[key] for key in ("edit", "mix", "drag") if isinstance(report.get(key), dict)]
     for photo in (report.get("photo"), *(edit.get("made_from") for edit in edits)):  # type: ignore[attr-defined]
         if isinstance(photo, dict):
             return photo
@@ -245,7 +245,7 @@ def write_edited(
     edited: Inversion,
     network: Generator,
     *,
-    key: str,  # "edit" or "mix"
+    key: str,  # "edit", "mix" or "drag"
     account: dict[str, object],  # stored below ``key`` in report.json
     face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo

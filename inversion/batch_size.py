@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relatent.core.device import free_memory
 from stylegan import AliasFreeConfig, Generator
+from stylegan.networks.mlp import MlpConfig
 
 TOGETHER = 4  # photos on a GPU
 SHARE_OF_MEMORY = 0.8  # of the free memory that a batch may be chosen to fill
@@ -30,4 +31,6 @@ def bytes_of_step(network: Generator) -> int:
     """About how much memory a step takes for each photo: what the gradients need of the features, in float32."""
     if isinstance(network.config, AliasFreeConfig):
         return 4 * COPIES_OF_FEATURES * network.config.channel_max * network.resolution**2
+    if isinstance(network.config, MlpConfig):
+        return 4 * COPIES_OF_FEATURES * 3 * network.resolution**2  # its features are smaller than its picture
     return 4 * COPIES_OF_FEATURES * sum(size**2 * count for size, count in network.config.channels.items())

@@ -6,9 +6,7 @@ Used by inversion/inverting.py, the command line, the page and the batch.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,18 +18,19 @@ import torch
 from torch import Tensor
 
 from inversion.config import InvertConfig
+from inversion.halving import in_parts
 from inversion.inversion import Inversion
 from inversion.losses.loss import Target
 from inversion.losses.perceptual import load_perceptual
 from inversion.masks import mask_of
 from inversion.metrics import Quality, measure
 from inversion.optim.preconditioner_file import preconditioner_for
-from inversion.optim.projector import Progress, Step, forget_captured_steps, split
+from inversion.optim.projector import Progress, split
 from inversion.percentiles import LpipsPercentile, measured_faces
 from inversion.photos import Crop, crop_faces
-from inversion.stages import PlanResult, encoder_for, joined, run_plan
-from relatent.core.device import device_errors, lay_out, pick_device, return_memory
-from relatent.core.errors import DeviceError, ShapeError
+from inversion.stages import PlanResult, encoder_for, run_plan
+from relatent.core.device import lay_out, pick_device
+from relatent.core.errors import ShapeError
 from relatent.core.execution import choose
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
@@ -189,32 +188,12 @@ class Pipeline:
         return self._inversions(result)
 
     def _run(self, images: Tensor, masks: Tensor | None, progress: Progress | None) -> PlanResult:
-        """Run the plan on all photos together, or on halves of them one after the other if memory is too small.
+        """Run the plan on all photos together, or on parts of them where memory is too small."""
+        return in_parts(self._run_together, images, masks, progress, self.network.w_avg.device)
 
-        Raises:
-            DeviceError: there is too little memory for one photo.
-        """
-        device = self.network.w_avg.device
-        try:
-            with device_errors(), self._target(images, masks) as target:
-                return run_plan(self.plan, self.network, self.encoder, target, progress=progress, **self._choices)
-        except DeviceError as error:
-            if len(images) == 1 or not isinstance(error.__cause__, torch.OutOfMemoryError):
-                raise
-        forget_captured_steps()  # here, where no traceback holds the tensors of the step that failed
-        return_memory(device)
-        half = (len(images) + 1) // 2
-        warnings.warn(
-            f"{len(images)} photos together need more memory than {device} has free; going on with {half} together. "
-            f"A --batch-size of {half} avoids the attempt.",
-            stacklevel=3,
-        )
-        parts = [slice(0, half), slice(half, len(images))]
-        results = [
-            self._run(images[part], None if masks is None else masks[part], _progress_of_part(progress, number, part))
-            for number, part in enumerate(parts)
-        ]
-        return joined(results)
+    def _run_together(self, images: Tensor, masks: Tensor | None, progress: Progress | None) -> PlanResult:
+        with self._target(images, masks) as target:
+            return run_plan(self.plan, self.network, self.encoder, target, progress=progress, **self._choices)
 
     @property
     def _choices(self) -> dict[str, Any]:
@@ -295,21 +274,6 @@ def open_network(network: object = None, device: object = None) -> Generator:
         generator = copy.deepcopy(network).to(where)
     lay_out(generator.synthesis, where)
     return generator.eval().requires_grad_(False)
-
-
-def _progress_of_part(progress: Progress | None, number: int, part: slice) -> Progress | None:
-    """A callback for one of two halves of the photos that numbers steps through both."""
-    if progress is None:
-        return None
-
-    def show(step: Step) -> object:
-        return progress(
-            dataclasses.replace(
-                step, index=number * step.total + step.index, total=2 * step.total, first=part.start + step.first
-            )
-        )
-
-    return show
 
 
 def _check_images(images: Tensor, masks: Tensor | None, size: int) -> None:

@@ -1,10 +1,11 @@
-"""Style-based generators: building, loading and training them. Nothing here depends on faces or photos."""
+"""Generators: building, loading and training them. Nothing here depends on faces or photos."""
 
 from stylegan.formats.checkpoint import Provenance, network_id, save_generator
 from stylegan.formats.loading import load
 from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.discriminator import Discriminator, DiscriminatorConfig
 from stylegan.networks.generator import Generator, GeneratorConfig
+from stylegan.networks.mlp import MlpConfig, MlpDiscriminator, MlpDiscriminatorConfig
 
 __all__ = [
     "AliasFreeConfig",
@@ -12,6 +13,9 @@ __all__ = [
     "DiscriminatorConfig",
     "Generator",
     "GeneratorConfig",
+    "MlpConfig",
+    "MlpDiscriminator",
+    "MlpDiscriminatorConfig",
     "Provenance",
     "load",
     "network_id",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import click
 import torch
-from click.core import ParameterSource
 
 from relatent.core.command import PATH, RelatentCommand
 from relatent.core.device import pick_device
@@ -17,17 +17,26 @@ from relatent.core.progress import TRAINING, ProgressBar
 from stylegan.bounds import RESOLUTIONS
 from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
 from stylegan.formats.loading import find_network, load
+from stylegan.measuring.command import metrics_command
 from stylegan.networks.synthesis import STYLE_METHODS
+from stylegan.training.board import Board
 from stylegan.training.growth import grown_settings
+from stylegan.training.interpolation import write_interpolation
 from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
+from stylegan.training.recipe_file import filled_options, was_typed
+from stylegan.training.recipes import ARCHS
+from stylegan.training.report import PAGE_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS
 from stylegan.training.state import compact_state, describe_state, read_settings
 from stylegan.training.trainer import Tick
+from stylegan.tuning.command import tune_command
 
+SIDES = list(map(str, sorted({*RESOLUTIONS, 28})))
 OWN_STATE = Path("-")  # --resume without a file
 
+F = TypeVar("F", bound=Callable[..., Any])
 option = partial(click.option, show_default=True)
 DIMS = click.IntRange(1, 4096)
 SHARE = click.FloatRange(0, 1)
@@ -40,8 +49,18 @@ def main() -> None:
     """Train style-based generators."""
 
 
+def with_defaults(command: F) -> F:
+    """Fill in the defaults that depend on --arch and --data for options that were not given."""
+
+    @wraps(command)
+    def filled(**_: Any) -> Any:
+        return command(**filled_options(click.get_current_context()))
+
+    return cast("F", filled)
+
+
 @main.command("train", cls=RelatentCommand)
-@option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures.")
+@option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures, MNIST's files, or digits.")
 @option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
 @option("--outdir", required=True, type=PATH, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
@@ -50,7 +69,9 @@ def main() -> None:
 @option("--grow-from", type=PATH, help="Begin with this training state's networks, at twice their resolution.")
 @option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
 @option("--name", default="network", help="What the network is called in its file.")
-@option("--resolution", type=click.Choice(list(map(str, RESOLUTIONS))), default="64", help="Side of the pictures.")
+@option("--arch", type=click.Choice(ARCHS), default="stylegan2", help="StyleGAN2, StyleGAN 1, or fully connected.")
+@option("--resolution", type=click.Choice(SIDES), default="64", help="Side of the pictures; 28 with --arch mlp only.")
+@option("--img-channels", type=click.Choice(["1", "3"]), help="Grey or colour.  [default: as the data are]")
 @option("--z-dim", type=DIMS, default=512)
 @option("--w-dim", type=DIMS, default=512)
 @option("--mapping-layers", type=click.IntRange(1, 64), default=8)
@@ -78,8 +99,12 @@ def main() -> None:
 @option("--licence", default="", show_default=False, help="Kept in the network's file.")
 @option("--attribution", default="", show_default=False, help="Kept in the network's file.")
 @option("--seed", type=int, default=0, help="Of everything random.")
+@option("--recipe", type=PATH, help="Take options that are not given from this file of python -m stylegan tune.")
+@option("--video/--no-video", default=True, help="End with an interpolation video.")
+@option("--tensorboard", is_flag=True, help="Also log for TensorBoard, to OUTDIR/tensorboard.")
 @option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
+@with_defaults
 def train_command(
     outdir: Path,
     kimg: float,
@@ -90,6 +115,8 @@ def train_command(
     validation_folder: str | None,
     tick: float,
     snap: int,
+    video: bool,
+    tensorboard: bool,
     device: str | None,
     dry_run: bool,
     **options: Any,  # of settings_from_options
@@ -118,7 +145,11 @@ def train_command(
         return
     validation = open_validation(settings, validation_folder, where) if validation_folder else None
 
+    board = Board(outdir) if tensorboard else None
+
     def show(now: Tick) -> None:
+        if board:
+            board.add(now)
         text = f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg"
         bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
 
@@ -135,12 +166,24 @@ def train_command(
             on_tick=show,
             progress=True,
         )
+    if board:
+        board.close()
+    if video:
+        add_video(network, outdir, where)
     click.echo(f"network: {network}")
+    if (outdir / PAGE_FILE).is_file():
+        click.echo(f"page:    {outdir / PAGE_FILE}")
 
 
-def was_typed(name: str) -> bool:
-    """Whether an option was given on the command line, as opposed to being a default."""
-    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+def add_video(network: Path, outdir: Path, device: torch.device) -> None:
+    """Write a run's interpolation video and show it on the run's page; a machine without ffmpeg trains all the same."""
+    try:
+        write_interpolation(load(network).to(device), outdir / VIDEO_FILE)
+    except UsageError as error:
+        click.echo(f"no interpolation video: {error}", err=True)
+        return
+    if (outdir / PAGE_FILE).is_file():
+        write_report(outdir)
 
 
 @main.command("curves", cls=RelatentCommand)
@@ -151,6 +194,13 @@ def curves_command(outdir: Path) -> None:
 
     path, text = write_curves(outdir)
     click.echo(f"{text}\n{path}")
+
+
+@main.command("report", cls=RelatentCommand)
+@click.argument("outdir", type=PATH)
+def report_command(outdir: Path) -> None:
+    """Write the page of the run in OUTDIR again, index.html, which opens offline."""
+    click.echo(f"{write_report(outdir)}")
 
 
 @main.command("export", cls=RelatentCommand)
@@ -195,6 +245,9 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
         raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
     return resume
 
+
+main.add_command(metrics_command)
+main.add_command(tune_command)
 
 if __name__ == "__main__":
     main()

@@ -42,6 +42,8 @@ class AdamSteps:
         self.adam = torch.optim.Adam(
             tensors, lr=self.rate, betas=BETAS, fused=fused, capturable=device.type in ("cuda", "xpu")
         )
+        # Eager steps of a capturable Adam are meant: those that warm up, and all where no graph is wanted.
+        self.adam._warned_capturable_if_run_uncaptured = True
 
     def step(self, share: Tensor | float, _losses: Tensor | None = None) -> None:
         """One step with ``share`` of the highest learning rate. Reads the tensors' gradients and clears them."""

@@ -121,6 +121,7 @@ class Repeated:
     def _give_up(self, reason: str, state: list[Tensor]) -> None:
         self.capturing = False
         self._graphs.clear()
+        return_memory(self.device)  # what a capture may have taken
         self._set(state)
         warnings.warn(f"the steps run eagerly, without a CUDA graph: {reason}.", stacklevel=4)
 
@@ -147,7 +148,8 @@ class _Graph:
         torch.cuda.synchronize(device)
         return_memory(device)  # the graph has its own memory, as much as eager steps have kept
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=stream):
+        # Another thread may use the device meanwhile, as the page's do: that is no error of this one.
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._outputs = step()
 
     def replay(self) -> Outputs:

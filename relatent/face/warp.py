@@ -33,6 +33,7 @@ from relatent.face.flow import (
     Motion,
     blurred,
     carried_points,
+    largest,
     motion_between,
     moved,
     pixel_grid,
@@ -57,6 +58,7 @@ LEAST = 0.01  # smallest opacity of the drawing at which texture is added
 DRAWN_ALONG = 0.14  # of the side, distance from a receding jaw up to which the photo moves along
 BLURRED = 0.6  # px, standard deviation of the blur that stands for what bicubic interpolation takes away
 SHARPENED = 0.6  # share of it that is given back per pixel of distance to a sample; keeps the energy of grain
+TEMPLES = 0.35  # of the side, distance over which that ends at the temples
 JAW_ENDS = (0, 16)  # dlib's landmarks: below the line through them a face borders on ears, neck and background
 
 
@@ -188,7 +190,7 @@ def _compose(
     known, shown = (cv2.resize(one, (size, size))[..., None] for one in (warp.known, warp.shown))
     replaced = shown * (1 - known)  # share of the drawing in place of the moved photo
     added = shown * (after - known * moved(before, flow)) + replaced * offset
-    rows, columns = _changing(np.maximum(np.abs(flow).max(axis=2), np.abs(added).max(axis=2)))
+    rows, columns = _changing(np.maximum(largest(flow), largest(added)))
     if rows.start == rows.stop:
         return
     corner = np.array([[1.0, 0, columns.start], [0, 1, rows.start], [0, 0, 1]])
@@ -199,11 +201,11 @@ def _compose(
         return  # all that changes lies outside the photo
     step = flow[rows, columns] @ part_to_photo[:2, :2].T.astype(np.float32)  # in photo pixels
     smooth = np.dstack([step, replaced[rows, columns], shown[rows, columns]])
-    smooth = to_window(smooth, part_to_photo, window, cv2.INTER_LINEAR)
-    x, y = pixel_grid(smooth.shape[:2])
-    seen = _looked_up(photo, x + smooth[..., 0] + window[1].start, y + smooth[..., 1] + window[0].start)
+    step_x, step_y, gone, face = cv2.split(to_window(smooth, part_to_photo, window, cv2.INTER_LINEAR))
+    x, y = pixel_grid(gone.shape[:2])
+    seen = _looked_up(photo, x + step_x + window[1].start, y + step_y + window[0].start)
     pixel = float(np.hypot(*part_to_photo[:2, 0])) * size / len(drawn[0])  # the network's, in the photo's
-    _remove_lines(seen, smooth[..., 2].clip(0, 1), smooth[..., 3], pixel)
+    _remove_lines(seen, gone.clip(0, 1), face, pixel)
     how = cv2.INTER_LINEAR if len(drawn[0]) <= SIZE // 2 else cv2.INTER_CUBIC  # the former are enlarged already
     added = to_window(np.ascontiguousarray(added[rows, columns]), part_to_photo, window, how)
     result[window] = cv2.add(seen, added, dtype=cv2.CV_8U)  # rounded and clipped
@@ -294,11 +296,12 @@ def _beside(flow: np.ndarray, old: np.ndarray, new: np.ndarray, landmarks: np.nd
 
 
 def _below_temples(landmarks: np.ndarray) -> np.ndarray:
-    """1 on the chin's side of the line through JAW_ENDS, 0 on the other side, [SIZE, SIZE]."""
+    """1 on the chin's side of the line through JAW_ENDS, falling to 0 on the other side, [SIZE, SIZE]."""
     left, right = landmarks[list(JAW_ENDS)]
     along = (right - left) / max(1e-6, float(np.hypot(*(right - left))))
     x, y = pixel_grid((SIZE, SIZE))
-    return smooth_step(((y - left[1]) * along[0] - (x - left[0]) * along[1]) / (0.05 * SIZE) + 0.5)
+    below = ((y - left[1]) * along[0] - (x - left[0]) * along[1]) / SIZE
+    return smooth_step(below / TEMPLES + 0.9)  # mostly above the line, so that the temples recede without a notch
 
 
 def _outline(landmarks: np.ndarray) -> np.ndarray:

@@ -27,10 +27,11 @@ from relatent.core.wording import printable, restored, stored
 from stylegan.bounds import check_alignment, shown
 from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.generator import Generator, GeneratorConfig
+from stylegan.networks.mlp import MlpConfig
 
 OWN = "relatent-"  # how every format of ours begins
 FORMAT = f"{OWN}generator-1"
-ARCHITECTURES = {"skip": GeneratorConfig, "alias-free": AliasFreeConfig}
+ARCHITECTURES = {"skip": GeneratorConfig, "alias-free": AliasFreeConfig, "mlp": MlpConfig}
 OLDEST = "skip"  # the architecture of older files, which do not name it
 
 

@@ -15,6 +15,7 @@ from stylegan.bounds import RESOLUTIONS, require_network_sizes, require_whole, s
 from stylegan.networks.alias_free import AliasFreeSynthesis
 from stylegan.networks.alias_free_plan import AliasFreeConfig
 from stylegan.networks.mapping import MappingNetwork
+from stylegan.networks.mlp import IdentityMapping, MlpConfig, MlpSynthesis
 from stylegan.networks.synthesis import STYLE_METHODS, NoiseMode, StyleMethod, SynthesisNetwork
 
 W_AVG_SAMPLES = 10_000  # as NVIDIA's projector takes
@@ -69,7 +70,7 @@ def channels_by_size(resolution: int, channel_base: int, channel_max: int) -> di
 
 
 class Generator(nn.Module):
-    """A style-based generator: StyleGAN2 (Karras et al. 2019, 2020) or alias-free (Karras et al. 2021).
+    """A generator: StyleGAN2 (Karras et al. 2019, 2020), alias-free (Karras et al. 2021), or fully connected.
 
     ``G.mapping(z)`` gives ws [N, num_ws, w_dim]; ``G.synthesis(ws)`` gives image [N, 3, R, R], float32,
     about [-1, 1], not clamped, grey as three equal channels; ``G(z)`` does both. The kind of ``config``
@@ -87,7 +88,7 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        config: GeneratorConfig | AliasFreeConfig,
+        config: GeneratorConfig | AliasFreeConfig | MlpConfig,
         *,
         alignment: Alignment | None = None,
         name: str = "",
@@ -98,14 +99,7 @@ class Generator(nn.Module):
         self.name = name
         self.file = ""
         self.synthesis = _synthesis(config)
-        self.mapping = MappingNetwork(
-            config.z_dim,
-            config.c_dim,
-            config.w_dim,
-            self.synthesis.num_ws,
-            num_layers=config.mapping_layers,
-            lr_multiplier=config.mapping_lr_multiplier,
-        )
+        self.mapping = _mapping(config, self.synthesis.num_ws)
 
     @property
     def resolution(self) -> int:
@@ -154,7 +148,7 @@ class Generator(nn.Module):
 
     @property
     def num_ws(self) -> int:
-        """Number of layers that read a w: 2 log2(R) - 2 in StyleGAN2, ``num_layers`` + 2 in alias-free networks."""
+        """Number of layers that read a w: 2 log2(R) - 2 in StyleGAN2, num_layers + 2 in alias-free networks, or 1."""
         return self.synthesis.num_ws
 
     @property
@@ -201,7 +195,24 @@ class Generator(nn.Module):
         self.mapping.w_avg.copy_(self.sample_w(samples, seed).mean(dim=0))
 
 
-def _synthesis(config: GeneratorConfig | AliasFreeConfig) -> SynthesisNetwork | AliasFreeSynthesis:
+def _mapping(config: GeneratorConfig | AliasFreeConfig | MlpConfig, num_ws: int) -> MappingNetwork:
+    if isinstance(config, MlpConfig):
+        return IdentityMapping(config.z_dim)
+    return MappingNetwork(
+        config.z_dim,
+        config.c_dim,
+        config.w_dim,
+        num_ws,
+        num_layers=config.mapping_layers,
+        lr_multiplier=config.mapping_lr_multiplier,
+    )
+
+
+def _synthesis(
+    config: GeneratorConfig | AliasFreeConfig | MlpConfig,
+) -> SynthesisNetwork | AliasFreeSynthesis | MlpSynthesis:
+    if isinstance(config, MlpConfig):
+        return MlpSynthesis(config)
     if isinstance(config, AliasFreeConfig):
         return AliasFreeSynthesis(config)
     return SynthesisNetwork(

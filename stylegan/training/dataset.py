@@ -1,4 +1,4 @@
-"""Reads training pictures from a zip file or a folder, as square uint8 tensors."""
+"""Reads training pictures from a zip file, a folder, MNIST's own files or scikit-learn, as square uint8 tensors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import click
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from relatent.core.archive import Archive, ArchiveError, MemberTooLargeError, TableTooLongError
@@ -17,6 +18,7 @@ from relatent.core.folders import look_through, passed_over
 from relatent.core.images import SUFFIXES, read_photo, square
 from relatent.core.progress import ProgressBar
 from stylegan.bounds import MAX_DIM, shown
+from stylegan.training.arrays import DIGITS, Arrays, is_idx, picture_files, read_idx_pictures, sklearn_digits
 
 MAX_MEMBER_BYTES = 256 * 2**20  # of one picture, which may be a large TIFF
 MAX_TABLE_BYTES = 2**28  # of a zip's table of contents: some three million pictures
@@ -32,22 +34,30 @@ class ImageDataset:
     extracted to disk, and nothing in the data is executed.
 
     Args:
-        path: the zip file or folder. Pictures are sorted by name; hidden files are skipped.
+        path: the zip file or folder, whose pictures are sorted by name, without hidden files; an idx file as MNIST's
+            or a folder of them; or "digits" for scikit-learn's, unless there is a file or folder of that name.
         resolution: the centre square of each picture is resized to this.
         folder: use only the pictures below this folder of the data; None for all.
 
-    Attributes:
-        names: of the pictures, sorted.
-        passed_over: names of the files that are no pictures.
-
     Raises:
-        DatasetError: the file does not exist, is not a zip file, or contains no pictures.
+        DatasetError: the file does not exist, is neither a zip nor an idx file, or contains no pictures.
+
+    Attributes:
+        names: of the pictures, in order.
+        passed_over: names of the files that are no pictures.
+        classes: int64 [count], of the labels that the data name; None without. See also :meth:`labels`.
+        is_grey: whether the data have no colours by their format.
     """
 
     def __init__(self, path: Path, resolution: int, folder: str | None = None) -> None:
-        self.path, self.resolution = path, resolution
+        self.path, self.resolution, self._folder = path, resolution, folder or ""
         self._zip: Archive | None = None
-        if path.is_dir():
+        self._arrays = _arrays(path)
+        self.is_grey = self._arrays is not None
+        if self._arrays is not None:
+            self._indices = {name: index for index, name in enumerate(self._arrays.names)}
+            names, others = set(self._indices), set()
+        elif path.is_dir():
             contents = look_through(path)
             names = {file.relative_to(path).as_posix() for file in contents.photos}
             others = {file.relative_to(path).as_posix() for file in contents.others}
@@ -76,14 +86,17 @@ class ImageDataset:
     def picture(self, index: int) -> np.ndarray:
         """One picture, uint8 [R, R, 3]."""
         name = self.names[index]
+        if self._arrays is not None:
+            grey = self._arrays.pixels[self._indices[name]]
+            return square(np.repeat(grey[:, :, None], 3, axis=2), self.resolution)
         try:
             photo = read_photo(self._read(name), name) if self._zip else read_photo(self.path / name)
         except UnreadablePhotoError as error:
             raise DatasetError(f"{self.path}: {error}") from error
         return square(photo.pixels, self.resolution)
 
-    def load(self, progress: bool = False) -> Tensor:
-        """All pictures, uint8 [count, 3, R, R].
+    def load(self, progress: bool = False, channels: int = 3) -> Tensor:
+        """All pictures, uint8 [count, channels, R, R]; with one channel, their luma (ITU-R BT.601).
 
         Args:
             progress: show a bar, and name the files that were passed over.
@@ -93,18 +106,37 @@ class ImageDataset:
         """
         if progress and self.passed_over:
             click.echo(f"note: {self.path}: {passed_over(self.passed_over)}", err=True)
-        needed = len(self) * 3 * self.resolution**2
+        needed = len(self) * channels * self.resolution**2
         if needed > MAX_BYTES_IN_MEMORY:
             raise DatasetError(
                 f"{self.path} needs {needed / 2**30:.1f} GB at {self.resolution} px; at most "
                 f"{MAX_BYTES_IN_MEMORY / 2**30:.0f} GB are kept in memory. Use fewer pictures or a smaller resolution."
             )
-        images = torch.empty(len(self), 3, self.resolution, self.resolution, dtype=torch.uint8)
+        images = torch.empty(len(self), channels, self.resolution, self.resolution, dtype=torch.uint8)
         with ProgressBar(desc="reading pictures", leave=False, disable=not progress) as bar:
             for index in range(len(self)):
-                images[index] = torch.from_numpy(np.array(self.picture(index))).permute(2, 0, 1)
+                pixels = np.array(self.picture(index))
+                if channels == 1:
+                    pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
+                images[index] = torch.from_numpy(pixels).permute(2, 0, 1)
                 bar.show(index + 1, len(self))
         return images
+
+    def labels(self) -> Tensor | None:
+        """Classes, int64 [count]: those that the data name, or else the folders that the pictures lie in.
+
+        Folders count by their names, in order, if every picture lies in one and there are at least two of them;
+        with ``folder``, the folders below that one.
+        """
+        if self.classes is not None:
+            return self.classes
+        depth = len(PurePosixPath(self._folder).parts)
+        parts = [PurePosixPath(name).parts[depth:] for name in self.names]
+        folders = sorted({part[0] for part in parts if len(part) > 1})
+        if len(folders) < 2 or any(len(part) < 2 for part in parts):
+            return None
+        numbers = {name: number for number, name in enumerate(folders)}
+        return torch.tensor([numbers[part[0]] for part in parts])
 
     def _read(self, name: str) -> bytes:
         assert self._zip is not None
@@ -119,6 +151,9 @@ class ImageDataset:
 
     def _read_classes(self) -> Tensor | None:
         """Classes, int64 [count]; None without labels."""
+        if self._arrays is not None:
+            known = self._arrays.classes
+            return None if known is None else known[torch.tensor([self._indices[name] for name in self.names])]
         text = self._labels_text()
         if text is None:
             return None
@@ -141,6 +176,14 @@ class ImageDataset:
             return file.read_bytes() if file.is_file() else None
         except OSError as error:
             raise DatasetError(f"{file} cannot be read ({error.strerror}). Change its permissions.") from error
+
+
+def _arrays(path: Path) -> Arrays | None:
+    """The pictures of data in no picture format; None for all else."""
+    if str(path) == DIGITS and not path.exists():
+        return sklearn_digits()
+    idx = bool(picture_files(path)) if path.is_dir() else is_idx(path)
+    return read_idx_pictures(path) if idx else None
 
 
 def _is_picture(member: zipfile.ZipInfo) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from relatent.core.errors import CheckpointError, UsageError
 from stylegan.bounds import RESOLUTIONS
 from stylegan.networks.generator import Generator
+from stylegan.networks.mlp import MlpConfig, MlpDiscriminatorConfig
 from stylegan.networks.synthesis import SynthesisNetwork
 from stylegan.training.settings import Growth, TrainingSettings
 
@@ -35,13 +36,16 @@ def grown_settings(settings: TrainingSettings, fade_kimg: float, origin: str) ->
     Raises:
         UsageError: the network has the largest resolution already.
     """
-    side = settings.generator.resolution * 2
+    generator, discriminator = settings.generator, settings.discriminator
+    if isinstance(generator, MlpConfig) or isinstance(discriminator, MlpDiscriminatorConfig):
+        raise UsageError("a network of fully connected layers cannot grow; expected a style-based one.")
+    side = generator.resolution * 2
     if side > max(RESOLUTIONS):
         raise UsageError(f"a network of {side // 2} px cannot grow; the largest size is {max(RESOLUTIONS)} px.")
     return dataclasses.replace(
         settings,
-        generator=dataclasses.replace(settings.generator, resolution=side),
-        discriminator=dataclasses.replace(settings.discriminator, resolution=side),
+        generator=dataclasses.replace(generator, resolution=side),
+        discriminator=dataclasses.replace(discriminator, resolution=side),
         loss_weights=dataclasses.replace(settings.loss_weights, r1_gamma=settings.loss_weights.r1_gamma * 4),
         growth=Growth(fade_kimg, origin),
     )

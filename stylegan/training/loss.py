@@ -69,6 +69,8 @@ def mixed_ws(generator: Generator, z: Tensor, c: Tensor | None, probability: flo
     This keeps the network from assuming that neighbouring layers have the same w (Karras et al. 2019, sec. 3.1).
     The number of random draws does not depend on their values.
     """
+    if generator.num_ws < 2:
+        return generator.mapping(z, c)
     other = torch.randn_like(z)
     both = generator.mapping.map(torch.cat([z, other]), None if c is None else torch.cat([c, c]))
     first, second = both.chunk(2)

@@ -10,9 +10,11 @@ from relatent.core.alignment import Alignment
 from relatent.core.errors import UsageError
 from stylegan.networks.discriminator import DiscriminatorConfig
 from stylegan.networks.generator import GeneratorConfig
+from stylegan.networks.mlp import MlpConfig, MlpDiscriminatorConfig
 from stylegan.networks.synthesis import StyleMethod
 from stylegan.training.dataset import ImageDataset
 from stylegan.training.loss import GanLossWeights, usual_r1_gamma
+from stylegan.training.recipes import is_digits, is_idx_data
 from stylegan.training.settings import TrainingSettings
 
 
@@ -21,6 +23,8 @@ def settings_from_options(
     data: str | None,
     data_folder: str | None,
     name: str,
+    arch: str = "stylegan2",
+    img_channels: str | None = None,
     resolution: str,
     z_dim: int,
     w_dim: int,
@@ -49,14 +53,21 @@ def settings_from_options(
 ) -> TrainingSettings:
     """The settings of the options, with the defaults that depend on other options filled in."""
     if not data:
-        raise UsageError("--data is missing; expected a zip file or folder of pictures.")
+        raise UsageError("--data is missing; expected a zip file or folder of pictures, or digits.")
     side = int(resolution)
     c_dim = count_classes(Path(data), side, data_folder) if cond else 0
-    return TrainingSettings(
-        data=data,
-        data_folder=data_folder,
-        name=name,
-        generator=GeneratorConfig(
+    channels = int(img_channels) if img_channels else natural_channels(Path(data))
+    generator: GeneratorConfig | MlpConfig
+    discriminator: DiscriminatorConfig | MlpDiscriminatorConfig
+    if arch == "mlp":
+        if cond:
+            raise UsageError("--arch mlp draws without classes. Leave out --cond, or use another --arch.")
+        generator = MlpConfig(resolution=side, z_dim=z_dim, img_channels=channels)
+        discriminator = MlpDiscriminatorConfig(resolution=side, img_channels=channels)
+    else:
+        if arch == "stylegan" and style_method != "adain":
+            raise UsageError(f"--arch stylegan has AdaIN, and --style-method {style_method} was asked for. Omit one.")
+        generator = GeneratorConfig(
             resolution=side,
             z_dim=z_dim,
             w_dim=w_dim,
@@ -64,12 +75,24 @@ def settings_from_options(
             mapping_layers=mapping_layers,
             channel_base=channel_base,
             channel_max=channel_max,
+            img_channels=channels,
             conv_clamp=conv_clamp,
             style_method=style_method,
-        ),
-        discriminator=DiscriminatorConfig(
-            resolution=side, c_dim=c_dim, channel_base=channel_base, channel_max=channel_max, conv_clamp=conv_clamp
-        ),
+        )
+        discriminator = DiscriminatorConfig(
+            resolution=side,
+            c_dim=c_dim,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            img_channels=channels,
+            conv_clamp=conv_clamp,
+        )
+    return TrainingSettings(
+        data=data,
+        data_folder=data_folder,
+        name=name,
+        generator=generator,
+        discriminator=discriminator,
         loss_weights=GanLossWeights(
             r1_gamma=usual_r1_gamma(side, batch) if gamma is None else gamma,
             mixing_probability=mixing_prob,
@@ -130,9 +153,15 @@ def count_classes(data: Path, resolution: int, data_folder: str | None) -> int:
         UsageError: the data have no classes.
         DatasetError: the data cannot be used.
     """
-    count = ImageDataset(data, resolution, data_folder).num_classes
-    if not count:
+    classes = ImageDataset(data, resolution, data_folder).labels()
+    if classes is None:
         raise UsageError(
-            f"--cond needs classes and {data} has no dataset.json that names them. Add it, or omit --cond."
+            f"--cond needs classes and {data} has no dataset.json that names them, nor a folder for each. Add it, or "
+            "omit --cond."
         )
-    return count
+    return int(classes.max()) + 1
+
+
+def natural_channels(data: Path) -> int:
+    """1 for data that have no colours by their format, else 3."""
+    return 1 if is_digits(data) or is_idx_data(data) else 3

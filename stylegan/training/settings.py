@@ -13,8 +13,14 @@ from relatent.core.errors import CheckpointError, UsageError
 from stylegan.bounds import check_alignment, require_number, require_text, require_whole, shown
 from stylegan.networks.discriminator import DiscriminatorConfig
 from stylegan.networks.generator import GeneratorConfig
+from stylegan.networks.mlp import MlpConfig, MlpDiscriminatorConfig
 from stylegan.training.loss import GanLossWeights
 
+ARCHITECTURES = {  # what --arch names: the configurations of generator and discriminator
+    "stylegan2": (GeneratorConfig, DiscriminatorConfig),
+    "stylegan": (GeneratorConfig, DiscriminatorConfig),  # with style_method "adain"
+    "mlp": (MlpConfig, MlpDiscriminatorConfig),
+}
 PRECISIONS = ("float32", "bfloat16", "float16")
 MAX_BATCH = 65536  # published trainings have at most 2048
 
@@ -70,8 +76,8 @@ class TrainingSettings:
     data: str
     data_folder: str | None
     name: str
-    generator: GeneratorConfig
-    discriminator: DiscriminatorConfig
+    generator: GeneratorConfig | MlpConfig
+    discriminator: DiscriminatorConfig | MlpDiscriminatorConfig
     loss_weights: GanLossWeights
     batch: int = 16
     learning_rate: float = 0.0025
@@ -104,17 +110,31 @@ class TrainingSettings:
         check_alignment(self.alignment)
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision is {shown(self.precision)}; expected one of {', '.join(PRECISIONS)}.")
+        if isinstance(self.generator, MlpConfig) != isinstance(self.discriminator, MlpDiscriminatorConfig):
+            raise UsageError("one network is fully connected and the other is not; expected both or neither.")
         for name in ("resolution", "c_dim", "img_channels"):
             made, judged = getattr(self.generator, name), getattr(self.discriminator, name)
             if made != judged:
                 raise UsageError(f"{name} is {made} in the generator and {judged} in the discriminator.")
+
+    @property
+    def arch(self) -> str:
+        """What `--arch` calls the networks."""
+        if isinstance(self.generator, MlpConfig):
+            return "mlp"
+        return "stylegan" if self.generator.style_method == "adain" else "stylegan2"
+
+    @property
+    def style_based(self) -> GeneratorConfig | None:
+        """The generator's sizes if it is style-based; else None."""
+        return self.generator if isinstance(self.generator, GeneratorConfig) else None
 
     def with_data(self, data: str, data_folder: str | None) -> TrainingSettings:
         """The same run on data that have moved."""
         return dataclasses.replace(self, data=data, data_folder=data_folder or self.data_folder)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        return json.dumps({"arch": self.arch, **dataclasses.asdict(self)}, indent=2)
 
     @classmethod
     def from_json(cls, text: str, source: Path) -> TrainingSettings:
@@ -124,8 +144,6 @@ class TrainingSettings:
             CheckpointError: the text is something else.
         """
         parts: dict[str, Any] = {
-            "generator": GeneratorConfig,
-            "discriminator": DiscriminatorConfig,
             "loss_weights": GanLossWeights,
             "alignment": Alignment,
             "growth": Growth,
@@ -134,6 +152,8 @@ class TrainingSettings:
             values = json.loads(text)
             if "rules" in values:  # the name of an earlier version
                 values["loss_weights"] = values.pop("rules")
+            arch = values.pop("arch", "stylegan2")  # which older files do not name
+            parts["generator"], parts["discriminator"] = ARCHITECTURES[arch]
             for name, kind in parts.items():
                 if name != "growth" or values.get(name) is not None:
                     values[name] = kind(**values[name])

@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from relatent.core import cpu
 from relatent.core.device import peak_memory, scalar_dtype, synchronize
 from relatent.core.images import from_uint8
+from stylegan.networks import ops
 from stylegan.networks.backbone import load_backbone
 from stylegan.networks.discriminator import Discriminator
 from stylegan.networks.feature_discriminator import FeatureDiscriminator, mean_over_features
 from stylegan.networks.generator import Generator
+from stylegan.networks.mlp import MlpDiscriminator, MlpDiscriminatorConfig
 from stylegan.training import loss as gan_loss
 from stylegan.training.ada import AugmentationStrength, ada_augment
 from stylegan.training.augment import diff_augment, random_flip
@@ -80,7 +82,7 @@ class Trainer:
 
     Args:
         settings: of the run.
-        images: all training pictures, uint8 [count, 3, R, R].
+        images: all training pictures, uint8 [count, C, R, R] with the networks' number of channels.
         classes: int64 [count], or None.
         device: where to compute; the pictures are moved there as well.
     """
@@ -95,7 +97,7 @@ class Trainer:
         self.dtype = getattr(torch, settings.precision)
         with seeded(settings.seed, -1, device):
             generator = Generator(settings.generator, alignment=settings.alignment, name=settings.name)
-            self.discriminator = Discriminator(settings.discriminator, grown=bool(settings.growth)).to(device)
+            self.discriminator = _discriminator(settings).to(device)
             self.feature_discriminator: FeatureDiscriminator | None = None
             if settings.loss_weights.feature_weight:
                 self.feature_discriminator = FeatureDiscriminator(load_backbone()).to(device)
@@ -116,6 +118,7 @@ class Trainer:
         self.step = 0
         self.images_seen = 0  # not step * batch: a resumed run may have another batch than before
         self.seconds = 0.0
+        self._moving = [*_averaged(self.average)], [*_averaged(self.generator)]
         self._totals = torch.zeros(6, device=device, dtype=scalar_dtype(device))
         self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
         self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
@@ -148,7 +151,7 @@ class Trainer:
             real, c = self._real_batch()
             z = torch.randn(settings.batch, settings.generator.z_dim, device=self.device)
             ws = gan_loss.mixed_ws(self.generator, z, c, settings.loss_weights.mixing_probability)
-            fake = self._synthesise(ws, "random", dtype=self.dtype)
+            fake = self._synthesise(ws, "random", dtype=self.dtype)[:, : real.shape[1]]
             self._step_discriminator(real, fake.detach(), c)
             if self.feature_discriminator:
                 self._step_feature_discriminator(self.feature_discriminator, real.detach(), fake.detach())
@@ -224,7 +227,10 @@ class Trainer:
 
     def _logits(self, image: Tensor, c: Tensor | None, exact: bool = False) -> Tensor:
         """The discriminator's logits; ``exact`` bypasses torch.compile, which does not support second derivatives."""
-        image = ada_augment(diff_augment(image, self.settings.augment_strength), self.strength.p)
+        channels = image.shape[1]
+        image = ada_augment(diff_augment(ops.as_rgb(image), self.settings.augment_strength), self.strength.p)
+        if channels == 1:  # the augmentations may have coloured it
+            image = image.mean(dim=1, keepdim=True)
         judge = self.discriminator if exact else self._judge
         return judge(image, c, dtype=self.dtype)
 
@@ -252,7 +258,7 @@ class Trainer:
         if self.settings.ema_rampup > 0:
             images = min(images, max(self.images_seen, 1) * self.settings.ema_rampup)
         weight = 1 - 0.5 ** (self.settings.batch / max(images, 1e-8))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), weight)
+        torch._foreach_lerp_(*self._moving, weight)
 
     def _report(self, steps: int, elapsed: float) -> Tick:
         totals = self._totals.tolist()
@@ -299,6 +305,18 @@ def _epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Ten
 def _mix(seed: int, number: int, purpose: str) -> int:
     digest = hashlib.sha256(f"{purpose} {seed} {number}".encode()).digest()
     return int.from_bytes(digest[:7], "little")
+
+
+def _discriminator(settings: TrainingSettings) -> Discriminator | MlpDiscriminator:
+    if isinstance(settings.discriminator, MlpDiscriminatorConfig):
+        return MlpDiscriminator(settings.discriminator)
+    return Discriminator(settings.discriminator, grown=bool(settings.growth))
+
+
+def _averaged(generator: Generator) -> Iterator[Tensor]:
+    """What the moving average is taken of: parameters, and what BatchNorm has measured."""
+    yield from generator.parameters()
+    yield from (buffer for name, buffer in generator.named_buffers() if ".running_" in name)
 
 
 def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, interval: int | None) -> torch.optim.Adam:

@@ -325,8 +325,8 @@ class TestMistakes:
         refused(1, *args, words=["holds 40 pictures", "smaller batch"])
 
     def test_no_classes(self, picture_folder, tmp_path):
-        (picture_folder / "dataset.json").unlink()
-        refused(2, "--data", picture_folder, "--outdir", tmp_path / "run", "--cond", *TINY, words=["dataset.json"])
+        flat = picture_folder / "00"  # its pictures lie in no folders
+        refused(2, "--data", flat, "--outdir", tmp_path / "run", "--cond", *TINY, words=["dataset.json"])
 
     def test_too_many_classes_on_resume(self, picture_folder, tmp_path, tiny_settings):
         settings = tiny_settings(data=str(picture_folder), c_dim=2)
