@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +117,12 @@ class Inversion(ComparedByContent):
     def image(self, network: Generator | None = None) -> MarkedImage:
         """The picture, R x R, as a Pillow image that is saved with provenance (:mod:`relatent.core.provenance`)."""
         return self.marked(self.tensor(network))
+
+    def _repr_png_(self) -> bytes:
+        """The picture as a notebook shows it."""
+        file = io.BytesIO()
+        self.image().save(file, "PNG")
+        return file.getvalue()
 
     def marked(self, drawn: Tensor) -> MarkedImage:
         """:meth:`image` for a result of :meth:`tensor`, [1, 3, R, R], which is not drawn again."""

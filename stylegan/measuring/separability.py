@@ -57,7 +57,8 @@ class PictureClasses:
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits [N, C] of features [N, D]."""
-        return torch.from_numpy(self._model.predict_log_proba(features.double().numpy())).clamp(min=-700)
+        found = torch.from_numpy(self._model.decision_function(features.double().numpy()))
+        return torch.stack([-found / 2, found / 2], dim=1) if found.ndim == 1 else found
 
 
 def attribute_logits(logits: Tensor) -> Tensor:
