@@ -43,9 +43,12 @@ def pretend(monkeypatch):
     for name in ("adam", "optimizer"):  # PyTorch hides the modules, and moved the list from one to the other
         module = sys.modules[f"torch.optim.{name}"]
         monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: kinds, raising=False)
+    caches = (_load, _kept_kernel, _grey_axis)  # they hold tensors of the device, or real ones of "meta" from before
+    for cache in caches:
+        cache.cache_clear()
     with PretendDevice() as device:
         yield device
-    for cache in (_load, _kept_kernel, _grey_axis):  # they hold tensors of the device
+    for cache in caches:
         cache.cache_clear()
 
 

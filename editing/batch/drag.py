@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from editing.dragging.options import DragOptions
-from editing.dragging.run import Dragged, DragStep, MaskLike, Progress, drag_points
+from editing.dragging.run import Dragged, MaskLike, drag_points
+from editing.dragging.search import DragStep, Progress
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back
 from editing.photo_faces import At, PhotoFace, at_photo, cut_from, photo_face
 from editing.results import Saved, claim_result, find_photo, made_from, write_edited

@@ -10,7 +10,7 @@ from editing.batch.drag import DragTask, drag_saved
 from editing.cli.edit import NO_METADATA
 from editing.dragging.options import DragOptions
 from editing.dragging.points import parse_landmark, parse_point
-from editing.dragging.run import REASONS, DragStep
+from editing.dragging.search import REASONS, DragStep
 from editing.faces import find_faces, open_faces_network, opened_faces
 from editing.pasting import BLENDS, DEFAULT_BLEND, Blend
 from editing.photo_faces import ATS, At
