@@ -31,7 +31,7 @@ def photos(tmp_path):
 @pytest.fixture
 def start(page, session):
     def run(uploads, **strengths):
-        names = list(page.studio.directions)
+        names = list(page.app.directions)
         values = [strengths.get(name, 0.0) for name in names]
         run = handler_of(page.blocks, "batch-start", "click")
         return run(session, uploads, "balanced", "largest", STEPS, "difference", *values)
