@@ -110,14 +110,14 @@ def test_cancelling_leaves_few_steps_to_wait_for(tiny_generator, device, monkeyp
 def test_the_pages_queue(device, tmp_path):
     from relatent.web.actions.invert import inverting
     from relatent.web.settings import Settings
-    from relatent.web.studio import Studio
+    from relatent.web.state import AppState
 
-    studio = Studio.open(Settings(device=str(device)), tmp_path)
+    state = AppState.open(Settings(device=str(device)), tmp_path)
     photo = Photo(np.random.default_rng(0).integers(0, 256, (80, 70, 3), dtype=np.uint8), "me.png")
-    tasks = [inverting(studio, photo, None, InvertConfig(align=False, num_steps=8)) for _ in range(2)]
-    jobs = [studio.queue.start(task) for task in tasks]
-    with studio.network_lock.quick():  # between two steps of the job
-        drawn = studio.network.synthesis(studio.network.w_avg.expand(1, studio.network.num_ws, -1))
+    tasks = [inverting(state, photo, None, InvertConfig(align=False, num_steps=8)) for _ in range(2)]
+    jobs = [state.queue.start(task) for task in tasks]
+    with state.network_lock.quick():  # between two steps of the job
+        drawn = state.network.synthesis(state.network.w_avg.expand(1, state.network.num_ws, -1))
     assert drawn.isfinite().all()
     first, second = (job.result() for job in jobs)
     np.testing.assert_allclose(first.inversion.ws, second.inversion.ws, atol=0.05)
