@@ -1,4 +1,4 @@
-"""A app with the tiny generator and one planted direction: no photo, no browser, no server."""
+"""The state of an app with the tiny generator and one planted direction: no photo, no browser, no server."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from relatent.core.images import Photo
 from relatent.web.actions.invert import inverting
 
 
-def test_a_job_with_previews(pretend, studio):
-    studio = dataclasses.replace(studio, network=copy.deepcopy(studio.network).to(DEVICE))
+def test_a_job_with_previews(pretend, app):
+    app = dataclasses.replace(app, network=copy.deepcopy(app.network).to(DEVICE))
     photo = Photo(np.random.default_rng(0).integers(60, 200, (40, 50, 3), dtype=np.uint8), "me.png")
     shown = []
 
@@ -23,7 +23,7 @@ def test_a_job_with_previews(pretend, studio):
             shown.append(picture())
         return True
 
-    task = inverting(studio, photo, None, InvertConfig(align=False, num_steps=3))
+    task = inverting(app, photo, None, InvertConfig(align=False, num_steps=3))
     found = task(report)
     assert found.drawn.shape == found.aligned.shape == (32, 32, 3)
     assert len(shown) == 3
