@@ -58,7 +58,17 @@ Progress = Callable[[DragStep], object]
 
 
 class Search:
-    """One drag: its latents, and where its points are."""
+    """One drag: its latents, and where its points are.
+
+    Args:
+        inversion: the face.
+        network: draws it.
+        starts: of the points, [N, 2] in pixels of the face.
+        ends: their targets, likewise.
+        weights: where the face may change, [R, R]; None for everywhere.
+        shown: the mask of the dragged face, [1, 1, R, R].
+        options: of the drag.
+    """
 
     def __init__(
         self,
@@ -67,9 +77,10 @@ class Search:
         starts: np.ndarray,
         ends: np.ndarray,
         weights: np.ndarray | None,
+        shown: Tensor | None,
         options: DragOptions,
     ) -> None:
-        self.inversion, self.network, self.options = inversion, network, options
+        self.inversion, self.network, self.shown, self.options = inversion, network, shown, options
         device, self.side = network.w_avg.device, network.resolution
         layer = layer_at(network, options.level or max(8, self.side // 2))
         # Noise maps keep their place while the face moves, and would hold its features back.
@@ -95,7 +106,8 @@ class Search:
     def face(self) -> Inversion:
         """The face as it is now."""
         origin = self.inversion.ws if self.inversion.origin is None else self.inversion.origin
-        return self.inversion.replace(ws=within_reach(self.ws.detach().cpu()), origin=origin, space="w+")
+        ws = within_reach(self.ws.detach().cpu())
+        return self.inversion.replace(ws=ws, origin=origin, mask=self.shown, space="w+")
 
     def carry_out(self, progress: Progress | None) -> Reason:
         """Step until the points have arrived, or cannot."""

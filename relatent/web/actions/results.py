@@ -53,7 +53,7 @@ class Shown:
 def shown(app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND) -> Shown:
     """The face as it is now, and the photo with it."""
     edited = changed(app, one)
-    found = _photo_face(app, one)
+    found = photo_face_of(app, one)
     screen = _screen(one) if edited.face_to_photo is not None else None
     if not edited.edits:
         return Shown(drawing(app, edited) if found is None else found.pixels, screen)
@@ -89,7 +89,7 @@ def _screen(one: Kept) -> np.ndarray | None:
         return np.array(opened.convert("RGB"))
 
 
-def _photo_face(app: AppState, one: Kept) -> PhotoFace | None:
+def photo_face_of(app: AppState, one: Kept) -> PhotoFace | None:
     """The photo's face, looked at once; None where it is not kept with the latent."""
     if not one.at_photo:
         with app.network_lock.quick():
@@ -125,7 +125,7 @@ def sweep(app: AppState, one: Kept, name: str, strengths: Sequence[float]) -> Ma
         UnknownNameError: there is no such direction.
     """
     base, direction = changed(app, one), named(name, app.network, app.directions)
-    found = _photo_face(app, one)
+    found = photo_face_of(app, one)
     small = found and found.resized(max(app.network.resolution, min(found.side, SWEEP_SIDE)))
     cells = []
     for strength in strengths:
