@@ -38,7 +38,7 @@ class Dragged:
         handles: where the points started, float64 [N, 2] in pixels of the face.
         targets: where they were to go, likewise.
         points: where they are, likewise.
-        percentile: see :meth:`editing.dragging.plausibility.Plausibility.percentile`.
+        change: of the picture, see :meth:`editing.dragging.plausibility.Plausibility.change`.
         seconds: of the whole.
     """
 
@@ -49,7 +49,7 @@ class Dragged:
     handles: np.ndarray
     targets: np.ndarray
     points: np.ndarray
-    percentile: float
+    change: float
     seconds: float
 
     def report(self, side: int) -> dict[str, object]:
@@ -65,7 +65,7 @@ class Dragged:
             for start, end, now in zip(self.handles, self.targets, self.points, strict=True)
         ]
         about = {"steps": self.steps, "reason": self.reason, "ended_because": REASONS[self.reason]}
-        return {**about, "plausibility_percentile": round(self.percentile, 1), "points": rows}
+        return {**about, "change_percent": round(self.change, 1), "points": rows}
 
 
 def drag(
@@ -134,7 +134,7 @@ def drag_points(
     face = face.replace(edits={**inversion.edits, way: 1.0})
     seconds = time.perf_counter() - started
     points = run.points.double().cpu().numpy()
-    return Dragged(face, way, run.steps, reason, starts, ends, points, run.percentile, seconds)
+    return Dragged(face, way, run.steps, reason, starts, ends, points, run.change, seconds)
 
 
 def _places(
