@@ -4,21 +4,30 @@ Wrap every event handler with `handler`::
 
     button.click(handler(work), [session, ...], [...])
 
-It marks the session (any `Session` among the arguments) as used, and turns `RelatentError` into `gr.Error`. It accepts
-functions and generators, also async ones. `Cancelled` shows only a short notice.
+Handlers outside Gradio's queue (``queue=False``) use `reported` instead, because the browser drops their exceptions.
+
+`handler` marks the session (any `Session` among the arguments) as used, and turns `RelatentError` into `gr.Error`. It
+accepts functions and generators, also async ones. `Cancelled` shows only a short notice.
 """
 
 from __future__ import annotations
 
 import functools
+import html
 import inspect
-from collections.abc import Callable, Iterator
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from relatent.core.device import device_errors
-from relatent.core.errors import Cancelled, MissingPackageError, RelatentError
+from relatent.core.errors import Cancelled, FaceNotFoundError, MissingPackageError, RelatentError
 from relatent.web.session import Session
+
+LOG = logging.getLogger("relatent.web")
+OPTION = re.compile(r"(?<!\w)--\w|python -m ")  # a sentence with one of these is for the command line
 
 
 def require_gradio() -> Any:
@@ -93,3 +102,80 @@ def _touch(args: tuple[Any, ...]) -> None:
     for argument in args:
         if isinstance(argument, Session):
             argument.touch()
+
+
+def reported(function: Callable[..., Any], outputs: Sequence[Any], status: Any) -> Callable[..., Any]:
+    """``function`` with its errors in the status line, which its next success clears.
+
+    Args:
+        function: a function or an async generator; its values are those of ``outputs``, or a dict of updates.
+        outputs: the components that it fills. A dict may have a text under "said" for the status line.
+        status: the component of the status line, which must be an output of the event as well.
+
+    Returns:
+        A function whose values are dicts, so that an error leaves all other components as they are.
+    """
+
+    def updates(value: Any) -> dict[Any, Any]:
+        if value is None:
+            found: dict[Any, Any] = {}
+        elif isinstance(value, dict) and not isinstance(value.get("__type__"), str):
+            found = {key: one for key, one in value.items() if key != "said"}
+            if "said" in value:
+                found[status] = status_text(value["said"])
+        elif len(outputs) == 1:
+            found = {outputs[0]: value}
+        else:
+            found = dict(zip(outputs, value, strict=True))
+        found.setdefault(status, "")
+        return found
+
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def wrapped_stream(*args: Any, **options: Any) -> Any:
+            _touch(args)
+            try:
+                with device_errors():
+                    async for value in function(*args, **options):
+                        yield updates(value)
+            except Exception as error:
+                yield {status: error_html(error)}
+
+        return wrapped_stream
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **options: Any) -> Any:
+        _touch(args)
+        try:
+            with device_errors():
+                return updates(function(*args, **options))
+        except Exception as error:
+            return {status: error_html(error)}
+
+    return wrapped
+
+
+def status_text(text: str) -> str:
+    """The status line with a message."""
+    return f'<div class="relatent-status" role="status"><p>{html.escape(text)}</p></div>'
+
+
+def error_html(error: Exception) -> str:
+    """The status line for an error. An unexpected one is logged under a number, which the visitor can quote."""
+    return f'<div class="relatent-status error" role="alert"><p>{html.escape(in_page_words(error))}</p></div>'
+
+
+def in_page_words(error: Exception) -> str:
+    """The message of an error without what only the command line has."""
+    if not isinstance(error, RelatentError):
+        number = secrets.token_hex(3)
+        LOG.error("error %s", number, exc_info=error)
+        return f"Something went wrong on this page. Please try again; its log describes the error as number {number}."
+    sentences = re.split(r"(?<=[.!?]) +(?=[A-Z])", str(error))
+    kept = [sentence for sentence in sentences if not OPTION.search(sentence)]
+    text = " ".join(kept) if kept else str(error)
+    text = text[:1].upper() + text[1:]
+    if isinstance(error, FaceNotFoundError):
+        text += " Try a photo in which the face is larger and looks towards the camera."
+    return text

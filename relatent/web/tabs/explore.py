@@ -86,7 +86,7 @@ def build(app: AppState, session: gr.State) -> ExploreTab:
     reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, [picture], **QUIET)
     keep.click(_keeping(app, components), face, [kept], **QUIET)
     many.click(_many(app), [session, first, psi, number], [sheet], api_visibility="private")
-    sheet.select(_picked, [first], [seed], **QUIET).then(show, face, [picture], **QUIET)
+    sheet.select(_picked(len(sliders)), [first], [seed, *sliders], **QUIET).then(show, face, [picture], **QUIET)
     return ExploreTab(show, face, [picture])
 
 
@@ -155,7 +155,7 @@ def _keeping(app: AppState, components: Components) -> Any:
         face = _face(app, components, seed, psi, layers, numbers)
         number = int(seed or 0)
         one = session.keep(face, app.draw(face), f"seed{number:04}", label=f"seed {number}")
-        return f"Kept as **{one.label}**: it is on the Edit and Mix tabs now."
+        return f"Kept as **{one.label}**: it is on the Photo and Mix tabs now."
 
     return keep
 
@@ -176,5 +176,10 @@ def _many(app: AppState) -> Any:
     return draw
 
 
-def _picked(first: float | None, event: gr.SelectData) -> int:
-    return int(first or 0) + int(event.index)
+def _picked(count: int) -> Any:
+    """The seed that was chosen, and ``count`` sliders at 0: the face is the one of the sheet."""
+
+    def picked(first: float | None, event: gr.SelectData) -> list[float]:
+        return [int(first or 0) + int(event.index), *[0.0] * count]
+
+    return picked

@@ -18,13 +18,13 @@ from relatent.web.actions.edit import History
 from relatent.web.actions.latent_files import open_latents
 from relatent.web.actions.mix import LARGEST_GRID, MOST_FRAMES, SWITCHES, Source, grid_picture, mixed, write_faces_morph
 from relatent.web.actions.results import changed, shown
-from relatent.web.errors import handler
+from relatent.web.errors import handler, reported, status_text
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.queue import Report, follow
 from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
 from relatent.web.tabs import download_buttons as take_home
-from relatent.web.tabs.photo import status_html, status_text
+from relatent.web.tabs.photo import status_html
 from relatent.web.uploads import check_upload
 
 HOLDS = {
@@ -33,7 +33,7 @@ HOLDS = {
     "fine": "Fine: colours, fine detail",
 }
 NOBODY = ("Nobody", "")
-HINT = '<p class="relatent-lead">Two faces are needed: invert photos in the first tab, or add latent files.</p>'
+HINT = '<p class="relatent-lead">Two faces are needed: choose photos in the first tab, or add latent files.</p>'
 FILES = ("photo-png", "photo-jpeg", "face-png", "latent", "inversion")
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -53,7 +53,7 @@ class MixTab:
     outputs: list[Any]
 
 
-def build(app: AppState, session: gr.State) -> MixTab:
+def build(app: AppState, session: gr.State, status: gr.HTML) -> MixTab:
     """Build the widgets and events of the tab."""
 
     def mixed_face(own: Session, base: str, *controls: Any) -> Kept:
@@ -73,7 +73,7 @@ def build(app: AppState, session: gr.State) -> MixTab:
         with gr.Column(scale=6, min_width=300, elem_classes="relatent-result"):
             picture = gr.HTML(HINT, elem_id="mix-picture", elem_classes="relatent-live")
             controls = [session, base, *sources]
-            with gr.Accordion("Take it home", open=True):
+            with gr.Accordion("Download", open=True):
                 take_home.buttons(app, "mix", FILES, controls, mixed_face)
                 keep = gr.Button("Keep the mixed face, to edit it further", size="sm", elem_id="mix-keep")
                 kept = gr.Markdown(elem_id="mix-kept")
@@ -87,7 +87,10 @@ def build(app: AppState, session: gr.State) -> MixTab:
     outputs = [gallery, base, sources[0], sources[3], chosen, picture]
     inputs = [session, chosen, base, *sources]
     moves = [one.input for one in [base, *sources]]
-    gr.on(moves, draw, controls, [picture], trigger_mode="always_last", queue=False, **QUIET)
+    gr.on(
+        moves, reported(draw, [picture], status), controls, [picture, status], trigger_mode="always_last",
+        queue=False, **QUIET,
+    )  # fmt: skip
     add.upload(_adding(app), [session, add], None, api_visibility="private").then(show, inputs, outputs, **QUIET)
     keep.click(_keeping(app), controls, [kept], **QUIET).success(show, inputs, outputs, **QUIET)
     return MixTab(show, inputs, outputs)
@@ -223,7 +226,6 @@ def _mixed(app: AppState, session: Session, base: str, controls: Sequence[Any]) 
 
 
 def _drawing(app: AppState) -> Any:
-    @handler
     def draw(session: Session, base: str, *controls: Any) -> str:
         return _picture(app, session, base, controls)
 
@@ -275,7 +277,7 @@ def _keeping(app: AppState) -> Any:
         one = _mixed(app, session, base, controls)
         more = {"photo": one.photo, "factor": one.factor, "label": f"{one.label}, mixed"}
         kept = session.keep(one.inversion, one.aligned, one.stem, **more)
-        return f"Kept as **{kept.label}**: it is on the Edit tab now."
+        return f"Kept as **{kept.label}**: it is on the Photo tab now."
 
     return keep
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from editing import paste_back
 from editing.photo_faces import at_photo
 from inversion import Inversion
 from relatent.core.errors import UsageError
-from relatent.core.images import to_pixels
+from relatent.core.images import read_photo, to_pixels
 from relatent.face.crop import pack_crop, unpack_crop
 from relatent.web.actions.download import command_lines, python_lines, write_download
 from relatent.web.actions.edit import Change
-from relatent.web.actions.results import changed, drawing, in_photo, shown, sweep
+from relatent.web.actions.results import changed, drawing, in_photo, shown, sweep, write_screen_copy
 
 
 def test_an_unchanged_face_leaves_the_photo_alone(app, face):
@@ -136,3 +137,41 @@ def test_a_sweep_has_a_picture_for_each_strength(app, face):
     middle = np.asarray(strip)[:, 32:64]
     assert np.array_equal(middle, to_pixels(one.inversion.tensor(app.network))[0])
     assert "sweep smile -1 to 1" in strip.software
+
+
+def test_the_photo_shows_the_edits_of_all_its_faces(app, face):
+    session, one = face()
+    matrix = np.array([[0.8, 0, 5], [0, 0.8, 5], [0, 0, 1]])
+    other = session.keep(
+        one.inversion.replace(face_to_photo=matrix), one.aligned, "other", photo=one.photo, factor=one.factor
+    )
+    one.history.add(Change({"smile": 2}))
+    assert session.beside(one) == []  # the other one has no edit
+    alone = shown(app, one).photo
+    other.history.add(Change({"smile": -2}))
+    assert session.beside(one) == [other]
+    both = shown(app, one, others=session.beside(one), face=False).photo
+    assert (both != alone).any()
+    assert np.array_equal(both[60:, 60:], alone[60:, 60:])  # away from the other face
+    whole = np.asarray(in_photo(app, one, changed(app, one), others=[other]))
+    with Image.open(write_download(app, session, one, "photo")) as opened:
+        assert np.array_equal(np.array(opened), whole)
+    assert (whole != np.asarray(in_photo(app, one, changed(app, one)))).any()
+
+
+def test_a_photo_comes_back_in_its_own_format_and_without_its_place(app, face):
+    session, one = face()
+    exif = Image.Exif()
+    exif.get_ifd(IFD.GPSInfo).update({1: "N", 2: (48.0, 8.0, 0.0)})
+    exif[Base.Model] = "a camera"
+    path = session.new_file("me.jpg")
+    with Image.open(one.photo) as opened:
+        opened.save(path, exif=exif)
+    write_screen_copy(read_photo(path), path)
+    kept = session.keep(one.inversion, one.aligned, "me", photo=path, factor=1.0)
+    for location in (False, True):
+        file = write_download(app, session, kept, "photo", location=location)
+        with Image.open(file) as opened:
+            assert opened.format == "JPEG"
+            assert bool(opened.getexif().get_ifd(IFD.GPSInfo)) == location
+            assert opened.getexif()[Base.Model] == "a camera"

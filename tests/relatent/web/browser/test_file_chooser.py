@@ -7,7 +7,7 @@ import base64
 import pillow_heif
 import pytest
 from PIL import Image
-from steps import error_text, wait_for_text
+from steps import toast_text, wait_for_text
 
 from inversion.project import demo_photo
 
@@ -59,4 +59,4 @@ def test_the_chooser_offers_heic(visitor):
 def test_what_is_no_picture_is_still_refused(visitor):
     page = visitor()
     page.evaluate(CHOOSE, ["notes.txt", base64.b64encode(b"hello").decode()])
-    assert "notes.txt" in error_text(page)
+    assert "notes.txt" in toast_text(page)

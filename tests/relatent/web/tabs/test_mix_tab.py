@@ -71,7 +71,7 @@ def test_a_mix_joins_the_gallery(page, session):
 def test_another_visits_faces_are_not_to_be_had(page, session):
     stranger = page.app.sessions.begin()
     older, newer = session.kept
-    with pytest.raises(gr.Error, match="no inverted face yet"):
+    with pytest.raises(gr.Error, match="no face yet"):
         call(page, "mix-get-face-png", "click", stranger, newer, older, ["coarse"], 1.0, "", [], 1.0)
 
 
