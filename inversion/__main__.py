@@ -16,7 +16,7 @@ from inversion.encoders.training import EncoderSettings, EncoderTick
 from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
 from inversion.optim.preconditioner_file import save_preconditioner
 from inversion.pipeline import open_network
-from relatent.core.command import PATH, PathType, RelatentCommand
+from relatent.core.command import PATH, PathType, RelatentCommand, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
@@ -66,7 +66,7 @@ def status_command(outdir: Path) -> None:
 @click.option("--licence", default="", help="Kept in the backbone's file.")
 @click.option("--attribution", default="", help="Kept in the backbone's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
+@device_option
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_backbone_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
@@ -118,7 +118,7 @@ def train_backbone_command(
 @click.option("--licence", default="", help="Kept in the encoder's file.")
 @click.option("--attribution", default="", help="Kept in the encoder's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
+@device_option
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_encoder_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
@@ -161,7 +161,7 @@ def train_encoder_command(
 @click.option("--licence", default="", help="Kept in the preconditioner's file.")
 @click.option("--attribution", default="", help="Kept in the preconditioner's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
 def measure_preconditioner_command(
     network: str, out: Path, licence: str, attribution: str, device: str | None, overwrite: bool, **options: int

@@ -19,7 +19,7 @@ from inversion.config import InvertConfig
 from inversion.inputs import Inputs, InputStream, expand
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
-from relatent.core.command import PATH, RelatentCommand, config_options
+from relatent.core.command import PATH, RelatentCommand, config_options, device_option
 from relatent.core.errors import PhotoError, UsageError
 from relatent.core.progress import ProgressBar
 from relatent.core.stopping import stopped_by_interrupt
@@ -42,7 +42,7 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 @click.option("--outdir", default="out", show_default=True, type=PATH, help="Results go to OUTDIR/STEM.")
 @config_options(InvertConfig)
 @config_options(BatchOptions)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
+@device_option
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @click.pass_context
 def main(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import click
 import torch
 
-from relatent.core.command import PATH, RelatentCommand
+from relatent.core.command import PATH, RelatentCommand, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
@@ -102,7 +102,7 @@ def with_defaults(command: F) -> F:
 @option("--recipe", type=PATH, help="Take options that are not given from this file of python -m stylegan tune.")
 @option("--video/--no-video", default=True, help="End with an interpolation video.")
 @option("--tensorboard", is_flag=True, help="Also log for TensorBoard, to OUTDIR/tensorboard.")
-@option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
+@device_option
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @with_defaults
 def train_command(

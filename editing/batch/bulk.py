@@ -135,7 +135,7 @@ class _Bulk:
         with self.manifest.transaction() as database:
             for place, (number, row) in enumerate(rows):
                 planned = checker.planned(number, row)
-                wanted, mark = _identity(planned, checker)
+                wanted, mark = _identity(planned, checker, self._elsewhere)
                 source = stored(planned.folder.name)
                 known = database.execute(
                     "SELECT id, folder FROM edits WHERE source = ? AND mark = ?", (source, mark)
@@ -151,6 +151,12 @@ class _Bulk:
                     )
                 database.execute("UPDATE edits SET run = ?, place = ? WHERE id = ?", (run, place, known[0]))
         return run
+
+    @property
+    def _elsewhere(self) -> str:
+        """Where the results go if that is not OUT/edits: the same edit in another folder is another edit."""
+        usual = self.manifest.outdir / EDITS_FOLDER
+        return "" if self.editsdir.absolute() == usual.absolute() else stored(str(self.editsdir.absolute()))
 
     def _folder(self, database: Any, planned: Planned, run: int, where: str) -> str:
         """The folder of a new edit, relative to OUT where it lies in it: its name, or the first free number."""
@@ -257,7 +263,7 @@ class _InTurn:
                 yield from self.work.answer([request])
 
 
-def _identity(planned: Planned, checker: PlanChecker) -> tuple[str, str]:
+def _identity(planned: Planned, checker: PlanChecker, elsewhere: str) -> tuple[str, str]:
     """What an edit is, as JSON, and its hash: another inversion or direction of the same name makes another edit."""
     found = (planned.folder / INVERSION_FILE).stat()
     options: Mapping[str, Any] = {name: getattr(planned.options, name) for name in IDENTITY}
@@ -267,7 +273,7 @@ def _identity(planned: Planned, checker: PlanChecker) -> tuple[str, str]:
         sort_keys=True,
         default=str,
     )
-    return wanted, hashlib.sha256(wanted.encode()).hexdigest()[:32]
+    return wanted, hashlib.sha256((wanted + elsewhere).encode()).hexdigest()[:32]
 
 
 def _key_in(folder: Path) -> object:

@@ -8,15 +8,16 @@ import click
 
 from editing.batch.drag import DragTask, drag_saved
 from editing.cli.edit import NO_METADATA
+from editing.cli.pasting_options import pasting_options
 from editing.dragging.options import DragOptions
 from editing.dragging.points import parse_landmark, parse_point
 from editing.dragging.search import REASONS, DragStep
 from editing.faces import find_faces, open_faces_network, opened_faces
-from editing.pasting import BLENDS, DEFAULT_BLEND, Blend
-from editing.photo_faces import ATS, At
+from editing.pasting import Blend
+from editing.photo_faces import At
 from editing.results import Saved
 from editing.seeds import seed_inversion
-from relatent.core.command import PATH, RelatentCommand, config_options
+from relatent.core.command import PATH, RelatentCommand, config_options, device_option
 from relatent.core.errors import UsageError
 
 
@@ -34,20 +35,10 @@ from relatent.core.errors import UsageError
 @click.option("--mask", multiple=True, metavar="REGION|FILE", help="Where the face may change: a region, or a picture.")
 @config_options(DragOptions)
 @click.option("--save-video", is_flag=True, help="Also write drag.mp4.")
-@click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
-@click.option(
-    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
-)
-@click.option(
-    "--at",
-    type=click.Choice(ATS),
-    default="photo",
-    show_default=True,
-    help="Show the face at its photo's resolution, where it is known, or as the network draws it.",
-)
+@pasting_options
 @click.option("--outdir", type=PATH, default=None, help="Results go to OUTDIR/STEM.  [default: the inversion's folder]")
 @click.option("--network", default=None, metavar="NAME_OR_FILE", help="The network, if it is no longer where it was.")
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in every picture that a network took part."
 )

@@ -11,10 +11,9 @@ import click
 
 from editing.batch.bulk import edit_plan
 from editing.batch.edit import Edited, EditOptions, Sweep, edit_all
+from editing.cli.pasting_options import pasting_options
 from editing.faces import name_faces
-from editing.pasting import BLENDS, DEFAULT_BLEND
-from editing.photo_faces import ATS
-from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand, device_option
 from relatent.core.errors import RelatentError, UsageError
 from relatent.core.numbers import as_strength, digits_in, number_in
 from relatent.core.stopping import stopped_by_interrupt
@@ -65,17 +64,7 @@ NO_METADATA = (
     help="Processes that carry out a plan; 0: none.  [default: by the number of edits and processors]",
 )
 @click.option("--retry-failed", is_flag=True, help="Try edits of a plan again that have failed before.")
-@click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
-@click.option(
-    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
-)
-@click.option(
-    "--at",
-    type=click.Choice(ATS),
-    default="photo",
-    show_default=True,
-    help="Show faces at their photo's resolution, where it is known, or as the network draws them.",
-)
+@pasting_options
 @click.option("--outdir", type=PATH, default=None, help="Results go to OUTDIR/STEM.  [default: the inversion's folder]")
 @click.option(
     "--directions",
@@ -96,7 +85,7 @@ NO_METADATA = (
 @click.option(
     "--class", "class_number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
+@device_option
 @click.option(
     "--metadata/--no-metadata",
     default=True,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from relatent.core.errors import UsageError
 from relatent.core.numbers import as_number, as_whole
+from relatent.core.options import described
 
 Pixels = Literal["photo", "face"]
 PIXELS: tuple[Pixels, ...] = ("photo", "face")
 MOST_POINTS = 100
-
-
-def _option(text: str, **more: Any) -> dict[str, Any]:
-    return {"help": text, **more}
 
 
 @dataclass(frozen=True)
@@ -27,27 +24,27 @@ class DragOptions:
 
     pixels: str = field(
         default="photo",
-        metadata=_option("Whose pixels the points are in: the photo's, or the drawn face's.", choices=PIXELS),
+        metadata=described("Whose pixels the points are in: the photo's, or the drawn face's.", choices=PIXELS),
     )
-    num_steps: int = field(default=40, metadata=_option("The most steps.", least=1))
+    num_steps: int = field(default=40, metadata=described("The most steps.", least=1))
     tolerance: float = field(
-        default=0.5, metadata=_option("A point has arrived this close to its target, in per cent of the face's side.")
+        default=0.5, metadata=described("A point has arrived this close to its target, in per cent of the face's side.")
     )
     limit: float = field(
         default=10.0,
-        metadata=_option(
+        metadata=described(
             "Stop where the face has changed so much that this percentage of pairs of different faces are more alike."
         ),
     )
     level: int | None = field(
         default=None,
-        metadata=_option("Rate of the features, in pixels a side.  [default: half of the network's size]", least=4),
+        metadata=described("Rate of the features, in pixels a side.  [default: half of the network's size]", least=4),
     )
     radius: float | None = field(
-        default=None, metadata=_option("Of the patch around a point, in per cent of the face's side.  [default: 5]")
+        default=None, metadata=described("Of the patch around a point, in per cent of the face's side.  [default: 5]")
     )
     damping: float = field(
-        default=1.0, metadata=_option("Pull towards usual latents: more changes more than the point, more plausibly.")
+        default=1.0, metadata=described("Pull towards usual latents: more changes more than the point, more plausibly.")
     )
 
     def __post_init__(self) -> None:

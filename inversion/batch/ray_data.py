@@ -122,7 +122,11 @@ class RayExecutor:
         )
         try:
             for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                yield [pickle.loads(one) for one in table["answer"].to_pylist()]  # written by the actors
+                answers = [pickle.loads(one) for one in table["answer"].to_pylist()]  # written by the actors
+                for answer in answers:
+                    if isinstance(answer, RelatentError):
+                        raise answer
+                yield answers
         except ray.exceptions.RayError as error:
             raise _as_ours(error) from error
 
@@ -135,11 +139,17 @@ class Actor:
         self.worker = Worker(work)
 
     def __call__(self, table: Any) -> Any:
-        """A column of pickled requests to a column of pickled answers."""
+        """A column of pickled requests to a column of pickled answers, or to one error that concerns all photos.
+
+        The error is an answer because Ray loses the cause of an exception on its way.
+        """
         import pyarrow
 
         requests = [pickle.loads(one) for one in table["request"].to_pylist()]
-        answers = [pickle.dumps(one) for one in self._answers(requests)]
+        try:
+            answers = [pickle.dumps(one) for one in self._answers(requests)]
+        except RelatentError as error:
+            answers = [pickle.dumps(RelatentError(str(error)))]
         return pyarrow.table({"answer": pyarrow.array(answers, pyarrow.large_binary())})
 
     def _answers(self, requests: list[Request]) -> list[Answer]:

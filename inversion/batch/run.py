@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from inversion.batch.auto import Auto
 from inversion.batch.engine import Engine, Wanted
@@ -21,14 +20,11 @@ from inversion.pipeline import Pipeline
 from relatent.core.errors import PhotoError, UsageError
 from relatent.core.images import MAX_PIXELS
 from relatent.core.numbers import as_whole
+from relatent.core.options import described
 from relatent.core.video import require_video_name
 from stylegan.networks.generator import Generator
 
 __all__ = ["BatchOptions", "Outcome", "project_photos"]
-
-
-def _option(text: str, **more: Any) -> dict[str, Any]:
-    return {"help": text, **more}
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,13 @@ class BatchOptions:
 
     batch_size: int | None = field(
         default=None,
-        metadata=_option("Photos optimised together.  [default: 1 on a CPU; else up to 4, as memory allows]", least=1),
+        metadata=described(
+            "Photos optimised together.  [default: 1 on a CPU; else up to 4, as memory allows]", least=1
+        ),
     )
     workers: int | None = field(
         default=0,
-        metadata=_option(
+        metadata=described(
             "Worker processes: on a CPU each inverts, in one thread; with a GPU they read and align photos. "
             "0: none.  [default: by the number of photos, processors and the network's size]",
             least=0,
@@ -54,7 +52,7 @@ class BatchOptions:
     )
     ray: str | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             "Invert on a Ray cluster: auto for the one this machine belongs to, its ADDRESS, or local for one that is "
             "started here.",
             metavar="auto|ADDRESS|local",
@@ -62,19 +60,19 @@ class BatchOptions:
     )
     ray_photos: str = field(
         default="path",
-        metadata=_option(
+        metadata=described(
             "How photos get to the machines of a Ray cluster: by their path, which all can read, or through its object "
             "store.",
             choices=("path", "store"),
         ),
     )
-    save_video: bool = field(default=False, metadata=_option("Also write proj.mp4."))
+    save_video: bool = field(default=False, metadata=described("Also write proj.mp4."))
     overwrite: bool = field(
         default=False,
-        metadata=_option("Redo photos that are done already; only files that Relatent wrote are replaced."),
+        metadata=described("Redo photos that are done already; only files that Relatent wrote are replaced."),
     )
-    retry_failed: bool = field(default=False, metadata=_option("Try photos again that have failed before."))
-    max_pixels: int = field(default=MAX_PIXELS, metadata=_option("Larger photos are not decoded.", option=False))
+    retry_failed: bool = field(default=False, metadata=described("Try photos again that have failed before."))
+    max_pixels: int = field(default=MAX_PIXELS, metadata=described("Larger photos are not decoded.", option=False))
 
     def __post_init__(self) -> None:
         if self.batch_size is not None:

@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 LEAST_WHOLE, MOST_WHOLE = -(2**63), 2**63 - 1  # what seeds, and PyTorch, can hold
 
 # Truncation has one name in every command; the spellings of NVIDIA's tools and of earlier versions are aliases.
+device_option = click.option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 TRUNCATION_FLAGS = ("--truncation-psi", "--trunc", "--psi", "--truncation")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from relatent.core.command import PATH, RelatentCommand, config_options
+from relatent.core.command import PATH, RelatentCommand, config_options, device_option
 from relatent.core.device import pick_device
 from relatent.core.files import write_bytes
 from stylegan.formats.loading import find_network, load
@@ -24,7 +24,7 @@ from stylegan.training.report import METRICS_SUFFIX, is_run, write_report
 @click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
 @config_options(MetricsConfig)
 @click.option("--out", type=PATH, help="Write the measures here as JSON.  [default: beside a run's network]")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 def metrics_command(
     network: str, data: Path, data_folder: str | None, out: Path | None, device: str | None, **options: Any
 ) -> None:

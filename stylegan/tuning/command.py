@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from relatent.core.command import PATH, RelatentCommand, config_options
+from relatent.core.command import PATH, RelatentCommand, config_options, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
 from stylegan.measuring.features import BackboneFeatures, Features, InceptionFeatures
@@ -34,7 +34,7 @@ RUN_ONLY = (  # options of train that say nothing about how well it trains
 @click.option("--outdir", required=True, type=PATH, help="Folder for the search, the best recipe and a page.")
 @config_options(TuneConfig)
 @click.option("--inception", is_flag=True, help="Score by Inception's KID, not by the embedded backbone's.")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.argument("options_of_train", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def tune_command(

@@ -4,16 +4,13 @@ import os
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from stand_in import StandIn, run
-from test_batches import check_whole, make_photos, processes_of, states, statuses
+from test_batches import check_equal, check_whole, make_photos, processes_of, states, statuses, turned_photos
 
 from inversion import InvertConfig
 from inversion.batch.ray_data import RayExecutor
 from inversion.batch.run import BatchOptions, project_photos
-from inversion.project import demo_photo
 from relatent.core.errors import RelatentError, UsageError
 
 pytestmark = [
@@ -98,9 +95,7 @@ def test_two_machines(ray, tmp_path):
 
 
 def test_results_are_those_of_one_process(local, tiny_file, tmp_path):
-    photos = [tmp_path / f"{name}.png" for name in "abc"]
-    for angle, photo in enumerate(photos):
-        Image.open(demo_photo()).rotate(angle * 4).save(photo)
+    photos = turned_photos(tmp_path)
     config = InvertConfig(num_steps=4)
     for name, options in {
         "here": BatchOptions(),
@@ -108,12 +103,7 @@ def test_results_are_those_of_one_process(local, tiny_file, tmp_path):
         "pairs": BatchOptions(ray="local", workers=1, batch_size=2, ray_photos="store"),
     }.items():
         assert statuses(project_photos(photos, tmp_path / name, tiny_file, config, options)) == ["done"] * 3
-    for name in "abc":
-        here, there, pairs = (tmp_path / outdir / name for outdir in ("here", "ray", "pairs"))
-        for file in ("target.png", "proj.png", "inversion.safetensors", "projected_w.npz"):
-            assert (here / file).read_bytes() == (there / file).read_bytes()
-        one, other = (np.asarray(Image.open(folder / "proj.png")).astype(int) for folder in (here, pairs))
-        assert np.abs(one - other).max() <= 1
+    check_equal(tmp_path / "here", tmp_path / "ray", tmp_path / "pairs")
 
 
 class CannotOpenThere(StandIn):
