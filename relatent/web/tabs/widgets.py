@@ -15,8 +15,8 @@ import gradio as gr
 def _subclass(name: str, base: Any, text: str, preprocess: Callable[[Any, Any], Any]) -> Any:
     """A subclass of a component that prepares the browser's values with ``preprocess``.
 
-    Gradio's metaclass would write an interface file beside this one when it sees a class statement; an installed package
-    may not be writable.
+    Gradio's metaclass would write an interface file beside this one when it sees a class statement; the folder of an
+    installed package may not be writable.
     """
     # The browser knows a template by the name of its base.
     body = {"__module__": __name__, "__doc__": text, "preprocess": preprocess, "is_template": True}
