@@ -26,6 +26,7 @@ from relatent.core.device import device_errors
 from relatent.core.errors import Cancelled, FaceNotFoundError, MissingPackageError, RelatentError
 from relatent.web.session import Session
 
+SAID = "said"  # key in Session.memory: a message or an error stands in the status line
 LOG = logging.getLogger("relatent.web")
 OPTION = re.compile(r"(?<!\w)--\w|python -m ")  # a sentence with one of these is for the command line
 
@@ -98,14 +99,23 @@ def shown_errors() -> Iterator[None]:
         raise gradio.Error(str(error), title="That did not work", duration=None, print_exception=False) from None
 
 
-def _touch(args: tuple[Any, ...]) -> None:
-    for argument in args:
-        if isinstance(argument, Session):
-            argument.touch()
+def _touch(args: tuple[Any, ...]) -> Session | None:
+    """Mark the session among the arguments as used; returns it."""
+    found = next((argument for argument in args if isinstance(argument, Session)), None)
+    if found is not None:
+        found.touch()
+    return found
+
+
+def _has_said(session: Session | None) -> None:
+    if session is not None:
+        session.memory[SAID] = True
 
 
 def reported(function: Callable[..., Any], outputs: Sequence[Any], status: Any) -> Callable[..., Any]:
-    """``function`` with its errors in the status line, which its next success clears.
+    """``function`` with its errors in the status line, which the visit's next success clears.
+
+    The line of a job at work stays: a slider that is moved meanwhile does not clear its progress.
 
     Args:
         function: a function or an async generator; its values are those of ``outputs``, or a dict of updates.
@@ -116,42 +126,49 @@ def reported(function: Callable[..., Any], outputs: Sequence[Any], status: Any) 
         A function whose values are dicts, so that an error leaves all other components as they are.
     """
 
-    def updates(value: Any) -> dict[Any, Any]:
+    def updates(value: Any, session: Session | None) -> dict[Any, Any]:
         if value is None:
             found: dict[Any, Any] = {}
         elif isinstance(value, dict) and not isinstance(value.get("__type__"), str):
             found = {key: one for key, one in value.items() if key != "said"}
             if "said" in value:
                 found[status] = status_text(value["said"])
+                _has_said(session)
         elif len(outputs) == 1:
             found = {outputs[0]: value}
         else:
             found = dict(zip(outputs, value, strict=True))
-        found.setdefault(status, "")
+        working = session is not None and session.job is not None and not session.job.finished
+        if status not in found and (not working or (session and session.memory.pop(SAID, False))):
+            found[status] = ""
         return found
+
+    def failure(error: Exception, session: Session | None) -> dict[Any, Any]:
+        _has_said(session)
+        return {status: error_html(error)}
 
     if inspect.isasyncgenfunction(function):
 
         @functools.wraps(function)
         async def wrapped_stream(*args: Any, **options: Any) -> Any:
-            _touch(args)
+            session = _touch(args)
             try:
                 with device_errors():
                     async for value in function(*args, **options):
-                        yield updates(value)
+                        yield updates(value, session)
             except Exception as error:
-                yield {status: error_html(error)}
+                yield failure(error, session)
 
         return wrapped_stream
 
     @functools.wraps(function)
     def wrapped(*args: Any, **options: Any) -> Any:
-        _touch(args)
+        session = _touch(args)
         try:
             with device_errors():
-                return updates(function(*args, **options))
+                return updates(function(*args, **options), session)
         except Exception as error:
-            return {status: error_html(error)}
+            return failure(error, session)
 
     return wrapped
 
@@ -163,6 +180,8 @@ def status_text(text: str) -> str:
 
 def error_html(error: Exception) -> str:
     """The status line for an error. An unexpected one is logged under a number, which the visitor can quote."""
+    if isinstance(error, Cancelled):
+        return status_text("Cancelled; nothing was kept.")
     return f'<div class="relatent-status error" role="alert"><p>{html.escape(in_page_words(error))}</p></div>'
 
 
@@ -175,7 +194,8 @@ def in_page_words(error: Exception) -> str:
     sentences = re.split(r"(?<=[.!?]) +(?=[A-Z])", str(error))
     kept = [sentence for sentence in sentences if not OPTION.search(sentence)]
     text = " ".join(kept) if kept else str(error)
-    text = text[:1].upper() + text[1:]
+    if "." not in text.split(" ")[0]:  # a file's name keeps its letters
+        text = text[:1].upper() + text[1:]
     if isinstance(error, FaceNotFoundError):
         text += " Try a photo in which the face is larger and looks towards the camera."
     return text

@@ -51,9 +51,9 @@ def lay_out(app: AppState) -> gr.Blocks:
             with gr.Tab("Mix", id="mix") as mix_view:
                 mix = mix_tab.build(app, session, status)
             with gr.Tab("Batch", id="batch"):
-                batch_tab.build(app, session)
+                batch_tab.build(app, session, status)
             with gr.Tab("Explore", id="explore") as explore_view:
-                explore = explore_tab.build(app, session)
+                explore = explore_tab.build(app, session, status)
             with gr.Tab("About", id="about"):
                 about_tab.build(app)
         photo_view.select(photo.show, [session], photo.outputs, api_visibility="private", show_progress="hidden")

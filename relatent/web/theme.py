@@ -91,7 +91,7 @@ body.relatent-comparing #edited { visibility: hidden; }
 .gradio-container { --relatent-rail: var(--neutral-300); }
 .dark .gradio-container, .gradio-container.dark { --relatent-rail: var(--neutral-600); }
 .relatent-centred input[type=range]::-moz-range-progress { background: transparent !important; }
-#relatent-saved, .relatent-saved {
+.relatent-saved {
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none;
 }
 .relatent-table { overflow-x: auto; }

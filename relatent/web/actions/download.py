@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import NamedTuple
 
 from editing.layers import layer_text
 from editing.pasting import DEFAULT_BLEND, Blend
 from inversion.batch.report import latent_bytes
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
-from relatent.core.location import without_location
+from relatent.core.location import has_location, without_location
 from relatent.web.actions.edit import Change, named
 from relatent.web.actions.results import changed, face_picture, in_photo
 from relatent.web.session import Kept, Session
@@ -18,6 +19,7 @@ from relatent.web.state import AppState, public_name
 from weights.embedded import DEFAULT_NETWORK
 
 PNG_LEVEL = 1  # of zlib: a photo of 12 megapixels takes seconds rather than half a minute, and 5 % more bytes
+LOCATION_NOTE = "The place where the photo was taken (GPS) was left out."
 KINDS = {
     "photo": "Download photo",
     "photo-png": "Photo, PNG",
@@ -25,15 +27,27 @@ KINDS = {
     "face-png": "Face, PNG",
     "drawn-png": "Drawing, PNG",
     "latent": "Latent, .npz",
-    "inversion": "Whole inversion",
+    "inversion": "Project file",
     "direction": "Save this direction",
 }
 
 
+class Download(NamedTuple):
+    """A file to download.
+
+    Attributes:
+        path: in the session's folder.
+        note: what was left out of it, as a sentence; empty for nothing.
+    """
+
+    path: Path
+    note: str = ""
+
+
 def write_download(
     app: AppState, session: Session, one: Kept, kind: str, blend: Blend = DEFAULT_BLEND, *, location: bool = False
-) -> Path:
-    """A file of this session with the face as it is now.
+) -> Download:
+    """Write a file of this session with the face as it is now.
 
     Args:
         app: the shared state.
@@ -49,7 +63,7 @@ def write_download(
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of file", kind, KINDS)
-    edited = changed(app, one)
+    edited, note = changed(app, one), ""
     name = f"{one.stem}-edited" if edited.edits else one.stem
     if kind == "latent":
         path = session.new_file(f"{name}.npz")
@@ -71,8 +85,8 @@ def write_download(
         whole = in_photo(app, one, edited, blend, session.beside(one))
         if whole is None:
             raise UsageError("this face has no photo to go back into. Download the face, or choose a photo first.")
-        if whole.photo is not None and not location:
-            whole.photo = without_location(whole.photo)
+        if whole.photo is not None and not location and has_location(whole.photo):
+            whole.photo, note = without_location(whole.photo), LOCATION_NOTE
         name = f"{one.stem}-edited" if edited.edits or session.beside(one) else one.stem
         suffix = _photo_suffix(one, kind)
         path = session.new_file(f"{name}{suffix}")
@@ -80,7 +94,7 @@ def write_download(
             write_bytes(path, whole.encoded("PNG", compress_level=PNG_LEVEL))
         else:
             write_bytes(path, whole.encoded({".jpg": "JPEG", ".webp": "WEBP"}[suffix]))
-    return path
+    return Download(path, note)
 
 
 def _photo_suffix(one: Kept, kind: str) -> str:

@@ -18,7 +18,7 @@ from relatent.core.wording import listed
 from relatent.web.batch.run import DONE, FAILED, Batch, BatchOptions, Row
 from relatent.web.batch.table import CSV_HEADER, csv_rows, summary, table
 from relatent.web.batch.zip_file import Unpacked, unpack_photos, write_results
-from relatent.web.errors import handler, status_text
+from relatent.web.errors import reported, status_text
 from relatent.web.queue import Job, follow
 from relatent.web.session import Session
 from relatent.web.state import AppState
@@ -46,7 +46,7 @@ class _Widgets:
         return [self.start, self.cancel, self.status, self.rows, self.results]
 
 
-def build(app: AppState, session: gr.State) -> None:
+def build(app: AppState, session: gr.State, page_status: gr.HTML) -> None:
     """Build the widgets and events of the tab."""
     limits = app.settings.limits
     gr.Markdown(
@@ -84,8 +84,9 @@ def build(app: AppState, session: gr.State) -> None:
         gr.DownloadButton("Download all results (.zip)", visible=False, variant="primary", elem_id="batch-results"),
     )
     start.click(
-        _running(app, widgets, list(edits)), [session, files, preset, faces, steps, blend, *edits.values()],
-        widgets.all(), trigger_mode="once", concurrency_limit=None, **QUIET,
+        reported(_running(app, widgets, list(edits)), widgets.all(), page_status),
+        [session, files, preset, faces, steps, blend, *edits.values()], [*widgets.all(), page_status],
+        trigger_mode="once", concurrency_limit=None, **QUIET,
     )  # fmt: skip
     cancel.click(_cancel, [session], None, queue=False, **QUIET)
 
@@ -119,7 +120,6 @@ def _cancel(session: Session) -> None:
 def _running(app: AppState, to: _Widgets, names: list[str]) -> Any:
     idle = {to.start: gr.update(visible=True), to.cancel: gr.update(visible=False)}
 
-    @handler
     async def run(
         session: Session,
         uploads: list[str] | None,

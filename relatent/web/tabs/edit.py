@@ -11,14 +11,15 @@ import numpy as np
 
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from relatent.core.errors import UsageError
-from relatent.web.actions.download import KINDS, command_lines, python_lines, write_download
+from relatent.web.actions.download import KINDS, Download, command_lines, python_lines, write_download
 from relatent.web.actions.edit import Change
 from relatent.web.actions.results import changed, drawing, original, shown, sweep
-from relatent.web.errors import reported, status_text
+from relatent.web.errors import reported
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
 from relatent.web.tabs.direction_slider import REACH, clamped, direction_sliders, readable
+from relatent.web.tabs.download_buttons import downloads, hidden_download
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK = {
@@ -29,7 +30,6 @@ QUICK = {
     "Turn": ("yaw", 1.0),
 }
 SINGLE = ("photo-png", "photo-jpeg", "face-png", "drawn-png", "latent", "inversion", "direction")
-FETCH = "file => { if (file) document.querySelector('#relatent-saved').click() }"
 VIEWS = (("Photo", "photo"), ("Face", "face"))
 
 
@@ -85,7 +85,7 @@ def build_stage(app: AppState) -> Stage:
         view = gr.Radio(list(VIEWS), value="photo", show_label=False, container=False, min_width=120, elem_id="view")
     download = gr.Button(KINDS["photo"], variant="primary", elem_id="get-photo", interactive=False)
     location = gr.Checkbox(False, label="Keep where the photo was taken (GPS)", elem_id="location", container=False)
-    saved = gr.DownloadButton("Download", elem_id="relatent-saved")
+    saved = hidden_download("relatent-saved")
     return Stage(picture, before, view, quick, undo, redo, compare, download, location, saved)
 
 
@@ -176,10 +176,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML, stage: Stage) -> Ed
     on(lines.expand, tab.lines, [session], [shell, python])
     on(advanced.expand, tab.drawn, [session], [drawn])
     for kind, button in {"photo": stage.download, **singles}.items():
-        button.click(lambda: status_text("Preparing the file …"), None, [status], queue=False, **PRIVATE).then(
-            reported(_saving(app, kind), [stage.saved], status), [session, controls.blend, stage.location],
-            [stage.saved, status], **PRIVATE,
-        ).then(None, [stage.saved], None, js=FETCH, **PRIVATE)  # fmt: skip
+        downloads(button, _writing(app, kind), [session, controls.blend, stage.location], stage.saved, status)
     return EditTab(tab.everything, tab.refreshed, tab.outputs, stage.picture)
 
 
@@ -219,11 +216,11 @@ def _strip(app: AppState, session: gr.State, on: Callable[..., Any]) -> None:
     on(draw.click, drawn, [session, name, reach, pictures], [strip])
 
 
-def _saving(app: AppState, kind: str) -> Any:
-    def save(session: Session, blend: Any, location: bool = False) -> str:
-        return str(write_download(app, session, session.chosen(), kind, blend, location=bool(location)))
+def _writing(app: AppState, kind: str) -> Callable[..., Download]:
+    def write(session: Session, blend: Any, location: bool = False) -> Download:
+        return write_download(app, session, session.chosen(), kind, blend, location=bool(location))
 
-    return save
+    return write
 
 
 class _Handlers:

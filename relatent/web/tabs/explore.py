@@ -14,7 +14,7 @@ from editing.seeds import SEEDS
 from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.web.actions.explore import KINDS, Components, draw_seeds, explored
-from relatent.web.errors import handler
+from relatent.web.errors import reported
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Session
 from relatent.web.state import AppState
@@ -41,7 +41,7 @@ class ExploreTab:
     outputs: list[Any]
 
 
-def build(app: AppState, session: gr.State) -> ExploreTab:
+def build(app: AppState, session: gr.State, status: gr.HTML) -> ExploreTab:
     """Build the widgets and events of the tab."""
     components = Components(app.network)
     gr.Markdown(
@@ -79,15 +79,20 @@ def build(app: AppState, session: gr.State) -> ExploreTab:
 
     controls: list[Any] = [seed, psi, layers, *sliders, number]
     face = [session, *controls]
-    show = _drawing(app, components)
+    shown = [picture, status]
+    show = reported(_drawing(app, components), [picture], status)
+
+    def on(event: Any, function: Any, inputs: list[Any], outputs: list[Any]) -> Any:
+        return event(reported(function, outputs, status), inputs, [*outputs, status], **QUIET)
+
     for control in controls:
-        control.input(show, face, [picture], trigger_mode="always_last", **QUIET)
-    another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, [picture], **QUIET)
-    reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, [picture], **QUIET)
-    keep.click(_keeping(app, components), face, [kept], **QUIET)
-    many.click(_many(app), [session, first, psi, number], [sheet], api_visibility="private")
-    sheet.select(_picked(len(sliders)), [first], [seed, *sliders], **QUIET).then(show, face, [picture], **QUIET)
-    return ExploreTab(show, face, [picture])
+        control.input(show, face, shown, trigger_mode="always_last", queue=False, **QUIET)
+    another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, shown, **QUIET)
+    reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, shown, **QUIET)
+    on(keep.click, _keeping(app, components), face, [kept])
+    on(many.click, _many(app), [session, first, psi, number], [sheet])
+    sheet.select(_picked(len(sliders)), [first], [seed, *sliders], **QUIET).then(show, face, shown, **QUIET)
+    return ExploreTab(show, face, shown)
 
 
 def _sliders(kind: str, count: int, *, is_open: bool) -> list[gr.Slider]:
@@ -141,7 +146,6 @@ def _class(app: AppState, number: float | None = 0) -> int | None:
 
 
 def _drawing(app: AppState, components: Components) -> Any:
-    @handler
     def draw(_: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
         pixels = app.draw(_face(app, components, seed, psi, layers, numbers))
         return figures(figure(smooth(pixels), f"seed {int(seed or 0)}"))
@@ -150,7 +154,6 @@ def _drawing(app: AppState, components: Components) -> Any:
 
 
 def _keeping(app: AppState, components: Components) -> Any:
-    @handler
     def keep(session: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
         face = _face(app, components, seed, psi, layers, numbers)
         number = int(seed or 0)
@@ -161,7 +164,6 @@ def _keeping(app: AppState, components: Components) -> Any:
 
 
 def _many(app: AppState) -> Any:
-    @handler
     def draw(session: Session, first: float | None, psi: float, number: float | None = 0) -> list[tuple[str, str]]:
         seeds = range(int(first or 0), int(first or 0) + SHEET)
         with app.network_lock.quick():

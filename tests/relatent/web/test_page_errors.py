@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -88,6 +89,21 @@ def test_a_success_clears_the_status_line():
     assert reported(lambda: ["x", "y"], [picture, other], status)() == {picture: "x", other: "y", status: ""}
     found = reported(lambda: {picture: "x", "said": "<so>"}, [picture], status)()
     assert "&lt;so&gt;" in found[status]
+
+
+def test_a_success_leaves_the_progress_of_a_job_and_clears_an_error(app):
+    status, picture = gradio.HTML(), gradio.HTML()
+    session = app.sessions.begin()
+    release = threading.Event()
+    job = app.queue.start(lambda report: release.wait(60), session)
+    draw = reported(lambda own: "x", [picture], status)
+    assert status not in draw(session)
+    reported(failing(UsageError("no."))[0], [picture], status)(session)
+    assert draw(session)[status] == ""
+    assert status not in draw(session)
+    release.set()
+    job.wait()
+    assert draw(session)[status] == ""
 
 
 def test_a_bug_is_one_sentence_and_a_number_of_the_log(caplog):

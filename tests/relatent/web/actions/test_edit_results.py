@@ -60,9 +60,9 @@ def test_the_face_shows_at_the_photo_s_resolution(app, kept):
     assert np.array_equal(found.face, np.asarray(at_photo(edited, app.network)))
     assert (found.face != crop).any()
     assert found.photo.shape == (100, 120, 3)
-    with Image.open(write_download(app, session, one, "face-png")) as opened:
+    with Image.open(write_download(app, session, one, "face-png").path) as opened:
         assert np.array_equal(np.array(opened), found.face)
-    with Image.open(write_download(app, session, one, "drawn-png")) as opened:
+    with Image.open(write_download(app, session, one, "drawn-png").path) as opened:
         assert np.array_equal(np.array(opened), drawing(app, edited))
     assert sweep(app, one, "smile", [-1, 0, 1]).size == (3 * 64, 64)
 
@@ -89,7 +89,7 @@ def test_downloads_hold_what_is_shown(app, face):
     session, one = face()
     one.history.add(Change({"smile": 2}))
     edited = one.history.now.apply(one.inversion, app.network, app.directions)
-    files = {kind: write_download(app, session, one, kind) for kind in ("photo-png", "photo-jpeg", "face-png")}
+    files = {kind: write_download(app, session, one, kind).path for kind in ("photo-png", "photo-jpeg", "face-png")}
     whole = np.asarray(paste_back(edited, one.photo, network=app.network))
     with Image.open(files["photo-png"]) as opened:
         assert np.array_equal(np.array(opened), whole)
@@ -99,8 +99,8 @@ def test_downloads_hold_what_is_shown(app, face):
         assert b"compositeWithTrainedAlgorithmicMedia" in files["photo-jpeg"].read_bytes()
     with Image.open(files["face-png"]) as opened:
         assert np.array_equal(np.array(opened), to_pixels(edited.tensor(app.network))[0])
-    assert np.array_equal(np.load(write_download(app, session, one, "latent"))["w"], edited.ws.numpy())
-    saved = Inversion.load(write_download(app, session, one, "inversion"))
+    assert np.array_equal(np.load(write_download(app, session, one, "latent").path)["w"], edited.ws.numpy())
+    saved = Inversion.load(write_download(app, session, one, "inversion").path)
     assert saved.edits == {"smile": 2}
     assert np.array_equal(saved.face_to_photo, edited.face_to_photo)
     assert all(path.is_relative_to(session.folder) for path in files.values())
@@ -111,7 +111,7 @@ def test_random_directions_can_be_taken_home(app, face):
     with pytest.raises(UsageError, match="no random direction"):
         write_download(app, session, one, "direction")
     one.history.add(Change({"random_7": 0.5}))
-    assert write_download(app, session, one, "direction").name == "random_7.safetensors"
+    assert write_download(app, session, one, "direction").path.name == "random_7.safetensors"
     assert "--set random_7.safetensors=0.5" in command_lines(app, one)
 
 
@@ -154,7 +154,8 @@ def test_the_photo_shows_the_edits_of_all_its_faces(app, face):
     assert (both != alone).any()
     assert np.array_equal(both[60:, 60:], alone[60:, 60:])  # away from the other face
     whole = np.asarray(in_photo(app, one, changed(app, one), others=[other]))
-    with Image.open(write_download(app, session, one, "photo")) as opened:
+    assert write_download(app, session, one, "photo").note == ""  # it did not say where it was taken
+    with Image.open(write_download(app, session, one, "photo").path) as opened:
         assert np.array_equal(np.array(opened), whole)
     assert (whole != np.asarray(in_photo(app, one, changed(app, one)))).any()
 
@@ -170,7 +171,8 @@ def test_a_photo_comes_back_in_its_own_format_and_without_its_place(app, face):
     write_screen_copy(read_photo(path), path)
     kept = session.keep(one.inversion, one.aligned, "me", photo=path, factor=1.0)
     for location in (False, True):
-        file = write_download(app, session, kept, "photo", location=location)
+        file, note = write_download(app, session, kept, "photo", location=location)
+        assert ("(GPS) was left out" in note) != location
         with Image.open(file) as opened:
             assert opened.format == "JPEG"
             assert bool(opened.getexif().get_ifd(IFD.GPSInfo)) == location

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 from PIL import Image
-from steps import open_tab, overflow, toast_text, wait_for_text
+from steps import error_text, open_tab, overflow, wait_for_text
 
 from inversion.project import demo_photo
 
@@ -66,7 +66,7 @@ def test_a_bomb_is_refused_and_the_limit_named(visitor, tmp_path):
     page = visitor()
     choose(page, tmp_path / "bomb.zip")
     page.click("#batch-start")
-    assert "at most 50 times is unpacked" in toast_text(page)
+    assert "at most 50 times is unpacked" in error_text(page)
 
 
 def test_batch_on_a_telephone(visitor, artefacts):

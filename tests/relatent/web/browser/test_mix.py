@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from steps import (
+    error_text,
     keep_random_face,
     open_tab,
     overflow,
-    toast_text,
     wait_for_another_picture,
     wait_for_text,
 )
@@ -71,7 +71,7 @@ def test_latents_of_another_network_are_refused_in_words(visitor, tmp_path):
     with page.expect_file_chooser() as waiting:
         page.click("#mix-add")
     waiting.value.set_files(tmp_path / "other.npz")
-    assert "other.npz has shape [1, 18, 512]; this network reads [1, 10, 256]" in toast_text(page)
+    assert "other.npz has shape [1, 18, 512]; this network reads [1, 10, 256]" in error_text(page)
 
 
 def test_mix_on_a_telephone(visitor, artefacts):
