@@ -191,11 +191,17 @@ def in_page_words(error: Exception) -> str:
         number = secrets.token_hex(3)
         LOG.error("error %s", number, exc_info=error)
         return f"Something went wrong on this page. Please try again; its log describes the error as number {number}."
-    sentences = re.split(r"(?<=[.!?]) +(?=[A-Z])", str(error))
-    kept = [sentence for sentence in sentences if not OPTION.search(sentence)]
-    text = " ".join(kept) if kept else str(error)
-    if "." not in text.split(" ")[0]:  # a file's name keeps its letters
-        text = text[:1].upper() + text[1:]
+    text = page_words(str(error))
     if isinstance(error, FaceNotFoundError):
         text += " Try a photo in which the face is larger and looks towards the camera."
+    return text
+
+
+def page_words(message: str) -> str:
+    """An error message of this project without the sentences that only the command line needs."""
+    sentences = re.split(r"(?<=[.!?]) +(?=[A-Z])", message)
+    kept = [sentence for sentence in sentences if not OPTION.search(sentence)]
+    text = " ".join(kept) if kept else message
+    if "." not in text.split(" ")[0]:  # a file's name keeps its letters
+        text = text[:1].upper() + text[1:]
     return text

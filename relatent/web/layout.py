@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from relatent.web import page_script
 from relatent.web.api import edit as api
 from relatent.web.api import mix as mix_api
 from relatent.web.state import AppState
@@ -44,6 +45,7 @@ def lay_out(app: AppState) -> gr.Blocks:
         session = gr.State(app.sessions.begin())  # Gradio copies it for every user, which starts a new session
         gr.Markdown(f"# {TITLE}\n{LEAD}", elem_id="lead")
         status = gr.HTML(elem_id="status")  # of all live controls, on every tab
+        gr.HTML(page_script.NOTICE, elem_id="notice-line")
         visit = gr.Textbox("", visible="hidden", label="visit", elem_id="visit")
         with gr.Tabs():  # a tab is one module of relatent/web/tabs with its actions
             with gr.Tab("Photo", id="photo") as photo_view:

@@ -21,9 +21,18 @@ CSS = """
 #edited, #original, #edited .html-container, #original .html-container, #examples .html-container { padding: 0; }
 #location { min-height: 0; }
 #lead p { margin: 2px 0 0; opacity: 0.8; }
+#notice-line { padding: 0 !important; min-height: 0; }
+#notice:empty { display: none; }
+.gradio-container main > .column, .gradio-container .wrap > .column { gap: 6px; }
+/* Buttons are as wide as their words, not as the page. */
+button.lg, #get-photo { flex: 0 1 auto !important; width: auto !important; min-width: min(220px, 100%) !important;
+  padding-inline: 28px !important; align-self: center; }
+.label-wrap { align-items: center; }
+.label-wrap .icon { font-size: 0.7em; opacity: 0.7; margin-left: 8px; }
+.relatent-screen { align-items: flex-start; }
 .block, .form { border-color: transparent !important; box-shadow: none !important; }
 .tabitem { border: 0 !important; padding: 12px 0 !important; }
-#status { min-height: 30px; position: sticky; top: 0; z-index: 100; background: var(--body-background-fill); }
+#status { min-height: 28px; position: sticky; top: 0; z-index: 100; background: var(--body-background-fill); }
 .relatent-status { padding: 4px 2px; }
 .relatent-status p { margin: 2px 0; }
 .relatent-status progress { width: 100%; height: 6px; appearance: none; border: 0; border-radius: 3px;
@@ -97,8 +106,9 @@ body.relatent-comparing #edited { visibility: hidden; }
 .relatent-table { overflow-x: auto; }
 .relatent-table table { border-collapse: collapse; width: 100%; }
 .relatent-table caption { text-align: left; padding: 4px 2px; }
-.relatent-table th, .relatent-table td { padding: 4px 8px; text-align: left; vertical-align: middle; }
-.relatent-table tbody tr { border-top: 1px solid var(--border-color-primary); }
+.relatent-table th, .relatent-table td { padding: 6px 10px 6px 0; text-align: left; vertical-align: middle;
+  border: 0 !important; }
+.relatent-table tbody tr { border-top: 1px solid var(--border-color-primary) !important; }
 .relatent-table img { height: 64px; width: auto; max-width: none; border-radius: 4px; display: block; }
 .relatent-table td span { white-space: nowrap; }
 .relatent-table .failed { color: var(--error-text-color); }
@@ -111,8 +121,7 @@ body.relatent-comparing #edited { visibility: hidden; }
   .gradio-container > .main { padding: 10px !important; }
   .relatent-screen { flex-direction: column !important; }
   .relatent-main, .relatent-side { width: 100%; min-width: 0 !important; }
-  .relatent-quick button, .relatent-tools button, #another, #example { border: 1px solid var(--border-color-primary); }
-.relatent-quick button { min-width: 60px !important; padding: 0 4px !important; }
+  .relatent-quick button { min-width: 60px !important; padding: 0 4px !important; }
   .relatent-result { display: contents !important; }
   .relatent-live { order: -1; position: sticky; top: 40px; z-index: 90; width: 100%; padding: 4px;
     background: var(--body-background-fill); }

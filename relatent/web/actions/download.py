@@ -13,12 +13,12 @@ from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
 from relatent.core.location import has_location, without_location
 from relatent.web.actions.edit import Change, named
+from relatent.web.actions.photo_files import encoded_photo, photo_suffix
 from relatent.web.actions.results import changed, face_picture, in_photo
 from relatent.web.session import Kept, Session
 from relatent.web.state import AppState, public_name
 from weights.embedded import DEFAULT_NETWORK
 
-PNG_LEVEL = 1  # of zlib: a photo of 12 megapixels takes seconds rather than half a minute, and 5 % more bytes
 LOCATION_NOTE = "The place where the photo was taken (GPS) was left out."
 KINDS = {
     "photo": "Download photo",
@@ -88,23 +88,10 @@ def write_download(
         if whole.photo is not None and not location and has_location(whole.photo):
             whole.photo, note = without_location(whole.photo), LOCATION_NOTE
         name = f"{one.stem}-edited" if edited.edits or session.beside(one) else one.stem
-        suffix = _photo_suffix(one, kind)
+        suffix = {"photo-jpeg": ".jpg", "photo-png": ".png"}.get(kind) or photo_suffix(one.photo)
         path = session.new_file(f"{name}{suffix}")
-        if suffix == ".png":
-            write_bytes(path, whole.encoded("PNG", compress_level=PNG_LEVEL))
-        else:
-            write_bytes(path, whole.encoded({".jpg": "JPEG", ".webp": "WEBP"}[suffix]))
+        write_bytes(path, encoded_photo(whole, suffix))
     return Download(path, note)
-
-
-def _photo_suffix(one: Kept, kind: str) -> str:
-    """Of the photo's file: the original's format, or JPEG in place of formats that cannot be written."""
-    if kind != "photo":
-        return ".jpg" if kind == "photo-jpeg" else ".png"
-    suffix = one.photo.suffix.lower() if one.photo else ".png"
-    if suffix in (".png", ".webp"):
-        return suffix
-    return ".png" if suffix in (".bmp", ".gif", ".tif", ".tiff", ".ppm", ".tga") else ".jpg"
 
 
 def _write_random_direction(app: AppState, session: Session, change: Change) -> Path:

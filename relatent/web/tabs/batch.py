@@ -24,6 +24,7 @@ from relatent.web.session import Session
 from relatent.web.state import AppState
 from relatent.web.tabs.direction_slider import clamped, direction_sliders
 from relatent.web.tabs.photo import PRESET_TEXTS, status_html
+from relatent.web.tabs.widgets import ClampedNumber
 from relatent.web.uploads import Limits, check_count, check_upload
 
 MEMORY = "batch"  # key in Session.memory; "cancelled" stops the batch before the next photo
@@ -51,7 +52,8 @@ def build(app: AppState, session: gr.State, page_status: gr.HTML) -> None:
     limits = app.settings.limits
     gr.Markdown(
         f"Up to {limits.photos} photos, as files or in a .zip. Each gets the edits that you choose. "
-        "A photo that fails does not stop the others. You get one .zip with all results."
+        "A photo that fails does not stop the others. You get one .zip with the finished photos, without the places "
+        "where they were taken (GPS), and with the files for researchers."
     )
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -62,7 +64,7 @@ def build(app: AppState, session: gr.State, page_status: gr.HTML) -> None:
                 faces = gr.Radio(
                     [("The largest face", "largest"), ("Every face", "all")], value="largest", label="Of each photo"
                 )
-                steps = gr.Number(
+                steps = ClampedNumber(
                     0,
                     label="Steps of the optimiser (0: the preset's own)",
                     precision=0,
@@ -223,7 +225,11 @@ def _others(names: tuple[str, ...]) -> str:
 
 def _packed(session: Session, rows: tuple[Row, ...]) -> Path | None:
     """Write the zip of all results; None if there are none."""
-    folders = {row.folder.name: row.folder for row in rows if row.state in (DONE, FAILED) and row.folder is not None}
+    found = [row.folder for row in rows if row.state in (DONE, FAILED) and row.folder is not None]
+    folders = {f"for researchers/{folder.name}": folder for folder in found}
+    finished = [row.finished for row in rows if row.finished is not None]
+    if finished:
+        folders["photos"] = finished[0].parent
     if not folders:
         return None
     path = session.new_file("relatent-results.zip")

@@ -20,6 +20,7 @@ from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
 from relatent.web.tabs.direction_slider import REACH, clamped, direction_sliders, readable
 from relatent.web.tabs.download_buttons import downloads, hidden_download
+from relatent.web.tabs.widgets import ClampedNumber, ClampedSlider
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK = {
@@ -164,7 +165,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML, stage: Stage) -> Ed
         )
 
     _strip(app, session, on)
-    live = [stage.picture, stage.undo, stage.redo]
+    live = [stage.picture, stage.undo, stage.redo, *stage.buttons]
     for control in controls.values:
         on(control.input, tab.live, [session, *controls.values], [*live, *controls.values], trigger_mode="always_last")
     on(controls.faces.input, tab.choose, [session, controls.faces], tab.outputs)
@@ -182,14 +183,14 @@ def build(app: AppState, session: gr.State, status: gr.HTML, stage: Stage) -> Ed
 
 def _advanced(app: AppState, controls: Controls) -> None:
     last = app.network.num_ws - 1
-    controls.seed = gr.Number(1, label="Random direction: its seed", precision=0, minimum=0, elem_id="random-seed")
-    controls.random = gr.Slider(
+    controls.seed = ClampedNumber(1, label="Random direction: its seed", precision=0, minimum=0, elem_id="random-seed")
+    controls.random = ClampedSlider(
         -2, 2, 0, step=0.05, label="Random direction: how far", buttons=["reset"], elem_id="random-strength",
         elem_classes="relatent-centred",
     )  # fmt: skip
-    controls.first = gr.Slider(0, last, 0, step=1, label="First layer that may change", elem_id="first-layer")
-    controls.last = gr.Slider(0, last, last, step=1, label="Last layer that may change", elem_id="last-layer")
-    controls.truncation = gr.Slider(
+    controls.first = ClampedSlider(0, last, 0, step=1, label="First layer that may change", elem_id="first-layer")
+    controls.last = ClampedSlider(0, last, last, step=1, label="Last layer that may change", elem_id="last-layer")
+    controls.truncation = ClampedSlider(
         0, 1.5, 1, step=0.05, label="Truncation: 1 keeps the face, 0 is the average one", buttons=["reset"],
         elem_id="truncation",
     )  # fmt: skip
@@ -203,8 +204,8 @@ def _strip(app: AppState, session: gr.State, on: Callable[..., Any]) -> None:
         names = [(readable(name), name) for name in app.directions] or [("Random direction 1", "random_1")]
         with gr.Row():
             name = gr.Dropdown(names, value=names[0][1], label="Direction", min_width=140, elem_id="sweep-name")
-            reach = gr.Slider(0.5, REACH, REACH, step=0.5, label="How far to either side", min_width=140)
-            pictures = gr.Slider(3, 11, 7, step=2, label="Pictures", min_width=140)
+            reach = ClampedSlider(0.5, REACH, REACH, step=0.5, label="How far to either side", min_width=140)
+            pictures = ClampedSlider(3, 11, 7, step=2, label="Pictures", min_width=140)
         draw = gr.Button("Draw the strip", size="sm", elem_id="sweep")
         strip = gr.HTML(elem_id="sweep-strip")
 
@@ -254,11 +255,10 @@ class _Handlers:
         off = gr.update(interactive=False)
         if session.current not in session.kept:
             values = self._values(Change(), blend)
-            return [gr.update(visible=False), *values, "", "", off, off, off, *(off for _ in self.stage.buttons)]
+            return [gr.update(visible=False), *values, "", "", off, off, off, *self._pressed(Change(), ready=False)]
         one = session.chosen()
         labels = [(kept.label, key) for key, kept in session.kept.items()]
         faces = gr.update(choices=labels, value=one.key, visible=len(labels) > 1)
-        ready = gr.update(interactive=True)
         return [
             faces,
             *self._values(one.history.now, blend),
@@ -266,7 +266,7 @@ class _Handlers:
             self._original(session, one) if original else gr.skip(),
             *self._steps(one),
             gr.update(interactive=one.photo is not None),
-            *(ready for _ in self.stage.buttons),
+            *self._pressed(one.history.now, ready=True),
         ]
 
     def refreshed(self, session: Session) -> dict[Any, Any]:
@@ -296,6 +296,7 @@ class _Handlers:
         undo, redo = self._steps(one)
         picture = self._picture(session, one, values[-1])
         found: dict[Any, Any] = {self.stage.picture: picture, self.stage.undo: undo, self.stage.redo: redo}
+        found |= dict(zip(self.stage.buttons, self._pressed(change, ready=True), strict=True))
         for name, sent, value in zip(self.names, values, within, strict=False):
             if sent != value:
                 found[self.controls.sliders[name]] = value
@@ -349,6 +350,12 @@ class _Handlers:
         first, last = change.layers or (0, self.app.network.num_ws - 1)
         values = [change.strengths.get(name, 0.0) for name in self.names]
         return [*values, seed, far, first, last, change.truncation, blend]
+
+    def _pressed(self, change: Change, *, ready: bool) -> list[Any]:
+        """States of ``Stage.buttons``: quick buttons whose edit is in the photo stand out."""
+        states = [change.strengths.get(name) == strength for name, strength in self.stage.quick.values()]
+        variants = [gr.update(variant="primary" if on else "secondary", interactive=ready) for on in states]
+        return [*variants, gr.update(interactive=ready)]
 
     def _steps(self, one: Kept) -> tuple[Any, Any]:
         return gr.update(interactive=one.history.can_undo), gr.update(interactive=one.history.can_redo)

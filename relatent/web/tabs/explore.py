@@ -18,6 +18,7 @@ from relatent.web.errors import reported
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Session
 from relatent.web.state import AppState
+from relatent.web.tabs.widgets import ClampedNumber, ClampedSlider
 
 SHEET = 12  # faces of a sheet
 REACH = 4.0  # largest strength of a slider, in standard deviations
@@ -50,15 +51,15 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> ExploreTab:
     )
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, elem_id="explore-seed")
+            seed = ClampedNumber(0, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, elem_id="explore-seed")
             with gr.Row():
                 another = gr.Button("Another face", variant="primary", elem_id="explore-another")
                 reset = gr.Button("Reset the sliders", elem_id="explore-reset")
-            psi = gr.Slider(
+            psi = ClampedSlider(
                 0, 1.2, 0.7, step=0.05, elem_id="explore-psi",
                 label="Truncation: 0 is the average face, 1 whatever the network draws",
             )  # fmt: skip
-            number = gr.Number(
+            number = ClampedNumber(
                 0, label="Class", precision=0, minimum=0, maximum=max(app.network.c_dim - 1, 0),
                 visible=app.network.c_dim > 0, elem_id="explore-class",
             )  # fmt: skip
@@ -70,7 +71,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> ExploreTab:
             kept = gr.Markdown(elem_id="explore-kept")
     with gr.Accordion("Many faces at once", open=False):
         with gr.Row():
-            first = gr.Number(0, label="First seed", precision=0, minimum=0, maximum=SEEDS - SHEET)
+            first = ClampedNumber(0, label="First seed", precision=0, minimum=0, maximum=SEEDS - SHEET)
             many = gr.Button(f"Draw {SHEET} faces", elem_id="explore-many")
         sheet = gr.Gallery(
             label="Choose a face to explore it", columns=6, height="auto", object_fit="contain", allow_preview=False,
@@ -98,9 +99,9 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> ExploreTab:
 def _sliders(kind: str, count: int, *, is_open: bool) -> list[gr.Slider]:
     with gr.Accordion(TITLES[kind], open=is_open):
         return [
-            gr.Slider(
+            ClampedSlider(
                 -REACH, REACH, 0, step=0.1, elem_id=f"explore-{kind}-{number}",
-                label=f"{NAMES[kind]} {number}", buttons=["reset"],
+                label=f"{NAMES[kind]} {number}", buttons=["reset"], elem_classes="relatent-centred",
             )
             for number in range(1, count + 1)
         ]  # fmt: skip

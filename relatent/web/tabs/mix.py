@@ -26,6 +26,7 @@ from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
 from relatent.web.tabs.download_buttons import downloads, hidden_download
 from relatent.web.tabs.photo import status_html
+from relatent.web.tabs.widgets import ClampedSlider
 from relatent.web.uploads import check_upload
 
 HOLDS = {
@@ -117,7 +118,7 @@ def _source(app: AppState, label: str, name: str, on: tuple[str, ...]) -> list[A
     return [
         gr.Dropdown([NOBODY], value="", label=label, elem_id=f"{name}-face"),
         gr.CheckboxGroup(known, value=value, label="Styles", elem_id=f"{name}-styles"),
-        gr.Slider(0, 1, 1, step=0.05, label="Strength", buttons=["reset"], elem_id=f"{name}-strength"),
+        ClampedSlider(0, 1, 1, step=0.05, label="Strength", buttons=["reset"], elem_id=f"{name}-strength"),
     ]
 
 
@@ -160,8 +161,8 @@ def _grid_widgets(
 def _morph_widgets(app: AppState, session: gr.State, status: gr.HTML, chosen: gr.Dropdown) -> None:
     with gr.Accordion("Morph: a video from face to face", open=False):
         with gr.Row():
-            frames = gr.Slider(12, MOST_FRAMES, 60, step=12, label="Frames", min_width=140, elem_id="morph-frames")
-            fps = gr.Slider(5, 50, 24, step=1, label="Frames a second", min_width=140)
+            frames = ClampedSlider(12, MOST_FRAMES, 60, step=12, label="Frames", min_width=140, elem_id="morph-frames")
+            fps = ClampedSlider(5, 50, 24, step=1, label="Frames a second", min_width=140)
             kind = gr.Radio(["mp4", "gif"], value="mp4", label="File", min_width=140, elem_id="morph-kind")
             loop = gr.Checkbox(False, label="Return to the first face", min_width=140)
         start = gr.Button("Draw the morph", size="sm", elem_id="morph")

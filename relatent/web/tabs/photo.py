@@ -21,7 +21,7 @@ from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, UsageError
 from relatent.core.images import Photo
-from relatent.web.actions.faces import DetectedFaces, faces_of
+from relatent.web.actions.faces import DetectedFaces, faces_of, recognised
 from relatent.web.actions.invert import Inverted, inverting
 from relatent.web.actions.results import write_screen_copy
 from relatent.web.errors import reported, status_text
@@ -32,7 +32,7 @@ from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
 from relatent.web.tabs import edit as edit_tab
 from relatent.web.tabs.edit import PRIVATE, EditTab
-from relatent.web.tabs.widgets import UploadedImage
+from relatent.web.tabs.widgets import ClampedNumber, UploadedImage
 from relatent.web.uploads import read_upload
 
 MEMORY = "photo"  # key in Session.memory of the DetectedFaces
@@ -110,13 +110,13 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> PhotoTab:
         with gr.Column(scale=4, min_width=300, elem_classes="relatent-side", elem_id="controls"):
             with gr.Column(visible=False, elem_id="sliders") as sliders:
                 edit = edit_tab.build(app, session, status, stage)
+                with gr.Accordion("Measures", open=False):
+                    facts = gr.JSON(label="Measures", show_label=False)
             with gr.Accordion("Quality", open=False, elem_id="quality"):
                 known = [(PRESET_TEXTS[name], name) for name in app.presets]
                 preset = gr.Radio(known, value=DEFAULT_PRESET, label="Quality", elem_id="preset")
                 advanced = _advanced()
                 start = gr.Button("Start", elem_id="invert", interactive=False)
-            with gr.Accordion("Measures", open=False):
-                facts = gr.JSON(label="Measures", show_label=False)
     to = _Widgets(upload, stage_column, sliders, photo, face, tags, start, cancel, facts, status)
     work = _Work(app, to, edit)
     outputs = [*to.all(), *edit.outputs]
@@ -142,12 +142,12 @@ def _cancel(session: Session) -> None:
 def _advanced() -> list[Any]:
     """The advanced controls, in the order of the arguments of :func:`_choices`."""
     return [
-        gr.Number(0, label="Steps of the optimiser (0: the preset's own)", precision=0, minimum=0, maximum=5000),
+        ClampedNumber(0, label="Steps of the optimiser (0: the preset's own)", precision=0, minimum=0, maximum=5000),
         gr.Dropdown([("The preset's own", ""), "w", "w+"], value="", label="Space: one latent for all layers, or each"),
-        gr.Number(DEFAULT_SEED, label="Seed of the noise", precision=0, minimum=0),
+        ClampedNumber(DEFAULT_SEED, label="Seed of the noise", precision=0, minimum=0),
         gr.Dropdown(list(BACKBONES), value="embedded", label="LPIPS backbone: whose features the loss compares"),
         gr.Checkbox(False, label="Restrict the loss to the face (mask)"),
-        gr.Checkbox(True, label="Detect and align the face (off: use the centre square)"),
+        gr.Checkbox(True, label="Find the face (off: use the centre square)"),
     ]
 
 
@@ -275,7 +275,9 @@ class _Work:
         return mine
 
     def _everything(self, session: Session) -> dict[Any, Any]:
-        return dict(zip(self.edit.outputs, self.edit.everything(session), strict=True))
+        one = session.kept.get(session.current)
+        shown = dict(zip(self.edit.outputs, self.edit.everything(session), strict=True))
+        return {**shown, self.to.facts: measures(one.facts) if one and one.facts else None}
 
     def _nothing(self, session: Session) -> dict[Any, Any]:
         """No face: nothing of the last one is left on the screen, and its buttons are off."""
@@ -284,7 +286,6 @@ class _Work:
             **self._everything(session),
             to.face: gr.update(choices=[], value=None, visible=False),
             to.tags: "",
-            to.facts: None,
             to.start: gr.update(interactive=False),
             to.cancel: gr.update(visible=False),
         }
@@ -327,7 +328,7 @@ class _Work:
                 else:
                     key = _store(session, found, photo, config, done).key
                     yield self._everything(session)
-                yield {to.facts: done.facts}
+                yield {to.facts: measures(done.facts)}
         except Cancelled:
             if session.memory.get(WORK) is not mine:
                 return
@@ -338,6 +339,11 @@ class _Work:
             yield idle
             raise
         yield {**idle, to.status: status_text("Done. Choose a change below the photo, or move the sliders.")}
+
+
+def measures(facts: dict[str, Any]) -> dict[str, Any]:
+    """The measures with what they say first: whether dlib recognises the person in what the network draws."""
+    return {"Recognised": recognised(facts.get("identity_distance")), **facts}
 
 
 def _kept(session: Session, found: DetectedFaces) -> Kept | None:

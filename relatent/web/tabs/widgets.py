@@ -5,6 +5,7 @@ They are classes because Gradio makes a widget anew for every visitor, from its 
 
 from __future__ import annotations
 
+import math
 from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any
@@ -35,4 +36,30 @@ OpenSlider = _subclass(
     gr.Slider,
     "Gives the number as the browser sent it. Gradio would refuse one out of range, where the page can clamp it.",
     lambda _, payload: payload,
+)
+
+
+def _within(widget: Any, payload: Any) -> float | int | None:
+    """The number within the widget's range, and whole if the widget's precision is 0."""
+    if payload is None:
+        return None
+    value = float(payload)
+    if not math.isfinite(value):
+        return None
+    low, high = (-math.inf if widget.minimum is None else widget.minimum, widget.maximum)
+    value = min(math.inf if high is None else high, max(low, value))
+    return round(value) if widget.precision == 0 else value
+
+
+ClampedNumber = _subclass(
+    "ClampedNumber",
+    gr.Number,
+    "Gives the nearest number of its range. Gradio would refuse another one; the page's script says what was changed.",
+    _within,
+)
+ClampedSlider = _subclass(
+    "ClampedSlider",
+    gr.Slider,
+    "Gives the nearest number of its range. Gradio would refuse another one; the page's script says what was changed.",
+    _within,
 )
