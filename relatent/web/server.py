@@ -59,14 +59,13 @@ class Page:
         Raises:
             OSError: the port is taken.
         """
-        threading.Thread(target=_warm_up, name="relatent-warm-up", daemon=True).start()
         _, address, _ = self.blocks.launch(
             server_name=ADDRESS,
             server_port=port,
             share=share,
             auth=auth,
             root_path=root_path,
-            prevent_thread_lock=not wait,
+            prevent_thread_lock=True,
             quiet=True,
             inbrowser=False,
             show_error=False,
@@ -82,6 +81,10 @@ class Page:
             css=CSS,
             head=file_chooser.head() + page_script.head(),
         )
+        # Only now, because dlib keeps other threads waiting, and Gradio gives up if its first request takes 3 seconds.
+        threading.Thread(target=_warm_up, name="relatent-warm-up", daemon=True).start()
+        if wait:
+            self.blocks.block_thread()
         return str(address)
 
     def close(self) -> None:

@@ -27,6 +27,8 @@ CSS = """
 /* Buttons are as wide as their words, not as the page. */
 button.lg, #get-photo { flex: 0 1 auto !important; width: auto !important; min-width: min(220px, 100%) !important;
   padding-inline: 28px !important; align-self: center; }
+button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !important; min-height: 36px;
+  padding-inline: 14px !important; border: 1px solid var(--border-color-primary); }
 .label-wrap { align-items: center; }
 .label-wrap .icon { font-size: 0.7em; opacity: 0.7; margin-left: 8px; }
 .relatent-screen { align-items: flex-start; }
@@ -74,6 +76,7 @@ body.relatent-comparing #edited { visibility: hidden; }
 .relatent-quick button { min-height: 44px; border-radius: 22px; font-weight: 600; flex: 1 1 0 !important; }
 .relatent-tools { align-items: center; gap: 8px !important; }
 .relatent-tools button, #another, #cancel, #example { min-height: 44px; }
+#example { align-self: center; border-radius: 22px; }
 #compare { touch-action: none; user-select: none; }
 #view { flex: 0 0 auto !important; min-width: max-content !important; width: max-content !important; padding: 0; }
 #view .wrap { flex-wrap: nowrap; gap: 0; border: 1px solid var(--border-color-primary); border-radius: 10px;
@@ -121,7 +124,11 @@ body.relatent-comparing #edited { visibility: hidden; }
   .gradio-container > .main { padding: 10px !important; }
   .relatent-screen { flex-direction: column !important; }
   .relatent-main, .relatent-side { width: 100%; min-width: 0 !important; }
-  .relatent-quick button { min-width: 60px !important; padding: 0 4px !important; }
+  .relatent-quick { gap: 6px !important; }
+  .relatent-quick button { min-width: 0 !important; padding: 0 2px !important; font-size: 0.85rem; }
+  .relatent-tools { gap: 6px !important; }
+  .relatent-tools button.sm { padding-inline: 10px !important; font-size: 0.8rem; min-width: 0 !important; }
+  #get-photo { width: 100% !important; }
   .relatent-result { display: contents !important; }
   .relatent-live { order: -1; position: sticky; top: 40px; z-index: 90; width: 100%; padding: 4px;
     background: var(--body-background-fill); }
