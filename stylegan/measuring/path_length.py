@@ -64,8 +64,8 @@ def path_length(
             a, b = mapped(a), mapped(b)
         return step_lengths(a, b, t[rows], slerp if space == "z" else lerp, draw, backbone.distance, epsilon)
 
-    found = torch.cat([lengths(slice(first, first + CHUNK)).double().cpu() for first in range(0, pairs, CHUNK)])
-    return trimmed_mean(found)
+    parts = [lengths(slice(first, first + CHUNK)).cpu() for first in range(0, pairs, CHUNK)]
+    return trimmed_mean(torch.cat(parts).double())  # on the CPU: mps has no double
 
 
 def step_lengths(
