@@ -18,14 +18,14 @@ from PIL import Image
 from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
-from relatent.core.colour import conversion
-from relatent.core.decoding import IPTC_RESOURCE, XMP_HEAD
-from relatent.core.deep import encode_deep_png
 from relatent.core.errors import OutputError, UsageError
 from relatent.core.files import atomic_file
 from relatent.core.images import Photo
+from relatent.core.images.colour import conversion
+from relatent.core.images.decoding import IPTC_RESOURCE, XMP_HEAD
+from relatent.core.images.deep import encode_deep_png
+from relatent.core.images.xmp import xmp_packet
 from relatent.core.wording import printable
-from relatent.core.xmp import xmp_packet
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a composite that includes elements made by a trained model
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -99,10 +99,10 @@ class MarkedImage(Image.Image):
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             self._write(file, kind, metadata, params)
 
-    def encoded(self, format: str = "PNG", *, metadata: bool = True) -> bytes:
-        """The bytes of a file."""
+    def encoded(self, format: str = "PNG", *, metadata: bool = True, **params: Any) -> bytes:
+        """The bytes of a file; ``params`` as for :meth:`save`."""
         buffer = io.BytesIO()
-        self.save(buffer, format, metadata=metadata)
+        self.save(buffer, format, metadata=metadata, **params)
         return buffer.getvalue()
 
     def _write(self, file: BinaryIO, kind: str, metadata: bool, params: dict[str, Any]) -> None:
