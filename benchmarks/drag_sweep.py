@@ -145,7 +145,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     lines = [
         f"Drags by {WAY:.0%} of the face's side, network {result['network']}, {result['faces']} validation faces, "
         f"{result['machine']['processor']}.",
-        "For each handle: share that arrived, median steps, median share of the way by dlib, mean change of the picture",
+        "For each handle: share that arrived, median steps, median share of the way by dlib, mean change of picture,",
         "in per cent of the median LPIPS between different faces, median seconds.",
         "",
         "| level | radius | " + " | ".join(HANDLES) + " |",

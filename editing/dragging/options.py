@@ -38,9 +38,7 @@ class DragOptions:
     )
     level: int | None = field(
         default=None,
-        metadata=described(
-            "Rate of the features, in pixels a side.  [default: half of the network's, at most 128]", least=4
-        ),
+        metadata=described("Rate of the features, in pixels a side.  [default: the network's, at most 128]", least=4),
     )
     radius: float | None = field(
         default=None, metadata=described("Of the patch around a point, in per cent of the face's side.  [default: 8]")

@@ -126,12 +126,11 @@ def drag_points(
     inversion.check_network(network)
     starts, ends, to_face = _places(inversion, network, handles, targets, landmarks or {}, options)
     weights = None if mask is None else _weights(mask, inversion, network)
+    way = _name(starts, ends, to_face)
     with cpu.prepared(network.w_avg.device):
-        run = Search(inversion, network, starts, ends, weights, _shown(weights, inversion), options)
+        run = Search(inversion, network, starts, ends, weights, _shown(weights, inversion), way, options)
         reason = run.carry_out(progress)
     face = run.face()
-    way = _name(starts, ends, to_face)
-    face = face.replace(edits={**inversion.edits, way: 1.0})
     seconds = time.perf_counter() - started
     points = run.points.double().cpu().numpy()
     return Dragged(face, way, run.steps, reason, starts, ends, points, run.change, seconds)

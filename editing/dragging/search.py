@@ -70,6 +70,7 @@ class Search:
         ends: their targets, likewise.
         weights: where the face may change, [R, R]; None for everywhere.
         shown: the mask of the dragged face, [1, 1, R, R].
+        name: of the edit.
         options: of the drag.
     """
 
@@ -81,11 +82,13 @@ class Search:
         ends: np.ndarray,
         weights: np.ndarray | None,
         shown: Tensor | None,
+        name: str,
         options: DragOptions,
     ) -> None:
         self.inversion, self.network, self.shown, self.options = inversion, network, shown, options
+        self.edits = {**inversion.edits, name: 1.0}
         device, self.side = network.w_avg.device, network.resolution
-        layer = layer_at(network, options.level or min(LARGEST_LEVEL, max(8, self.side // 2)))
+        layer = layer_at(network, options.level or min(LARGEST_LEVEL, self.side))
         # Noise maps keep their place while the face moves, and would hold its features back.
         still = [torch.zeros_like(level) for level in network.synthesis.noise_buffers]
         tuned = {name: (left.to(device), right.to(device)) for name, (left, right) in (inversion.tuned or {}).items()}
@@ -110,7 +113,7 @@ class Search:
         """The face as it is now."""
         origin = self.inversion.ws if self.inversion.origin is None else self.inversion.origin
         ws = within_reach(self.ws.detach().cpu())
-        return self.inversion.replace(ws=ws, origin=origin, mask=self.shown, space="w+")
+        return self.inversion.replace(ws=ws, origin=origin, edits=self.edits, mask=self.shown, space="w+")
 
     def carry_out(self, progress: Progress | None) -> Reason:
         """Step until the points have arrived, or cannot."""

@@ -100,7 +100,7 @@ def _pasted(
     warp: Warp | None = None,
 ) -> np.ndarray:
     assert edited.face_to_photo is not None
-    found = _photo_face(app, one)
+    found = photo_face_of(app, one)
     placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
     before, points = (found.before, found.landmarks) if found else (_levels(app, edited.unedited()), None)
     pasted = paste_drawn(screen, placed, levels, before, app.network, blend, points, warp)
