@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -17,8 +18,10 @@ from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
 from stylegan.bounds import RESOLUTIONS
 from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
+from stylegan.formats.discriminators import read_discriminator
 from stylegan.formats.loading import find_network, load
 from stylegan.networks.synthesis import STYLE_METHODS
+from stylegan.training import processes
 from stylegan.training.growth import grown_settings
 from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
@@ -27,6 +30,7 @@ from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS
 from stylegan.training.state import compact_state, describe_state, read_settings
 from stylegan.training.trainer import Tick
+from stylegan.training.transfer import WARMUP_KIMG, is_state, transfer_settings
 
 SIDES = list(map(str, sorted({*RESOLUTIONS, 28})))
 OWN_STATE = Path("-")  # --resume without a file
@@ -62,7 +66,13 @@ def with_defaults(command: F) -> F:
 @option("--outdir", required=True, type=FILE, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
 @option("--minutes", type=POSITIVE, help="Stop after so many minutes at the latest, and write what there is.")
-@option("--resume", type=FILE, is_flag=False, flag_value=OWN_STATE, help="Go on from OUTDIR's own state, or this one.")
+@option(
+    "--resume",
+    type=FILE,
+    is_flag=False,
+    flag_value=OWN_STATE,
+    help="Go on from OUTDIR's state, this one, or a network.",
+)
 @option("--grow-from", type=FILE, help="Begin with this training state's networks, at twice their resolution.")
 @option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
 @option("--name", default="network", help="What the network is called in its file.")
@@ -78,6 +88,12 @@ def with_defaults(command: F) -> F:
 @option("--style-method", type=click.Choice(STYLE_METHODS), default="demodulate", help="StyleGAN2's or StyleGAN 1's.")
 @option("--cond", is_flag=True, help="Train with the classes of dataset.json.")
 @option("--batch", type=click.IntRange(1, 1024), default=32, help="Pictures a step.")
+@option("--accumulate", type=click.IntRange(1, 1024), default=1, help="Parts in which a batch is computed.")
+@option("--freeze-d", type=click.IntRange(0, 10), default=0, help="Largest blocks of D that do not learn.")
+@option("--warmup-kimg", type=NOT_NEGATIVE, help="Only D learns so long.  [default: 1 with a new D, else 0]")
+@option("--progressive", is_flag=True, help="Grow from a small resolution to --resolution within this run.")
+@option("--start-resolution", type=click.Choice(SIDES), default="8", help="Of a progressive run.")
+@option("--stage-kimg", type=POSITIVE, default=600, help="Thousands of pictures at each resolution but the last.")
 @option("--lr", type=POSITIVE, default=0.0025, help="Learning rate.")
 @option("--gamma", type=NOT_NEGATIVE, help="Weight of R1.  [default: 0.0002 R^2 / batch]")
 @option("--mixing-prob", type=SHARE, default=0.9, help="Share of style-mixed samples.")
@@ -104,7 +120,6 @@ def train_command(
     minutes: float | None,
     resume: Path | None,
     grow_from: Path | None,
-    fade_kimg: float,
     validation_folder: str | None,
     tick: float,
     snap: int,
@@ -120,13 +135,28 @@ def train_command(
     another --batch, R1's weight and the average's half-life follow their rules. A grown run takes over the
     settings of the run it grows from in the same way.
     """
-    where = pick_device(device)
+    where = click.get_current_context().with_resource(processes.joined(pick_device(device)))
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
     state = state_to_resume(outdir, resume)
-    if state:
+    begin_from = None if state is None or is_state(state) else str(state)
+    if begin_from:
+        state = None
+        source = load(begin_from)
+        settings = transfer_settings(
+            settings_from_options(**{**options, "arch": "stylegan2", "style_method": "demodulate"}),
+            source,
+            resolution=int(options["resolution"]) if was_typed("resolution") else None,
+            gamma=options["gamma"],
+        )
+        new = read_discriminator(find_network(begin_from), settings.generator.resolution) is None
+        warmup = options["warmup_kimg"]
+        settings = dataclasses.replace(
+            settings, origin=network_id(source), warmup_kimg=WARMUP_KIMG * new if warmup is None else warmup
+        )
+    elif state:
         settings = read_settings(state)
     elif grow_from:
-        settings = grown_settings(read_settings(grow_from), fade_kimg, describe_state(grow_from))
+        settings = grown_settings(read_settings(grow_from), options["fade_kimg"], describe_state(grow_from))
     else:
         settings = settings_from_options(**options)
     if state or grow_from:
@@ -134,7 +164,8 @@ def train_command(
     if dry_run:
         click.echo(settings.to_json())
         return
-    validation = open_validation(settings, validation_folder, where) if validation_folder else None
+    main_one = processes.is_main()
+    validation = open_validation(settings, validation_folder, where) if validation_folder and main_one else None
 
     def show(now: Tick) -> None:
         text = f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg"
@@ -148,12 +179,14 @@ def train_command(
             device=where,
             resume=state,
             grow_from=grow_from,
+            begin_from=begin_from,
             minutes=minutes,
             validation=validation,
-            on_tick=show,
-            progress=True,
+            on_tick=show if main_one else None,
+            progress=main_one,
         )
-    click.echo(f"network: {network}")
+    if main_one:
+        click.echo(f"network: {network}")
 
 
 def was_typed(name: str) -> bool:

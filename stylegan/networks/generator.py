@@ -147,7 +147,7 @@ class Generator(nn.Module):
 
     @property
     def num_ws(self) -> int:
-        """Number of layers that read a w: 2 log2(R) - 2 in StyleGAN2, ``num_layers`` + 2 in alias-free networks or 1."""
+        """Number of layers that read a w: 2 log2(R) - 2 in StyleGAN2, ``num_layers`` + 2 in alias-free ones, or 1."""
         return self.synthesis.num_ws
 
     @property

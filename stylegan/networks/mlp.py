@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from relatent.core.errors import ShapeError, UsageError
 from stylegan.bounds import COLOURS, MAX_DIM, require_number, require_whole, shown
 from stylegan.networks import ops
+from stylegan.networks.layers import Linear
 from stylegan.networks.mapping import MappingNetwork
 
 SLOPE = 0.2  # of leaky ReLU below 0
@@ -168,7 +169,7 @@ class MlpSynthesis(nn.Module):
         return []
 
     @property
-    def demodulated(self) -> list[tuple[nn.Module, int]]:
+    def demodulated(self) -> list[tuple[Linear, int]]:
         """Affine layers of demodulated convolutions: none."""
         return []
 
@@ -189,7 +190,7 @@ class MlpSynthesis(nn.Module):
             raise ShapeError(f"ws has shape {list(ws.shape)}; expected [N, 1, {self.w_dim}].")
         if noise:
             raise ShapeError(f"{len(noise)} noise maps were given to a network that has none. Leave noise out.")
-        x = ws[:, 0].to(self.layers[0].weight.dtype)
+        x = ws[:, 0].to(next(self.parameters()).dtype)
         for layer, norm in zip(self.layers, self.norms, strict=False):
             x = norm(F.leaky_relu(layer(x), SLOPE))
         x = torch.tanh(self.layers[-1](x))
@@ -224,7 +225,7 @@ class MlpDiscriminator(nn.Module):
         shape = (config.img_channels, config.resolution, config.resolution)
         if image.shape[1:] != shape:
             raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, {', '.join(map(str, shape))}].")
-        x = image.flatten(1).to(self.layers[0].weight.dtype)
+        x = image.flatten(1).to(next(self.parameters()).dtype)
         for layer in self.layers[:-1]:
             x = F.dropout(F.leaky_relu(layer(x), SLOPE), config.dropout, self.training)
         logits: Tensor = self.layers[-1](x)

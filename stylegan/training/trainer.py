@@ -7,31 +7,36 @@ seed and k. A resumed run therefore gives exactly the same result as an uninterr
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import hashlib
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from relatent.core import cpu
 from relatent.core.device import synchronize
+from relatent.core.errors import UsageError
 from relatent.core.images import from_uint8
 from stylegan.networks import ops
 from stylegan.networks.discriminator import Discriminator
 from stylegan.networks.generator import Generator
 from stylegan.networks.mlp import MlpDiscriminator, MlpDiscriminatorConfig
 from stylegan.training import loss as gan_loss
+from stylegan.training import processes
 from stylegan.training.ada import AugmentationStrength, ada_augment
 from stylegan.training.augment import diff_augment, random_flip
-from stylegan.training.growth import set_fade
+from stylegan.training.growth import plant, set_fade
 from stylegan.training.metrics import mean_pairwise_distance
 from stylegan.training.settings import TrainingSettings
+from stylegan.training.shard import Shard, computing, draw
 
 ADA_INTERVAL = 4  # steps between adjustments of the adaptive augmentation
 PATH_MEAN_WEIGHT = 0.01  # of a new batch in the running mean of path lengths
@@ -92,10 +97,37 @@ class Trainer:
         self.images = images.to(device)
         self.classes = None if classes is None else classes.to(device)
         self.dtype = getattr(torch, settings.precision)
-        with seeded(settings.seed, -1, device):
-            generator = Generator(settings.generator, alignment=settings.alignment, name=settings.name)
-            self.discriminator = _discriminator(settings).to(device)
-        if settings.growth:
+        progressive = settings.progressive
+        self._make_networks(progressive.start if progressive else settings.generator.resolution)
+        self.strength = AugmentationStrength()
+        self.path_mean = torch.zeros([], device=device)
+        self.shards = _shards(settings)
+        self.parts = self.shards[0].parts
+        self._last_pairs = (0.0, 0.0)
+        self.step = 0
+        self.images_seen = 0  # not step * batch: a resumed run may have another batch than before
+        self.seconds = 0.0
+        self._totals = torch.zeros(6, device=device, dtype=torch.float64)
+
+    @property
+    def resolution(self) -> int:
+        """Of the networks now: a progressive run's grow."""
+        return self.generator.resolution
+
+    def _make_networks(self, side: int) -> None:
+        """New networks of this resolution, with their average and optimisers."""
+        settings, device = self.settings, self.device
+        progressive = settings.progressive
+        grown = bool(settings.growth) or (progressive is not None and side > progressive.start)
+        first = not progressive or side == progressive.start
+        with seeded(settings.seed, -1 if first else -side, device):
+            generator = Generator(
+                dataclasses.replace(settings.generator, resolution=side),
+                alignment=settings.alignment,
+                name=settings.name,
+            )
+            self.discriminator = _discriminator(settings, side, grown).to(device)
+        if grown:
             generator.synthesis.fade = torch.zeros([])
         self.generator = generator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
@@ -104,16 +136,30 @@ class Trainer:
         interval_g = loss_weights.path_length_interval if loss_weights.path_length_weight else None
         self.optimizer_g = _adam(self.generator, settings.learning_rate, interval_g)
         self.optimizer_d = _adam(self.discriminator, settings.learning_rate, loss_weights.r1_interval)
-        self.strength = AugmentationStrength()
-        self.path_mean = torch.zeros([], device=device)
-        self._last_pairs = (0.0, 0.0)
-        self.step = 0
-        self.images_seen = 0  # not step * batch: a resumed run may have another batch than before
-        self.seconds = 0.0
-        self._moving = [*_averaged(self.average)], [*_averaged(self.generator)]
-        self._totals = torch.zeros(6, device=device, dtype=torch.float64)
         self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
         self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
+        self._moving = [*_averaged(self.average)], [*_averaged(self.generator)]
+
+    def reach_stage(self, *, plant_weights: bool = True) -> None:
+        """Grow the networks of a progressive run to the resolution of its schedule.
+
+        The optimisers start anew, as in the published training.
+
+        Args:
+            plant_weights: take over the smaller networks; false if their weights are replaced anyway.
+        """
+        progressive = self.settings.progressive
+        if progressive is None:
+            return
+        side, _ = progressive.at(self.images_seen, self.settings.generator.resolution)
+        while self.resolution < side:
+            smaller = {name: getattr(self, name).state_dict() for name in ("generator", "discriminator", "average")}
+            self._make_networks(self.resolution * 2)
+            for name, tensors in smaller.items():
+                kept = {key: tensor for key, tensor in tensors.items() if not key.startswith("old_fromrgb.")}
+                if plant_weights:
+                    plant(getattr(self, name), kept, Path(self.settings.name))
+        self.set_fade()
 
     def run_tick(self, images: int, until: float = math.inf) -> Tick:
         """Train on about ``images`` pictures (at least one step) and report.
@@ -125,7 +171,7 @@ class Trainer:
         started, number, last = time.perf_counter(), 0, False
         while not last:
             number += 1
-            last = number == steps or time.monotonic() >= until
+            last = number == steps or (until < math.inf and processes.agreed(time.monotonic() >= until, self.device))
             self.train_step(compare=last)
         synchronize(self.device)
         elapsed = time.perf_counter() - started
@@ -139,28 +185,74 @@ class Trainer:
         """
         settings = self.settings
         self.set_fade()
-        with seeded(settings.seed, self.step, self.device):
-            real, c = self._real_batch()
-            z = torch.randn(settings.batch, settings.generator.z_dim, device=self.device)
-            ws = gan_loss.mixed_ws(self.generator, z, c, settings.loss_weights.mixing_probability)
-            fake = self._synthesise(ws, "random", dtype=self.dtype)[:, : real.shape[1]]
-            self._step_discriminator(real, fake.detach(), c)
-            self._step_generator(fake, z, c)
-        if compare and settings.batch > 1:
+        if len(self.shards) == 1:
+            with seeded(settings.seed, self.step, self.device), computing(self.shards[0]):
+                real, c = self._real_batch()
+                z, fake = self._fake_batch(c)
+                self._step_discriminator(real, fake.detach(), c)
+                self._step_generator(fake, z, c)
+        else:
+            real, fake = self._accumulated_step()
+        if compare and len(real) > 1:
             self._last_pairs = mean_pairwise_distance(real), mean_pairwise_distance(fake.detach())
         self._update_average()
         self.step += 1
         self.images_seen += settings.batch
+        self.reach_stage()
+
+    def _accumulated_step(self) -> tuple[Tensor, Tensor]:
+        """One step of each network with the gradients of several parts; returns the last part's pictures.
+
+        Generated pictures are drawn once for each network. Path lengths move their running mean part by part.
+        """
+        optimizers = (self.optimizer_d, self.optimizer_g)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        signs, states = torch.zeros([], device=self.device), []
+        for shard in self.shards:
+            with seeded(self.settings.seed, self.step, self.device), computing(shard):
+                real, c = self._real_batch()
+                with torch.no_grad():
+                    _, fake = self._fake_batch(c)
+                signs = signs + self._discriminator_gradients(real, fake, c) / len(self.shards)
+                states.append(_random_state(self.device))
+        self._move_discriminator(signs)
+        for shard, state in zip(self.shards, states, strict=True):
+            with seeded(self.settings.seed, self.step, self.device), computing(shard):
+                real, c = self._real_batch()
+                z, fake = self._fake_batch(c)
+                _set_random_state(state, self.device)  # as if the discriminator's numbers had been drawn again
+                self._generator_gradients(fake, z, c)
+        self._move_generator()
+        return real, fake
 
     def set_fade(self) -> None:
         """Set the fade weight of a grown network's newest blocks."""
-        if self.settings.growth:
+        if self.generator.synthesis.fade is not None:
             networks = [self.generator.synthesis, self.average.synthesis, self.discriminator]
-            set_fade(networks, self.settings.growth.weight(self.images_seen))
+            set_fade(networks, self._fade_weight())
+
+    def _fade_weight(self) -> float:
+        settings = self.settings
+        if settings.progressive is not None:
+            return settings.progressive.at(self.images_seen, settings.generator.resolution)[1]
+        return settings.growth.weight(self.images_seen) if settings.growth else 1.0
+
+    @property
+    def _warms_up(self) -> bool:
+        """Whether the generator still waits for a new discriminator."""
+        return self.images_seen < self.settings.warmup_kimg * 1000
 
     def _step_discriminator(self, real: Tensor, fake: Tensor, c: Tensor | None) -> None:
-        loss_weights = self.settings.loss_weights
+        self.optimizer_d.zero_grad(set_to_none=True)
+        self._move_discriminator(self._discriminator_gradients(real, fake, c))
+
+    def _discriminator_gradients(self, real: Tensor, fake: Tensor, c: Tensor | None) -> Tensor:
+        """Add one part's gradients; returns the mean sign of D at its real pictures."""
+        loss_weights, share = self.settings.loss_weights, 1 / len(self.shards)
         self.discriminator.requires_grad_(True)
+        if self.settings.freeze_d:
+            freeze(self.discriminator, self.settings.freeze_d)
         penalise = loss_weights.r1_gamma > 0 and self.step % loss_weights.r1_interval == 0
         real = real.requires_grad_(penalise)
         real_logits = self._logits(real, c, exact=penalise)
@@ -169,39 +261,68 @@ class Trainer:
         total = losses.mean()
         if penalise:
             penalty = gan_loss.r1_penalty(real_logits, real).mean()
-            total = total + penalty * (loss_weights.r1_gamma / 2 * loss_weights.r1_interval)
-            self._totals[2] += penalty.detach()
-            self._totals[5] += 1
-        self.optimizer_d.zero_grad(set_to_none=True)
-        total.backward()
+            gamma = loss_weights.r1_gamma * (self.resolution / self.settings.generator.resolution) ** 2  # as its rule
+            total = total + penalty * (gamma / 2 * loss_weights.r1_interval)
+            self._totals[2] += penalty.detach() * share
+            self._totals[5] += share
+        (total * share if share < 1 else total).backward()
+        self._totals[1] += losses.detach().mean() * share
+        self._totals[3] += (real_logits.detach() > 0).double().mean() * share
+        self._totals[4] += (fake_logits.detach() < 0).double().mean() * share
+        return real_logits.detach().sign().mean()
+
+    def _move_discriminator(self, signs: Tensor) -> None:
+        processes.average_gradients(self.discriminator.parameters())
         self.optimizer_d.step()
-        self._totals[1] += losses.detach().mean()
-        signs = real_logits.detach().sign().mean()
         if self.settings.ada and (self.step + 1) % ADA_INTERVAL == 0:  # reading the signs synchronises with the device
-            self.strength.update(float(signs), ADA_INTERVAL * self.settings.batch)
-        self._totals[3] += (real_logits.detach() > 0).double().mean()
-        self._totals[4] += (fake_logits.detach() < 0).double().mean()
+            self.strength.update(float(processes.average(signs)), ADA_INTERVAL * self.settings.batch)
 
     def _step_generator(self, fake: Tensor, z: Tensor, c: Tensor | None) -> None:
-        loss_weights = self.settings.loss_weights
+        self.optimizer_g.zero_grad(set_to_none=True)
+        self._generator_gradients(fake, z, c)
+        self._move_generator()
+
+    def _generator_gradients(self, fake: Tensor, z: Tensor, c: Tensor | None) -> None:
+        """Add one part's gradients."""
+        loss_weights, share = self.settings.loss_weights, 1 / len(self.shards)
         self.discriminator.requires_grad_(False)
         losses = gan_loss.generator_loss(self._logits(fake, c))
-        self.optimizer_g.zero_grad(set_to_none=True)
-        losses.mean().backward()
+        self._totals[0] += losses.detach().mean() * share
+        if self._warms_up:
+            return
+        (losses.mean() * share).backward()
         if loss_weights.path_length_weight and self.step % loss_weights.path_length_interval == 0:
             penalty = self._path_length_penalty(z, c)
-            (penalty * (loss_weights.path_length_weight * loss_weights.path_length_interval)).backward()
+            (penalty * (loss_weights.path_length_weight * loss_weights.path_length_interval * share)).backward()
+
+    def _move_generator(self) -> None:
+        processes.average_gradients(self.generator.parameters())
         self.optimizer_g.step()
-        self._totals[0] += losses.detach().mean()
 
     def _path_length_penalty(self, z: Tensor, c: Tensor | None) -> Tensor:
         """Squared deviation of path lengths from their running mean, on half the batch to save memory."""
         half = slice(max(1, len(z) // 2))
         ws = self.generator.mapping(z[half], None if c is None else c[half])
         # Differentiated twice, so in full precision and not compiled.
-        lengths = gan_loss.path_lengths(self.generator.synthesis(ws, "random"), ws)
-        self.path_mean = self.path_mean.lerp(lengths.detach().mean(), PATH_MEAN_WEIGHT)
+        lengths = gan_loss.path_lengths(self._draw(self.generator.synthesis, ws, torch.float32), ws)
+        self.path_mean = self.path_mean.lerp(processes.average(lengths.detach().mean()), PATH_MEAN_WEIGHT)
         return (lengths - self.path_mean).square().mean()
+
+    def _fake_batch(self, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        """z and generated pictures of this step, with the networks' number of channels."""
+        generator = self.settings.generator
+        size = self.shards[0].size
+        z = draw(lambda n: torch.randn(n, generator.z_dim, device=self.device), size)
+        ws = gan_loss.mixed_ws(self.generator, z, c, self.settings.loss_weights.mixing_probability)
+        return z, self._draw(self._synthesise, ws, self.dtype)[:, : generator.img_channels]
+
+    def _draw(self, synthesise: Callable[..., Tensor], ws: Tensor, dtype: torch.dtype) -> Tensor:
+        """Pictures of ws with random noise."""
+        if self.parts == 1:
+            return synthesise(ws, "random", dtype=dtype)
+        sides = [level.shape[-1] for level in self.generator.synthesis.noise_buffers]
+        noise = [draw(lambda n, r=side: ws.new_empty(n, 1, r, r).normal_(), len(ws)) for side in sides]  # type: ignore[misc]
+        return synthesise(ws, noise=noise, dtype=dtype)
 
     def _logits(self, image: Tensor, c: Tensor | None, exact: bool = False) -> Tensor:
         """The discriminator's logits; ``exact`` bypasses torch.compile, which does not support second derivatives."""
@@ -220,8 +341,13 @@ class Trainer:
         for epoch in range(first // count, (first + batch - 1) // count + 1):
             order = _epoch_order(count, self.settings.seed, epoch)
             indices.append(order[max(first - epoch * count, 0) : first + batch - epoch * count])
-        chosen = torch.cat(indices).to(self.device)
+        chosen = torch.cat(indices)
+        if self.parts > 1:
+            chosen = draw(lambda _: chosen, self.shards[0].size)
+        chosen = chosen.to(self.device)
         images = from_uint8(self.images[chosen])
+        if images.shape[-1] > self.resolution:
+            images = nn.functional.avg_pool2d(images, images.shape[-1] // self.resolution)
         if self.settings.flip:
             images = random_flip(images)
         if not self.settings.generator.c_dim:
@@ -239,7 +365,7 @@ class Trainer:
         torch._foreach_lerp_(*self._moving, weight)
 
     def _report(self, steps: int, elapsed: float) -> Tick:
-        totals = self._totals.tolist()
+        totals = processes.average(self._totals).tolist()
         return Tick(
             kimg=round(self.images_seen / 1000, 3),
             seconds=round(self.seconds, 1),
@@ -284,10 +410,51 @@ def _mix(seed: int, number: int, purpose: str) -> int:
     return int.from_bytes(digest[:7], "little")
 
 
-def _discriminator(settings: TrainingSettings) -> Discriminator | MlpDiscriminator:
-    if isinstance(settings.discriminator, MlpDiscriminatorConfig):
-        return MlpDiscriminator(settings.discriminator)
-    return Discriminator(settings.discriminator, grown=bool(settings.growth))
+def _shards(settings: TrainingSettings) -> list[Shard]:
+    """The parts of a batch that this process computes.
+
+    Raises:
+        UsageError: the batch cannot be divided among the processes.
+    """
+    workers, accumulate = processes.count(), settings.accumulate
+    parts = workers * accumulate
+    size, rest = divmod(settings.batch, parts)
+    if rest:
+        raise UsageError(
+            f"a batch of {settings.batch} cannot be divided into {parts} equal parts ({workers} processes, "
+            f"{accumulate} parts each). Choose --batch as a multiple of {parts}."
+        )
+    group = min(getattr(settings.discriminator, "group_size", 1), size)
+    while size % group:
+        group -= 1
+    first = processes.rank() * accumulate
+    return [Shard(first + index, parts, size, group) for index in range(accumulate)]
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1], device)
+
+
+def freeze(discriminator: nn.Module, blocks: int) -> None:
+    """Let the layers that read pictures, and the first ``blocks`` blocks, not learn (Mo et al. 2020)."""
+    if not isinstance(discriminator, Discriminator):
+        raise UsageError("a discriminator of fully connected layers has no blocks to freeze. Leave out --freeze-d.")
+    discriminator.fromrgb.requires_grad_(False)
+    for block in list(discriminator.blocks.values())[:blocks]:
+        block.requires_grad_(False)
+
+
+def _discriminator(settings: TrainingSettings, side: int, grown: bool) -> Discriminator | MlpDiscriminator:
+    config = dataclasses.replace(settings.discriminator, resolution=side)
+    return (
+        MlpDiscriminator(config) if isinstance(config, MlpDiscriminatorConfig) else Discriminator(config, grown=grown)
+    )
 
 
 def _averaged(generator: Generator) -> Iterator[Tensor]:

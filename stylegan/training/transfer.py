@@ -1,0 +1,133 @@
+"""Transfer: a run on new pictures that begins with a network of any file (Mo et al. 2020, "Freeze the discriminator").
+
+The generator's layers are taken over, up to the smaller of both resolutions. New blocks of a larger network add
+nothing at first, because their ToRGB layers start at zero. A discriminator is taken over from an NVIDIA pickle, and
+learned anew from other files, which hold none: the generator then waits for it for some thousand pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from relatent.core.errors import CheckpointError, UsageError
+from stylegan.formats.checkpoint import is_foreign, read_safetensors
+from stylegan.formats.discriminators import read_discriminator
+from stylegan.formats.loading import find_network, load
+from stylegan.networks.generator import Generator, GeneratorConfig
+from stylegan.networks.mlp import MlpConfig, MlpDiscriminatorConfig
+from stylegan.training.loss import usual_r1_gamma
+from stylegan.training.settings import TrainingSettings
+from stylegan.training.state import FORMAT
+from stylegan.training.trainer import Trainer
+from weights.reading.file_kinds import kind_of
+
+WARMUP_KIMG = 1.0  # thousands of pictures that a new discriminator learns from before the generator moves
+
+
+def is_state(path: Path) -> bool:
+    """Whether a file is the state of a training run rather than a network.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if not path.is_file() or kind_of(path) != "safetensors" or is_foreign(path):
+        return False
+    return read_safetensors(path)[1].get("format") == FORMAT
+
+
+def transfer_settings(
+    settings: TrainingSettings, source: Generator, *, resolution: int | None, gamma: float | None
+) -> TrainingSettings:
+    """The settings of a new run with the sizes of ``source``.
+
+    Args:
+        settings: of the options.
+        source: the network to begin with.
+        resolution: of the new network; None for the source's.
+        gamma: R1's weight; None for its rule.
+
+    Raises:
+        UsageError: a kind of network that cannot be trained, or with other classes.
+    """
+    config = source.config
+    if not isinstance(config, GeneratorConfig | MlpConfig):
+        raise UsageError(f"{source.name} is a StyleGAN3, which can be drawn and not trained. Use a StyleGAN2.")
+    side = resolution or config.resolution
+    if isinstance(config, MlpConfig):
+        if side != config.resolution:
+            raise UsageError(f"{source.name} is fully connected and stays at {config.resolution} px.")
+        return dataclasses.replace(
+            settings,
+            generator=config,
+            discriminator=MlpDiscriminatorConfig(resolution=side, img_channels=config.img_channels),
+        )
+    if config.c_dim != settings.generator.c_dim:
+        raise UsageError(
+            f"{source.name} has {config.c_dim} classes and the run would have {settings.generator.c_dim}. Train with "
+            "the same number of classes (--cond), or with none from a network without."
+        )
+    generator = dataclasses.replace(config, resolution=side)
+    discriminator = dataclasses.replace(
+        TrainingSettings.discriminator_of(generator), c_dim=config.c_dim, conv_clamp=config.conv_clamp
+    )
+    weights = settings.loss_weights
+    weights = dataclasses.replace(weights, r1_gamma=usual_r1_gamma(side, settings.batch) if gamma is None else gamma)
+    return dataclasses.replace(
+        settings,
+        generator=generator,
+        discriminator=discriminator,
+        loss_weights=weights,
+        alignment=source.alignment,
+    )
+
+
+def begin_with(trainer: Trainer, name_or_file: str) -> bool:
+    """Give a trainer at step 0 the networks of a file; returns whether it held a discriminator.
+
+    Raises:
+        CheckpointError: the networks do not fit.
+    """
+    source = load(name_or_file)
+    path = find_network(name_or_file)
+    for network in (trainer.generator, trainer.average):
+        take_over(network, source.state_dict(), path)
+    side = trainer.generator.resolution
+    tensors = read_discriminator(path, side)
+    if tensors is None:
+        return False
+    take_over(trainer.discriminator, tensors, path, strict=False)
+    return True
+
+
+@torch.no_grad()
+def take_over(network: nn.Module, tensors: dict[str, Tensor], source: Path, *, strict: bool = True) -> list[str]:
+    """Copy the tensors that have a place in ``network``; returns the names of those of its own that stay as they are.
+
+    Args:
+        network: keeps its random weights where there are no others, but ToRGB layers become zero.
+        tensors: by the names of ``network``.
+        source: of the tensors, for messages.
+        strict: every tensor of a block that both have must fit.
+
+    Raises:
+        CheckpointError: a tensor does not fit.
+    """
+    own = network.state_dict()
+    for name, tensor in tensors.items():
+        if name not in own:
+            continue  # a block of a larger network
+        if own[name].shape == tensor.shape:
+            own[name].copy_(tensor)
+        elif strict:
+            raise CheckpointError(
+                f"{source} does not fit: {name} is {list(tensor.shape)} where {list(own[name].shape)} belongs."
+            )
+    new = sorted(own.keys() - tensors.keys())
+    for name in new:
+        if ".torgb." in name and "affine" not in name:
+            own[name].zero_()
+    return new
