@@ -32,6 +32,7 @@ from inversion.pipeline import open_network
 from relatent.core.files import write_bytes
 from relatent.core.images import to_levels
 from relatent.face.crop import pack_crop, resized_square
+from relatent.face.warp import warp_of
 from stylegan.formats.checkpoint import network_id
 from stylegan.networks.generator import Generator
 from weights.embedded import DEFAULT_NETWORK
@@ -91,16 +92,18 @@ def measured(case: Case, network: Generator, names: Sequence[str]) -> Iterator[d
         for strength in (*STRENGTHS, *IDENTITY_AT):
             edited = edit(case.inversion, {name: strength}, network=network)
             drawn = to_levels(edited.tensor(network))[0].numpy()
+            warp = warp_of(drawn, before, case.landmarks)
+            wanted = judge.wanted(drawn, warp)
             for blend in BLENDS:
-                pasted = paste_drawn(case.photo, edited, drawn, before, network, blend, case.landmarks)
+                pasted = paste_drawn(case.photo, edited, drawn, before, network, blend, case.landmarks, warp)
                 look = judge.look(pasted)
                 row: dict[str, object] = {"photo": case.name, "edit": name, "strength": strength, "blend": blend}
                 if strength in IDENTITY_AT:
                     yield row | {"identity": round(judge.identity(look), 4)}
                     continue
                 values = {
-                    **judge.landmarks(look, drawn),
-                    "ghosts": judge.ghosts(look, drawn),
+                    **judge.landmarks(look, wanted),
+                    "ghosts": judge.ghosts(look, wanted),
                     "detail": judge.detail(look),
                     "outside": judge.outside(pasted),
                 }

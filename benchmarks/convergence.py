@@ -34,7 +34,7 @@ from benchmarks.plain_lbfgs import FIRST_STEP, PlainLbfgs
 from inversion.encoders.encoder import Encoder, start_from_encoder
 from inversion.losses.loss import LossWeights, Target
 from inversion.losses.perceptual import PerceptualDistance, load_perceptual
-from inversion.optim import projector
+from inversion.optim import lbfgs
 from inversion.optim.lbfgs import PreconditionedLbfgs
 from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
@@ -77,8 +77,8 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
     names = ImageDataset(faces, generator.resolution, "val").names[:count]
     starts: dict[str, Any] = {}
     for start in trial.starts():
-        found = {method: trial.run(method, start, names, num_steps) for method in COLOURS}
-        starts[start] = summary({method: curves for method, (curves, _) in found.items()}, times_of(found))
+        runs = {method: trial.run(method, start, names, num_steps) for method in COLOURS}
+        starts[start] = summary({method: curves for method, (curves, _) in runs.items()}, times_of(runs))
     result = {
         "network": network_id(generator),
         "lpips_backbone": trial.perceptual.backbone,
@@ -140,7 +140,7 @@ class Recorded(Target):
 def latents_move_by(method: str) -> Iterator[None]:
     """Context manager in which the projector uses plain L-BFGS, if that is the method."""
     chosen = PlainLbfgs if method == LBFGS else PreconditionedLbfgs
-    with mock.patch.object(projector, "PreconditionedLbfgs", chosen):
+    with mock.patch.object(lbfgs, "PreconditionedLbfgs", chosen):
         yield
 
 

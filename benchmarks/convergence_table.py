@@ -15,15 +15,15 @@ TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5)  # of LPIPS
 Curves = dict[str, list[float]]  # LPIPS after 0, 1, 2 ... steps, by face
 
 
-def times_of(found: dict[str, tuple[Curves, list[float]]]) -> dict[str, float]:
+def times_of(runs: dict[str, tuple[Curves, list[float]]]) -> dict[str, float]:
     """The time of each method's step relative to Adam's."""
-    seconds = {method: statistics.median(values) for method, (_, values) in found.items()}
+    seconds = {method: statistics.median(values) for method, (_, values) in runs.items()}
     return {method: round(value / seconds[ADAM], 3) if seconds[ADAM] else 1.0 for method, value in seconds.items()}
 
 
-def summary(found: dict[str, Curves], times: dict[str, float]) -> dict[str, Any]:
+def summary(curves_by_method: dict[str, Curves], times: dict[str, float]) -> dict[str, Any]:
     """Quartiles over the faces after each step, and when each method has the LPIPS that Adam ends with."""
-    quartiles = {method: quartiles_of(curves) for method, curves in found.items()}
+    quartiles = {method: quartiles_of(curves) for method, curves in curves_by_method.items()}
     goal = quartiles[ADAM]["median"][-1]
     return {
         method: {

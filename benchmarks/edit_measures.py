@@ -68,8 +68,8 @@ def measure_face(
     for direction in directions:
         drawn = {s: moved(inversion, [(direction, s)]).tensor(network) if s else before for s in STRENGTHS}
         pictures = np.concatenate([to_pixels(drawn[s]) for s in STRENGTHS])
-        found = score_pictures(pictures, scores)
-        values = np.stack([found[one] / deviations[one] for one in scores], axis=1)
+        scored = score_pictures(pictures, scores)
+        values = np.stack([scored[one] / deviations[one] for one in scores], axis=1)
         rows.append([[_known(value) for value in row] for row in values])
         at = [pictures[STRENGTHS.index(s)] for s in IDENTITY_AT]
         people.append([_known(identity_distance(start, one, alignment=network.alignment)) for one in at])

@@ -33,15 +33,15 @@ def all_measures(
     back: list[float | None] = [None] * len(latents)
     if move is not None:
         back = [*edited_and_back(task, latents, photos, *move)]
-    found = []
+    measured = []
     for latent, photo, unedited in zip(latents, photos.split(1), back, strict=True):
         picture = drawn(task.network, latent)
         row = basic_measures(task, latent, picture, photo)
         row["lpips_fresh_noise"] = with_fresh_noise(task, latent, photo)
         row["lpips_edited_and_back"] = unedited
         row["ws_distance"] = plausibility.distance(latent.ws)
-        found.append((row, picture))
-    return found
+        measured.append((row, picture))
+    return measured
 
 
 def with_fresh_noise(task: Task, latent: Latent, photo: Tensor) -> float:

@@ -8,6 +8,7 @@ best this machine did in this process, bandwidth in the fastest cache that holds
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,14 +52,14 @@ class Counter(TorchDispatchMode):
         result = func(*args, **kwargs)
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        if not _only_looks(func, read, written):
+        if not _only_views(func, read, written):
             count = flop_registry.get(func._overloadpacket)
             flops = count(*args, **kwargs, out_val=result) if count else 0
             self.work.append((int(flops), sum(_bytes(tensor) for tensor in [*read, *written])))
         return result
 
 
-def _only_looks(func: Any, read: list[Tensor], written: list[Tensor]) -> bool:
+def _only_views(func: Any, read: list[Tensor], written: list[Tensor]) -> bool:
     """Whether an operator returned a view of its input and computed nothing."""
     if func._schema.is_mutable or not written:
         return not written
@@ -79,15 +80,8 @@ def counted(form: Callable[[int], object]) -> list[tuple[int, int]]:
         with Counter() as counter:
             form(steps)
         work.append(counter.work)
-    one, two = work
-    return _without(two, one)
-
-
-def _without(many: list[tuple[int, int]], few: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    left = list(many)
-    for item in few:
-        left.remove(item)
-    return left
+    one, two = (collections.Counter(items) for items in work)
+    return list((two - one).elements())  # what is prepared for all steps at once may differ, and is small
 
 
 def floor_of(form: Callable[[int], object], milliseconds: float, photos: int, peaks: Peaks) -> dict[str, float]:
@@ -113,19 +107,24 @@ def floor_of(form: Callable[[int], object], milliseconds: float, photos: int, pe
     }
 
 
-def measured_peaks(device: torch.device, clock: Clock = time.perf_counter) -> Peaks:
-    """The best of some matrix products and convolutions, and of copies of all sizes."""
+def measured_peaks(device: torch.device, clock: Clock = time.perf_counter, dtype: torch.dtype = torch.float32) -> Peaks:
+    """The best of some matrix products and convolutions in ``dtype``, and of copies of all sizes.
+
+    On a GPU, larger products, and only copies that no cache holds: between two uses of a tensor, a step reads far more
+    than its cache.
+    """
     rates = []
-    for size in (512, 1024, 2048):
-        a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    large = device.type != "cpu"
+    for size in (4096, 8192) if large else (512, 1024, 2048):
+        a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
         rates.append(2 * size**3 / _fastest(lambda a=a, b=b: a @ b, device, clock))  # type: ignore[misc]
     for batch in (1, 16):
-        x = torch.randn(batch, 128, 64, 64, device=device).to(memory_format=torch.channels_last)
-        weight = torch.randn(128, 128, 3, 3, device=device)
+        x = torch.randn(batch, 128, 64, 64, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        weight = torch.randn(128, 128, 3, 3, device=device, dtype=dtype)
         work = 2 * batch * 128 * 128 * 9 * 64 * 64
         rates.append(work / _fastest(lambda x=x, w=weight: F.conv2d(x, w, padding=1), device, clock))  # type: ignore[misc]
     copies = []
-    for size in COPIED_BYTES:
+    for size in [2**30] if large else COPIED_BYTES:
         source = torch.ones(size // 4, device=device)
         target = torch.empty_like(source)
         copies.append(2 * size / _fastest(lambda t=target, s=source: t.copy_(s), device, clock, max(1, 2**24 // size)))  # type: ignore[misc]

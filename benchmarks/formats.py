@@ -73,10 +73,10 @@ def main(formats: Path, out: str) -> None:
     click.echo(text)
 
 
-def relative(found: Tensor, expected: np.ndarray) -> float:
+def relative(ours: Tensor, expected: np.ndarray) -> float:
     """The largest difference, relative to the largest value expected."""
     wanted = torch.from_numpy(expected)
-    return float((found - wanted).abs().max() / wanted.abs().max())
+    return float((ours - wanted).abs().max() / wanted.abs().max())
 
 
 @torch.no_grad()
@@ -87,7 +87,7 @@ def agreement_of_generator(formats: Path, name: str) -> float:
         z = torch.from_numpy(reference["z"])
         c = torch.from_numpy(reference["c"]).float() if "c" in reference else None
         ws, ws07 = network.mapping(z, c), network.mapping(z, c, truncation_psi=0.7)
-        found = {
+        ours = {
             "ws": ws,
             "ws_psi07": ws07,
             "img_const": network.synthesis(ws),
@@ -95,7 +95,7 @@ def agreement_of_generator(formats: Path, name: str) -> float:
             "img_plus": network.synthesis(torch.from_numpy(reference["ws_plus"])),
             "img_none": network.synthesis(ws, "none"),
         }
-        return max(relative(value, reference[key]) for key, value in found.items() if key in reference)
+        return max(relative(value, reference[key]) for key, value in ours.items() if key in reference)
 
 
 @torch.no_grad()
@@ -104,13 +104,13 @@ def agreement_of_rosinality(formats: Path) -> float:
     network = load(formats / "rosinality-8px.pt")
     with np.load(formats / "rosinality-8px-reference.npz") as reference:
         z = torch.from_numpy(reference["z"])
-        found = {
+        ours = {
             "w": network.mapping(z)[:, 0],
             "img": network(z),
             "img_psi07": network(z, truncation_psi=0.7),
             "img_plus": network.synthesis(torch.from_numpy(reference["ws_plus"])),
         }
-        return max(relative(value, reference[key]) for key, value in found.items())
+        return max(relative(value, reference[key]) for key, value in ours.items())
 
 
 @torch.no_grad()

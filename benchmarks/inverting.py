@@ -114,11 +114,11 @@ def inverted(task: Task, images: Tensor, seed: int = SEED) -> list[Latent]:
     device = task.network.w_avg.device
     with computing_in(task.plan.precision, device) as dtype:
         target = Target(images.to(device), task.perceptual, dtype=dtype)
-        found = run_plan(task.plan, task.network, task.encoder, target, preconditioner=task.preconditioner, seed=seed)
-    seconds = sum(found.seconds.values()) / len(images)
-    tuning = found.seconds.get("tune", 0.0) / len(images)
-    tuned = found.tuned or [None] * len(images)
-    pairs = zip(split(found.latents, task.network.num_ws), tuned, strict=True)
+        result = run_plan(task.plan, task.network, task.encoder, target, preconditioner=task.preconditioner, seed=seed)
+    seconds = sum(result.seconds.values()) / len(images)
+    tuning = result.seconds.get("tune", 0.0) / len(images)
+    tuned = result.tuned or [None] * len(images)
+    pairs = zip(split(result.latents, task.network.num_ws), tuned, strict=True)
     return [Latent(ws, noise, own, seconds, tuning) for (ws, noise), own in pairs]
 
 

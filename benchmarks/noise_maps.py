@@ -23,7 +23,7 @@ from benchmarks.quality import FOLDER, SHOWN, Rows, Run
 from benchmarks.quality_table import summaries, table
 from inversion.losses.loss import noise_regularisation
 from inversion.losses.perceptual import load_perceptual
-from inversion.optim import projector
+from inversion.optim import optimisation
 from inversion.pipeline import open_network
 from inversion.presets import PAPER, Plan
 from relatent.core.files import write_bytes
@@ -50,34 +50,37 @@ def main(faces: Path, count: int, num_steps: int, network: str, batch: int, out:
     shown = keys[:SHOWN]
     plan = Plan(optimiser=dataclasses.replace(PAPER, num_steps=num_steps))
     each: dict[str, Rows] = {}
-    sheets = []
-    for name, gain in GAINS.items():
-        run = Run(generator, faces, keys, shown, folder / f"{out}.parts" / f"gain-{gain:g}", "none", 0)
-        with halved_by(gain):
-            each[name] = run.measure({"paper": plan}, batch)["paper"]
-        sheets.append(run.sheet(["paper"]))
+    runs: dict[str, Run] = {}
+    for known in range(batch, len(keys) + batch, batch):  # both on the same faces, whenever the run is cut
+        for name, gain in GAINS.items():
+            runs[name] = Run(
+                generator, faces, keys[:known], shown, folder / f"{out}.parts" / f"gain-{gain:g}", "none", 0
+            )
+            with halved_by(gain):
+                each[name] = runs[name].measure({"paper": plan}, batch)["paper"]
+    sheets = [run.sheet(["paper"]) for run in runs.values()]
     rows = summaries(each)
     for row in rows.values():
         row["settings"] = dataclasses.asdict(plan)
-    trunk = load_perceptual().backbone
+    backbone = load_perceptual().backbone
     about = {"network": network_id(generator), "photos": len(keys), "batch": batch, "num_steps": num_steps}
-    result = {**about, "lpips_trunk": trunk, "machine": describe(), "methods": rows, "each": each}
+    result = {**about, "lpips_trunk": backbone, "machine": describe(), "methods": rows, "each": each}
     write_bytes(folder / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
-    write_bytes(folder / f"{out}.md", table(rows, trunk).encode())
+    write_bytes(folder / f"{out}.md", table(rows, backbone).encode())
     pictures = torch.cat([sheets[0], sheets[1][len(shown) :]])  # both begin with the photos
     write_bytes(folder / f"{out}.png", encode_png(grid(pictures, len(shown))))
-    click.echo(table(rows, trunk))
+    click.echo(table(rows, backbone))
 
 
 @contextmanager
 def halved_by(gain: float) -> Iterator[None]:
     """Optimisations in which halved noise maps are multiplied by ``gain``."""
-    before = projector.noise_regularisation
-    projector.noise_regularisation = functools.partial(noise_regularisation, gain=gain)
+    before = optimisation.noise_regularisation
+    optimisation.noise_regularisation = functools.partial(noise_regularisation, gain=gain)
     try:
         yield
     finally:
-        projector.noise_regularisation = before
+        optimisation.noise_regularisation = before
 
 
 if __name__ == "__main__":

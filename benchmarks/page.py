@@ -77,14 +77,14 @@ def main(moves: int, steps: int) -> None:
                 executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
             )
             seconds = take_pictures(browser, address, steps)
-            found = measured(browser, address, moves)
+            result = measured(browser, address, moves)
             browser.close()
     finally:
         server.stdin.close()
         server.wait(60)
-    found["inversion"] = {"preset": "balanced", "steps": steps or "the preset's", "seconds": seconds}
-    write_bytes(RESULTS, (json.dumps(found, indent=2) + "\n").encode())
-    click.echo(json.dumps(found, indent=2))
+    result["inversion"] = {"preset": "balanced", "steps": steps or "the preset's", "seconds": seconds}
+    write_bytes(RESULTS, (json.dumps(result, indent=2) + "\n").encode())
+    click.echo(json.dumps(result, indent=2))
 
 
 def take_pictures(browser: Any, address: str, steps: int) -> float:

@@ -14,13 +14,28 @@ from relatent.face.identity import aligned_box
 from relatent.face.landmarks import describe, predict_landmarks
 from relatent.face.regions import JAW, LEFT_EYE, MOUTH, RIGHT_EYE, region_mask
 from relatent.face.sampling import map_points
-from relatent.face.warp import SIZE, resized, warp_of
+from relatent.face.warp import SIZE, Warp, resized
 from stylegan.networks.generator import Generator
 
 LARGEST_CROP = 512  # px; faces are compared at no more
 GHOST_LEVELS = 10  # where the drawn face has changed by more than this, ghosts are looked for
 GHOST_FLOW = 2  # px of the photo; so far the photo's pixels must have moved
+LEAST_GHOSTS = 200  # pixels
+REACH = 2  # side of the square in which changes outside the face are looked for, relative to the crop's
 PARTS = {"mouth": MOUTH, "eyes": np.r_[LEFT_EYE, RIGHT_EYE], "jaw": JAW}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an edit is to do, of the drawing alone.
+
+    Attributes:
+        points: landmarks [68, 2] of the edited drawing, in shares of the side.
+        ghosts: bool [S, S] at the photo's resolution: where the drawn face has changed and moved on.
+    """
+
+    points: np.ndarray
+    ghosts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -64,22 +79,34 @@ class Judge:
         self.descriptor = describe(self.photo.pixels, self.photo.points * self.side)
         inside = map_points(resized_square(network.resolution, self.side), case.landmarks)
         self.face = region_mask(["face"], inside, self.side) > 0.9
+        around = _around(network.resolution, REACH, SIZE)
+        self.wide = place @ around
+        self.around = self._surroundings(case.photo)
+        points = map_points(np.linalg.inv(around), case.landmarks)
+        away = region_mask(["background"], points, SIZE) > 0.99
+        self.away = away & ~_neck(points, SIZE) & self._inside_photo(self.wide)
 
     def look(self, whole: np.ndarray) -> Look:
         """A whole photo's face."""
         crop = cut_crop(whole, self.place, self.network.resolution, self.side)
         return Look(crop, self._points(crop))
 
-    def landmarks(self, pasted: Look, drawn: np.ndarray) -> dict[str, float]:
+    def wanted(self, drawn: np.ndarray, warp: Warp) -> Wanted:
+        """Of an edited drawing, [R, R, 3] from 0 to 255, and its motion."""
+        step = warp.flow * (self.side / SIZE)
+        far = cv2.resize(np.hypot(step[..., 0], step[..., 1]), (self.side,) * 2) > GHOST_FLOW
+        change = resized(np.abs(drawn - self.before).mean(axis=2), self.side) > GHOST_LEVELS
+        return Wanted(self._points(np.rint(drawn).astype(np.uint8)), far & change & self.face)
+
+    def landmarks(self, pasted: Look, wanted: Wanted) -> dict[str, float]:
         """How far landmarks lie from where the edit has moved them, in % of the distance of the eyes.
 
         ``place`` compares the pasted face with the drawn one; ``motion`` what moved in the one with what moved in the
         other, so that what the inversion did not hit is not counted.
         """
-        wanted = self._points(np.rint(drawn).astype(np.uint8))
         eyes = [self.photo.points[part].mean(axis=0) for part in (LEFT_EYE, RIGHT_EYE)]
         unit = 100 / float(np.hypot(*(eyes[0] - eyes[1])))
-        place = pasted.points - wanted
+        place = pasted.points - wanted.points
         motion = place - (self.photo.points - self.drawn_before)
         return {
             f"{kind}_{name}": unit * float(np.hypot(*values[part].T).mean())
@@ -87,16 +114,11 @@ class Judge:
             for name, part in PARTS.items()
         }
 
-    def ghosts(self, pasted: Look, drawn: np.ndarray) -> float | None:
+    def ghosts(self, pasted: Look, wanted: Wanted) -> float | None:
         """How much fine structure of the unmoved photo is left where it should have moved on, as a correlation."""
-        warp = warp_of(drawn, self.before, self.case.landmarks)
-        step = warp.flow * (self.side / SIZE)
-        far = cv2.resize(np.hypot(step[..., 0], step[..., 1]), (self.side,) * 2) > GHOST_FLOW
-        change = resized(np.abs(drawn - self.before).mean(axis=2), self.side) > GHOST_LEVELS
-        there = far & change & self.face
-        if there.sum() < 200:
+        if wanted.ghosts.sum() < LEAST_GHOSTS:
             return None
-        fine = [self._structure(one.pixels)[there] for one in (pasted, self.photo)]
+        fine = [self._structure(one.pixels)[wanted.ghosts] for one in (pasted, self.photo)]
         return float(np.corrcoef(*fine)[0, 1])
 
     def detail(self, pasted: Look) -> float:
@@ -113,13 +135,12 @@ class Judge:
 
         Looked at is a square of twice the crop's side: all of it beyond a head's reach and beside the neck.
         """
-        size, reach = self.network.resolution, 2
-        wide = self.place @ _around(size, reach, SIZE)
-        seen = [cut_crop(one, wide, SIZE, SIZE).astype(float) for one in (pasted, self.case.photo)]
-        points = map_points(np.linalg.inv(_around(size, reach, SIZE)), self.case.landmarks)
-        away = region_mask(["background"], points, SIZE) > 0.99
-        away &= ~_neck(points, SIZE) & self._inside_photo(wide)
-        return float(np.abs(seen[0] - seen[1]).mean(axis=2)[away].mean()) if away.any() else 0.0
+        if not self.away.any():
+            return 0.0
+        return float(np.abs(self._surroundings(pasted) - self.around).mean(axis=2)[self.away].mean())
+
+    def _surroundings(self, whole: np.ndarray) -> np.ndarray:
+        return cut_crop(whole, self.wide, SIZE, SIZE).astype(float)
 
     def _inside_photo(self, wide: np.ndarray) -> np.ndarray:
         y, x = np.mgrid[:SIZE, :SIZE]

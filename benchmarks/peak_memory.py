@@ -56,8 +56,8 @@ def in_a_new_process(size: int, kind: str, batch: int, device: str) -> dict[str,
     done = subprocess.run(
         [str(part) for part in [*command, "--device", device]], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    found: dict[str, int] = json.loads(done.stdout)
-    return found
+    peaks: dict[str, int] = json.loads(done.stdout)
+    return peaks
 
 
 def _kilobytes(name: str) -> int:

@@ -96,20 +96,20 @@ def main(
     click.echo(f"{out}: {', '.join(f'{preset} on {len(names)} faces' for preset in entries)}")
 
 
-def _take_over(rows: Lines, found: Mapping[str, Mapping[str, Any]]) -> None:
+def _take_over(rows: Lines, measured: Mapping[str, Mapping[str, Any]]) -> None:
     """Keep the LPIPS of faces that have been measured elsewhere."""
-    for name, row in found.items():
+    for name, row in measured.items():
         if name not in rows.rows:
             rows.add(name, {"lpips": row["lpips"]})
 
 
 def _of_inversions(task: Task, faces: Path, folder: Path) -> dict[str, dict[str, float]]:
     """What the faces that lie inverted in ``folder`` come to."""
-    found = {}
+    measured = {}
     for name, inversion in known_inversions(faces, task.network, folder).items():
         (photo,) = validation_faces(faces, "val", [name], task.network.resolution).split(1)
-        found[name] = {"lpips": distance(task.perceptual, inversion.tensor(task.network), photo)}
-    return found
+        measured[name] = {"lpips": distance(task.perceptual, inversion.tensor(task.network), photo)}
+    return measured
 
 
 def _measure(task: Task, faces: Path, names: Sequence[str], rows: Lines, batch: int) -> None:

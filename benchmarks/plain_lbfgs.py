@@ -24,8 +24,8 @@ class PlainHistory(LbfgsHistory):
         first: length of a step along the gradient while there is no pair.
     """
 
-    def __init__(self, memory: int, first: float) -> None:
-        super().__init__(memory)
+    def __init__(self, memory: int, first: float, *, uniform: bool = False) -> None:
+        super().__init__(memory, uniform=uniform)
         self.first = first
         self.gamma: Tensor | None = None
 
@@ -35,17 +35,17 @@ class PlainHistory(LbfgsHistory):
         kept = sy > MIN_CURVATURE * self.gamma * yy
         self.gamma = torch.where(kept, sy / yy.clamp(min=1e-30), self.gamma)
         s, y = (torch.where(kept[:, None, None], part, 0.0) for part in (s, y))
-        self.pairs.append((s, y, y, 1 / torch.where(kept, sy, 1.0)))
+        self.keep(s, y, y, 1 / torch.where(kept, sy, 1.0))
 
     def apply(self, gradient: Tensor, preconditioned: Tensor) -> Tensor:  # noqa: ARG002 - no preconditioner
         if self.gamma is None:
             self.gamma = self.first / _dot(gradient, gradient).sqrt()
-        alphas = []
-        for s, y, _, rho in reversed(self.pairs):
+        pairs, alphas = self.pairs(), []
+        for s, y, _, rho in reversed(pairs):
             alphas.append((rho * _dot(s, gradient))[:, None, None])
             gradient = gradient - alphas[-1] * y
         direction = self.gamma[:, None, None] * gradient
-        for (s, y, _, rho), alpha in zip(self.pairs, reversed(alphas), strict=True):
+        for (s, y, _, rho), alpha in zip(pairs, reversed(alphas), strict=True):
             direction = direction + (alpha - (rho * _dot(y, direction))[:, None, None]) * s
         return direction
 
@@ -62,10 +62,12 @@ class PlainLbfgs(PreconditionedLbfgs):
         learning_rate: float,
         preconditioner: Preconditioner,
         settings: LbfgsSettings,
+        *,
+        uniform: bool = False,
     ) -> None:
-        super().__init__(w, noise, learning_rate, preconditioner, settings)
+        super().__init__(w, noise, learning_rate, preconditioner, settings, uniform=uniform)
         w_std = float(preconditioner.covariance.trace()) ** 0.5
-        self.history = PlainHistory(settings.memory, self.first * w_std * w.shape[1] ** 0.5)
+        self.history = PlainHistory(settings.memory, self.first * w_std * w.shape[1] ** 0.5, uniform=uniform)
 
     def _precondition(self, gradient: Tensor) -> Tensor:
         return gradient

@@ -1,8 +1,8 @@
-"""The yardstick of the speed benchmarks: the same mathematics as published implementations write it.
+"""The baseline of the speed benchmarks: the same operations, written as published implementations write them.
 
 Every sample has its own copy of each modulated weight and a convolution of as many groups as samples; float32,
-NCHW; activation, gain, bias and noise are separate passes; the picture for the discriminator's turn is drawn anew.
-The networks' own parameters are used, so results agree with Relatent's; a test holds them to it.
+NCHW; activation, gain, bias and noise are separate passes; the discriminator's step draws its pictures again.
+The networks' own parameters are used, so results agree with Relatent's, which a test checks.
 """
 
 from __future__ import annotations

@@ -117,10 +117,10 @@ def methods(names: Sequence[str], num_steps: int | None, generator: Generator) -
 
 def families(plans: dict[str, Plan]) -> list[dict[str, Plan]]:
     """The plans, those together that differ in tuning alone, the tuned one first: it finds the other's latents, too."""
-    found: dict[Plan, dict[str, Plan]] = {}
+    by_latents: dict[Plan, dict[str, Plan]] = {}
     for name, plan in sorted(plans.items(), key=lambda item: item[1].tuning is None):
-        found.setdefault(dataclasses.replace(plan, tuning=None), {})[name] = plan
-    return list(found.values())
+        by_latents.setdefault(dataclasses.replace(plan, tuning=None), {})[name] = plan
+    return list(by_latents.values())
 
 
 class Run:
@@ -186,18 +186,18 @@ class Run:
         latents = inverting.inverted(next(iter(tasks.values())), photos)
         for name, task in tasks.items():
             own = latents if task.plan.tuning else [latent.pivot() for latent in latents]
-            found = all_measures(task, own, photos, self.plausibility, move)
-            for key, (row, picture) in zip(keys, found, strict=True):
+            measured = all_measures(task, own, photos, self.plausibility, move)
+            for key, (row, picture) in zip(keys, measured, strict=True):
                 if key in self.shown:
                     write_bytes(self._picture(name, key), encode_png(to_pixels(picture)[0]))
                 lines[name].add(key, row)
 
     def _photos(self, keys: Sequence[str]) -> Tensor:
         names = [key for key in keys if key != ASTRONAUT]
-        found = dict(zip(names, self._faces(names), strict=True))
+        faces = dict(zip(names, self._faces(names), strict=True))
         if ASTRONAUT in keys:
-            found[ASTRONAUT] = inverting.astronaut(self.generator)
-        return torch.cat([found[key] for key in keys])
+            faces[ASTRONAUT] = inverting.astronaut(self.generator)
+        return torch.cat([faces[key] for key in keys])
 
     def _faces(self, names: Sequence[str]) -> Sequence[Tensor]:
         if not names:

@@ -13,10 +13,10 @@ memory     peak memory of a few steps, each in a process of its own
 floor      operations and bytes of a step against this machine's measured peaks: benchmarks/floor.py
 until      seconds until `balanced` reaches the LPIPS that `paper` has after its last step; the embedded network alone
 
-64 px is the embedded network; larger ones have random weights, of which time does not depend. What is timed takes
-turns; medians count. Each part is written as soon as it is there, and a run that is cut goes on where it was. On a
-processor, batches of more than 2^18 pixels are left out. On a machine that others use too, a clock on the wall measures
-the others: `--clock processor` counts the seconds that the process computed, and wants one thread.
+64 px is the embedded network; larger ones have random weights, which do not change the time. Implementations are timed
+alternately, and medians reported. Each part is written as soon as it is measured, so an interrupted run continues. On a
+CPU, batches of more than 2^18 pixels are left out. On a shared machine use `--clock processor`, which counts the CPU
+time of the process, with one thread.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ from benchmarks.machine import describe
 from benchmarks.peak_memory import in_a_new_process
 from benchmarks.speed_table import as_markdown
 from benchmarks.steps import EMBEDDED_SIZE, Form, network_of, ours, photos_of, published
-from benchmarks.turns import CLOCKS, Here, PublishedElsewhere, Turns, timed
+from benchmarks.timing import CLOCKS, Here, PublishedElsewhere, Timed, timed
 from benchmarks.until import photos, until
 from inversion.presets import PAPER, OptimiserSettings
 from inversion.stages import presets_of
 from relatent.core import cpu
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
+from relatent.core.execution import COMPILE, EAGER
 from relatent.core.files import write_bytes
 from relatent.core.precision import PRECISIONS, check_precision
 from stylegan import Generator
@@ -60,7 +61,7 @@ Forms = dict[str, tuple[int, Form]]  # photos of a step, and what does it, by na
 @click.command()
 @click.option("--sizes", multiple=True, type=int, default=(64, 128, 256, 1024), show_default=True, help="Pixels.")
 @click.option("--parts", multiple=True, type=click.Choice(PARTS), default=PARTS, show_default=True)
-@click.option("--steps", default=10, show_default=True, help="Of a turn.")
+@click.option("--steps", default=10, show_default=True, help="Timed in a row.")
 @click.option("--rounds", default=5, show_default=True, help="Timed, after one to warm up.")
 @click.option("--batches", multiple=True, type=int, default=(1, 4, 16), show_default=True, help="Photos together.")
 @click.option("--faces", default=None, type=click.Path(path_type=Path, exists=True), help="Zip with val/, for until.")
@@ -113,8 +114,8 @@ class Bench:
     Args:
         network: frozen, on the device.
         device: where.
-        steps: of a turn.
-        rounds: counted turns.
+        steps: in a row.
+        rounds: that are counted.
         batches: photos together.
         faces: zip file with val/, or None.
         clock: name of one of ``CLOCKS``.
@@ -137,7 +138,7 @@ class Bench:
         network.w_std()  # computed once for a network, by whoever comes first
 
     def measure(self, part: str) -> dict[str, Any] | None:
-        """A part's figures; None where it says nothing of this network."""
+        """A part's figures; None where it does not apply to this network."""
         found: dict[str, Any] | None = getattr(self, f"_{part}")()
         return found
 
@@ -184,8 +185,8 @@ class Bench:
         rows: dict[str, Any] = {}
         for count in self.batches:
             plain, quick = (
-                ours(self.network, photos_of(self.size, count, self.device), settings, compiled=compiled)
-                for compiled in (False, True)
+                ours(self.network, photos_of(self.size, count, self.device), settings, execution=execution)
+                for execution in (EAGER, COMPILE)
             )
             seconds = self._to_compile(quick)
             both = self._timed({"plain": (count, plain), "compiled": (count, quick)})
@@ -236,8 +237,8 @@ class Bench:
         assert settings is not None
         return settings
 
-    def _timed(self, forms: Forms, **others: Turns) -> dict[str, dict[str, float]]:
-        """Forms in this process and ``others`` elsewhere, one photo a step, in turns."""
+    def _timed(self, forms: Forms, **others: Timed) -> dict[str, dict[str, float]]:
+        """Forms in this process and ``others`` elsewhere, one photo a step, alternately."""
         here = {name: (count, Here(form, self.device, CLOCKS[self.clock])) for name, (count, form) in forms.items()}
         return timed({**{name: (1, other) for name, other in others.items()}, **here}, self.steps, self.rounds)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import optimise
 from inversion.pipeline import open_network
 from inversion.presets import PAPER, OptimiserSettings
+from relatent.core.execution import EAGER
 from relatent.core.precision import computing_in
 from stylegan import Generator, GeneratorConfig
 from stylegan.networks.synthesis import SynthesisNetwork
@@ -50,32 +50,33 @@ def ours(
     settings: OptimiserSettings = PAPER,
     precision: str = "float32",
     *,
-    compiled: bool = False,
+    execution: str = EAGER,
 ) -> Form:
     """Relatent's steps for some photos together: :func:`inversion.optim.projector.optimise`.
 
-    ``compiled`` gives synthesis and distance to torch.compile, which compiles at the first step.
+    A graph is captured, and compiled operators are compiled, in the first steps, and kept for the next ones.
     """
     device = network.w_avg.device
     preconditioner = preconditioner_for(network) if settings.lbfgs else None
     with computing_in(precision, device) as dtype:
         target = Target(photos, load_perceptual("embedded", device), dtype=dtype)
-    if compiled:
-        network = copy.deepcopy(network)  # another's stays as it is
-        network.synthesis = torch.compile(network.synthesis, dynamic=False)
-        target.terms = torch.compile(target.terms, dynamic=False)  # type: ignore[method-assign]
 
     def form(steps: int) -> object:
         with computing_in(precision, device):
             return optimise(
-                network, target, dataclasses.replace(settings, num_steps=steps), seed=0, preconditioner=preconditioner
+                network,
+                target,
+                dataclasses.replace(settings, num_steps=steps),
+                seed=0,
+                preconditioner=preconditioner,
+                execution=execution,
             )
 
     return form
 
 
 def published(network: Generator, photo: Tensor) -> Form:
-    """The published form's steps for one photo, [1, 3, R, R]."""
+    """The published form's steps for photos, [N, 3, R, R]; published projectors take one."""
     perceptual = load_perceptual("embedded", network.w_avg.device)
     return lambda steps: published_steps(network, photo, perceptual, steps)
 
@@ -87,8 +88,9 @@ def published_steps(network: Generator, photo: Tensor, perceptual: PerceptualDis
     with torch.no_grad():
         features = perceptual.features(photo)
     spread = network.w_std()
-    w = network.w_avg.detach().clone()[None, None].requires_grad_(True)
-    noise = [torch.randn_like(level).requires_grad_(True) for level in synthesis.noise_buffers]
+    w = network.w_avg.detach().repeat(len(photo), 1, 1).requires_grad_(True)
+    buffers = [level.expand(len(photo), -1, -1, -1) for level in synthesis.noise_buffers]
+    noise = [torch.randn_like(level, memory_format=torch.contiguous_format).requires_grad_(True) for level in buffers]
     adam = torch.optim.Adam([w, *noise], lr=PAPER.learning_rate, betas=(0.9, 0.999))
     loss = float("nan")
     for _ in range(steps):

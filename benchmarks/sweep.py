@@ -132,14 +132,14 @@ def candidates(plan: Plan, tries: dict[str, list[Any]]) -> dict[str, Plan]:
     Raises:
         UsageError: the plan has no such setting, or the value is not of its kind.
     """
-    found = {AS_IT_IS: plan}
+    plans = {AS_IT_IS: plan}
     for values in itertools.product(*tries.values()):
         changed = plan
         for name, value in zip(tries, values, strict=True):
             changed = changed_at(changed, name.split("."), value, name)
-        if changed not in found.values():
-            found[", ".join(f"{name}={value}" for name, value in zip(tries, values, strict=True))] = changed
-    return found
+        if changed not in plans.values():
+            plans[", ".join(f"{name}={value}" for name, value in zip(tries, values, strict=True))] = changed
+    return plans
 
 
 def changed_at(settings: Any, path: Sequence[str], value: Any, name: str) -> Any:
@@ -187,8 +187,8 @@ class Trial:
                 chunk = waiting[first : first + self.batch]
                 photos = validation_faces(self.faces, part, chunk, self.generator.resolution)
                 latents = inverted(task, photos)
-                found = all_measures(task, latents, photos, self.plausibility, self.move)
-                for key, (row, _) in zip(chunk, found, strict=True):
+                measured = all_measures(task, latents, photos, self.plausibility, self.move)
+                for key, (row, _) in zip(chunk, measured, strict=True):
                     lines.add(key, row)
                 bar.update(len(chunk))
         return [lines.rows[key] for key in keys]

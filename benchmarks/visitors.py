@@ -53,12 +53,12 @@ def main(visitors: int, steps: int) -> None:
     assert server.stdout is not None
     try:
         address = server.stdout.readline().strip()
-        found = measured(address, server.pid, visitors, steps)
+        result = measured(address, server.pid, visitors, steps)
     finally:
         server.stdin.close()
         server.wait(60)
-    write_bytes(RESULTS, (json.dumps(found, indent=2) + "\n").encode())
-    click.echo(json.dumps(found, indent=2))
+    write_bytes(RESULTS, (json.dumps(result, indent=2) + "\n").encode())
+    click.echo(json.dumps(result, indent=2))
 
 
 def measured(address: str, process: int, visitors: int, steps: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inversion.inversion import Inversion
 from relatent.core.errors import UnknownNameError
+from relatent.core.numbers import as_whole
 from stylegan.networks.generator import Generator
 from stylegan.networks.synthesis import NOISE_MODES
 
@@ -57,13 +58,13 @@ def with_noise(inversion: Inversion, network: Generator, mode: str, seed: int = 
         return inversion
     if mode == "none":
         return inversion.replace(noise=tuple(torch.zeros_like(level) for level in noise))
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(as_whole("the seed", seed, -(2**63), 2**63 - 1))
     return inversion.replace(noise=tuple(torch.randn(level.shape, generator=rng) for level in noise))
 
 
 @torch.no_grad()
 def _drawn(batch: list[Inversion], network: Generator) -> Iterator[Tensor]:
-    own = own_noise(network) or ()
+    own = network.synthesis.noise_buffers
     together = len(batch) > 1 and all(_is_plain(one, network, own) for one in batch)
     if not together:
         yield from (one.tensor(network) for one in batch)
@@ -74,12 +75,12 @@ def _drawn(batch: list[Inversion], network: Generator) -> Iterator[Tensor]:
     noise = None
     if any(one.noise is not None for one in batch):
         levels = zip(*(one.noise or own for one in batch), strict=True)
-        noise = [torch.cat(level).to(device) for level in levels]  # [N, 1, r, r] for each layer
+        noise = [torch.cat([part.to(device) for part in level]) for level in levels]  # [N, 1, r, r] for each layer
     ws = torch.cat([one.ws for one in batch]).to(device)  # [N, L, w_dim]
     yield from network.synthesis(ws, noise=noise).cpu().split(1)
 
 
-def _is_plain(one: Inversion, network: Generator, own: tuple[Tensor, ...]) -> bool:
+def _is_plain(one: Inversion, network: Generator, own: Sequence[Tensor]) -> bool:
     """Whether an inversion can be drawn in a batch: without tuned weights and mask, and with the expected shapes.
 
     Others are drawn alone, which also raises the error for wrong shapes.

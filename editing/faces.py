@@ -10,16 +10,16 @@ me.jpg                     a photo, which is inverted on the spot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editing.results import INVERSION_FILE, Saved, open_saved, saved_in, stem_of
+from editing.results import INVERSION_FILE, Saved, SavedFile, open_saved, saved_in, stem_of
 from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.batch.jobs import FolderNames, open_job
-from inversion.batch.run import project_photos
+from inversion.batch.run import BatchOptions, project_photos
 from inversion.foreign_latents import LATENT_FILE, foreign_inversions, latent_kind, single
 from inversion.inverting import invert
 from inversion.photos import PhotoLike
@@ -93,26 +93,42 @@ def find_faces(texts: Iterable[str]) -> list[Named]:
 
 def look_for_faces(texts: Iterable[str]) -> list[Named | RelatentError]:
     """As :func:`find_faces`, with errors in the places of what could not be found; no file comes twice for one text."""
-    found: list[Named | RelatentError] = []
+    return [_read(one) if isinstance(one, SavedFile) else one for one in name_faces(texts)]
+
+
+def name_faces(texts: Iterable[str]) -> Iterator[Named | SavedFile | RelatentError]:
+    """As :func:`look_for_faces`, without reading the inversions, of which there may be too many for the memory."""
     for text in texts:
         try:
-            found.extend(_named(text))
+            yield from _named(text)
         except RelatentError as error:
-            found.append(error)
-    return found
+            yield error
 
 
-def _named(text: str) -> list[Named | RelatentError]:
+def _read(file: SavedFile) -> Saved | RelatentError:
+    try:
+        return file.open()
+    except RelatentError as error:
+        return error
+
+
+def _named(text: str) -> Iterator[Named | SavedFile | RelatentError]:
     if not text.strip():
         raise UsageError('a face came as an empty text; expected a path or a seed. Write "." for the current folder.')
     if is_number_list(text):
-        return list(whole_numbers(text, "seeds"))
+        yield from whole_numbers(text, "seeds")
+        return
     path, entry = _split(text)
     if "," in text and not path.exists():
-        return look_for_faces(piece.strip() for piece in text.split(","))
-    if path.is_dir():
-        return look_for_faces_in(path)
-    return [_in_file(path, entry)]
+        yield from name_faces(piece.strip() for piece in text.split(","))
+    elif path.is_dir():
+        for one in saved_in(path):
+            try:
+                yield _in_file(one, None)
+            except RelatentError as error:
+                yield error
+    else:
+        yield _in_file(path, entry)
 
 
 def look_for_faces_in(folder: Path) -> list[Named | RelatentError]:
@@ -120,7 +136,8 @@ def look_for_faces_in(folder: Path) -> list[Named | RelatentError]:
     found: list[Named | RelatentError] = []
     for path in saved_in(folder):
         try:
-            found.append(_in_file(path, None))
+            one = _in_file(path, None)
+            found.append(one.open() if isinstance(one, SavedFile) else one)
         except RelatentError as error:
             found.append(error)
     return found
@@ -135,7 +152,7 @@ def _split(text: str) -> tuple[Path, str | None]:
     return whole, None
 
 
-def _in_file(path: Path, entry: str | None) -> Named:
+def _in_file(path: Path, entry: str | None) -> Named | SavedFile:
     """The face, or faces, of one file, by what is in it."""
     if not path.exists():
         raise CheckpointError(
@@ -146,7 +163,7 @@ def _in_file(path: Path, entry: str | None) -> Named:
     if kind is None and entry is None and (suffix in SUFFIXES or not suffix):
         return PhotoFile(path)
     own = not is_foreign(path) if kind == "safetensors" else kind is None and suffix not in LATENT_SUFFIXES
-    return open_saved(path) if own else LatentFile(path, entry)
+    return SavedFile(path) if own else LatentFile(path, entry)
 
 
 def open_faces_network(found: Sequence[Named], network: str | None, device: str | None) -> Generator:
@@ -222,7 +239,7 @@ def invert_photo(photo: Path, network: Generator, outdir: Path | None = None) ->
         saved = open_saved(file)
         if same_network(saved.inversion.network, network_id(network)):
             return saved
-    (outcome,) = project_photos([photo], outdir, network)
+    (outcome,) = project_photos([photo], outdir, network, options=BatchOptions(retry_failed=True))
     if outcome.folder is None:
         raise PhotoError(outcome.message)
     return open_saved(outcome.folder / INVERSION_FILE)

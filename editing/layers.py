@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from relatent.core.errors import UnknownNameError, UsageError
+from relatent.core.numbers import as_whole
 from relatent.core.ranges import is_number_list, whole_numbers
 
 GROUPS = {"coarse": (4, 8), "middle": (16, 32), "fine": (64, 1024), "all": (4, 1024)}  # sides in pixels
+MOST = 10**6  # far beyond any network
 LayerChoice = str | int | Iterable[int]
 
 
@@ -37,7 +39,7 @@ def layer_numbers(choice: LayerChoice, num_ws: int) -> tuple[int, ...]:
     if isinstance(choice, str):
         layers = [layer for piece in filter(None, choice.split(",")) for layer in _piece(piece.strip(), num_ws)]
     else:
-        layers = [_whole(layer) for layer in (choice if isinstance(choice, Iterable) else [choice])]
+        layers = [as_whole("a layer", layer, -MOST, MOST) for layer in _each(choice)]
     outside = [layer for layer in layers if not 0 <= layer < num_ws]
     if outside:
         raise UsageError(f"layer {outside[0]} is not in this network; its layers are 0 to {num_ws - 1}.")
@@ -72,7 +74,8 @@ def _piece(text: str, num_ws: int) -> tuple[int, ...]:
     raise UnknownNameError("layers", text, GROUPS, "Numbers work too, for example 0-3,7.")
 
 
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise UsageError(f"a layer came as {value!r:.40}; expected a whole number from 0.")
-    return value
+def _each(choice: object) -> Iterable[object]:
+    try:
+        return iter(choice)  # type: ignore[call-overload]
+    except TypeError:  # a number, or an array of one without axes
+        return [choice]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -43,10 +44,37 @@ class Saved:
     stem: str
     foreign: bool = False
 
+    def open(self) -> Saved:
+        """Itself; see :class:`SavedFile`."""
+        return self
+
     @property
     def report(self) -> dict[str, object]:
         """The report beside it; empty if there is none."""
         return {} if self.foreign else read_report(self.path.parent) or {}
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """An inversion on disk that is yet to be read.
+
+    Attributes:
+        path: its file.
+        stem: used in names of results; empty for the name of its folder, or that of the file.
+    """
+
+    path: Path
+    stem: str = ""
+
+    def open(self) -> Saved:
+        """Read it; raises CheckpointError if it is none."""
+        saved = open_saved(self.path)
+        return dataclasses.replace(saved, stem=self.stem) if self.stem else saved
+
+    @property
+    def report(self) -> dict[str, object]:
+        """The report beside it; empty if there is none."""
+        return read_report(self.path.parent) or {}
 
 
 def find_saved(inputs: Iterable[Path]) -> list[Saved | RelatentError]:
@@ -202,10 +230,10 @@ def is_photo_of(saved: Saved, file: Path) -> bool:
         return False
 
 
-def made_from(saved: Saved) -> dict[str, object]:
+def made_from(saved: Saved | SavedFile) -> dict[str, object]:
     """The entry of the photo in the report beside an inversion or edited inversion: name, file, sha256, face."""
     report = saved.report
-    edits = [report[key] for key in ("edit", "mix") if isinstance(report.get(key), dict)]
+    edits = [report[key] for key in ("edit", "mix", "drag") if isinstance(report.get(key), dict)]
     for photo in (report.get("photo"), *(edit.get("made_from") for edit in edits)):  # type: ignore[attr-defined]
         if isinstance(photo, dict):
             return photo
@@ -217,7 +245,7 @@ def write_edited(
     edited: Inversion,
     network: Generator,
     *,
-    key: str,  # "edit" or "mix"
+    key: str,  # "edit", "mix" or "drag"
     account: dict[str, object],  # stored below ``key`` in report.json
     face: MarkedImage | None = None,  # the face at the photo's resolution; None for the network's drawing
     pasted: MarkedImage | None = None,  # the whole photo

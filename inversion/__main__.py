@@ -10,12 +10,13 @@ import click
 
 from inversion.backbone.run import read_settings, train_backbone
 from inversion.backbone.trainer import PRECISIONS, BackboneSettings, BackboneTick
+from inversion.batch.status import status
 from inversion.encoders import run as encoder_run
 from inversion.encoders.training import EncoderSettings, EncoderTick
 from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
 from inversion.optim.preconditioner_file import save_preconditioner
 from inversion.pipeline import open_network
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, PathType, RelatentCommand, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
@@ -25,14 +26,21 @@ from stylegan.training.loop import Schedule, state_path
 
 @click.group()
 def main() -> None:
-    """Train encoders and backbones, and measure preconditioners. `python -m inversion.project` inverts photos."""
+    """Status of batches, training, preconditioners. `python -m inversion.project` inverts photos."""
+
+
+@main.command("status", cls=RelatentCommand)
+@click.argument("outdir", type=PATH)
+def status_command(outdir: Path) -> None:
+    """Say how far a batch is, also while it runs: what is done, failed and pending in OUTDIR."""
+    click.echo(status(outdir))
 
 
 @main.command("train-backbone", cls=RelatentCommand)
 @click.option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of pictures; cut to squares of 128 px.")
 @click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
 @click.option("--teacher", metavar="FILE", help="Safetensors file of SqueezeNet 1.1's features, torchvision's names.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The backbone's file.")
+@click.option("--out", required=True, type=PathType(dir_okay=False), help="The backbone's file.")
 @click.option(
     "--kimg",
     type=click.FloatRange(min=0),
@@ -58,7 +66,7 @@ def main() -> None:
 @click.option("--licence", default="", help="Kept in the backbone's file.")
 @click.option("--attribution", default="", help="Kept in the backbone's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_backbone_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
@@ -92,7 +100,7 @@ def train_backbone_command(
 @click.option("--network", metavar="NAME_OR_FILE", help="The generator to learn.")
 @click.option("--data", metavar="FILE_OR_FOLDER", help="Photos of faces, aligned as the generator's own.")
 @click.option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The encoder's file.")
+@click.option("--out", required=True, type=PathType(dir_okay=False), help="The encoder's file.")
 @click.option("--kimg", type=click.FloatRange(min=0), default=200, show_default=True, help="Thousands of pictures.")
 @click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
 @click.option("--start", default="", metavar="FILE", help="Begin with another encoder's weights, of the same sizes.")
@@ -110,7 +118,7 @@ def train_backbone_command(
 @click.option("--licence", default="", help="Kept in the encoder's file.")
 @click.option("--attribution", default="", help="Kept in the encoder's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 def train_encoder_command(
     out: Path, kimg: float, resume: bool, device: str | None, dry_run: bool, **options: object
@@ -143,9 +151,7 @@ def train_encoder_command(
 
 @main.command("measure-preconditioner", cls=RelatentCommand)
 @click.option("--network", required=True, metavar="NAME_OR_FILE", help="The generator to measure.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The preconditioner's file."
-)
+@click.option("--out", required=True, type=PathType(dir_okay=False), help="The preconditioner's file.")
 @click.option("--pictures", type=click.IntRange(min=1), default=512, show_default=True, help="Pictures to draw.")
 @click.option(
     "--probes", type=click.IntRange(min=1), default=6, show_default=True, help="Random gradients around each of them."
@@ -155,7 +161,7 @@ def train_encoder_command(
 @click.option("--licence", default="", help="Kept in the preconditioner's file.")
 @click.option("--attribution", default="", help="Kept in the preconditioner's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
 def measure_preconditioner_command(
     network: str, out: Path, licence: str, attribution: str, device: str | None, overwrite: bool, **options: int

@@ -17,16 +17,14 @@ from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED, PRESET_NAMES, Plan, plan_for
 from relatent.core.errors import UsageError
+from relatent.core.execution import AUTO, EXECUTIONS
 from relatent.core.numbers import as_whole, digits_in
+from relatent.core.options import described
 from relatent.core.precision import CHOICES, check_precision
 from stylegan.networks.generator import Generator
 
 SPACES = ("w", "w+")
 Which = Literal["largest", "all"] | int
-
-
-def _option(text: str, **more: Any) -> dict[str, Any]:
-    return {"help": text, **more}
 
 
 @dataclass(frozen=True)
@@ -39,25 +37,27 @@ class InvertConfig:
     """
 
     preset: str = field(
-        default=DEFAULT_PRESET, metadata=_option("How much work a photo is worth.", choices=PRESET_NAMES)
+        default=DEFAULT_PRESET, metadata=described("How much work a photo is worth.", choices=PRESET_NAMES)
     )
     space: str | None = field(
         default=None,
-        metadata=_option("One latent for all layers, or one each.  [default: the preset's]", choices=SPACES),
+        metadata=described("One latent for all layers, or one each.  [default: the preset's]", choices=SPACES),
     )
     num_steps: int | None = field(
-        default=None, metadata=_option("Steps of the optimiser.  [default: the preset's]", least=1)
+        default=None, metadata=described("Steps of the optimiser.  [default: the preset's]", least=1)
     )
-    seed: int = field(default=DEFAULT_SEED, metadata=_option("Of the noise the optimiser starts from.", least=-(2**63)))
+    seed: int = field(
+        default=DEFAULT_SEED, metadata=described("Of the noise the optimiser starts from.", least=-(2**63))
+    )
     encoder: str | Path | Encoder | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             "The encoder to start with.  [default: the network's own, if it has one]", metavar="NAME_OR_FILE"
         ),
     )
     preconditioner: str | Path | Preconditioner | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             "The network's preconditioner: a third of the steps.  [default: the network's own, if it has one]",
             metavar="FILE",
             aliases=("--curvature",),  # the name of an earlier version
@@ -65,34 +65,42 @@ class InvertConfig:
     )
     mask: str | Path | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             "Restricts the loss: to white in a picture of the photo's size, or to the face's hull.  [default: none]",
             metavar="FILE|auto",
         ),
     )
-    lpips: str = field(default="embedded", metadata=_option("Whose features the loss compares.", choices=BACKBONES))
+    lpips: str = field(default="embedded", metadata=described("Whose features the loss compares.", choices=BACKBONES))
     precision: str = field(
         default="float32",
-        metadata=_option(
+        metadata=described(
             "Of the features; latents and losses are float32. auto: bfloat16 where the device computes in it.",
             choices=CHOICES,
         ),
     )
-    align: bool = field(default=True, metadata=_option("Find and crop the face, or take the centre square as it is."))
+    execution: str = field(
+        default=AUTO,
+        metadata=described(
+            "How steps run: one operator after another, as a CUDA graph, or by torch.compile, which takes a minute at "
+            "first. auto: graph on an NVIDIA GPU, else eager.",
+            choices=EXECUTIONS,
+        ),
+    )
+    align: bool = field(default=True, metadata=described("Find and crop the face, or take the centre square as it is."))
     face: Which = field(
         default="largest",
-        metadata=_option("Which face of a photo; N counts from 1, largest first.", metavar="largest|all|N", type=str),
+        metadata=described("Which face of a photo; N counts from 1, largest first.", metavar="largest|all|N", type=str),
     )
     keep_photo: bool = field(
         default=True,
-        metadata=_option(
+        metadata=described(
             "Keep the face as the photo shows it in inversion.safetensors, for edits at the photo's resolution.",
             flag="--photo",
         ),
     )
 
     def __post_init__(self) -> None:
-        for name in ("space", "lpips"):
+        for name in ("space", "lpips", "execution"):
             value, choices = getattr(self, name), fields_by_name()[name].metadata["choices"]
             if value is not None and value not in choices:
                 raise UsageError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from relatent.core.errors import CheckpointError, ShapeError, UsageError
 from relatent.core.images import to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import load, network_id
-from stylegan.formats.checkpoint import read_safetensors, write_safetensors
+from stylegan.formats.checkpoint import read_safetensors, safetensors_bytes, write_safetensors
 from stylegan.networks.generator import Generator
 
 FORMAT = "relatent-inversion-1"
@@ -117,6 +118,12 @@ class Inversion(ComparedByContent):
         """The picture, R x R, as a Pillow image that is saved with provenance (:mod:`relatent.core.provenance`)."""
         return self.marked(self.tensor(network))
 
+    def _repr_png_(self) -> bytes:
+        """The picture as a notebook shows it."""
+        file = io.BytesIO()
+        self.image().save(file, "PNG")
+        return file.getvalue()
+
     def marked(self, drawn: Tensor) -> MarkedImage:
         """:meth:`image` for a result of :meth:`tensor`, [1, 3, R, R], which is not drawn again."""
         return MarkedImage(to_pixels(drawn)[0], software_tag(self.network, self.edits))
@@ -136,6 +143,17 @@ class Inversion(ComparedByContent):
             OutputError: the file cannot be written.
             UsageError: latents that are not finite.
         """
+        write_safetensors(Path(path), *self._content())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that :meth:`save` writes.
+
+        Raises:
+            UsageError: latents that are not finite.
+        """
+        return safetensors_bytes(*self._content())
+
+    def _content(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         if not self.ws.isfinite().all():
             raise UsageError("this inversion holds values that are not finite. Edit or invert again.")
         tensors = {"ws": self.ws}
@@ -151,7 +169,7 @@ class Inversion(ComparedByContent):
         text = {"network": self.network, "network_file": self.network_file, "space": self.space, "photo": self.photo}
         numbers = {"seed": str(self.seed), "losses": json.dumps(self.losses)}
         numbers |= {"edits": json.dumps(self.edits), "metrics": json.dumps(self.metrics)}
-        write_safetensors(Path(path), tensors, {"format": FORMAT, **text, **numbers})
+        return tensors, {"format": FORMAT, **text, **numbers}
 
     @classmethod
     def load(cls, path: str | Path) -> Inversion:

@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from inversion.batch_size import batch_size_for
 from inversion.config import InvertConfig
 from inversion.inversion import Inversion
 from inversion.optim.projector import Progress
-from inversion.photos import PhotoLike, is_many, listed, open_photo
-from inversion.pipeline import NetworkLike, Pipeline, PreparedFace, batch_size_for
+from inversion.photos import PhotoLike, is_many, open_photo, photos_of
+from inversion.pipeline import NetworkLike, Pipeline, PreparedFace
 from relatent.core.errors import PhotoError
 from relatent.core.images import Photo
 
@@ -68,7 +69,8 @@ def invert(photo: Any, **options: Any) -> Any:
 
     Returns:
         One Inversion; a list of them for a list, a folder or ``face="all"``. A photo of a list or folder that cannot
-        be inverted is left out with a warning. The ``photo`` of an Inversion is the name of its file.
+        be inverted is left out with a warning, and so is a file in a folder that is no picture, or that Relatent made.
+        The ``photo`` of an Inversion is the name of its file.
 
     Raises:
         PhotoError: the picture cannot be read, or has no face; for several, only if all of them fail.
@@ -77,7 +79,7 @@ def invert(photo: Any, **options: Any) -> Any:
     device, network, progress = (options.pop(name, None) for name in ("device", "network", "progress"))
     pipeline = Pipeline(network, InvertConfig(**options), device=device)
     if is_many(photo):
-        return list(_invert_each(listed(photo), pipeline, progress))
+        return list(_invert_each(photos_of(photo), pipeline, progress))
     inversions = [face.inversion for face in pipeline.invert(pipeline.prepare(open_photo(photo)), progress)]
     return inversions if pipeline.config.face == "all" else inversions[0]
 

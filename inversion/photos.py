@@ -1,21 +1,31 @@
-"""Opens photos given as paths, arrays or Pillow images, and crops their faces for a network."""
+"""Opens photos given as paths, folders, arrays or Pillow images, and crops their faces for a network."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from inversion.config import Which
+from inversion.inputs import expand
+from relatent.core.alignment import Alignment
 from relatent.core.errors import PhotoError, UsageError
-from relatent.core.folders import find_photos
 from relatent.core.images import Photo, photo_of, read_photo
-from relatent.core.results import without_results
 from relatent.face import AlignedFace, Face, align_face, centre_square, choose_faces, find_faces
-from stylegan.networks.generator import Generator
 
 PhotoLike = str | Path | np.ndarray | Image.Image | Photo
+
+
+class Crop(Protocol):
+    """What the crop of a face depends on; every generator has it."""
+
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def alignment(self) -> Alignment: ...
 
 
 def open_photo(photo: PhotoLike) -> Photo:
@@ -33,10 +43,23 @@ def open_photo(photo: PhotoLike) -> Photo:
         return photo_of(photo)
     if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
         return Photo(photo, name="the picture")
-    what = type(photo).__name__
-    if isinstance(photo, np.ndarray):
-        what = f"an array of {photo.dtype} {list(photo.shape)}"
-    raise UsageError(f"a photo came as {what}; expected a path, a Pillow image or a uint8 array [H, W, 3].")
+    raise UsageError(f"a photo came as {_described(photo)}")
+
+
+def _described(photo: object) -> str:
+    """What came in place of a photo, what was expected, and how to convert the one to the other."""
+    expected = "expected a path, a Pillow image or a uint8 array [H, W, 3]."
+    if not isinstance(photo, np.ndarray):
+        return f"{type(photo).__name__}; {expected}"
+    text = f"an array of {photo.dtype} {list(photo.shape)}; {expected}"
+    if photo.dtype.kind == "f":
+        return f"{text} Scale it to 0 to 255 and convert it with .round().astype(np.uint8)."
+    if photo.dtype == np.uint8 and (photo.ndim == 2 or photo.shape[2:] in ((1,), (2,), (4,))):
+        kind = "A grey array" if photo.ndim == 2 or photo.shape[2] < 3 else "An array with transparency"
+        return f"{text} {kind} is read through Pillow: Image.fromarray(array)."
+    if photo.ndim == 3 and photo.shape[0] in (1, 3, 4):
+        return f"{text} Move its channels last with np.moveaxis(array, 0, -1)."
+    return text
 
 
 def is_many(photo: object) -> bool:
@@ -50,24 +73,28 @@ def is_many(photo: object) -> bool:
     return isinstance(photo, list | tuple) or (isinstance(photo, str | Path) and Path(photo).is_dir())
 
 
-def listed(photos: object) -> list[PhotoLike]:
-    """A list as it is, a folder as the pictures in it but those that Relatent made.
+def photos_of(photos: object) -> list[PhotoLike]:
+    """A list as it is, a folder as the pictures in it; a warning names what is passed over in a folder.
 
     Raises:
         PhotoError: the folder contains no pictures.
     """
     if isinstance(photos, list | tuple):
         return list(photos)
-    folder = Path(str(photos))
-    found, _ = without_results(find_photos(folder))
-    if not found:
-        raise PhotoError(f"{folder} holds no pictures; expected files such as .jpg or .png.")
-    return list(found)
+    inputs = expand([Path(str(photos))])
+    if inputs.note():
+        warnings.warn(inputs.note(), stacklevel=3)
+    paths: list[PhotoLike] = []
+    for one in inputs.photos:
+        if isinstance(one, PhotoError):
+            raise one
+        paths.append(one)
+    return paths
 
 
 def crop_faces(
     photo: Photo,
-    network: Generator,
+    network: Crop,
     *,
     align: bool = True,  # detect and crop the face; else crop the centre square
     which: Which = "largest",

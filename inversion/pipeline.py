@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from inversion.config import InvertConfig
+from inversion.halving import in_parts
 from inversion.inversion import Inversion
 from inversion.losses.loss import Target
 from inversion.losses.perceptual import load_perceptual
@@ -26,11 +27,11 @@ from inversion.metrics import Quality, measure
 from inversion.optim.preconditioner_file import preconditioner_for
 from inversion.optim.projector import Progress, split
 from inversion.percentiles import LpipsPercentile, measured_faces
-from inversion.photos import crop_faces
+from inversion.photos import Crop, crop_faces
 from inversion.stages import PlanResult, encoder_for, run_plan
-from relatent.core import cpu
-from relatent.core.device import pick_device
+from relatent.core.device import lay_out, pick_device
 from relatent.core.errors import ShapeError
+from relatent.core.execution import choose
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
 from relatent.face import AlignedFace, Face, find_faces
@@ -121,24 +122,7 @@ class Pipeline:
         Raises:
             PhotoError: there is no face, or the mask does not fit.
         """
-        config, network = self.config, self.network
-        started = time.perf_counter()
-        if config.align and found is None:
-            found = find_faces(photo.pixels)
-        crops = crop_faces(photo, network, align=config.align, which=config.face, found=found)
-        masks = [
-            None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops
-        ]
-        size = network.resolution
-        packed = [pack_crop(photo.pixels, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
-        seconds = (time.perf_counter() - started) / len(crops)
-        name = Path(photo.name).name
-        count = len(found) if config.align and found is not None else None
-        first = config.face if config.align and isinstance(config.face, int) else 1
-        return [
-            PreparedFace(crop, name, mask, kept, number, count, {"align": seconds})
-            for number, (crop, mask, kept) in enumerate(zip(crops, masks, packed, strict=True), start=first)
-        ]
+        return prepare_faces(photo, self.config, self.network, found)
 
     def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
         """Invert faces as one batch, draw and measure them.
@@ -152,8 +136,7 @@ class Pipeline:
         """
         images = torch.cat([to_tensor(face.aligned.image) for face in faces])
         masks = [face.mask for face in faces if face.mask is not None]
-        with self._target(images, torch.cat(masks) if masks else None) as target:
-            result = run_plan(self.plan, self.network, self.encoder, target, **self._choices, progress=progress)
+        result = self._run(images, torch.cat(masks) if masks else None, progress)
         inversions = self._inversions(result)
         alignment = self.network.alignment if self.config.align else None
         results = []
@@ -199,15 +182,23 @@ class Pipeline:
             ShapeError: pictures or masks have another size.
             Cancelled: the callback returned False.
         """
-        with self._target(images, masks) as target:
-            result = run_plan(self.plan, self.network, self.encoder, target, **self._choices, progress=progress)
+        result = self._run(images, masks, progress)
         if seconds is not None:
             seconds.update(result.seconds)
         return self._inversions(result)
 
+    def _run(self, images: Tensor, masks: Tensor | None, progress: Progress | None) -> PlanResult:
+        """Run the plan on all photos together, or on parts of them where memory is too small."""
+        return in_parts(self._run_together, images, masks, progress, self.network.w_avg.device)
+
+    def _run_together(self, images: Tensor, masks: Tensor | None, progress: Progress | None) -> PlanResult:
+        with self._target(images, masks) as target:
+            return run_plan(self.plan, self.network, self.encoder, target, progress=progress, **self._choices)
+
     @property
     def _choices(self) -> dict[str, Any]:
-        return {"preconditioner": self.preconditioner, "seed": self.config.seed}
+        execution = choose(self.config.execution, self.network.w_avg.device)
+        return {"preconditioner": self.preconditioner, "seed": self.config.seed, "execution": execution}
 
     @contextmanager
     def _target(self, images: Tensor, masks: Tensor | None) -> Iterator[Target]:
@@ -243,6 +234,27 @@ class Pipeline:
         return None if measured is None else measured.percentile(quality.lpips, quality.lpips_trunk)
 
 
+def prepare_faces(
+    photo: Photo, config: InvertConfig, network: Crop, found: list[Face] | None = None
+) -> list[PreparedFace]:
+    """:meth:`Pipeline.prepare`, for which the network need not be loaded."""
+    started = time.perf_counter()
+    if config.align and found is None:
+        found = find_faces(photo.pixels)
+    crops = crop_faces(photo, network, align=config.align, which=config.face, found=found)
+    masks = [None if config.mask is None else mask_of(config.mask, crop, photo, network.alignment) for crop in crops]
+    size = network.resolution
+    packed = [pack_crop(photo.pixels, crop.face_to_photo, size) if config.keep_photo else None for crop in crops]
+    seconds = (time.perf_counter() - started) / len(crops)
+    name = Path(photo.name).name
+    count = len(found) if config.align and found is not None else None
+    first = config.face if config.align and isinstance(config.face, int) else 1
+    return [
+        PreparedFace(crop, name, mask, kept, number, count, {"align": seconds})
+        for number, (crop, mask, kept) in enumerate(zip(crops, masks, packed, strict=True), start=first)
+    ]
+
+
 def open_network(network: object = None, device: object = None) -> Generator:
     """Load a generator for inversion: frozen, in evaluation mode, on ``device``.
 
@@ -260,18 +272,8 @@ def open_network(network: object = None, device: object = None) -> Generator:
         if frozen and where == network.w_avg.device:
             return network
         generator = copy.deepcopy(network).to(where)
-    cpu.lay_out(generator.synthesis, where)
+    lay_out(generator.synthesis, where)
     return generator.eval().requires_grad_(False)
-
-
-def batch_size_for(network: Generator) -> int:
-    """How many photos are optimised together where nobody says otherwise.
-
-    One on a CPU. A convolution rounds otherwise in a batch of another size, and a hundred steps of L-BFGS make several
-    levels of a picture out of the last bit: a photo's result would depend on its company. A batch of four is hardly
-    faster there.
-    """
-    return 4 if network.resolution <= 256 and network.w_avg.device.type != "cpu" else 1
 
 
 def _check_images(images: Tensor, masks: Tensor | None, size: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,14 +13,16 @@ from typing import Any
 
 import click
 
-from inversion.batch.jobs import Inputs, expand
 from inversion.batch.run import BatchOptions, Outcome, project_photos
+from inversion.batch.summary import summarise
 from inversion.config import InvertConfig
+from inversion.inputs import Inputs, InputStream, expand
 from inversion.optim.projector import Step
 from inversion.pipeline import Pipeline
-from relatent.core.command import PATH, RelatentCommand, config_options
+from relatent.core.command import PATH, RelatentCommand, config_options, device_option
 from relatent.core.errors import PhotoError, UsageError
 from relatent.core.progress import ProgressBar
+from relatent.core.stopping import stopped_by_interrupt
 from weights.embedded import DEFAULT_NETWORK
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -37,17 +41,8 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remainin
 )
 @click.option("--outdir", default="out", show_default=True, type=PATH, help="Results go to OUTDIR/STEM.")
 @config_options(InvertConfig)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Photos optimised together.  [default: 1 on a CPU; else 4, and 1 above 256 px]",
-)
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
-@click.option("--save-video/--no-save-video", default=False, show_default=True, help="Also write proj.mp4.")
-@click.option(
-    "--overwrite", is_flag=True, help="Redo photos that are done already; only files that Relatent wrote are replaced."
-)
+@config_options(BatchOptions)
+@device_option
 @click.option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @click.pass_context
 def main(
@@ -58,10 +53,7 @@ def main(
     demo: bool,
     network: str,
     outdir: Path,
-    batch_size: int | None,
     device: str | None,
-    save_video: bool,
-    overwrite: bool,
     dry_run: bool,
     **choices: Any,
 ) -> None:
@@ -71,28 +63,39 @@ def main(
     proj.png, projected_w.npz, inversion.safetensors and report.json. A rerun skips what is done. Of a folder, the
     pictures that Relatent made are left out.
     """
-    inputs = expand([*photos, *target, *([demo_photo()] if demo else [])])
-    if not inputs.photos:
+    named = [*photos, *target, *([demo_photo()] if demo else [])]
+    if not named:
         raise UsageError("no photo was named; expected pictures or folders, or --demo. Try --help.")
+    names = {one.name for one in dataclasses.fields(BatchOptions)} & set(choices)
+    options = BatchOptions(**{name: choices.pop(name) for name in names})
     config = InvertConfig(**choices)
     if dry_run:
-        click.echo(final_settings(inputs, network, config, device))
+        click.echo(final_settings(expand(named), network, config, device))
         return
-    options = BatchOptions(overwrite=overwrite, save_video=save_video, batch_size=batch_size)
-    with ProgressBar(bar_format=BAR) as bar:
-        outcomes = []
-        for outcome in project_photos(
-            inputs.photos, outdir, network, config, options, device=device, on_step=partial(_show, bar)
-        ):
-            bar.close()
-            _tell(outcome)
-            outcomes.append(outcome)
-    if inputs.passed_over or inputs.results:
+    inputs, counts = InputStream(named), Counter[str]()
+    try:
+        with stopped_by_interrupt(_about_to_stop) as stop, ProgressBar(bar_format=BAR) as bar:
+            for outcome in project_photos(
+                inputs, outdir, network, config, options, device=device, on_step=partial(_show, bar), stop=stop
+            ):
+                bar.close()
+                _tell(outcome)
+                counts[outcome.status] += 1
+    finally:
+        summarise(outdir)
+    if inputs.note():
         click.echo(f"note: {inputs.note()}", err=True)
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
-    if failed and len(outcomes) > 1:
-        click.echo(f"{failed} of {len(outcomes)} failed.", err=True)
+    failed, total = counts["failed"], counts.total()
+    if failed and total > 1:
+        click.echo(f"{failed} of {total} failed.", err=True)
+    if stop():
+        click.echo(f"stopped; run the same command again to go on. See: python -m inversion status {outdir}", err=True)
+        context.exit(130)
     context.exit(1 if failed else 0)
+
+
+def _about_to_stop() -> None:
+    click.echo("finishing the photos in hand; press Ctrl-C again to stop at once.", err=True)
 
 
 def demo_photo() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,16 @@ from inversion.encoders.encoder import Encoder, require_fit, start_from_encoder
 from inversion.encoders.loading import load_encoder
 from inversion.losses.loss import Target
 from inversion.optim.low_rank import Tuned
+from inversion.optim.optimisation import Latents
 from inversion.optim.pivotal_tuning import tune
 from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import preconditioner_for
-from inversion.optim.projector import Latents, Progress, optimise
+from inversion.optim.projector import Progress, optimise
 from inversion.presets import Plan, presets
 from relatent.core import cpu
 from relatent.core.device import synchronize
 from relatent.core.errors import UsageError
+from relatent.core.execution import EAGER
 from stylegan.formats.checkpoint import network_id, same_network
 from stylegan.networks.generator import Generator
 from weights.embedded import encoder_path
@@ -57,6 +59,7 @@ def run_plan(
     preconditioner: Preconditioner | None = None,
     seed: int,
     progress: Progress | None = None,
+    execution: str = EAGER,
 ) -> PlanResult:
     """Run the stages of ``plan`` on the target's photos.
 
@@ -69,6 +72,7 @@ def run_plan(
         seed: of everything random.
         progress: sees each step of optimisation and tuning, or of the refinement where there is nothing else;
             returning False cancels.
+        execution: of the steps, "eager", "graph" or "compile".
 
     Raises:
         UsageError: the plan has only an encoder stage and there is no encoder, or it belongs to another network.
@@ -90,6 +94,7 @@ def run_plan(
                         start=start,
                         preconditioner=preconditioner,
                         progress=None if plan.optimiser else progress,  # else it would count twice
+                        execution=execution,
                     )
                     start = refined.w
         if plan.optimiser is None:
@@ -104,15 +109,28 @@ def run_plan(
                     start=start,
                     preconditioner=preconditioner,
                     progress=progress,
+                    execution=execution,
                 )
             result = PlanResult(latents, losses, own_noise=not plan.optimiser.optimise_noise or not latents.noise)
         if plan.tuning is not None:
             with _timed(seconds, "tune", device):
                 result.tuned, result.losses = tune(
-                    network, target, result.latents, plan.tuning, seed=seed, progress=progress
+                    network, target, result.latents, plan.tuning, seed=seed, progress=progress, execution=execution
                 )
     result.seconds = seconds
     return result
+
+
+def joined(results: Sequence[PlanResult]) -> PlanResult:
+    """The results of one plan for several batches as one."""
+    first = results[0]
+    latents = Latents(
+        torch.cat([result.latents.w for result in results]),
+        [torch.cat(levels) for levels in zip(*(result.latents.noise for result in results), strict=True)],
+    )
+    tuned = None if first.tuned is None else [one for result in results for one in result.tuned or []]
+    seconds = {stage: sum(result.seconds[stage] for result in results) for stage in first.seconds}
+    return PlanResult(latents, torch.cat([result.losses for result in results]), first.own_noise, tuned, seconds)
 
 
 def presets_of(network: Generator, preconditioner: str | Preconditioner | None = None) -> dict[str, Plan]:

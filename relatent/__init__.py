@@ -11,6 +11,7 @@ from typing import Any
 _HOMES = {
     "Direction": "editing",
     "Inversion": "inversion",
+    "drag": "editing",
     "edit": "editing",
     "invert": "inversion",
     "load": "stylegan",
@@ -18,7 +19,7 @@ _HOMES = {
     "paste_back": "editing",
 }
 
-__all__ = ["Direction", "Inversion", "edit", "invert", "load", "mix", "paste_back"]
+__all__ = ["Direction", "Inversion", "drag", "edit", "invert", "load", "mix", "paste_back"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,10 +9,13 @@ import click
 COMMANDS = {  # name: (module, attribute, help text)
     "invert": ("inversion.project", "main", "Put photos of faces into the latent space of a generator."),
     "edit": ("editing.cli.edit", "edit_command", "Change inverted faces along directions."),
+    "drag": ("editing.cli.drag", "drag_command", "Drag points of an inverted face."),
     "mix": ("editing.cli.mix", "mix_command", "Combine the layers of several faces."),
     "morph": ("editing.cli.mix", "morph_command", "Draw a video that goes from face to face."),
     "directions": ("editing.__main__", "directions", "List, learn, find and import directions."),
     "train": ("stylegan.__main__", "train_command", "Train a generator on a zip file or folder of pictures."),
+    "metrics": ("stylegan.__main__", "metrics_command", "Measure a generator against real pictures."),
+    "tune": ("stylegan.__main__", "tune_command", "Search for a training recipe."),
     "weights": ("weights.__main__", "main", "Fetch, verify and convert networks."),
     "page": ("relatent.web.command", "main", "Open the page in a browser."),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -10,34 +9,37 @@ from typing import Any, TypeVar, cast
 
 import click
 import torch
-from click.core import ParameterSource
 
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
 from stylegan.bounds import RESOLUTIONS
 from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
-from stylegan.formats.discriminators import read_discriminator
 from stylegan.formats.loading import find_network, load
+from stylegan.measuring.command import metrics_command
 from stylegan.networks.synthesis import STYLE_METHODS
 from stylegan.training import processes
+from stylegan.training.board import Board
 from stylegan.training.growth import grown_settings
+from stylegan.training.interpolation import write_interpolation
 from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
-from stylegan.training.recipes import ARCHS, defaults_for
+from stylegan.training.recipe_file import filled_options, was_typed
+from stylegan.training.recipes import ARCHS
+from stylegan.training.report import PAGE_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS
 from stylegan.training.state import compact_state, describe_state, read_settings
 from stylegan.training.trainer import Tick
-from stylegan.training.transfer import WARMUP_KIMG, is_state, transfer_settings
+from stylegan.training.transfer import is_state, transfer_settings
+from stylegan.tuning.command import tune_command
 
 SIDES = list(map(str, sorted({*RESOLUTIONS, 28})))
 OWN_STATE = Path("-")  # --resume without a file
 
 F = TypeVar("F", bound=Callable[..., Any])
 option = partial(click.option, show_default=True)
-FILE = click.Path(path_type=Path)
 DIMS = click.IntRange(1, 4096)
 SHARE = click.FloatRange(0, 1)
 NOT_NEGATIVE = click.FloatRange(min=0)
@@ -53,9 +55,8 @@ def with_defaults(command: F) -> F:
     """Fill in the defaults that depend on --arch and --data for options that were not given."""
 
     @wraps(command)
-    def filled(**options: Any) -> Any:
-        defaults = defaults_for(options["arch"], options["data"])
-        return command(**{**options, **{name: value for name, value in defaults.items() if not was_typed(name)}})
+    def filled(**_: Any) -> Any:
+        return command(**filled_options(click.get_current_context()))
 
     return cast("F", filled)
 
@@ -63,17 +64,17 @@ def with_defaults(command: F) -> F:
 @main.command("train", cls=RelatentCommand)
 @option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures, MNIST's files, or digits.")
 @option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
-@option("--outdir", required=True, type=FILE, help="Folder for all results.")
+@option("--outdir", required=True, type=PATH, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
 @option("--minutes", type=POSITIVE, help="Stop after so many minutes at the latest, and write what there is.")
 @option(
     "--resume",
-    type=FILE,
+    type=PATH,
     is_flag=False,
     flag_value=OWN_STATE,
     help="Go on from OUTDIR's state, this one, or a network.",
 )
-@option("--grow-from", type=FILE, help="Begin with this training state's networks, at twice their resolution.")
+@option("--grow-from", type=PATH, help="Begin with this training state's networks, at twice their resolution.")
 @option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
 @option("--name", default="network", help="What the network is called in its file.")
 @option("--arch", type=click.Choice(ARCHS), default="stylegan2", help="StyleGAN2, StyleGAN 1, or fully connected.")
@@ -102,6 +103,7 @@ def with_defaults(command: F) -> F:
 @option("--augment", type=SHARE, default=0.3, help="Probability of each DiffAugment change.")
 @option("--ada", is_flag=True, help="Adaptive augmentation: blits, geometry, colour, as strong as needed.")
 @option("--path-length", type=NOT_NEGATIVE, default=0.0, help="Weight of path-length regularisation; 2 as published.")
+@option("--feature-weight", type=NOT_NEGATIVE, default=0.0, help="Weight of a second discriminator.")
 @option("--precision", type=click.Choice(PRECISIONS), default="float32", help="Of the features.")
 @option("--compile/--no-compile", default=False, help="Use torch.compile.")
 @option("--validation-folder", metavar="NAME", help="Pictures of the data kept back, to measure snapshots with.")
@@ -111,7 +113,10 @@ def with_defaults(command: F) -> F:
 @option("--licence", default="", show_default=False, help="Kept in the network's file.")
 @option("--attribution", default="", show_default=False, help="Kept in the network's file.")
 @option("--seed", type=int, default=0, help="Of everything random.")
-@option("--device", help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@option("--recipe", type=PATH, help="Take options that are not given from this file of python -m stylegan tune.")
+@option("--video/--no-video", default=True, help="End with an interpolation video.")
+@option("--tensorboard", is_flag=True, help="Also log for TensorBoard, to OUTDIR/tensorboard.")
+@device_option
 @option("--dry-run", is_flag=True, help="Print the final settings and stop.")
 @with_defaults
 def train_command(
@@ -123,6 +128,8 @@ def train_command(
     validation_folder: str | None,
     tick: float,
     snap: int,
+    video: bool,
+    tensorboard: bool,
     device: str | None,
     dry_run: bool,
     **options: Any,  # of settings_from_options
@@ -131,9 +138,10 @@ def train_command(
 
     Writes a log, sample grids, networks and a training state into OUTDIR; see stylegan/training/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data,
-    --data-folder, --batch, --lr, --gamma, --augment, --ema-kimg, --precision and --compile may change. With
-    another --batch, R1's weight and the average's half-life follow their rules. A grown run takes over the
-    settings of the run it grows from in the same way.
+    --data-folder, --batch, --accumulate, --lr, --gamma, --augment, --ema-kimg, --feature-weight, --freeze-d,
+    --precision and --compile may change. With another --batch, R1's weight and the average's half-life follow
+    their rules. A grown run takes over the settings of the run it grows from in the same way. A run that
+    begins with a network takes over its sizes.
     """
     where = click.get_current_context().with_resource(processes.joined(pick_device(device)))
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
@@ -141,18 +149,7 @@ def train_command(
     begin_from = None if state is None or is_state(state) else str(state)
     if begin_from:
         state = None
-        source = load(begin_from)
-        settings = transfer_settings(
-            settings_from_options(**{**options, "arch": "stylegan2", "style_method": "demodulate"}),
-            source,
-            resolution=int(options["resolution"]) if was_typed("resolution") else None,
-            gamma=options["gamma"],
-        )
-        new = read_discriminator(find_network(begin_from), settings.generator.resolution) is None
-        warmup = options["warmup_kimg"]
-        settings = dataclasses.replace(
-            settings, origin=network_id(source), warmup_kimg=WARMUP_KIMG * new if warmup is None else warmup
-        )
+        settings = transfer_settings(options, begin_from, int(options["resolution"]) * was_typed("resolution"))
     elif state:
         settings = read_settings(state)
     elif grow_from:
@@ -167,7 +164,11 @@ def train_command(
     main_one = processes.is_main()
     validation = open_validation(settings, validation_folder, where) if validation_folder and main_one else None
 
+    board = Board(outdir) if tensorboard and main_one else None
+
     def show(now: Tick) -> None:
+        if board:
+            board.add(now)
         text = f" G {now.loss_g:.2f} D {now.loss_d:.2f} {now.seconds_per_kimg:.1f} s/kimg"
         bar.show(now.kimg, max(round(kimg, 3), now.kimg), text)
 
@@ -185,17 +186,30 @@ def train_command(
             on_tick=show if main_one else None,
             progress=main_one,
         )
-    if main_one:
-        click.echo(f"network: {network}")
+    if board:
+        board.close()
+    if not main_one:
+        return
+    if video:
+        add_video(network, outdir, where)
+    click.echo(f"network: {network}")
+    if (outdir / PAGE_FILE).is_file():
+        click.echo(f"page:    {outdir / PAGE_FILE}")
 
 
-def was_typed(name: str) -> bool:
-    """Whether an option was given on the command line, as opposed to being a default."""
-    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+def add_video(network: Path, outdir: Path, device: torch.device) -> None:
+    """Write a run's interpolation video and show it on the run's page; a machine without ffmpeg trains all the same."""
+    try:
+        write_interpolation(load(network).to(device), outdir / VIDEO_FILE)
+    except UsageError as error:
+        click.echo(f"no interpolation video: {error}", err=True)
+        return
+    if (outdir / PAGE_FILE).is_file():
+        write_report(outdir)
 
 
 @main.command("curves", cls=RelatentCommand)
-@click.argument("outdir", type=FILE)
+@click.argument("outdir", type=PATH)
 def curves_command(outdir: Path) -> None:
     """Plot the training curves of the run in OUTDIR as curves.png and describe its state in words."""
     from stylegan.training.diagnosis import write_curves
@@ -204,9 +218,16 @@ def curves_command(outdir: Path) -> None:
     click.echo(f"{text}\n{path}")
 
 
+@main.command("report", cls=RelatentCommand)
+@click.argument("outdir", type=PATH)
+def report_command(outdir: Path) -> None:
+    """Write the page of the run in OUTDIR again, index.html, which opens offline."""
+    click.echo(f"{write_report(outdir)}")
+
+
 @main.command("export", cls=RelatentCommand)
 @click.argument("network")
-@click.argument("out", type=FILE)
+@click.argument("out", type=PATH)
 @option("--name", help="What the network is called.  [default: as before]")
 @option("--half/--full", default=True, help="Half precision, or float32.")
 def export_command(network: str, out: Path, name: str | None, half: bool) -> None:
@@ -220,8 +241,8 @@ def export_command(network: str, out: Path, name: str | None, half: bool) -> Non
 
 
 @main.command("compact", cls=RelatentCommand)
-@click.argument("state", type=FILE)
-@click.argument("out", type=FILE)
+@click.argument("state", type=PATH)
+@click.argument("out", type=PATH)
 def compact_command(state: Path, out: Path) -> None:
     """Write a training STATE in half precision to OUT, without the path of its data.
 
@@ -246,6 +267,9 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
         raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
     return resume
 
+
+main.add_command(metrics_command)
+main.add_command(tune_command)
 
 if __name__ == "__main__":
     main()

@@ -23,6 +23,35 @@ def pytest_addoption(parser):
     parser.addoption("--device", default=None, help="Where the tests marked cuda compute; cpu rehearses them.")
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Processes for the tests: as many as processors, four at most; none for single files, which would only wait."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, 4) if whole and count > 1 else 0
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """The device of tests/pretend_device.py, entered, and with PyTorch's fused Adam for it."""
+    from pretend_device import DEVICE, PretendDevice
+
+    from inversion.losses.perceptual import _load
+    from stylegan.networks.ops import _kept_kernel
+    from stylegan.training.ada import _grey_axis
+
+    kinds = ["cpu", DEVICE.type]
+    for name in ("adam", "optimizer"):  # PyTorch hides the modules, and moved the list from one to the other
+        module = sys.modules[f"torch.optim.{name}"]
+        monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: kinds, raising=False)
+    caches = (_load, _kept_kernel, _grey_axis)  # they hold tensors of the device, or real ones of "meta" from before
+    for cache in caches:
+        cache.cache_clear()
+    with PretendDevice() as device:
+        yield device
+    for cache in caches:
+        cache.cache_clear()
+
+
 @pytest.fixture
 def tiny_generator():
     """A generator of 32 px as `stylegan.load` would return it: frozen, with noise and a true w_avg."""

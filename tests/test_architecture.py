@@ -116,6 +116,7 @@ def test_init_imports_no_command(package):
     assert not {f"{package}.__main__", f"{package}.project", "relatent.core.command", "click"} & names
 
 
+@pytest.mark.slow
 def test_importing_everything_writes_nothing(tmp_path):
     modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in FILES]
     modules = [name.removesuffix(".__init__") for name in modules if not name.endswith("__main__")]

@@ -13,15 +13,29 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("relatent", "stylegan", "inversion", "editing", "weights")
 COMMANDS = (
     ["-m", "inversion.project", "--help"],
     ["-m", "editing", "--help"],
+    ["-m", "stylegan", "--help"],
     ["-m", "weights", "--help"],
     ["-m", "relatent", "--help"],
     ["-m", "relatent", "page", "--help"],
 )
+# In one process, as each one imports PyTorch.
+EVERY_COMMAND = """
+import contextlib, json, runpy, sys
+for _, module, *arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    with contextlib.suppress(SystemExit):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
 
 
 def run(command, folder, **environment):
@@ -52,9 +66,15 @@ def crowded(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[1:-1]))
-def test_no_folder_of_the_users_is_taken_for_one_of_ours(crowded, command):
-    assert "Usage" in run([sys.executable, *command], crowded, PYTHONPATH=str(ROOT))
+def test_no_folder_of_the_users_is_taken_for_one_of_ours(crowded):
+    done = run([sys.executable, "-c", EVERY_COMMAND, json.dumps(COMMANDS)], crowded, PYTHONPATH=str(ROOT))
+    assert done.count("Usage") == len(COMMANDS)
+
+
+def test_an_editable_install_is_a_place_on_the_path():
+    """Not a finder: Python asks it only after it has taken a folder beside the user's photos for a package."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert settings["tool"]["distutils"]["editable_wheel"]["mode"] == "compat"
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ def test_the_demo_shows_the_astronaut(tmp_path):
     assert report["identity_distance"] < 0.6
 
 
+@pytest.mark.slow
 def test_the_python_runs(tmp_path):
     from inversion.project import demo_photo
 
@@ -53,6 +54,22 @@ def test_the_python_runs(tmp_path):
     done = run([sys.executable, "-c", code], tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "face.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_pool_of_processes_runs(tmp_path):
+    from inversion.project import demo_photo
+
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "project.md").read_text(), re.DOTALL)
+    for name in ("me.jpg", "you.jpg"):
+        (tmp_path / name).write_bytes(demo_photo().read_bytes())
+    code += "    print([one.photo for one in people], people[0].ws.equal(people[1].ws))\n"
+    (tmp_path / "pool.py").write_text(code)
+    done = run([sys.executable, "pool.py"], tmp_path)
+    assert done.stdout.split("\n")[0] == "['me.jpg', 'you.jpg'] True", done.stderr
+    (tmp_path / "forked.py").write_text(code.replace('"spawn"', '"fork"'))
+    if hasattr(os, "fork"):
+        assert run([sys.executable, "forked.py"], tmp_path).stdout == done.stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -71,10 +88,3 @@ def anchors(text):
     """Of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("module", ["inversion.project", "stylegan", "editing"])
-def test_help_works(module, tmp_path):
-    done = run([sys.executable, "-m", module, "--help"], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout

@@ -5,7 +5,7 @@ A part that fails or takes too long is stopped, and the next one goes on.
 Everything is written into OUT as soon as there is any of it, so that a run that is cut short still counts:
 
 parts.txt             what the tests and the measuring of times said
-times.json            the device, and seconds of training and inversion steps
+times.json, times.md  the device, and seconds of training and inversion steps, by benchmarks.gpu
 train.txt, log.jsonl  what the training said, and its log
 samples.png           faces of the averaged generator
 network.safetensors   the averaged generator, in half precision
@@ -26,7 +26,7 @@ from pathlib import Path
 import click
 import torch
 
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand
 from relatent.core.errors import CheckpointError, UsageError
 from stylegan.formats.checkpoint import read_provenance, save_generator
 from stylegan.formats.loading import load
@@ -38,6 +38,16 @@ FOLDER = Path(__file__).parent
 WRITING = 45.0  # seconds kept back for the last snapshot
 PART = 60.0  # seconds each part before the training may take
 POLL = 2.0  # seconds between looks for a new snapshot
+TIMED = ("facts", "training", "step")  # of the parts of benchmarks.gpu; these need no embedded network
+TESTS = "tests/cuda/test_against_the_cpu.py tests/cuda/test_training_and_inverting.py"  # nor do these
+# What a run that trains need not take along, of what git tracks: 22.9 MiB of weights, and pictures.
+LEFT_OUT = (
+    "weights/faces-64/encoder.safetensors",
+    "weights/faces-64/preconditioner.safetensors",
+    "weights/faces-64/generator.safetensors",
+    "docs/images",
+    "benchmarks/results",
+)
 
 
 @dataclass(frozen=True)
@@ -53,13 +63,13 @@ TINY = Plan("cpu", rehearsal.RESOLUTION, "--batch 8 --kimg 0.2 --tick 0.05 --sna
 
 
 @click.command(cls=RelatentCommand)
-@click.option("--data", type=click.Path(path_type=Path), help="Zip file or folder of training pictures.")
+@click.option("--data", type=PATH, help="Zip file or folder of training pictures.")
 @click.option("--data-folder", default="train", show_default=True, help="Only the pictures below this folder of it.")
 @click.option("--validation-folder", default="val", show_default=True, help="Pictures kept back; '' for none.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for what comes of it.")
+@click.option("--out", required=True, type=PATH, help="Folder for what comes of it.")
 @click.option("--minutes", default=9.5, show_default=True, help="For all of it together.")
-@click.option("--states", default=FOLDER, type=click.Path(path_type=Path), help="Folder of states to choose from.")
-@click.option("--tests", default="tests/cuda", show_default=True, help="What pytest is given.")
+@click.option("--states", default=FOLDER, type=PATH, help="Folder of states to choose from.")
+@click.option("--tests", default=TESTS, show_default=True, help="What pytest is given.")
 @click.option("--train-options", default="", help="More options of `python -m stylegan train`, '--lr 0.003' for one.")
 @click.option("--rehearse", is_flag=True, help="At a tiny size on the CPU, with pictures and a state made up for it.")
 def main(
@@ -86,9 +96,10 @@ def main(
         click.echo(f"goes on from {state} after {images_seen(state)} pictures")
         log = out / "parts.txt"
         log.unlink(missing_ok=True)
-        pytest = ["-m", "pytest", "-q", "-m", "cuda", "-W", "default", "-p", "no:cacheprovider"]
+        pytest = ["-m", "pytest", "-o", "addopts=", "-q", "-m", "cuda", "-W", "default", "-p", "no:cacheprovider"]
         run_part("tests", [*pytest, *shlex.split(tests), "--device", plan.device], log, PART)
-        times = ["-m", "training.times", "--device", plan.device, "--out", str(out / "times.json")]
+        times = ["-m", "benchmarks.gpu", "--device", plan.device, "--folder", str(out), "--out", "times"]
+        times += ["--minutes", f"{(PART - 5) / 60:.3f}", *(word for part in TIMED for word in ("--parts", part))]
         run_part("times", [*times, *(["--tiny"] if rehearse else [])], log, PART)
         where = ["--data", str(data), "--data-folder", data_folder, "--device", plan.device]
         if validation_folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand
 from relatent.core.errors import RelatentError, UnknownNameError, UsageError
 from relatent.core.progress import ProgressBar
 from weights.embedded import network_names
@@ -93,7 +93,7 @@ def where_command(name: str | None) -> None:
 
 @main.command("convert", cls=RelatentCommand)
 @click.argument("source", metavar="IN")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--half", is_flag=True, help="Store half precision: half the size, nearly the same pictures.")
 @click.option("--entry", metavar="NAME", help="Which network of the file, for example G_ema.  [default: the averaged]")
 def convert_command(source: str, out: Path, half: bool, entry: str | None) -> None:
@@ -106,7 +106,7 @@ def convert_command(source: str, out: Path, half: bool, entry: str | None) -> No
 @main.command("reproduce", cls=RelatentCommand)
 @click.argument("name")
 @click.option("--data", multiple=True, metavar="KEY=FILE", help="Where a file that the recipe needs lies.")
-@click.option("--outdir", default="reproduced", show_default=True, type=click.Path(path_type=Path))
+@click.option("--outdir", default="reproduced", show_default=True, type=PATH)
 @click.option("--set", "sizes", multiple=True, metavar="NAME=NUMBER", help="Another size, for a trial.")
 @click.option("--other-data", is_flag=True, help="Go on with data that are not the recipe's own.")
 @click.option("--dry-run", is_flag=True, help="Print data checks, commands and hours, and stop.")

@@ -14,7 +14,7 @@ from relatent.core.alignment import Alignment
 from relatent.core.errors import UnknownNameError, WeightsError
 
 FILE = Path(__file__).with_name("manifest.toml")
-KINDS = ("generator", "encoder", "lpips backbone", "direction")
+KINDS = ("generator", "encoder", "lpips backbone", "metric network", "direction")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # no folder, no hidden file
 SHA256 = re.compile(r"[0-9a-f]{8,64}")

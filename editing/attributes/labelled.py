@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from editing.attributes.classifiers import SIDE, Classifier, backbone_features, train_classifier
 from relatent.core.alignment import Alignment
 from relatent.core.errors import DatasetError, RelatentError, UsageError
-from relatent.core.folders import find_photos
+from relatent.core.folders import FolderContents, look_through
 from relatent.core.images import read_photo, square
 from relatent.face import align_face, find_faces
 from stylegan.bounds import shown
@@ -37,7 +38,7 @@ class Labelled:
         crops: uint8 [64, 64, 3] each.
         values: float64 [N].
         up: meaning of a higher value.
-        skipped: a message for each picture that could not be used.
+        skipped: a message for each picture that could not be used, and each file in a folder that is no picture.
     """
 
     crops: list[np.ndarray]
@@ -85,9 +86,12 @@ def from_folders(
     Raises:
         DatasetError: a folder contains no pictures.
     """
-    files = [(path, value) for folder, value in ((with_, 1.0), (without, 0.0)) for path in _photos(folder)]
+    contents = {1.0: _pictures_in(with_), 0.0: _pictures_in(without)}
+    files = [(path, value) for value, folder in contents.items() for path in folder.photos]
     readers = [_file_reader(path, alignment, align) for path, _ in files]
-    return _collect(readers, [value for _, value in files], f"more like the pictures in {with_.name}", progress)
+    labelled = _collect(readers, [value for _, value in files], f"more like the pictures in {with_.name}", progress)
+    others = [f"{path} is no picture." for folder in contents.values() for path in folder.others]
+    return dataclasses.replace(labelled, skipped=[*labelled.skipped, *others])
 
 
 def from_table(
@@ -162,11 +166,11 @@ def _file_reader(path: Path, alignment: Alignment, align: bool) -> Callable[[], 
     return read
 
 
-def _photos(folder: Path) -> Iterator[Path]:
-    paths = find_photos(folder) if folder.is_dir() else []
-    if not paths:
+def _pictures_in(folder: Path) -> FolderContents:
+    contents = look_through(folder) if folder.is_dir() else None
+    if contents is None or not contents.photos:
         raise DatasetError(f"{folder} is not a folder with pictures; expected files such as .jpg or .png in it.")
-    yield from paths
+    return contents
 
 
 def _read_table(path: Path, column: str) -> dict[str, str]:

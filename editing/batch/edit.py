@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from editing.batch.tasks import Task, WholePhotos
+from editing.batch.tasks import Task, WholePhotos, about_photo
 from editing.directions.direction import Direction
 from editing.edits import find, moved, truncated, within
 from editing.faces import Named, opened_faces
 from editing.pasting import DEFAULT_BLEND, Blend
 from editing.photo_faces import At, at_photo, cut_from, photo_face, sheet_side
-from editing.results import Saved, claim_result, find_photo, is_photo_of, made_from, write_account, write_edited
+from editing.results import (
+    Saved,
+    SavedFile,
+    claim_result,
+    find_photo,
+    made_from,
+    write_account,
+    write_edited,
+)
 from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.device import pick_device
-from relatent.core.errors import RelatentError, UsageError
+from relatent.core.errors import NoSpaceError, RelatentError, UsageError
 from relatent.core.images import MAX_PIXELS, Photo, to_levels, to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.crop import LARGEST
@@ -67,6 +75,7 @@ class EditOptions:
             that name none, photos and seeds, which belong to the embedded one by default.
         class_number: of seeds, where their network has classes; None for none.
         device: None for the best there is.
+        key: of a planned edit, kept in report.json; empty for others.
     """
 
     strengths: dict[str, float] = field(default_factory=dict)
@@ -83,6 +92,7 @@ class EditOptions:
     network: str | Generator | None = None
     class_number: int | None = None
     device: str | None = None
+    key: str = ""
 
     @property
     def changes(self) -> bool:
@@ -106,39 +116,77 @@ class Edited:
 
 
 def edit_all(
-    found: Sequence[Named | RelatentError], outdir: Path | None = None, options: EditOptions | None = None
+    found: Iterable[Named | SavedFile | RelatentError],
+    outdir: Path | None = None,
+    options: EditOptions | None = None,
+    *,
+    networks: dict[str, Generator] | None = None,
 ) -> Iterator[Edited]:
     """Edit faces and write their folders, yielding what became of each.
 
     Faces of one photo that are edited together are pasted together: each folder's pasted.png shows all of them. Of
-    several inversions of one face, each shows its own.
+    several inversions of one face, each shows its own. One photo's faces are in memory at a time, and of the others
+    their names.
 
     Args:
-        found: what :func:`editing.faces.look_for_faces` found; an error in the place of a face is passed on.
+        found: what :func:`editing.faces.look_for_faces` or :func:`editing.faces.name_faces` found; an error in the
+            place of a face is passed on.
         outdir: results go to OUTDIR/STEM; None for each inversion's own folder.
         options: see :class:`EditOptions`.
+        networks: opened ones by their id, to which others are added.
     """
     options = options or EditOptions()
-    tasks: list[Task] = []
-    networks: dict[str, Generator] = {}
+    networks = {} if networks is None else networks
+    groups: dict[str, list[Saved | SavedFile]] = {}  # by the photo
+    count = 0
+    for one in found:
+        count += 1
+        for saved in _opened(one, outdir, options, networks):
+            try:
+                if isinstance(saved, RelatentError):
+                    raise saved
+                groups.setdefault(_photo_of(saved), []).append(saved)
+            except RelatentError as error:
+                yield Edited(error=error)
     seen: set[tuple[Path, str]] = set()
+    for key in list(groups):
+        yield from _edit_together(groups.pop(key), outdir, options, networks, seen, alone=count == 1)
+
+
+def _photo_of(saved: Saved | SavedFile) -> str:
+    """What the inversions of one photo have in common."""
+    known = made_from(saved)
+    return str(known.get("sha256") or f"name {saved.open().inversion.photo or saved.path}")
+
+
+def _edit_together(
+    group: list[Saved | SavedFile],
+    outdir: Path | None,
+    options: EditOptions,
+    networks: dict[str, Generator],
+    seen: set[tuple[Path, str]],
+    *,
+    alone: bool,
+) -> Iterator[Edited]:
+    """Edit and write the faces of one photo."""
+    tasks: list[Task] = []
     try:
-        for one in found:
-            for saved in _opened(one, outdir, options, networks):
-                try:
-                    if isinstance(saved, RelatentError):
-                        raise saved
-                    known = saved.path.resolve(), saved.stem
-                    if known not in seen:  # one that comes twice, by whatever path, is edited once
-                        seen.add(known)
-                        tasks.append(_edited(saved, outdir, options, networks, alone=len(found) == 1))
-                except RelatentError as error:
-                    yield Edited(error=error)
+        for one in group:
+            try:
+                saved = one.open()
+                known = saved.path.resolve(), saved.stem
+                if known not in seen:  # one that comes twice, by whatever path, is edited once
+                    seen.add(known)
+                    tasks.append(_edited(saved, outdir, options, networks, alone=alone))
+            except RelatentError as error:
+                yield Edited(error=error)
         whole = WholePhotos(tasks, options.blend)
         for task in tasks:
             try:
                 note = _write(task, whole, options)
                 yield Edited(folder=task.claim.folder, note=note)
+            except NoSpaceError:
+                raise
             except RelatentError as error:
                 yield Edited(error=error)
     finally:
@@ -147,10 +195,10 @@ def edit_all(
 
 
 def _opened(
-    named: Named | RelatentError, outdir: Path | None, options: EditOptions, networks: dict[str, Generator]
-) -> Sequence[Saved | RelatentError]:
+    named: Named | SavedFile | RelatentError, outdir: Path | None, options: EditOptions, networks: dict[str, Generator]
+) -> Sequence[Saved | SavedFile | RelatentError]:
     """The inversions that one face's name stands for."""
-    if isinstance(named, Saved | RelatentError):
+    if isinstance(named, Saved | SavedFile | RelatentError):
         return [named]
     try:
         network = networks.get(UNNAMED) or open_network(options.network, options.device)
@@ -225,7 +273,7 @@ def _write(task: Task, whole: WholePhotos, options: EditOptions) -> str:
         metadata=options.metadata,
         more=strip,
     )
-    return _about_photo(task)
+    return about_photo(task)
 
 
 def _sweep(task: Task, options: EditOptions, source: Photo | None) -> MarkedImage:
@@ -269,18 +317,5 @@ def _account(task: Task, options: EditOptions) -> dict[str, object]:
         "photo": None if task.photo is None else str(task.photo),
         "made_from": made_from(task.saved),
         "metadata": options.metadata,
+        **({"key": options.key} if options.key else {}),
     }
-
-
-def _about_photo(task: Task) -> str:
-    """A note on the photo if the face was not pasted, or pasted into another file; empty otherwise."""
-    stem, name = task.saved.stem, task.saved.inversion.photo or "photo"
-    if task.saved.inversion.face_to_photo is None:
-        return f"{stem} was not made from a photo, so there is no pasted.png."
-    if task.photo is None:
-        return f"the {name} that {stem} was made from was not found, so there is no pasted.png; see --photo."
-    if not is_photo_of(task.saved, task.photo):
-        return (
-            f"{task.photo} is not the file that {stem} was made from; in a photo of another size the face lies wrong."
-        )
-    return ""

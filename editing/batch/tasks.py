@@ -12,7 +12,7 @@ from torch import Tensor
 
 from editing.directions.direction import Direction
 from editing.pasting import Blend, paste_back
-from editing.results import Saved
+from editing.results import Saved, is_photo_of
 from inversion import Inversion
 from relatent.core.claims import Claim
 from relatent.core.images import Photo, read_photo
@@ -106,3 +106,17 @@ class WholePhotos:
             )
             self.shown = shared
         return self.image
+
+
+def about_photo(task: Task) -> str:
+    """A note on the photo if the face was not pasted, or pasted into another file; empty otherwise."""
+    stem, name = task.saved.stem, task.saved.inversion.photo or "photo"
+    if task.saved.inversion.face_to_photo is None:
+        return f"{stem} was not made from a photo, so there is no pasted.png."
+    if task.photo is None:
+        return f"the {name} that {stem} was made from was not found, so there is no pasted.png; see --photo."
+    if not is_photo_of(task.saved, task.photo):
+        return (
+            f"{task.photo} is not the file that {stem} was made from; in a photo of another size the face lies wrong."
+        )
+    return ""

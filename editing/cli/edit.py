@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from editing.batch.edit import EditOptions, Sweep, edit_all
-from editing.faces import look_for_faces
-from editing.pasting import BLENDS, DEFAULT_BLEND
-from editing.photo_faces import ATS
-from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
-from relatent.core.errors import UsageError
+from editing.batch.bulk import edit_plan
+from editing.batch.edit import Edited, EditOptions, Sweep, edit_all
+from editing.cli.pasting_options import pasting_options
+from editing.faces import name_faces
+from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand, device_option
+from relatent.core.errors import RelatentError, UsageError
 from relatent.core.numbers import as_strength, digits_in, number_in
+from relatent.core.stopping import stopped_by_interrupt
 from relatent.face.regions import REGIONS
 
 MAX_CELLS = 400  # pictures in one sweep
@@ -46,17 +49,22 @@ NO_METADATA = (
     show_default=True,
     help="What stays of the way from the network's average face, before the edits; 1 for all of it.",
 )
-@click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
 @click.option(
-    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
+    "--plan",
+    type=PATH,
+    default=None,
+    metavar="FILE",
+    help="Edits in bulk: a table (.csv) or lines of JSON (.jsonl) with the columns photo, direction, strength or "
+    "directions as columns. FACES is then the OUTDIR of an inversion.",
 )
 @click.option(
-    "--at",
-    type=click.Choice(ATS),
-    default="photo",
-    show_default=True,
-    help="Show faces at their photo's resolution, where it is known, or as the network draws them.",
+    "--workers",
+    type=click.IntRange(min=0),
+    default=None,
+    help="Processes that carry out a plan; 0: none.  [default: by the number of edits and processors]",
 )
+@click.option("--retry-failed", is_flag=True, help="Try edits of a plan again that have failed before.")
+@pasting_options
 @click.option("--outdir", type=PATH, default=None, help="Results go to OUTDIR/STEM.  [default: the inversion's folder]")
 @click.option(
     "--directions",
@@ -77,7 +85,7 @@ NO_METADATA = (
 @click.option(
     "--class", "class_number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option(
     "--metadata/--no-metadata",
     default=True,
@@ -94,6 +102,9 @@ def edit_command(
     sweeps: tuple[str, ...],
     outdir: Path | None,
     metadata: bool,
+    plan: Path | None,
+    workers: int | None,
+    retry_failed: bool,
     **choices: object,
 ) -> None:
     """Change faces, and put them back into their photos.
@@ -109,12 +120,34 @@ def edit_command(
         metadata=metadata,
         **choices,  # type: ignore[arg-type]
     )
-    if not options.changes and not options.sweeps:
+    if plan is not None and (len(faces) != 1 or options.sweeps):
+        raise UsageError("with --plan, expected one folder of inversions, and no --sweep.")
+    if plan is None and not options.changes and not options.sweeps:
         raise UsageError("nothing to do: expected --set NAME=STRENGTH or --sweep NAME=FROM:TO:COUNT. Try --help.")
     if not metadata:
         click.echo(f"note: --no-metadata: {NO_METADATA}", err=True)
+    with stopped_by_interrupt(_about_to_stop) if plan else nullcontext(lambda: False) as stop:
+        outcomes = (
+            edit_all(name_faces(faces), outdir, options)
+            if plan is None
+            else edit_plan(
+                faces[0], plan, options, editsdir=outdir, workers=workers, retry_failed=retry_failed, stop=stop
+            )
+        )
+        count, errors = _told(outcomes)
+    if stop():
+        click.echo("stopped; run the same command again to go on.", err=True)
+        context.exit(130)
+    if errors and count > 1:
+        click.echo(f"{len(errors)} of {count} failed.", err=True)
+    codes = {error.exit_code for error in errors}
+    context.exit(0 if not errors else codes.pop() if len(errors) == count and len(codes) == 1 else 1)
+
+
+def _told(outcomes: Iterable[Edited]) -> tuple[int, list[RelatentError]]:
+    """Print outcomes; returns their number and the errors."""
     errors, count = [], 0
-    for outcome in edit_all(look_for_faces(faces), outdir, options):
+    for outcome in outcomes:
         count += 1
         if outcome.note:
             click.echo(f"note: {outcome.note}", err=True)
@@ -123,10 +156,11 @@ def edit_command(
             click.echo(f"error: {outcome.error}", err=True)
         else:
             click.echo(str(outcome.folder))
-    if errors and count > 1:
-        click.echo(f"{len(errors)} of {count} failed.", err=True)
-    codes = {error.exit_code for error in errors}
-    context.exit(0 if not errors else codes.pop() if len(errors) == count and len(codes) == 1 else 1)
+    return count, errors
+
+
+def _about_to_stop() -> None:
+    click.echo("finishing the edits in hand; press Ctrl-C again to stop at once.", err=True)
 
 
 def parse_sets(texts: tuple[str, ...]) -> dict[str, float]:

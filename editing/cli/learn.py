@@ -19,7 +19,7 @@ from editing.directions.sampling import LEAST_SAMPLES, SAMPLES, sample_scores
 from editing.directions.sheets import write_sheet
 from editing.layers import layer_numbers
 from inversion.pipeline import open_network
-from relatent.core.command import PATH, RelatentCommand
+from relatent.core.command import PATH, RelatentCommand, device_option
 from relatent.core.errors import UsageError
 from relatent.core.progress import counting
 from stylegan import Generator
@@ -77,9 +77,7 @@ class OwnPictures:
 
 def network_options(command: Command) -> Command:
     """Decorator that adds --network and --device."""
-    command = click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")(
-        command
-    )
+    command = device_option(command)
     return click.option(
         "--network", default=DEFAULT_NETWORK, show_default=True, metavar="NAME_OR_FILE", help="The generator."
     )(command)
@@ -295,7 +293,7 @@ def _train(name: str, network: Generator, pictures: OwnPictures, up: str | None,
     for line in labelled.skipped[:MOST_SKIPPED]:
         click.echo(f"note: skipped: {line}", err=True)
     if len(labelled.skipped) > MOST_SKIPPED:
-        click.echo(f"note: {len(labelled.skipped)} pictures were skipped in all.", err=True)
+        click.echo(f"note: {len(labelled.skipped)} files were skipped in all.", err=True)
     with counting("features", "picture") as bar:
         return labelled.train(name, network.alignment, up=up, seed=seed, progress=bar.show)
 

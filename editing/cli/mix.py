@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from editing.batch.mix import MixOptions, mix_faces, write_grid
+from editing.cli.pasting_options import pasting_options
 from editing.faces import Named, as_faces, find_faces, open_faces_network
 from editing.interpolation import MOST_FRAMES, NOISES, Morph, morph, morph_seeds
-from editing.pasting import BLENDS, DEFAULT_BLEND
 from editing.photo_faces import ATS, At, shared_photo_face
 from editing.seeds import SEEDS
 from editing.video import write_morph
-from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
+from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand, device_option
 from relatent.core.errors import UsageError
 from relatent.core.progress import ProgressBar
 from relatent.core.results import has_mark
@@ -62,17 +62,7 @@ GRID_LAYERS = "coarse,middle"  # layers 0-6, the default of NVIDIA's style_mixin
     help="Each face's own noise, some drawn anew, or none.",
 )
 @click.option("--seed", type=click.IntRange(0, SEEDS - 1), default=0, show_default=True, help="Of random noise.")
-@click.option("--photo", "photos", multiple=True, type=PATH, help="The photo, or a folder of photos, to paste into.")
-@click.option(
-    "--blend", type=click.Choice(BLENDS), default=DEFAULT_BLEND, show_default=True, help="How the face goes back."
-)
-@click.option(
-    "--at",
-    type=click.Choice(ATS),
-    default="photo",
-    show_default=True,
-    help="Show faces at their photo's resolution, where it is known, or as the network draws them.",
-)
+@pasting_options
 @click.option("--outdir", type=PATH, help="Results go to OUTDIR/STEM, a grid's to OUTDIR.  [default: the first's own]")
 @click.option(
     "--network", metavar="NAME_OR_FILE", help="Of the seeds.  [default: the inversions', or the embedded one]"
@@ -80,7 +70,7 @@ GRID_LAYERS = "coarse,middle"  # layers 0-6, the default of NVIDIA's style_mixin
 @click.option(
     "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in every picture that a network took part."
 )
@@ -169,7 +159,7 @@ def mix_command(
 @click.option(
     "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of seeds, if their network has classes."
 )
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in the file that a network drew it."
 )

@@ -157,7 +157,7 @@ def _gradients(network: Generator, mask: Tensor, seed: int) -> Tensor:
         image = network.synthesis(ws)
         signs = torch.randint(2, image.shape, generator=rng).to(image) * 2 - 1
         (gradient,) = torch.autograd.grad((image * signs * mask.sqrt()).sum(), ws)
-        gradients.append(gradient.double().cpu())
+        gradients.append(gradient.cpu().double())
     return torch.cat(gradients)
 
 

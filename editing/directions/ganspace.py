@@ -37,7 +37,7 @@ def ganspace_directions(
         UsageError: more than w_dim directions.
     """
     check_count(count, network.w_dim)
-    w = network.sample_w(samples, seed).double().cpu()
+    w = network.sample_w(samples, seed).cpu().double()
     centred = w - w.mean(dim=0)
     covariance = centred.T @ centred / len(w)
     variances, axes = principal_axes(covariance, count)

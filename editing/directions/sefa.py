@@ -48,7 +48,7 @@ def sefa_directions(
     chosen = range(network.num_ws) if layers is None else layers
     weights = torch.cat([affine_weight(affine) for layer in chosen for affine in layer_affines(network, layer)])
     check_count(count, network.w_dim)
-    w = network.sample_w(samples, seed).double().cpu()
+    w = network.sample_w(samples, seed).cpu().double()
     values, axes = principal_axes(weights.T @ weights, count)
     total = float(weights.square().sum())
     return [
@@ -99,7 +99,7 @@ def style_affines(network: Generator) -> list[tuple[Linear, int]]:
 
 def affine_weight(affine: Linear) -> Tensor:
     """The matrix A [channels, w_dim] of style = A w + b, float64 on the CPU."""
-    return affine.weight.detach().double().cpu() * affine.weight_gain
+    return affine.weight.detach().cpu().double() * affine.weight_gain
 
 
 def check_count(count: int, w_dim: int) -> None:

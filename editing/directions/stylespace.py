@@ -57,7 +57,7 @@ class StyleSpace:
     def __init__(self, network: Generator, samples: int = SAMPLES, seed: int = 0) -> None:
         self.network = network
         self.readers = style_affines(network)
-        w = network.sample_w(samples, seed).double().cpu()
+        w = network.sample_w(samples, seed).cpu().double()
         centred = w - w.mean(dim=0)
         weights = [affine_weight(affine) for affine, _ in self.readers]
         self.deviations = [(centred @ weight.T).square().mean(dim=0).sqrt() for weight in weights]

@@ -16,21 +16,23 @@ def random_crops(image: Tensor, size: int) -> Tensor:
     Half of them show the whole picture or nearly so, half are crops down to a quarter of its side.
     """
     n, device = len(image), image.device
-    whole = torch.rand(n, device=device) < 0.5
-    zoom = torch.where(whole, _between(n, 0.85, 1.05, device), _between(n, 0.25, 1.0, device))
-    angle = _between(n, -0.25, 0.25, device)  # radians
-    stretch = _between(n, 0.9, 1.1, device)
-    mirror = torch.where(torch.rand(n, device=device) < 0.5, -1.0, 1.0)
+    # Drawn on the CPU, which has to know what is shrunk.
+    whole = torch.rand(n) < 0.5
+    zoom = torch.where(whole, _between(n, 0.85, 1.05), _between(n, 0.25, 1.0))
+    angle = _between(n, -0.25, 0.25)  # radians
+    stretch = _between(n, 0.9, 1.1)
+    mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
     reach = (1 - zoom).clamp(min=0.05)
     rows = [
-        torch.stack([zoom * angle.cos() * mirror, -zoom * angle.sin(), reach * _between(n, -1, 1, device)], dim=1),
-        torch.stack([zoom * angle.sin() * stretch, zoom * angle.cos(), reach * _between(n, -1, 1, device)], dim=1),
+        torch.stack([zoom * angle.cos() * mirror, -zoom * angle.sin(), reach * _between(n, -1, 1)], dim=1),
+        torch.stack([zoom * angle.sin() * stretch, zoom * angle.cos(), reach * _between(n, -1, 1)], dim=1),
     ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), [n, 3, size, size], align_corners=False)
+    theta = torch.stack(rows, dim=1).to(device, non_blocking=True)
+    grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
     # Where a crop is reduced by more than a factor of 1.4, sampling would alias: halve the picture first.
-    shrunk = zoom * image.shape[2] / size > 1.4
+    shrunk = _places(zoom * image.shape[2] / size > 1.4, device)
     crops = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
-    if shrunk.any():
+    if len(shrunk):
         halved = F.avg_pool2d(image[shrunk], 2)
         crops[shrunk] = F.grid_sample(halved, grid[shrunk], padding_mode="reflection", align_corners=False)
     return crops
@@ -42,14 +44,19 @@ def degrade(image: Tensor) -> Tensor:
     Trained on clean faces only, the student matches its teacher on clean faces only.
     """
     for change, share in CHANGES:
-        chosen = torch.rand(len(image), device=image.device) < share
-        if chosen.any():
+        chosen = _places(torch.rand(len(image)) < share, image.device)  # drawn on the CPU, which has to know the number
+        if len(chosen):
             image[chosen] = change(image[chosen])
     inside = torch.rand(len(image), 1, 1, 1, device=image.device) < 0.7
     return torch.where(inside, image.clamp(-1, 1), image)  # a generator's picture is not clamped
 
 
-def _between(n: int, low: float, high: float, device: torch.device) -> Tensor:
+def _places(flags: Tensor, device: torch.device) -> Tensor:
+    """Where flags on the CPU are True, on ``device``."""
+    return flags.nonzero()[:, 0].to(device, non_blocking=True)
+
+
+def _between(n: int, low: float, high: float, device: torch.device | None = None) -> Tensor:
     return torch.rand(n, device=device) * (high - low) + low
 
 

@@ -22,6 +22,7 @@ from inversion.backbone.pictures import degrade, random_crops
 from relatent.core.device import synchronize
 from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.images import from_uint8
+from relatent.core.precision import autocast
 from stylegan.networks.backbone import LAYERS, Backbone, load_backbone
 from stylegan.training.trainer import seeded
 
@@ -173,7 +174,7 @@ class BackboneTrainer:
             image = self._batch().contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
                 wanted = self.teacher(image)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            with autocast(self.device, torch.bfloat16 if self.half else torch.float32):
                 features = self._student_features(image, wanted)
             losses = torch.stack([feature_losses(a, b) for a, b in zip(features, wanted, strict=True)], dim=1)
         self.student.zero_grad(set_to_none=True)
@@ -227,7 +228,7 @@ def feature_losses(student: Tensor, teacher: Tensor) -> Tensor:
     product = (student * teacher).sum(dim=3)
     power = teacher_squared.mean().clamp(min=1e-12)
     # A student's vector may be almost zero where the teacher's is not; the lower bound keeps the gradient bounded.
-    lengths = (student_squared.clamp(min=1e-4 * float(power)) * teacher_squared.clamp(min=1e-12)).sqrt()
+    lengths = (student_squared.clamp(min=1e-4 * power) * teacher_squared.clamp(min=1e-12)).sqrt()
     raw = (student_squared + teacher_squared - 2 * product).mean() / power
     return torch.stack([2 - 2 * (product / lengths).mean(), raw])
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from relatent.core.claims import Claim, Owner, take
-from relatent.core.errors import PhotoError, UnreadablePhotoError
+from relatent.core.errors import UnreadablePhotoError
 from relatent.core.files import sha256_of
-from relatent.core.folders import look_through
-from relatent.core.results import is_free, read_claim, read_report, without_results
-from relatent.core.wording import listed
+from relatent.core.results import is_free, read_claim, read_report
+
+FIRST_NUMBERS = 3  # of a stem, that are looked at before the manifest is asked
 
 
 @dataclass(frozen=True)
@@ -25,59 +27,6 @@ class Job:
 
     photo: Path
     digest: str
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The photos of a command's arguments.
-
-    Attributes:
-        photos: files, each once; folders without photos are represented by an error.
-        passed_over: files in the folders that are not pictures.
-        results: pictures in the folders that Relatent made, which are left out.
-    """
-
-    photos: list[Path | PhotoError]
-    passed_over: list[Path]
-    results: list[Path]
-
-    def note(self) -> str:
-        """A message about files that were passed over or left out; empty if there are none."""
-        parts = []
-        if self.passed_over:
-            count = len(self.passed_over)
-            what = "1 file is no picture and was" if count == 1 else f"{count} files are no pictures and were"
-            parts.append(f"{what} passed over: {listed([str(path) for path in self.passed_over])}.")
-        if self.results:
-            named = listed([str(path) for path in self.results])
-            parts.append(f"left out what Relatent made before: {named}. To invert such a picture, name it.")
-        return " ".join(parts)
-
-
-def expand(inputs: Iterable[Path]) -> Inputs:
-    """Expand folders to the photos in them; a folder without photos is represented by its error.
-
-    Pictures that Relatent made are left out of folders. A file that is named twice, even by different paths, is
-    returned once.
-    """
-    found: dict[Path, Path | PhotoError] = {}
-    others: list[Path] = []
-    results: list[Path] = []
-    for path in inputs:
-        if not path.is_dir():
-            found.setdefault(_whole(path), path)
-            continue
-        contents = look_through(path)
-        photos, made = without_results(contents.photos)
-        strange, more = without_results(contents.others)
-        others += strange
-        results += made + more
-        for photo in photos:
-            found.setdefault(_whole(photo), photo)
-        if not photos:
-            what = "no pictures but what Relatent made before" if made else "no pictures"
-            found[path] = PhotoError(f"{path} holds {what}; expected files such as .jpg or .png. Check the folder.")
-    return Inputs(list(found.values()), list(dict.fromkeys(others)), sorted(set(results)))
 
 
 def open_job(photo: Path) -> Job:
@@ -94,6 +43,22 @@ def open_job(photo: Path) -> Job:
         raise UnreadablePhotoError(f"{photo} cannot be read ({error.strerror}). Check its permissions.") from error
 
 
+@dataclass(frozen=True)
+class KnownNames:
+    """What a manifest knows of the folders of a stem.
+
+    Attributes:
+        own: numbers of those of the same photo.
+        others: how many there are.
+    """
+
+    own: tuple[int, ...]
+    others: int
+
+
+Known = Callable[[Job], KnownNames]
+
+
 class FolderNames:
     """Assigns folders below ``outdir`` to faces: STEM, STEM-2 for another photo of that stem, STEM-face2.
 
@@ -101,21 +66,54 @@ class FolderNames:
     folders. If a name is taken by something else, the next number is tried.
     """
 
-    def __init__(self, outdir: Path) -> None:
-        self.outdir = outdir
+    def __init__(self, outdir: Path, known: Known | None = None, *, every_face: bool = False) -> None:
+        self.outdir, self.known, self.every_face = outdir, known, every_face
+        self.reserved: dict[Path, Job] = {}  # names of first faces that are being inverted
+
+    def reserve(self, job: Job) -> None:
+        """Keep the name of a photo's first face for it, so that names follow the order in which photos come."""
+        self.reserved[self.folder(job, 1)] = job
+
+    def release(self, job: Job) -> None:
+        """Give up a reserved name."""
+        self.reserved = {folder: other for folder, other in self.reserved.items() if other.digest != job.digest}
 
     def folder(self, job: Job, face: int) -> Path:
         """The folder of face number ``face``, counted from 1: the one with its result, or else the first free one."""
-        number = 1
-        while True:
+        for number in self._numbers(job):
             first = self.outdir / (job.photo.stem if number == 1 else f"{job.photo.stem}-{number}")
             folder = first if face == 1 else first.with_name(f"{first.name}-face{face}")
-            owner = _photo_in(folder)
+            owner = self._photo_in(folder)
             is_own = owner is not None and is_face(owner, job, face)
             # Faces of one photo share a stem, so STEM-face2 is not used if STEM belongs to another photo.
-            if is_own or (is_free(folder) and (face == 1 or is_free(first) or _is_of(_photo_in(first), job))):
+            if is_own or (
+                self._is_free(folder, job)
+                and (face == 1 or self._is_free(first, job) or _is_of(self._photo_in(first), job))
+            ):
                 return folder
-            number += 1
+        raise AssertionError("there are endless numbers")
+
+    def _numbers(self, job: Job) -> Iterator[int]:
+        """Numbers for a stem: 1 to 3, and then, of thousands of photos of that stem, only what may be free."""
+        yield from range(1, FIRST_NUMBERS + 1)
+        known = self.known(job) if self.known else None
+        if known is None:
+            yield from count(FIRST_NUMBERS + 1)
+            return
+        yield from known.own
+        yield from count(max(FIRST_NUMBERS, known.others) + 1)
+
+    def _is_free(self, folder: Path, job: Job) -> bool:
+        # With every face, STEM-face2 may be needed as long as STEM is reserved.
+        first = folder.with_name(re.sub(r"-face\d+$", "", folder.name)) if self.every_face else folder
+        others = {self.reserved[one].digest for one in (folder, first) if one in self.reserved} - {job.digest}
+        return not others and is_free(folder)
+
+    def _photo_in(self, folder: Path) -> Owner | None:
+        owner = read_claim(folder) or read_report(folder)
+        if owner is None and folder in self.reserved:
+            return _owner(self.reserved[folder], 1)
+        return owner
 
     def claim(self, job: Job, face: int) -> Claim:
         """The folder of a face, claimed for this process.
@@ -123,9 +121,8 @@ class FolderNames:
         Raises:
             OutputError: the folder cannot be written, or another process is writing the same face.
         """
-        owner: Owner = {"photo": {"sha256": job.digest, "face": face}}
         while True:
-            claim = take(self.folder(job, face), owner, lambda known: is_face(known, job, face))
+            claim = take(self.folder(job, face), _owner(job, face), lambda known: is_face(known, job, face))
             if claim is not None:
                 return claim
 
@@ -141,12 +138,5 @@ def _is_of(known: Owner | None, job: Job) -> bool:
     return isinstance(photo, dict) and photo.get("sha256") == job.digest
 
 
-def _photo_in(folder: Path) -> Owner | None:
-    return read_claim(folder) or read_report(folder)
-
-
-def _whole(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # circular links
-        return path.absolute()
+def _owner(job: Job, face: int) -> Owner:
+    return {"photo": {"sha256": job.digest, "face": face}}

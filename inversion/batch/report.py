@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import json
 import platform
+import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from inversion.batch.database import MEASURES
+from inversion.batch.requests import FaceFiles
 from inversion.pipeline import InvertedFace
 from relatent.core.claims import Claim
-from relatent.core.images import encode_png
+from relatent.core.images import encode_png, square, to_pixels
 from relatent.core.results import INVERSION_FILES, read_report
 from relatent.core.video import write_video
 
 VIDEO_FILE = "proj.mp4"
+THUMBNAIL = 64  # px
 STAGES = ("load", "align", "encode", "optimise", "tune", "measure", "write")
 PACKAGES = ("torch", "numpy", "lpips", "dlib-bin", "pillow", "safetensors")
 
@@ -70,31 +78,84 @@ class Result:
         return ", ".join([*parts, f"identity {identity}", *([] if percentile is None else [str(percentile)]), *mask])
 
 
-def write_result(result: Result, claim: Claim) -> None:
-    """Write target.png, proj.png, projected_w.npz, inversion.safetensors, report.json, and a video if there is one.
+def encode_result(result: Result) -> FaceFiles:
+    """The files of a result: target.png, proj.png, projected_w.npz, inversion.safetensors, a video if there is one."""
+    face, inversion = result.face, result.face.inversion
+    files = {
+        "target.png": encode_png(face.aligned),
+        "proj.png": inversion.marked(face.drawn).encoded(),
+        "projected_w.npz": latent_bytes(inversion.ws.numpy()),
+        "inversion.safetensors": inversion.to_bytes(),
+    }
+    if result.video:
+        with tempfile.TemporaryDirectory(prefix="relatent-video-") as folder:
+            write_video(result.video, Path(folder) / VIDEO_FILE)
+            files[VIDEO_FILE] = (Path(folder) / VIDEO_FILE).read_bytes()
+    number = result.photo.get("face")
+    return FaceFiles(
+        number=number if isinstance(number, int) else 1,
+        files=files,
+        report=result.report(),
+        line=result.line(),
+        note=result.note,
+        thumbnail=_thumbnail(face.aligned, to_pixels(face.drawn)[0]),
+    )
+
+
+def write_result(face: FaceFiles, claim: Claim) -> None:
+    """Write the files of a result, and report.json last.
 
     They replace those of an earlier inversion of the same face. Edits of it stay, and what the report says of them.
 
     Args:
-        result: it.
+        face: from :func:`encode_result`.
         claim: on the folder.
 
     Raises:
         OutputError: the folder cannot be written, or somebody else's file is in the way; nothing has changed.
     """
     started = time.perf_counter()
-    face, inversion = result.face, result.face.inversion
     before = read_report(claim.folder) or {}
     with claim.writing() as scratch:
-        (scratch / "target.png").write_bytes(encode_png(face.aligned))
-        (scratch / "proj.png").write_bytes(inversion.marked(face.drawn).encoded())
-        (scratch / "projected_w.npz").write_bytes(latent_bytes(inversion.ws.numpy()))
-        inversion.save(scratch / "inversion.safetensors")
-        if result.video:
-            write_video(result.video, scratch / VIDEO_FILE)
-        face.seconds["write"] = time.perf_counter() - started
+        for name, data in face.files.items():
+            (scratch / name).write_bytes(data)
         edits = {str(key): before[key] for key in ("edit", "mix") if key in before}
-        claim.finish({**result.report(), **edits}, obsolete=INVERSION_FILES)
+        claim.finish({**_timed(face.report, time.perf_counter() - started), **edits}, obsolete=INVERSION_FILES)
+
+
+def measures_of(report: Mapping[str, object]) -> dict[str, float]:
+    """The numbers of a report that the manifest has, by name."""
+    losses, seconds = report.get("losses"), report.get("seconds")
+    found = {
+        **report,
+        "loss": losses.get("total") if isinstance(losses, dict) else None,
+        "seconds": seconds.get("total") if isinstance(seconds, dict) else None,
+    }
+    return {name: float(value) for name in MEASURES if isinstance(value := found.get(name), int | float)}
+
+
+def plain(value: object) -> object:
+    """A value as it comes back from a file in JSON: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
+def _timed(report: dict[str, object], seconds: float) -> dict[str, object]:
+    """A report with the seconds of writing added."""
+    stages = report.get("seconds")
+    if not isinstance(stages, dict):
+        return report
+    stages = {**stages, "write": round(stages.get("write", 0.0) + seconds, 3)}
+    stages["total"] = round(sum(value for name, value in stages.items() if name != "total"), 3)
+    return {**report, "seconds": stages}
+
+
+def _thumbnail(target: np.ndarray, drawn: np.ndarray) -> bytes:
+    """Target and result side by side, as a JPEG."""
+    buffer = io.BytesIO()
+    side = min(THUMBNAIL, len(target))
+    pixels = np.concatenate([square(target, side), square(drawn, side)], axis=1)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=75)
+    return buffer.getvalue()
 
 
 def versions() -> dict[str, str]:

@@ -71,6 +71,28 @@ class Target:
                 one.layer_weights = [weights[index : index + 1] for weights in self.layer_weights]
             yield one
 
+    def copy(self) -> Target:
+        """The same in tensors of its own, which :meth:`load` can change."""
+        one = copy.copy(self)
+        one.images, one.masks = self.images.clone(), None if self.masks is None else self.masks.clone()
+        one.features = [feature.clone() for feature in self.features]
+        one.layer_weights = None if self.layer_weights is None else [part.clone() for part in self.layer_weights]
+        return one
+
+    def is_like(self, other: Target) -> bool:
+        """Whether the other one has the same distance, shapes and dtype."""
+        shapes = [one.shape for one in self._tensors()] == [one.shape for one in other._tensors()]
+        return shapes and self.perceptual is other.perceptual and self.dtype == other.dtype
+
+    def load(self, other: Target) -> None:
+        """Take over the photos of another one that is like this, in the same tensors."""
+        for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
+            mine.copy_(theirs)
+
+    def _tensors(self) -> list[Tensor]:
+        masks = [] if self.masks is None else [self.masks, *(self.layer_weights or [])]
+        return [self.images, *self.features, *masks]
+
     def perceptual_distance(self, drawn: Tensor) -> Tensor:
         """Perceptual distance of drawn pictures [N, 3, R, R] to the photos, [N]."""
         return self.perceptual.between(self.perceptual.features(drawn, self.dtype), self.features, self.layer_weights)
@@ -100,7 +122,8 @@ def noise_regularisation(noise: Sequence[Tensor], gain: float = 2.0) -> Tensor:
     Args:
         noise: [N, 1, r, r] each.
         gain: factor on a map when it is halved. The paper says 2, which keeps white noise's variance; the projectors
-            that NVIDIA published leave it out, which is 1 and counts each halving 16 times less.
+            that NVIDIA published leave it out, which is 1 and counts each halving 16 times less. With 1 the maps store
+            more of the picture (docs/development/presets.md).
     """
     total = noise[0].new_zeros(len(noise[0])) if noise else torch.zeros([])
     by_size: dict[int, list[Tensor]] = {}

@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relatent.core import cpu
+from relatent.core.device import lay_out
 from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError
+from relatent.core.precision import autocast
 from stylegan.formats.checkpoint import load_strictly
 from stylegan.networks.backbone import enlarge_small, load_backbone, sum_over_layers, unit_length
 from weights.fetching.fetch import locate
@@ -57,7 +58,7 @@ class PerceptualDistance(nn.Module):
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"the image has shape {list(image.shape)}; expected [N, 3, R, R].")
         scaled = self.scaling(fit_size(image))
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with autocast(image.device, dtype):
             features = self.net(scaled)
         features = [unit_length(feature) for feature in features]
         if not self.roots:
@@ -101,7 +102,7 @@ def load_perceptual(name: str = "embedded", device: torch.device | None = None) 
 def _load(name: str, device: str) -> PerceptualDistance:
     distance = _embedded() if name == "embedded" else _published(name)
     distance = distance.eval().requires_grad_(False).to(device)
-    cpu.lay_out(distance, torch.device(device))
+    lay_out(distance, torch.device(device))
     return distance
 
 

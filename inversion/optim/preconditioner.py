@@ -129,7 +129,15 @@ def measure_preconditioner(
             if on_batch:
                 on_batch(first + count, settings.pictures)
         synchronize(device)
-    return _strongest(torch.cat(gradients), _covariance(network), settings.rank, network_id(network))
+    return _strongest(torch.cat(gradients), w_covariance(network), settings.rank, network_id(network))
+
+
+@torch.no_grad()
+def w_covariance(network: Generator) -> Tensor:
+    """The covariance of w, float64 [D, D] on the CPU, regularised for a stable Cholesky factorisation."""
+    covariance = torch.cov(network.sample_w(W_AVG_SAMPLES, seed=123).cpu().double().t())
+    largest = torch.linalg.eigvalsh(covariance)[-1]
+    return covariance + torch.eye(len(covariance), dtype=torch.float64) * (EVEN * largest).clamp(min=SMALL)
 
 
 def _probe(network: Generator, backbone: Backbone, ws: Tensor, settings: PreconditionerSettings) -> Tensor:
@@ -149,14 +157,6 @@ def _probe(network: Generator, backbone: Backbone, ws: Tensor, settings: Precond
             total = torch.stack(parts).sum() + (drawn * torch.randn_like(drawn)).sum() * share
             gradients += torch.autograd.grad(total, ws, retain_graph=probe + 1 < settings.probes)
     return torch.cat(gradients)
-
-
-@torch.no_grad()
-def _covariance(network: Generator) -> Tensor:
-    """The covariance of w, float64 [D, D] on the CPU, regularised for a stable Cholesky factorisation."""
-    covariance = torch.cov(network.sample_w(W_AVG_SAMPLES, seed=123).double().cpu().t())
-    largest = torch.linalg.eigvalsh(covariance)[-1]
-    return covariance + torch.eye(len(covariance), dtype=torch.float64) * (EVEN * largest).clamp(min=SMALL)
 
 
 def _strongest(gradients: Tensor, covariance: Tensor, rank: int, network: str) -> Preconditioner:

@@ -63,13 +63,7 @@ class Claim:
         Raises:
             OutputError: one of ``names``, or report.json, exists and is not as Relatent wrote it.
         """
-        for name in (*names, REPORT_FILE):
-            path = self.folder / name
-            if (path.exists() or path.is_symlink()) and not is_own(path, self._own):
-                raise OutputError(
-                    f"{path} is not a file that Relatent wrote, or was changed since. "
-                    "Move or rename it, or choose another --outdir."
-                )
+        require_room(self.folder, names, self._own)
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
@@ -110,11 +104,9 @@ class Claim:
         (scratch / REPORT_FILE).write_text(text)
         allowed = {name: sorted(self._own.get(name, frozenset()) | {found}) for name, found in new.items()}
         before = {name: sorted(sums) for name, sums in self._own.items() if name not in new}
-        self._say({**self.owner, "files": {**before, **allowed, REPORT_FILE: []}, "writing": sorted(new)})
-        for name in gone:
-            (self.folder / name).unlink()
-        for name in (*new, REPORT_FILE):
-            (scratch / name).replace(self.folder / name)
+        listed = {"files": {**before, **allowed, REPORT_FILE: []}, "writing": sorted(new), "gone": sorted(gone)}
+        self._say({**self.owner, **listed})
+        _move(self.folder, new, gone)
         self._say({})
         self._own = own_files(self.folder)
 
@@ -134,6 +126,18 @@ class Claim:
     def _say(self, content: dict[str, object]) -> None:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, json.dumps(content).encode() if content else b"", 0)
+
+
+def require_room(folder: Path, names: Iterable[str], own: OwnFiles | None = None) -> None:
+    """:meth:`Claim.require_room` of a folder that need not be claimed; ``own`` are the files that Relatent wrote."""
+    own = own_files(folder) if own is None else own
+    for name in (*names, REPORT_FILE):
+        path = folder / name
+        if (path.exists() or path.is_symlink()) and not is_own(path, own):
+            raise OutputError(
+                f"{path} is not a file that Relatent wrote, or was changed since. "
+                "Move or rename it, or choose another --outdir."
+            )
 
 
 def take(folder: Path, owner: Owner, is_same: Callable[[Owner], bool] | None = None) -> Claim | None:
@@ -168,8 +172,48 @@ def take(folder: Path, owner: Owner, is_same: Callable[[Owner], bool] | None = N
         return None
     whose: Owner = {str(key): known[key] for known in (report, left) for key in ("photo", "source") if key in known}
     claim = Claim(folder, {**whose, **owner}, made, lock, own_files(folder))
-    claim._say(claim.owner | {key: left[key] for key in ("files", "writing") if key in left})
+    claim._say(claim.owner | {key: left[key] for key in ("files", "writing", "gone") if key in left})
     return claim
+
+
+def finish_left(folder: Path) -> None:
+    """Complete or remove what a killed process left in a folder: the result if all of it was written, else nothing.
+
+    The files of a result that was being moved into place are moved. What was still being written is deleted, and so is
+    the folder if nothing else is in it.
+
+    Raises:
+        OutputError: the folder cannot be written, or another process is writing to it.
+    """
+    if not (folder / CLAIM_FILE).exists() and not (folder / SCRATCH_FOLDER).exists():
+        with suppress(OSError):  # missing, or not empty
+            folder.rmdir()  # made, and killed before it was claimed
+        return
+    left = read_claim(folder) or {}
+    writing, gone = left.get("writing"), left.get("gone")
+    if isinstance(writing, list) and not isinstance(gone, list):
+        return  # of an earlier version: the next result in this folder replaces those files
+    claim = take(folder, {})
+    if claim is None:
+        return
+    try:
+        if isinstance(writing, list) and isinstance(gone, list):
+            with output_errors(folder):
+                _move(folder, map(str, writing), map(str, gone))
+            claim._say({})
+    finally:
+        claim.release()
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
+
+
+def _move(folder: Path, new: Iterable[str], gone: Iterable[str]) -> None:
+    """Move the files of the hidden folder into place, report.json last; those that are there already stay."""
+    for name in gone:
+        (folder / name).unlink(missing_ok=True)
+    for name in (*new, REPORT_FILE):
+        with suppress(FileNotFoundError):
+            (folder / SCRATCH_FOLDER / name).replace(folder / name)
 
 
 def take_first(folders: Iterable[Path], owner: Owner, is_same: Callable[[Owner], bool]) -> Claim:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from relatent.core.errors import RelatentError, UsageError
+from relatent.core.errors import DeviceError, RelatentError, UsageError
 from relatent.core.wording import make_output_printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 LEAST_WHOLE, MOST_WHOLE = -(2**63), 2**63 - 1  # what seeds, and PyTorch, can hold
 
 # Truncation has one name in every command; the spellings of NVIDIA's tools and of earlier versions are aliases.
+device_option = click.option("--device", help="cpu, cuda, cuda:1, xpu, mps.  [default: the best there is]")
 TRUNCATION_FLAGS = ("--truncation-psi", "--trunc", "--psi", "--truncation")
 
 
@@ -39,7 +41,11 @@ class RelatentCommand(click.Command):
         with _one_line_errors():
             rest = super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
             for param in self.get_params(ctx):
-                _check_numbers(param.opts[0], ctx.params.get(param.name or ""))
+                value = ctx.params.get(param.name or "")
+                _check_numbers(param.opts[0], value)
+                typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+                if typed and value == "" and "FILE" in (param.metavar or ""):
+                    raise UsageError(f"{param.opts[0]} is empty; expected {param.metavar}.")
             return rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -52,13 +58,15 @@ def config_options(config: type[Any]) -> Callable[[F], F]:
     """Decorator that adds an option for each field of a frozen dataclass, with its name and default.
 
     A field's metadata may hold ``help``, ``choices``, ``least`` (of a whole number), ``metavar``, ``type``,
-    ``flag`` (where it is not the name) and ``aliases`` (older spellings of it); see
+    ``flag`` (where it is not the name), ``aliases`` (older spellings of it), ``default`` (where the command's differs)
+    and ``option`` (False for a field without one); see
     :class:`inversion.config.InvertConfig`.
     """
 
     def decorate(command: F) -> F:
         for one in reversed(dataclasses.fields(config)):
-            command = _field_option(one)(command)
+            if one.metadata.get("option", True):
+                command = _field_option(one)(command)
         return command
 
     return decorate
@@ -72,16 +80,17 @@ def _field_option(one: dataclasses.Field[Any]) -> Callable[[F], F]:
     else:
         names = [flag, *about.get("aliases", ()), one.name]
     kind: Any = about.get("type")
+    default = about.get("default", one.default)
     if "choices" in about:
         kind = click.Choice(about["choices"])
     elif "least" in about:
         kind = click.IntRange(min=about["least"])
     return click.option(
         *names,
-        default=one.default,
+        default=default,
         type=kind,
         metavar=about.get("metavar"),
-        show_default=one.default is not None,
+        show_default=default is not None,
         help=about.get("help"),
     )
 
@@ -95,8 +104,8 @@ def fail(error: RelatentError) -> NoReturn:
 class PathType(click.Path):
     """A path as a ``pathlib.Path``; an empty text, which Python takes for the current folder, is refused."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -150,6 +159,13 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except RelatentError as error:
         fail(error)
+    except (RuntimeError, TypeError) as error:  # of which PyTorch's errors on a device are a few
+        from relatent.core.device import explained  # not above: some commands need no PyTorch
+
+        message = explained(error)
+        if message is None:
+            raise
+        fail(DeviceError(message))
     except KeyboardInterrupt:
         click.echo("interrupted; nothing half-written was left behind.", err=True)
         raise SystemExit(130) from None

@@ -1,4 +1,4 @@
-"""Settings for long computations on a CPU: memory format of weights, freed memory, number of threads."""
+"""Settings for long computations on a CPU: freed memory, number of threads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import functools
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
 
 # Parameters of glibc's mallopt; see its manual page. Thresholds that are set in the environment are not changed.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -41,12 +41,6 @@ def prepared(device: torch.device) -> Iterator[None]:
     finally:
         if device.type == "cpu" and keep_freed_memory():
             ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(KEPT))
-
-
-def lay_out(module: nn.Module, device: torch.device) -> None:
-    """Convert the weights of a frozen module to channels_last on a CPU, so that oneDNN need not do it at every step."""
-    if device.type == "cpu":
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @functools.cache
@@ -82,6 +76,36 @@ def respect_quota() -> int:
     if share is not None and not any(name in os.environ for name in THREADS_FROM_OUTSIDE):
         torch.set_num_threads(max(1, min(torch.get_num_threads(), math.floor(share + 0.5))))
     return torch.get_num_threads()
+
+
+def _after_fork() -> None:
+    """Let a forked process compute with one thread.
+
+    OpenMP's threads do not survive a fork, and GNU's runtime waits for them forever at the next parallel region
+    (https://gcc.gnu.org/bugzilla/show_bug.cgi?id=60035). With one thread there is none. PyTorch's own DataLoader does
+    the same in its workers, which share the processors anyway.
+    """
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where processes are spawned
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def peak_memory() -> int:
+    """Most bytes that this process has held; 0 under Windows, where it is not known."""
+    try:
+        import resource  # Unix only
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def processors() -> int:
+    """Processors that this process may use, as far as the system and a container's quota let it."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = quota(CGROUPS)
+    return own if share is None else max(1, min(own, math.floor(share + 0.5)))
 
 
 def quota(cgroups: Path) -> float | None:

@@ -14,6 +14,8 @@
     ├── WeightsError                weights differ from what was published or first downloaded
     │   └── DownloadError           weights cannot be downloaded
     ├── OutputError                 results cannot be written
+    │   └── NoSpaceError            because the disk is full
+    ├── DeviceError                 a device has too little memory, lacks an operator, or failed
     ├── BusyError                   the queue is full
     └── Cancelled                   a progress callback returned False
 
@@ -120,6 +122,14 @@ class DownloadError(WeightsError):
 
 class OutputError(RelatentError):
     """Results that cannot be written."""
+
+
+class NoSpaceError(OutputError):
+    """Results that cannot be written because the disk is full; so would be all that follow."""
+
+
+class DeviceError(RelatentError):
+    """A device that has too little memory, lacks an operator, or failed."""
 
 
 class BusyError(RelatentError):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from relatent.core.errors import OutputError
+from relatent.core.errors import NoSpaceError, OutputError
 
 ELSEWHERE = "Choose another folder"
 REASONS = {
@@ -28,6 +28,7 @@ REASONS = {
     errno.ENAMETOOLONG: "the name is too long for that file system. Choose a shorter one",
 }
 NAMELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO))  # what a plain write can meet
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 CHUNK = 2**20  # bytes read at once
 FULL = 2**20  # bytes; less room than this is called a full disk
 LONGEST_PART = 40  # characters of the target's name repeated in the temporary one; systems allow 255 bytes in all
@@ -89,13 +90,14 @@ def output_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
     except OutputError as error:  # names the temporary folder, which is renamed to ``path`` later
         if temporary is None or str(temporary) not in str(error):
             raise
-        raise OutputError(str(error).replace(str(temporary), str(path))) from error
+        raise type(error)(str(error).replace(str(temporary), str(path))) from error
     except Exception as error:
         number = _number_if_ours(error, path, temporary)
         if number is None:
             raise
         reason = REASONS.get(number, f"{os.strerror(number)}. {ELSEWHERE}")
-        raise OutputError(f"cannot write {path}: {reason}.") from error
+        kind = NoSpaceError if number in NO_SPACE else OutputError
+        raise kind(f"cannot write {path}: {reason}.") from error
 
 
 def _number_if_ours(error: Exception, path: Path, temporary: Path | None) -> int | None:

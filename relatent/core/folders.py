@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relatent.core.images import SUFFIXES
+from relatent.core.wording import listed
 
 
 @dataclass(frozen=True)
@@ -22,27 +24,51 @@ class FolderContents:
     others: list[Path]
 
 
-def look_through(folder: Path) -> FolderContents:
-    """List the pictures and the other files below ``folder``.
+def look_into(folder: Path) -> tuple[FolderContents, list[Path]]:
+    """List what is in one folder, and the folders in it that are to be entered, sorted by path.
 
     Hidden folders are not entered, and links to folders are not followed because they may form cycles.
     """
     photos: list[Path] = []
     others: list[Path] = []
+    entered: list[Path] = []
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        return FolderContents([], [Path(error.filename or folder)]), []
+    for entry in entries:
+        path, hidden = folder / entry.name, entry.name.startswith(".")
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:
+            is_folder = is_file = False
+        if is_folder:
+            (others if hidden or entry.is_symlink() else entered).append(path)
+        else:
+            (photos if path.suffix.lower() in SUFFIXES and not hidden and is_file else others).append(path)
+    return FolderContents(sorted(photos), sorted(others)), sorted(entered)
 
-    def refused(error: OSError) -> None:
-        others.append(Path(error.filename or folder))
 
-    for here, folders, files in os.walk(folder, onerror=refused):
-        entered = [name for name in folders if not name.startswith(".") and not Path(here, name).is_symlink()]
-        others += [Path(here, name) for name in folders if name not in entered]
-        folders[:] = entered
-        for path in (Path(here, name) for name in files):
-            is_photo = path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-            (photos if is_photo else others).append(path)
+def look_through(folder: Path) -> FolderContents:
+    """List the pictures and the other files below ``folder``, as :func:`look_into` does for one folder."""
+    photos: list[Path] = []
+    others: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        contents, folders = look_into(waiting.pop())
+        photos += contents.photos
+        others += contents.others
+        waiting += folders
     return FolderContents(sorted(photos), sorted(others))
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """All picture files below ``folder``, sorted by path; see :func:`look_through`."""
-    return look_through(folder).photos
+def passed_over(names: Sequence[str], count: int | None = None) -> str:
+    """A sentence that names the files which were found beside pictures and are none.
+
+    Args:
+        names: of them, or of the first of ``count``.
+        count: how many there are; None for as many as there are names.
+    """
+    count = len(names) if count is None else count
+    what = "1 file is no picture and was" if count == 1 else f"{count} files are no pictures and were"
+    return f"{what} passed over: {listed(names, count=count)}."

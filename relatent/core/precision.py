@@ -8,7 +8,7 @@ arithmetic. "auto" chooses bfloat16 where the device supports it in hardware, an
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,16 @@ def computing_in(name: str, device: torch.device) -> Iterator[torch.dtype]:
         yield dtype
     finally:
         _set_tf32(before)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Context manager in which layers compute in ``dtype``, bfloat16 or float32."""
+    return torch.autocast(device.type, dtype) if dtype == torch.bfloat16 else nullcontext()
+
+
+def arithmetic(device: torch.device) -> tuple[Any, ...]:
+    """How ``device`` now computes with float32; a CUDA graph keeps what held when it was captured."""
+    return _tf32() if device.type == "cuda" else ()
 
 
 def _is_ampere(device: torch.device) -> bool:

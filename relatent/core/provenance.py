@@ -6,6 +6,7 @@ support both. The photo's own metadata are kept.
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import io
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ def software_tag(network: str, edits: Mapping[str, float] | None = None) -> str:
 
 
 class MarkedImage(Image.Image):
-    """A Pillow image whose ``save`` writes provenance metadata. Copies and crops of it are ordinary images.
+    """A Pillow image whose ``save`` writes provenance metadata. So do copies of it; crops are ordinary images.
 
     Attributes:
         software: the software tag.
@@ -62,6 +63,19 @@ class MarkedImage(Image.Image):
         self.software, self.photo = software, photo
         if photo is not None and photo.icc_profile:
             self.info["icc_profile"] = photo.icc_profile
+
+    def __getstate__(self) -> list[Any]:
+        return [super().__getstate__(), self.software, self.photo, self.deep]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        pixels, self.software, self.photo, self.deep = state
+        super().__setstate__(pixels)
+
+    def copy(self) -> MarkedImage:
+        """An independent picture with the same provenance."""
+        return copy.deepcopy(self)
+
+    __copy__ = copy
 
     def save(self, fp: Any, format: str | None = None, *, metadata: bool = True, **params: Any) -> None:
         """Save as Pillow does; a path is written atomically.

@@ -18,7 +18,13 @@ from relatent.core.files import sha256_of
 REPORT_FILE = "report.json"
 CLAIM_FILE = ".relatent-claim"
 SCRATCH_FOLDER = ".relatent-new"
-INVERSION_FILES = ("target.png", "proj.png", "projected_w.npz", "inversion.safetensors", "proj.mp4")
+MANIFEST_FILE = "manifest.sqlite"
+SUMMARY_FILES = ("report.csv", "report.html")
+BATCH_FILES = frozenset(  # beside the folders of results
+    (MANIFEST_FILE, *(f"{MANIFEST_FILE}-{side}" for side in ("wal", "shm", "journal")), *SUMMARY_FILES, CLAIM_FILE)
+)
+INVERSION_FILE = "inversion.safetensors"
+INVERSION_FILES = ("target.png", "proj.png", "projected_w.npz", INVERSION_FILE, "proj.mp4")
 EDIT_FILES = ("edited.png", "drawn.png", "pasted.png", "edited.safetensors", "sweep.png")
 MARK = re.compile(rb"Relatent [^;\0]{1,40}; network ")  # relatent.core.provenance.software_tag
 HEAD, TAIL = 2**18, 2**16  # bytes; EXIF and XMP are near the beginning of a file or, in WebP, at its end

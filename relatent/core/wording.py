@@ -10,9 +10,13 @@ from collections.abc import Sequence
 ESCAPE = "relatent-escape"  # how text is encoded that an encoding cannot hold
 
 
-def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names separated by commas, at most ``most``, and the number of further ones."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
+def listed(names: Sequence[str], most: int = 20, *, count: int | None = None) -> str:
+    """Names separated by commas, at most ``most``, and the number of further ones.
+
+    ``count`` says how many there are, if only the first are given.
+    """
+    count = len(names) if count is None else count
+    more = f" and {count - most} more" if count > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 

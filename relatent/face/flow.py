@@ -59,7 +59,7 @@ def motion_between(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> 
     dis.setVariationalRefinementAlpha(ALPHA)
     dis.setVariationalRefinementIterations(ITERATIONS)
     flow, back = dis.calc(bright, dark, None), dis.calc(dark, bright, None)
-    difference = np.abs(after - before).max(axis=2)
+    difference = largest(after - before)
     near = cv2.dilate(difference, np.ones((9, 9), np.uint8))
     return Motion(
         flow=flow,
@@ -121,6 +121,14 @@ def blurred(values: np.ndarray, sigma: float) -> np.ndarray:
 def luminance(pixels: np.ndarray) -> np.ndarray:
     """float32 [h, w, 3] as brightness, float32 [h, w]."""
     return np.asarray(cv2.transform(pixels, LUMINANCE[None]))
+
+
+def largest(values: np.ndarray) -> np.ndarray:
+    """The largest absolute value over the channels of [h, w, C], float32 [h, w]; NumPy is slow over short axes."""
+    channels = [np.abs(one) for one in cv2.split(values)]
+    for other in channels[1:]:
+        cv2.max(channels[0], other, dst=channels[0])
+    return np.asarray(channels[0])
 
 
 def spread(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:

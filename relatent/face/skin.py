@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from relatent.face.flow import blurred, pixel_grid, smooth_step, spread
+from relatent.face.flow import blurred, largest, pixel_grid, smooth_step, spread
 from relatent.face.paste import photo_window, to_window
 from relatent.face.sampling import glance
 
@@ -49,15 +49,16 @@ def run_out(
     if mask is not None:
         weight *= _at(mask, square_to_face, cv2.BORDER_REPLICATE)
     low *= blurred(weight, 0.6)[..., None]
-    rows, columns = (np.flatnonzero(np.abs(low).max(axis=(axis, 2)) > LEAST_CHANGE) for axis in (1, 0))
+    strongest = largest(low)
+    rows, columns = (np.flatnonzero(strongest.max(axis=axis) > LEAST_CHANGE) for axis in (1, 0))
     if not len(rows):
         return
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     part_to_photo = square_to_photo @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
     window = photo_window(part_to_photo, (bottom - top, right - left), photo.shape[:2])
     part = np.ascontiguousarray(low[top:bottom, left:right])
-    added = pasted[window] + to_window(part, part_to_photo, window, cv2.INTER_LINEAR)
-    pasted[window] = np.rint(added).clip(0, 255).astype(np.uint8)
+    added = to_window(part, part_to_photo, window, cv2.INTER_LINEAR)
+    pasted[window] = cv2.add(pasted[window], added, dtype=cv2.CV_8U)  # rounded and clipped
 
 
 def _enlarged(size: int) -> np.ndarray:

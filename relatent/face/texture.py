@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from relatent.face.flow import blurred, luminance
@@ -13,16 +14,20 @@ STRONG = 1.6  # times the face's usual; what is stronger is a line, and grain ta
 ENOUGH, SAMPLED = 64, 20_000  # pixels to measure
 
 
-def texture_of(pixels: np.ndarray, where: np.ndarray, pixel: float) -> np.ndarray:
-    """The fine structure of skin and beard, with grain in place of the lines of lids, lips and teeth.
+def with_texture_only(pixels: np.ndarray, share: np.ndarray, where: np.ndarray, pixel: float) -> np.ndarray:
+    """Reduce a picture to its texture: the fine structure of skin and beard, with grain in place of the lines of lids,
+    lips and teeth.
+
+    Grain is as strong as is needed to keep the energy of the fine structure, also where only a share is taken away.
 
     Args:
         pixels: float32 [h, w, 3] from 0 to 255.
-        where: bool [h, w], the pixels from which the median is computed.
+        share: [h, w] from 0 to 1, how far the picture is replaced by its texture, which is around 0.
+        where: bool [h, w], the pixels from which the usual strength of texture is computed.
         pixel: side of a pixel of the network, in pixels of the photo.
 
     Returns:
-        float32 [h, w], around 0, for all three channels.
+        float32 [h, w, 3].
     """
     bright = luminance(pixels)
     sigma = min(max(FINEST, PIXEL_SHARE * pixel), COARSEST)
@@ -32,4 +37,7 @@ def texture_of(pixels: np.ndarray, where: np.ndarray, pixel: float) -> np.ndarra
     usual = max(1e-3, TO_DEVIATION * float(np.median(known)))
     strength = blurred(np.square(fine), 1.5 * sigma) / (STRONG * usual) ** 2
     kept = 1 / (1 + np.square(strength))
-    return np.asarray(kept * fine + np.sqrt(1 - np.square(kept)) * grain_like(pixels, where), np.float32)
+    own = 1 - share * (1 - kept)  # amplitude of the fine structure that stays
+    texture = share * kept * fine + np.sqrt(1 - np.square(own)) * grain_like(pixels, where)
+    left = cv2.multiply(pixels, cv2.merge([1 - share] * 3))
+    return np.asarray(cv2.add(left, cv2.merge([texture] * 3)), np.float32)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from relatent.core.command import RelatentCommand
+from relatent.core.command import PATH, RelatentCommand, device_option
 from relatent.core.errors import UsageError
 from relatent.web import Settings, build_page
 from weights.embedded import DEFAULT_NETWORK
@@ -14,7 +14,7 @@ from weights.embedded import DEFAULT_NETWORK
 
 @click.command(cls=RelatentCommand)
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True, metavar="NAME_OR_FILE", help="The generator.")
-@click.option("--device", default=None, help="cpu, cuda, cuda:1, mps.  [default: the best there is]")
+@device_option
 @click.option(
     "--threads", type=click.IntRange(min=1), default=None, help="Of one drawing.  [default: half of the cores]"
 )
@@ -22,7 +22,7 @@ from weights.embedded import DEFAULT_NETWORK
     "--directions",
     "folders",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=["directions"],
     show_default=True,
     help="A folder of further directions.",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from relatent.core.device import device_errors
 from relatent.core.errors import Cancelled, MissingPackageError, RelatentError
 from relatent.web.session import Session
 
@@ -78,7 +79,8 @@ def shown_errors() -> Iterator[None]:
     """Turn `RelatentError` into `gr.Error` with the same message; other exceptions are bugs and are passed on."""
     gradio = require_gradio()
     try:
-        yield
+        with device_errors():
+            yield
     except Cancelled:
         raise gradio.Error(
             "Cancelled; nothing was kept.", title="Cancelled", duration=4, print_exception=False

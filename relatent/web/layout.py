@@ -8,7 +8,7 @@ import gradio as gr
 
 from relatent.web.api import edit as api
 from relatent.web.api import mix as mix_api
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 from relatent.web.tabs import (
     about as about_tab,
 )
@@ -32,43 +32,43 @@ TITLE = "Relatent"
 LEAD = "Put a photo of a face into a generator's latent space, change it there, and put it back into the photo."
 
 
-def lay_out(studio: Studio) -> gr.Blocks:
+def lay_out(app: AppState) -> gr.Blocks:
     """Build all widgets and events; nothing is served yet."""
-    minutes = studio.settings.session_minutes
+    minutes = app.settings.session_minutes
     with gr.Blocks(
         title=TITLE,
         analytics_enabled=False,
         delete_cache=(60, int(minutes * 60) + 60),  # for Gradio's own files, which no session deletes
     ) as blocks:
-        session = gr.State(studio.sessions.begin())  # Gradio copies it for every user, which starts a new session
+        session = gr.State(app.sessions.begin())  # Gradio copies it for every user, which starts a new session
         gr.Markdown(f"# {TITLE}\n{LEAD}")
         with gr.Tabs() as tabs:
             with gr.Tab("Photo", id="photo"):
-                photo = photo_tab.build(studio, session)
+                photo = photo_tab.build(app, session)
             with gr.Tab("Edit", id="edit") as edit_view:
-                edit = edit_tab.build(studio, session)
+                edit = edit_tab.build(app, session)
             with gr.Tab("Mix", id="mix") as mix_view:
-                mix = mix_tab.build(studio, session)
+                mix = mix_tab.build(app, session)
             with gr.Tab("Batch", id="batch"):
-                batch_tab.build(studio, session)
+                batch_tab.build(app, session)
             with gr.Tab("Explore", id="explore") as explore_view:
-                explore = explore_tab.build(studio, session)
+                explore = explore_tab.build(app, session)
             with gr.Tab("About", id="about"):
-                about_tab.build(studio)
+                about_tab.build(app)
         photo_tab.connect(photo, edit, tabs, session)
         edit_view.select(edit.show, [session], edit.outputs, api_visibility="private", show_progress="hidden")
         mix_view.select(mix.show, mix.inputs, mix.outputs, api_visibility="private", show_progress="hidden")
         explore_view.select(
             explore.show, explore.inputs, explore.outputs, api_visibility="private", show_progress="hidden"
         )
-        api.add(studio, session)
-        mix_api.add(studio, session)
+        api.add(app, session)
+        mix_api.add(app, session)
 
         def arrive(own: Any, request: gr.Request) -> None:
-            studio.sessions.arrive(own, str(request.session_hash))
+            app.sessions.arrive(own, str(request.session_hash))
 
         def leave(request: gr.Request) -> None:
-            studio.sessions.leave(str(request.session_hash))
+            app.sessions.leave(str(request.session_hash))
 
         blocks.load(arrive, [session], None, api_visibility="private", queue=False, show_progress="hidden")
         blocks.unload(leave)

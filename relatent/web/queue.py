@@ -6,12 +6,12 @@ False::
     def task(report: Report) -> Inversion:
         return invert_images(..., progress=lambda step: report(step.index, step.total, picture=lambda: draw(step)))[0]
 
-    job = studio.queue.start(task, session)       # BusyError: the queue is full, or this session has a job in it
+    job = app.queue.start(task, session)       # BusyError: the queue is full, or this session has a job in it
     async for news in follow(job):                # about twice a second, in a handler `async def`
         yield show(news)                          # news.ahead > 0: still waiting
     inversion = job.result()                      # raises what the task raised; Cancelled after session.cancel()
 
-The task runs in a thread that holds `studio.network_lock.long()`, so it must not acquire the lock itself. Leaving the
+The task runs in a thread that holds `app.network_lock.long()`, so it must not acquire the lock itself. Leaving the
 loop early, for example because the browser was closed, cancels the job.
 """
 

@@ -14,7 +14,7 @@ from relatent.core.scratch import ScratchFolder, remove_abandoned
 from relatent.web import file_chooser
 from relatent.web.errors import require_gradio
 from relatent.web.settings import Settings
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 from relatent.web.theme import CSS, theme
 from stylegan import Generator
 
@@ -28,12 +28,12 @@ class Page:
 
     Attributes:
         blocks: the widgets, a `gradio.Blocks`.
-        studio: the state shared by all users.
+        app: the state shared by all users.
         folder: of all temporary files, private to this process.
     """
 
     blocks: Any
-    studio: Studio
+    app: AppState
     scratch: ScratchFolder
 
     @property
@@ -68,7 +68,7 @@ class Page:
             footer_links=["api"],
             run_history=False,
             enable_monitoring=False,
-            max_file_size=self.studio.settings.limits.upload_bytes,
+            max_file_size=self.app.settings.limits.upload_bytes,
             state_session_capacity=1000,
             ssr_mode=False,
             pwa=False,
@@ -81,7 +81,7 @@ class Page:
 
     def close(self) -> None:
         """Stop serving and delete every file of every session."""
-        self.studio.sessions.end_all()
+        self.app.sessions.end_all()
         if self.blocks.is_running:
             self.blocks.close(verbose=False)
         self.scratch.remove()
@@ -110,8 +110,8 @@ def build_page(settings: Settings | None = None, *, network: Generator | None = 
 
         share = cpu.respect_quota()  # now, because an inversion would call it later and override --threads
         torch.set_num_threads(settings.threads or max(1, share // 2))
-        studio = Studio.open(settings, scratch.path / "sessions", network)
-        return Page(lay_out(studio), studio, scratch)
+        app = AppState.open(settings, scratch.path / "sessions", network)
+        return Page(lay_out(app), app, scratch)
     except BaseException:
         scratch.remove()
         raise

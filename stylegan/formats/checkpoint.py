@@ -173,12 +173,20 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
         OutputError: the file cannot be written.
     """
     header = {name: stored(text) for name, text in metadata.items()}
-    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as temporary:
         if _opens(temporary):
-            save_file(tensors, temporary, metadata=header)
+            save_file(_whole(tensors), temporary, metadata=header)
         else:
-            temporary.write_bytes(save(tensors, header))
+            temporary.write_bytes(save(_whole(tensors), header))
+
+
+def safetensors_bytes(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """What :func:`write_safetensors` writes."""
+    return save(_whole(tensors), {name: stored(text) for name, text in metadata.items()})
+
+
+def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

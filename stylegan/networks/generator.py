@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from relatent.core.alignment import Alignment
 from relatent.core.errors import UsageError
+from relatent.core.numbers import as_whole
 from stylegan.bounds import RESOLUTIONS, require_network_sizes, require_whole, shown
 from stylegan.networks.alias_free import AliasFreeSynthesis
 from stylegan.networks.alias_free_plan import AliasFreeConfig
@@ -168,12 +169,13 @@ class Generator(nn.Module):
 
     def sample_w(self, count: int, seed: int) -> Tensor:
         """w of ``count`` random z, [count, w_dim], of random classes unless one is chosen; the same on every device."""
+        count, seed = as_whole("count", count, 0, 2**31), as_whole("seed", seed, -(2**63), 2**63 - 1)
         rng = torch.Generator().manual_seed(seed)
-        z = torch.randn(count, self.z_dim, generator=rng).to(self.w_avg.device)
+        z = torch.randn(count, self.z_dim, generator=rng).to(self.w_avg.device, non_blocking=True)
         c = None
         if self.c_dim and self.chosen_class is None:
             classes = torch.randint(self.c_dim, (count,), generator=rng)
-            c = nn.functional.one_hot(classes, self.c_dim).float().to(self.w_avg.device)
+            c = nn.functional.one_hot(classes, self.c_dim).float().to(self.w_avg.device, non_blocking=True)
         return self.mapping.map(z, c)
 
     @torch.no_grad()

@@ -29,7 +29,9 @@ def depthwise_kernel(x: Tensor, taps: tuple[float, ...] = FILTER_TAPS, gain: flo
     return _kept_kernel(x.shape[1], taps, gain, x.dtype, x.device)
 
 
-@functools.lru_cache(maxsize=128)  # cached: on a GPU, copying the taps to the device would synchronise at every call
+# Cached: on a GPU, copying the taps to the device would synchronise at every call. Never dropped: a CUDA graph reads
+# a kernel where it was. There are a few for each width.
+@functools.cache
 def _kept_kernel(
     channels: int, taps: tuple[float, ...], gain: float, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -6,6 +6,7 @@ the real pictures, and falls otherwise. Up to about 0.8 the augmentations do not
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -67,12 +68,12 @@ def _geometry(n: int, p: float, device: torch.device) -> Tensor:
     def scale() -> Tensor:
         return torch.exp(_normal(n, device) * LOG_SCALE * _chosen(n, p, device))
 
-    def turn() -> Tensor:
+    def rotation() -> Tensor:
         return _rotation((_uniform(n, device) * 2 - 1) * math.pi * _chosen(n, half, device))
 
     even, uneven = scale(), scale()
     shift = draw(lambda count: torch.randn(2, count, device=device), n, dim=1) * SHIFT * 2 * _chosen(n, p, device)
-    matrix = _scaling(even, even) @ turn() @ _scaling(uneven, 1 / uneven) @ turn()
+    matrix = _scaling(even, even) @ rotation() @ _scaling(uneven, 1 / uneven) @ rotation()
     return matrix @ _translation(shift[0], shift[1])
 
 
@@ -82,9 +83,7 @@ def _colour(n: int, p: float, device: torch.device) -> Tensor:
     def normal(deviation: float) -> Tensor:
         return _normal(n, device) * deviation * _chosen(n, p, device)
 
-    eye = torch.eye(4, device=device)
-    grey = torch.tensor([1.0, 1.0, 1.0, 0.0], device=device) / math.sqrt(3)
-    along = torch.outer(grey, grey)  # projects onto the grey axis
+    eye, (along, _) = torch.eye(4, device=device), _grey_axis(device)
     matrix = eye.repeat(n, 1, 1)
     matrix[:, :3, 3] = normal(0.2)[:, None]
     contrast = torch.exp(normal(0.5 * math.log(2)))[:, None]
@@ -103,13 +102,22 @@ def _keep_last_row(factor: Tensor) -> Tensor:
 
 def _hue_rotation(angle: Tensor) -> Tensor:
     """Rotation of RGB about the grey axis (Rodrigues), [N, 4, 4]."""
-    x = 1 / math.sqrt(3)
-    cross = torch.tensor([[0, -x, x], [x, 0, -x], [-x, x, 0]], device=angle.device)
+    _, cross = _grey_axis(angle.device)
     sine, cosine = angle.sin()[:, None, None], angle.cos()[:, None, None]
     turned = cosine * torch.eye(3, device=angle.device) + sine * cross + (1 - cosine) / 3
     matrix = torch.eye(4, device=angle.device).repeat(len(angle), 1, 1)
     matrix[:, :3, :3] = turned
     return matrix
+
+
+@functools.cache  # copying constants to a GPU would synchronise at every call
+def _grey_axis(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The projection onto the grey axis, [4, 4], and the cross product with it, [3, 3]."""
+    x = 1 / math.sqrt(3)
+    with torch.inference_mode(False):  # the first call may be in inference mode, whose tensors autograd refuses
+        grey = torch.tensor([1.0, 1.0, 1.0, 0.0], device=device) / math.sqrt(3)
+        cross = torch.tensor([[0, -x, x], [x, 0, -x], [-x, x, 0]], device=device)
+        return torch.outer(grey, grey), cross
 
 
 def _apply_colour(image: Tensor, matrix: Tensor) -> Tensor:

@@ -6,16 +6,17 @@ import json
 import zipfile
 from pathlib import Path, PurePosixPath
 
+import click
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from relatent.core.archive import Archive, ArchiveError, MemberTooLargeError, TableTooLongError
 from relatent.core.errors import DatasetError, UnreadablePhotoError
-from relatent.core.folders import find_photos
+from relatent.core.folders import look_through, passed_over
 from relatent.core.images import SUFFIXES, read_photo, square
+from relatent.core.progress import ProgressBar
 from stylegan.bounds import MAX_DIM, shown
 from stylegan.training.arrays import DIGITS, Arrays, is_idx, picture_files, read_idx_pictures, sklearn_digits
 
@@ -43,6 +44,7 @@ class ImageDataset:
 
     Attributes:
         names: of the pictures, in order.
+        passed_over: names of the files that are no pictures.
         classes: int64 [count], of the labels that the data name; None without. See also :meth:`labels`.
         is_grey: whether the data have no colours by their format.
     """
@@ -54,19 +56,23 @@ class ImageDataset:
         self.is_grey = self._arrays is not None
         if self._arrays is not None:
             self._indices = {name: index for index, name in enumerate(self._arrays.names)}
-            names = set(self._indices)
+            names, others = set(self._indices), set()
         elif path.is_dir():
-            names = {file.relative_to(path).as_posix() for file in find_photos(path)}
+            contents = look_through(path)
+            names = {file.relative_to(path).as_posix() for file in contents.photos}
+            others = {file.relative_to(path).as_posix() for file in contents.others}
         else:
             self._zip = _open_zip(path)
             self._members = {member.filename: member for member in self._zip.members}
             names = {name for name, member in self._members.items() if _is_picture(member)}
+            others = {name for name, member in self._members.items() if not member.is_dir()} - names
         if folder:
-            names = {name for name in names if PurePosixPath(name).is_relative_to(folder)}
+            names, others = ({n for n in kind if PurePosixPath(n).is_relative_to(folder)} for kind in (names, others))
         if not names:
             where = f"{path}, folder {folder!r}," if folder else str(path)
             raise DatasetError(f"{where} holds no pictures; expected files such as .png, .jpg or .webp.")
         self.names = sorted(names)
+        self.passed_over = sorted(others - {LABELS_FILE})
         self.classes = self._read_classes()
 
     def __len__(self) -> int:
@@ -92,9 +98,14 @@ class ImageDataset:
     def load(self, progress: bool = False, channels: int = 3) -> Tensor:
         """All pictures, uint8 [count, channels, R, R]; with one channel, their luma (ITU-R BT.601).
 
+        Args:
+            progress: show a bar, and name the files that were passed over.
+
         Raises:
             DatasetError: they exceed MAX_BYTES_IN_MEMORY, or one is damaged.
         """
+        if progress and self.passed_over:
+            click.echo(f"note: {self.path}: {passed_over(self.passed_over)}", err=True)
         needed = len(self) * channels * self.resolution**2
         if needed > MAX_BYTES_IN_MEMORY:
             raise DatasetError(
@@ -102,11 +113,13 @@ class ImageDataset:
                 f"{MAX_BYTES_IN_MEMORY / 2**30:.0f} GB are kept in memory. Use fewer pictures or a smaller resolution."
             )
         images = torch.empty(len(self), channels, self.resolution, self.resolution, dtype=torch.uint8)
-        for index in tqdm(range(len(self)), desc="reading pictures", disable=not progress, leave=False):
-            pixels = np.array(self.picture(index))
-            if channels == 1:
-                pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
-            images[index] = torch.from_numpy(pixels).permute(2, 0, 1)
+        with ProgressBar(desc="reading pictures", leave=False, disable=not progress) as bar:
+            for index in range(len(self)):
+                pixels = np.array(self.picture(index))
+                if channels == 1:
+                    pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
+                images[index] = torch.from_numpy(pixels).permute(2, 0, 1)
+                bar.show(index + 1, len(self))
         return images
 
     def labels(self) -> Tensor | None:

@@ -14,6 +14,7 @@ from relatent.core.files import write_bytes
 RECENT = 0.25  # the last part of a log, over which values are averaged
 CONFIDENT = 0.9  # accuracy on real and generated pictures above which the discriminator is too strong
 COLLAPSED = 0.5  # pairwise distance of samples relative to real pictures below which the generator has collapsed
+STRONG = 0.8  # probability of adaptive augmentation above which it shows in the generated pictures
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ def describe_run(log: Log) -> str:
     """A paragraph on the state of a run, with advice."""
     kimg = log.lines[-1]["kimg"]
     return " ".join([f"After {kimg:g} thousand pictures:", _balance(log), _variety(log), _progress(log)])
+
+
+def readings(log: Log) -> list[tuple[str, str]]:
+    """What the curves say: a heading and sentences on each question that they answer."""
+    found = [("Balance", _balance(log)), ("Variety", _variety(log)), ("Progress", _progress(log))]
+    found.append(("Augmentation", _augmentation(log)))
+    return [(heading, text[0].upper() + text[1:]) for heading, text in found if text]
 
 
 def draw_curves(log: Log) -> bytes:
@@ -134,3 +142,15 @@ def _progress(log: Log) -> str:
         f"The distance to real pictures has stopped falling ({before:.4g}, now {after:.4g}): "
         "go on with --lr at a third. If it does not fall then either, more time will not help."
     )
+
+
+def _augmentation(log: Log) -> str:
+    strength = log.recent("augment")
+    if not strength:
+        return ""
+    if strength > STRONG:
+        return (
+            f"Adaptive augmentation has reached {strength:.0%}: the discriminator knows the pictures by heart. "
+            "Bring more pictures, or start from a trained network."
+        )
+    return f"Adaptive augmentation holds the discriminator's overfitting back at {strength:.0%}, which is usual."

@@ -23,6 +23,8 @@ class GanLossWeights:
         mixing_probability: share of samples with style mixing.
         path_length_weight: weight of path length regularisation; 0 for none, 2 as published.
         path_length_interval: steps between its evaluations.
+        feature_weight: weight of a second discriminator on features of the frozen backbone; 0 for none. 1 would make
+            it count as much as the first.
     """
 
     r1_gamma: float
@@ -30,6 +32,7 @@ class GanLossWeights:
     mixing_probability: float = 0.9
     path_length_weight: float = 0.0
     path_length_interval: int = 8
+    feature_weight: float = 0.0
 
     def __post_init__(self) -> None:
         require_number("r1_gamma", self.r1_gamma, 0)
@@ -37,6 +40,7 @@ class GanLossWeights:
         require_number("mixing_probability", self.mixing_probability, 0, 1)
         require_number("path_length_weight", self.path_length_weight, 0)
         require_whole("path_length_interval", self.path_length_interval, 1, 10**6)
+        require_number("feature_weight", self.feature_weight, 0)
 
 
 def usual_r1_gamma(resolution: int, batch: int) -> float:

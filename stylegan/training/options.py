@@ -50,6 +50,7 @@ def settings_from_options(
     augment: float,
     ada: bool,
     path_length: float,
+    feature_weight: float,
     precision: str,
     compile: bool,
     seed: int,
@@ -103,6 +104,7 @@ def settings_from_options(
             r1_gamma=usual_r1_gamma(side, batch) if gamma is None else gamma,
             mixing_probability=mixing_prob,
             path_length_weight=path_length,
+            feature_weight=feature_weight,
         ),
         batch=batch,
         accumulate=accumulate,
@@ -138,8 +140,9 @@ def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingS
     renamed = {"augment": "augment_strength", "lr": "learning_rate"}
     kept = ("accumulate", "freeze_d", "ema_kimg", "precision", "compile")
     changes = {renamed.get(name, name): value for name, value in typed.items() if name in renamed or name in kept}
-    if "gamma" in typed:
-        changes["loss_weights"] = dataclasses.replace(settings.loss_weights, r1_gamma=typed["gamma"])
+    weights = {"gamma": "r1_gamma", "feature_weight": "feature_weight"}
+    typed_weights = {weights[name]: value for name, value in typed.items() if name in weights}
+    changes["loss_weights"] = dataclasses.replace(settings.loss_weights, **typed_weights)
     settings = dataclasses.replace(settings, **changes)
     return settings.with_data(typed["data"], typed.get("data_folder")) if "data" in typed else settings
 

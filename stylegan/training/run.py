@@ -5,6 +5,8 @@ log.jsonl                      one line for each tick
 samples-000064.png             samples of the averaged generator, here after 64,000 pictures
 network-000064.safetensors     the averaged generator at the same time
 training-state.safetensors     the state for --resume; replaced at each snapshot
+index.html                     all of it as a page, redrawn at each snapshot
+interpolation.mp4              the last network along a path through random latents, at the end
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from relatent.core.errors import DatasetError
 from relatent.core.files import output_errors, write_bytes
@@ -27,6 +30,7 @@ from stylegan.training import processes
 from stylegan.training.dataset import ImageDataset
 from stylegan.training.growth import settled
 from stylegan.training.loop import Schedule, run_to_end
+from stylegan.training.report import LOG_FILE, write_report
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.state import load_smaller, load_state, save_state
 from stylegan.training.trainer import Tick, Trainer
@@ -34,7 +38,6 @@ from stylegan.training.transfer import begin_with
 from stylegan.training.validation import Validation
 
 STATE_FILE = "training-state.safetensors"
-LOG_FILE = "log.jsonl"
 SAMPLE_COLUMNS = 12  # 12 by 8 faces fill a screen
 SAMPLE_ROWS = 8
 SAMPLE_SEED = 1000  # of the latents of all samples, so that they can be compared
@@ -117,6 +120,15 @@ def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: 
     Raises:
         DatasetError: the data are damaged, too few, or lack the classes that the settings require.
     """
+    return Trainer(settings, *open_pictures(settings, progress=progress), device)
+
+
+def open_pictures(settings: TrainingSettings, *, progress: bool = False) -> tuple[Tensor, Tensor | None]:
+    """The pictures of a run, uint8 [N, C, R, R], and their classes, int64 [N], if its networks have any.
+
+    Raises:
+        DatasetError: as :func:`open_trainer`.
+    """
     dataset = ImageDataset(Path(settings.data), settings.generator.resolution, settings.data_folder)
     wanted = settings.generator.c_dim
     classes = dataset.labels() if wanted else None
@@ -131,7 +143,7 @@ def open_trainer(settings: TrainingSettings, device: torch.device, *, progress: 
             f"{settings.data} holds {len(dataset)} pictures, fewer than the batch of {settings.batch}. "
             "Use more pictures or a smaller batch."
         )
-    return Trainer(settings, dataset.load(progress, settings.generator.img_channels), classes, device)
+    return dataset.load(progress, settings.generator.img_channels), classes
 
 
 def open_validation(settings: TrainingSettings, folder: str, device: torch.device) -> Validation:
@@ -167,6 +179,8 @@ def write_snapshot(trainer: Trainer, outdir: Path) -> Path:
     network = outdir / f"network-{stamp}.safetensors"
     save_generator(settled(trainer.average), network, provenance=provenance)
     save_state(trainer, outdir / STATE_FILE)
+    with suppress(DatasetError):  # a run of no step has no curves
+        write_report(outdir)
     return network
 
 

@@ -149,6 +149,8 @@ class TrainingSettings:
             raise UsageError(f"a batch of {self.batch} cannot be computed in {self.accumulate} equal parts.")
         require_number("warmup_kimg", self.warmup_kimg, 0)
         require_whole("freeze_d", self.freeze_d, 0, 10)
+        if self.freeze_d and isinstance(self.discriminator, MlpDiscriminatorConfig):
+            raise UsageError("a discriminator of fully connected layers has no blocks to freeze. Leave out --freeze-d.")
         require_text("origin", self.origin)
         if self.progressive is not None:
             if isinstance(self.generator, MlpConfig):

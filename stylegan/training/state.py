@@ -31,6 +31,8 @@ FORMAT = "relatent-training-1"
 NETWORKS = ("generator", "discriminator", "average")
 NOISE = ".noise_const"
 MOMENTS = {"moments_g": ("generator", "optimizer_g"), "moments_d": ("discriminator", "optimizer_d")}
+HEADS = "feature_heads"  # only in the state of a run with a second discriminator
+HEAD_MOMENTS = "moments_f"
 
 
 def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
@@ -38,6 +40,10 @@ def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
     groups: Groups = {name: getattr(trainer, name).state_dict() for name in NETWORKS}
     for key, (network, optimizer) in MOMENTS.items():
         groups[key] = moments_of(getattr(trainer, network), getattr(trainer, optimizer), "exp_avg_sq")
+    if trainer.feature_discriminator:
+        heads = trainer.feature_discriminator.heads
+        groups[HEADS] = heads.state_dict()
+        groups[HEAD_MOMENTS] = moments_of(heads, trainer.optimizer_f, "exp_avg_sq")
     metadata = {
         "settings": trainer.settings.to_json(),
         "step": str(trainer.step),
@@ -47,6 +53,8 @@ def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
         "path_mean": repr(float(trainer.path_mean)),
         **{key: str(steps_of(getattr(trainer, optimizer))) for key, (_, optimizer) in MOMENTS.items()},
     }
+    if trainer.feature_discriminator:
+        metadata[HEAD_MOMENTS] = str(steps_of(trainer.optimizer_f))
     write_groups(path, FORMAT, _halved(groups) if half else groups, metadata)
 
 
@@ -92,6 +100,11 @@ def load_state(trainer: Trainer, path: Path) -> None:
         module, adam = getattr(trainer, network), getattr(trainer, optimizer)
         steps = _whole(metadata, key, trainer.step, path)
         restore_moments(module, adam, None, groups[key], steps, path)
+    if trainer.feature_discriminator and groups[HEADS]:  # else they begin here
+        heads = trainer.feature_discriminator.heads
+        load_strictly(heads, {k: v.to(trainer.device) for k, v in groups[HEADS].items()}, path)
+        steps = _whole(metadata, HEAD_MOMENTS, trainer.step if groups[HEAD_MOMENTS] else 0, path)
+        restore_moments(heads, trainer.optimizer_f, None, groups[HEAD_MOMENTS], steps, path)
 
 
 def load_smaller(trainer: Trainer, path: Path) -> None:
@@ -127,7 +140,7 @@ def images_seen(path: Path) -> int:
 
 
 def _read(path: Path) -> tuple[Groups, dict[str, str]]:
-    groups, metadata = read_groups(path, FORMAT, (*NETWORKS, *MOMENTS), "a training run")
+    groups, metadata = read_groups(path, FORMAT, (*NETWORKS, *MOMENTS, HEADS, HEAD_MOMENTS), "a training run")
     noises = {name: noise for name, noise in groups["generator"].items() if name.endswith(NOISE)}
     groups["average"] = {**noises, **groups["average"]}
     return groups, metadata
@@ -141,7 +154,10 @@ def _halved(groups: Groups) -> Groups:
         if not (name.endswith(NOISE) and torch.equal(tensor, generator[name]))
     }
     return {
-        key: {name: tensor.bfloat16() if key in MOMENTS else tensor.half() for name, tensor in group.items()}
+        key: {
+            name: tensor.bfloat16() if key in (*MOMENTS, HEAD_MOMENTS) else tensor.half()
+            for name, tensor in group.items()
+        }
         for key, group in {**groups, "average": average}.items()
     }
 

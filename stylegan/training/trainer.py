@@ -11,9 +11,8 @@ import dataclasses
 import functools
 import hashlib
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from relatent.core import cpu
-from relatent.core.device import synchronize
+from relatent.core.device import peak_memory, scalar_dtype, synchronize
 from relatent.core.errors import UsageError
 from relatent.core.images import from_uint8
 from stylegan.networks import ops
+from stylegan.networks.backbone import load_backbone
 from stylegan.networks.discriminator import Discriminator
+from stylegan.networks.feature_discriminator import FeatureDiscriminator, mean_over_features
 from stylegan.networks.generator import Generator
 from stylegan.networks.mlp import MlpDiscriminator, MlpDiscriminatorConfig
 from stylegan.training import loss as gan_loss
@@ -39,6 +40,7 @@ from stylegan.training.settings import TrainingSettings
 from stylegan.training.shard import Shard, computing, draw
 
 ADA_INTERVAL = 4  # steps between adjustments of the adaptive augmentation
+FEATURE_AUGMENT = 0.5  # probability of each change of DiffAugment before the second discriminator
 PATH_MEAN_WEIGHT = 0.01  # of a new batch in the running mean of path lengths
 
 
@@ -99,6 +101,11 @@ class Trainer:
         self.dtype = getattr(torch, settings.precision)
         progressive = settings.progressive
         self._make_networks(progressive.start if progressive else settings.generator.resolution)
+        self.feature_discriminator: FeatureDiscriminator | None = None
+        if settings.loss_weights.feature_weight:
+            with seeded(settings.seed, -2, device):
+                self.feature_discriminator = FeatureDiscriminator(load_backbone()).to(device)
+            self.optimizer_f = _adam(self.feature_discriminator.trained_parameters(), settings.learning_rate, None)
         self.strength = AugmentationStrength()
         self.path_mean = torch.zeros([], device=device)
         self.shards = _shards(settings)
@@ -107,7 +114,7 @@ class Trainer:
         self.step = 0
         self.images_seen = 0  # not step * batch: a resumed run may have another batch than before
         self.seconds = 0.0
-        self._totals = torch.zeros(6, device=device, dtype=torch.float64)
+        self._totals = torch.zeros(6, device=device, dtype=scalar_dtype(device))
 
     @property
     def resolution(self) -> int:
@@ -134,8 +141,8 @@ class Trainer:
         # Lazy regularisation: Adam's parameters are corrected for the interval (appendix B).
         loss_weights = settings.loss_weights
         interval_g = loss_weights.path_length_interval if loss_weights.path_length_weight else None
-        self.optimizer_g = _adam(self.generator, settings.learning_rate, interval_g)
-        self.optimizer_d = _adam(self.discriminator, settings.learning_rate, loss_weights.r1_interval)
+        self.optimizer_g = _adam(self.generator.parameters(), settings.learning_rate, interval_g)
+        self.optimizer_d = _adam(self.discriminator.parameters(), settings.learning_rate, loss_weights.r1_interval)
         self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
         self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
         self._moving = [*_averaged(self.average)], [*_averaged(self.generator)]
@@ -185,14 +192,8 @@ class Trainer:
         """
         settings = self.settings
         self.set_fade()
-        if len(self.shards) == 1:
-            with seeded(settings.seed, self.step, self.device), computing(self.shards[0]):
-                real, c = self._real_batch()
-                z, fake = self._fake_batch(c)
-                self._step_discriminator(real, fake.detach(), c)
-                self._step_generator(fake, z, c)
-        else:
-            real, fake = self._accumulated_step()
+        self._zero_gradients()
+        real, fake = self._whole_step() if len(self.shards) == 1 else self._accumulated_step()
         if compare and len(real) > 1:
             self._last_pairs = mean_pairwise_distance(real), mean_pairwise_distance(fake.detach())
         self._update_average()
@@ -200,31 +201,52 @@ class Trainer:
         self.images_seen += settings.batch
         self.reach_stage()
 
+    def _zero_gradients(self) -> None:
+        for optimizer in (self.optimizer_d, self.optimizer_g):
+            optimizer.zero_grad(set_to_none=True)
+        if self.feature_discriminator:
+            self.optimizer_f.zero_grad(set_to_none=True)
+
+    def _whole_step(self) -> tuple[Tensor, Tensor]:
+        """One step of each network; returns its pictures."""
+        with seeded(self.settings.seed, self.step, self.device), computing(self.shards[0]):
+            real, c = self._real_batch()
+            z, fake = self._fake_batch(c)
+            self._move_discriminators(self._discriminator_gradients(real, fake.detach(), c))
+            self._generator_gradients(fake, z, c)
+        self._move_generator()
+        return real, fake
+
     def _accumulated_step(self) -> tuple[Tensor, Tensor]:
         """One step of each network with the gradients of several parts; returns the last part's pictures.
 
         Generated pictures are drawn once for each network. Path lengths move their running mean part by part.
         """
-        optimizers = (self.optimizer_d, self.optimizer_g)
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
         signs, states = torch.zeros([], device=self.device), []
         for shard in self.shards:
-            with seeded(self.settings.seed, self.step, self.device), computing(shard):
+            with seeded(self.settings.seed, self.step, self.device), self._computing(shard):
                 real, c = self._real_batch()
                 with torch.no_grad():
                     _, fake = self._fake_batch(c)
                 signs = signs + self._discriminator_gradients(real, fake, c) / len(self.shards)
                 states.append(_random_state(self.device))
-        self._move_discriminator(signs)
+        self._move_discriminators(signs)
         for shard, state in zip(self.shards, states, strict=True):
-            with seeded(self.settings.seed, self.step, self.device), computing(shard):
+            with seeded(self.settings.seed, self.step, self.device), self._computing(shard):
                 real, c = self._real_batch()
                 z, fake = self._fake_batch(c)
                 _set_random_state(state, self.device)  # as if the discriminator's numbers had been drawn again
                 self._generator_gradients(fake, z, c)
         self._move_generator()
         return real, fake
+
+    @contextmanager
+    def _computing(self, shard: Shard) -> Iterator[None]:
+        """Compute one of this process's parts; only the first moves what counts forward passes."""
+        if self.feature_discriminator:  # spectral normalisation takes a step of its power iteration at each pass
+            self.feature_discriminator.heads.train(shard is self.shards[0])
+        with computing(shard):
+            yield
 
     def set_fade(self) -> None:
         """Set the fade weight of a grown network's newest blocks."""
@@ -243,15 +265,11 @@ class Trainer:
         """Whether the generator still waits for a new discriminator."""
         return self.images_seen < self.settings.warmup_kimg * 1000
 
-    def _step_discriminator(self, real: Tensor, fake: Tensor, c: Tensor | None) -> None:
-        self.optimizer_d.zero_grad(set_to_none=True)
-        self._move_discriminator(self._discriminator_gradients(real, fake, c))
-
     def _discriminator_gradients(self, real: Tensor, fake: Tensor, c: Tensor | None) -> Tensor:
-        """Add one part's gradients; returns the mean sign of D at its real pictures."""
+        """Add one part's gradients of both discriminators; returns the mean sign of the first at its real pictures."""
         loss_weights, share = self.settings.loss_weights, 1 / len(self.shards)
         self.discriminator.requires_grad_(True)
-        if self.settings.freeze_d:
+        if self.settings.freeze_d and isinstance(self.discriminator, Discriminator):
             freeze(self.discriminator, self.settings.freeze_d)
         penalise = loss_weights.r1_gamma > 0 and self.step % loss_weights.r1_interval == 0
         real = real.requires_grad_(penalise)
@@ -265,22 +283,28 @@ class Trainer:
             total = total + penalty * (gamma / 2 * loss_weights.r1_interval)
             self._totals[2] += penalty.detach() * share
             self._totals[5] += share
-        (total * share if share < 1 else total).backward()
+        (total * share).backward()
         self._totals[1] += losses.detach().mean() * share
-        self._totals[3] += (real_logits.detach() > 0).double().mean() * share
-        self._totals[4] += (fake_logits.detach() < 0).double().mean() * share
+        self._totals[3] += (real_logits.detach() > 0).to(self._totals.dtype).mean() * share
+        self._totals[4] += (fake_logits.detach() < 0).to(self._totals.dtype).mean() * share
+        if self.feature_discriminator:
+            self._feature_gradients(self.feature_discriminator, real.detach(), fake)
         return real_logits.detach().sign().mean()
 
-    def _move_discriminator(self, signs: Tensor) -> None:
+    def _move_discriminators(self, signs: Tensor) -> None:
         processes.average_gradients(self.discriminator.parameters())
         self.optimizer_d.step()
         if self.settings.ada and (self.step + 1) % ADA_INTERVAL == 0:  # reading the signs synchronises with the device
             self.strength.update(float(processes.average(signs)), ADA_INTERVAL * self.settings.batch)
+        if self.feature_discriminator:
+            processes.average_gradients(self.feature_discriminator.trained_parameters())
+            self.optimizer_f.step()
 
-    def _step_generator(self, fake: Tensor, z: Tensor, c: Tensor | None) -> None:
-        self.optimizer_g.zero_grad(set_to_none=True)
-        self._generator_gradients(fake, z, c)
-        self._move_generator()
+    def _feature_gradients(self, judge: FeatureDiscriminator, real: Tensor, fake: Tensor) -> None:
+        pictures = torch.cat([diff_augment(image.to(real.dtype), FEATURE_AUGMENT) for image in (real, fake)])
+        halves = [scores.chunk(2) for scores in judge(pictures)]
+        loss = mean_over_features([gan_loss.discriminator_loss(*half) for half in halves])
+        (loss / len(self.shards)).backward()
 
     def _generator_gradients(self, fake: Tensor, z: Tensor, c: Tensor | None) -> None:
         """Add one part's gradients."""
@@ -290,7 +314,12 @@ class Trainer:
         self._totals[0] += losses.detach().mean() * share
         if self._warms_up:
             return
-        (losses.mean() * share).backward()
+        total = losses.mean()
+        if self.feature_discriminator:
+            logits = self.feature_discriminator(diff_augment(fake, FEATURE_AUGMENT))
+            by_features = mean_over_features([gan_loss.generator_loss(scores) for scores in logits])
+            total = total + loss_weights.feature_weight * by_features
+        (total * share).backward()
         if loss_weights.path_length_weight and self.step % loss_weights.path_length_interval == 0:
             penalty = self._path_length_penalty(z, c)
             (penalty * (loss_weights.path_length_weight * loss_weights.path_length_interval * share)).backward()
@@ -339,12 +368,11 @@ class Trainer:
         first = self.images_seen
         indices = []
         for epoch in range(first // count, (first + batch - 1) // count + 1):
-            order = _epoch_order(count, self.settings.seed, epoch)
+            order = _epoch_order(count, self.settings.seed, epoch, self.device)
             indices.append(order[max(first - epoch * count, 0) : first + batch - epoch * count])
         chosen = torch.cat(indices)
         if self.parts > 1:
             chosen = draw(lambda _: chosen, self.shards[0].size)
-        chosen = chosen.to(self.device)
         images = from_uint8(self.images[chosen])
         if images.shape[-1] > self.resolution:
             images = nn.functional.avg_pool2d(images, images.shape[-1] // self.resolution)
@@ -379,7 +407,7 @@ class Trainer:
             pairwise_fake=round(self._last_pairs[1], 4),
             augment=round(self.strength.p, 4),
             path_length=round(float(self.path_mean), 4),
-            memory_mb=round(_peak_memory(self.device)),
+            memory_mb=round((peak_memory(self.device) or cpu.peak_memory()) / 2**20),
         )
 
 
@@ -400,9 +428,10 @@ def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator
 
 
 @functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
-def _epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of the pictures in an epoch, int64 [count]."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
+def _epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
+    """The order of the pictures in an epoch, int64 [count]; the same on every device."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
+    return order.to(device, non_blocking=True)
 
 
 def _mix(seed: int, number: int, purpose: str) -> int:
@@ -441,10 +470,8 @@ def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device)
         torch.cuda.set_rng_state(state[1], device)
 
 
-def freeze(discriminator: nn.Module, blocks: int) -> None:
+def freeze(discriminator: Discriminator, blocks: int) -> None:
     """Let the layers that read pictures, and the first ``blocks`` blocks, not learn (Mo et al. 2020)."""
-    if not isinstance(discriminator, Discriminator):
-        raise UsageError("a discriminator of fully connected layers has no blocks to freeze. Leave out --freeze-d.")
     discriminator.fromrgb.requires_grad_(False)
     for block in list(discriminator.blocks.values())[:blocks]:
         block.requires_grad_(False)
@@ -463,20 +490,6 @@ def _averaged(generator: Generator) -> Iterator[Tensor]:
     yield from (buffer for name, buffer in generator.named_buffers() if ".running_" in name)
 
 
-def _adam(network: nn.Module, learning_rate: float, interval: int | None) -> torch.optim.Adam:
+def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, interval: int | None) -> torch.optim.Adam:
     ratio = 1.0 if interval is None else interval / (interval + 1)
-    return torch.optim.Adam(
-        network.parameters(), lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True
-    )
-
-
-def _peak_memory(device: torch.device) -> float:
-    """Peak memory in MiB; 0 if unknown (CPU under Windows)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        import resource  # Unix only
-    except ImportError:
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from relatent.core.errors import CheckpointError, UsageError
-from stylegan.formats.checkpoint import is_foreign, read_safetensors
+from stylegan.formats.checkpoint import is_foreign, network_id, read_safetensors
 from stylegan.formats.discriminators import read_discriminator
 from stylegan.formats.loading import find_network, load
-from stylegan.networks.generator import Generator, GeneratorConfig
+from stylegan.networks.discriminator import DiscriminatorConfig
+from stylegan.networks.generator import GeneratorConfig
 from stylegan.networks.mlp import MlpConfig, MlpDiscriminatorConfig
-from stylegan.training.loss import usual_r1_gamma
+from stylegan.training.options import settings_from_options
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.state import FORMAT
 from stylegan.training.trainer import Trainer
@@ -39,49 +41,52 @@ def is_state(path: Path) -> bool:
     return read_safetensors(path)[1].get("format") == FORMAT
 
 
-def transfer_settings(
-    settings: TrainingSettings, source: Generator, *, resolution: int | None, gamma: float | None
-) -> TrainingSettings:
-    """The settings of a new run with the sizes of ``source``.
+def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: int = 0) -> TrainingSettings:
+    """The settings of a new run that begins with a network and has its sizes.
 
     Args:
-        settings: of the options.
-        source: the network to begin with.
-        resolution: of the new network; None for the source's.
-        gamma: R1's weight; None for its rule.
+        options: of :func:`stylegan.training.options.settings_from_options`; those that give sizes are passed over.
+        name_or_file: the network.
+        resolution: of the new network; 0 for that of the one it begins with.
 
     Raises:
+        CheckpointError: the network cannot be loaded.
         UsageError: a kind of network that cannot be trained, or with other classes.
     """
+    source = load(name_or_file)
     config = source.config
     if not isinstance(config, GeneratorConfig | MlpConfig):
         raise UsageError(f"{source.name} is a StyleGAN3, which can be drawn and not trained. Use a StyleGAN2.")
+    if options.get("progressive"):
+        raise UsageError(f"{source.name} is trained at its resolution already. Leave out --progressive.")
     side = resolution or config.resolution
-    if isinstance(config, MlpConfig):
-        if side != config.resolution:
-            raise UsageError(f"{source.name} is fully connected and stays at {config.resolution} px.")
-        return dataclasses.replace(
-            settings,
-            generator=config,
-            discriminator=MlpDiscriminatorConfig(resolution=side, img_channels=config.img_channels),
-        )
+    if isinstance(config, MlpConfig) and side != config.resolution:
+        raise UsageError(f"{source.name} is fully connected and stays at {config.resolution} px.")
+    arch = "mlp" if isinstance(config, MlpConfig) else "stylegan2"
+    settings = settings_from_options(
+        **{**options, "arch": arch, "style_method": "demodulate", "resolution": str(side), "z_dim": config.z_dim}
+    )
     if config.c_dim != settings.generator.c_dim:
         raise UsageError(
             f"{source.name} has {config.c_dim} classes and the run would have {settings.generator.c_dim}. Train with "
             "the same number of classes (--cond), or with none from a network without."
         )
-    generator = dataclasses.replace(config, resolution=side)
-    discriminator = dataclasses.replace(
-        TrainingSettings.discriminator_of(generator), c_dim=config.c_dim, conv_clamp=config.conv_clamp
-    )
-    weights = settings.loss_weights
-    weights = dataclasses.replace(weights, r1_gamma=usual_r1_gamma(side, settings.batch) if gamma is None else gamma)
+    discriminator: DiscriminatorConfig | MlpDiscriminatorConfig
+    if isinstance(config, MlpConfig):
+        discriminator = MlpDiscriminatorConfig(resolution=side, img_channels=config.img_channels)
+    else:
+        config = dataclasses.replace(config, resolution=side)
+        discriminator = TrainingSettings.discriminator_of(config)
+    warmup = options.get("warmup_kimg")
+    if warmup is None:
+        warmup = WARMUP_KIMG if read_discriminator(find_network(name_or_file), side) is None else 0.0
     return dataclasses.replace(
         settings,
-        generator=generator,
+        generator=config,
         discriminator=discriminator,
-        loss_weights=weights,
         alignment=source.alignment,
+        origin=network_id(source),
+        warmup_kimg=warmup,
     )
 
 

@@ -65,6 +65,7 @@ def test_labels_must_know_every_face(tmp_path):
         read_groups(tmp_path / "labels.csv", ["val/0.webp", "val/1.webp"])
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_inversions_and_goes_on(tiny_file, faces, tmp_path, monkeypatch, few_steps):
     labels = tmp_path / "labels.csv"
     rows = [f"val/{number}.png,20-29,Female,White" for number in range(4)]

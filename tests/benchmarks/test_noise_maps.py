@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from benchmarks.noise_maps import GAINS, halved_by, main
 from inversion.losses.loss import noise_regularisation
-from inversion.optim import projector
+from inversion.optim import optimisation
 
 
 def test_both_ways_on_the_same_faces(faces, tiny_file, tmp_path):
@@ -23,5 +23,5 @@ def test_both_ways_on_the_same_faces(faces, tiny_file, tmp_path):
 
 def test_the_other_way_ends_with_its_block():
     with halved_by(1.0):
-        assert projector.noise_regularisation is not noise_regularisation
-    assert projector.noise_regularisation is noise_regularisation
+        assert optimisation.noise_regularisation is not noise_regularisation
+    assert optimisation.noise_regularisation is noise_regularisation

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from benchmarks import peak_memory, speed
 from benchmarks.steps import photos_of, published
-from benchmarks.turns import Here, PublishedElsewhere, timed
+from benchmarks.timing import Here, PublishedElsewhere, timed
 from benchmarks.until import until
 from inversion import presets as settings
 from inversion.presets import BALANCED, PAPER, Plan
@@ -85,7 +85,7 @@ def test_time_is_for_one_step_of_one_photo():
     assert calls == [5, 5, 5]
 
 
-def test_the_published_form_takes_its_turns_in_a_process_of_its_own():
+def test_the_published_form_is_timed_in_a_process_of_its_own():
     with PublishedElsewhere(32, torch.device("cpu"), "wall") as elsewhere:
         elsewhere.seconds(1)  # what is computed once
         assert elsewhere.seconds(2) > 0

@@ -7,7 +7,10 @@ import copy
 import pytest
 import torch
 
+from inversion.encoders.encoder import resized
+from inversion.encoders.training import EncoderSettings, new_encoder
 from inversion.losses.perceptual import load_perceptual
+from inversion.optim.low_rank import draw, tunable
 from relatent.core.precision import computing_in
 from stylegan.training.loss import r1_penalty
 
@@ -72,17 +75,66 @@ def test_discriminator_and_its_penalty(tiny_discriminator, device, dtype):
         assert_close(ours, theirs, 1e-3)
 
 
-def test_perceptual_distance(device):
-    def measured(where):
-        a, b = (
-            numbers(2, 3, 64, 64).clamp(-1, 1).to(where).requires_grad_(True),
-            numbers(2, 3, 64, 64, seed=1).to(where),
-        )
-        distance = load_perceptual("embedded", where)(a, b)
-        (gradient,) = torch.autograd.grad(distance.sum(), a)
-        return distance.detach(), gradient
+def measured(where, dtype):
+    """A distance, and its gradient in the first pictures."""
+    a = numbers(2, 3, 64, 64).clamp(-1, 1).to(where, dtype).requires_grad_(True)
+    b = numbers(2, 3, 64, 64, seed=1).to(where, dtype)
+    distance = copy.deepcopy(load_perceptual("embedded", where)).to(dtype)(a, b)
+    (gradient,) = torch.autograd.grad(distance.sum(), a)
+    return distance.detach(), gradient
+
+
+@BOTH
+def test_perceptual_distance(device, dtype):
+    with computing_in("float32", device):
+        found = measured(device, dtype)
+    for ours, expected in zip(found, measured(CPU, dtype), strict=True):
+        # The largest of a pool's inputs, which alone gets a gradient, may be another one after rounding.
+        assert_close(ours, expected, 1e-3 if dtype == torch.float32 else 1e-4)
+
+
+@BOTH
+def test_encoder(tiny_generator, device, dtype):
+    """Latents of pictures, and the gradient of a weighted sum of them in the encoder's weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = new_encoder(EncoderSettings(network="", data="", start=""), tiny_generator).eval()
+
+    def encoded(where):
+        network, generator = (copy.deepcopy(one).to(where, dtype) for one in (encoder, tiny_generator))
+        image = numbers(2, 3, 32, 32).clamp(-1, 1).to(where, dtype)
+        drawn = generator.synthesis(generator.w_avg.expand(2, generator.num_ws, -1))
+        ws = network.residual(resized(image, network.resolution), resized(drawn, network.resolution))
+        weights = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad((ws * numbers(*ws.shape, seed=1).to(ws)).sum(), weights, allow_unused=True)
+        return [ws.detach(), *(gradient for gradient in gradients if gradient is not None)]
 
     with computing_in("float32", device):
-        found = measured(device)
-    for ours, expected in zip(found, measured(CPU), strict=True):
-        assert_close(ours, expected, 1e-3)
+        found = encoded(device)
+    expected = encoded(CPU)
+    assert len(found) == len(expected) > 3
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_close(ours, theirs, 1e-3 if dtype == torch.float32 else 1e-4)
+
+
+@BOTH
+def test_tuning(tiny_generator, device, dtype):
+    """The picture with tuned weights, and its gradient in the factors."""
+
+    def tuned(where):
+        network = copy.deepcopy(tiny_generator).to(where, dtype)
+        factors = {}
+        for index, (name, weight) in enumerate(tunable(network).items()):
+            shapes = (weight.shape[0], 2), (2, weight[0].numel())
+            factors[name] = tuple(
+                (numbers(*shape, seed=index).to(where, dtype) / 10).requires_grad_(True) for shape in shapes
+            )
+        image = draw(network, numbers(1, network.num_ws, network.w_dim).to(where, dtype), None, factors)
+        leaves = [factor for pair in factors.values() for factor in pair]
+        gradients = torch.autograd.grad((image * numbers(*image.shape, seed=1).to(image)).sum(), leaves)
+        return [image.detach(), *gradients]
+
+    with computing_in("float32", device):
+        found = tuned(device)
+    for ours, theirs in zip(found, tuned(CPU), strict=True):
+        assert_close(ours, theirs)

@@ -71,6 +71,30 @@ def test_a_mask_holds_in_every_blend(younger, photo, tiny_generator, blend):
     assert not changed[:, 10 + 2 * 18 :].any()
 
 
+@pytest.mark.parametrize("kind", ["demodulate", "alias_free"])
+def test_a_drawn_photo_becomes_the_drawn_edit(tiny_generator, tiny_alias_free, kind):
+    """The photo is the unedited drawing, enlarged: inside the face the result is the edited drawing."""
+    network = tiny_generator if kind == "demodulate" else tiny_alias_free()
+    scale, size = 4, network.resolution
+    place = np.array([[scale, 0, 30 + (scale - 1) / 2], [0, scale, 20 + (scale - 1) / 2], [0, 0, 1.0]])
+    me = invented(network, 1).replace(face_to_photo=place)
+    torch.manual_seed(3)
+    other = edit(me, smile=1, directions=[Direction(torch.randn(network.w_dim), "smile", network_id(network))])
+    before, after = (to_pixels(one.tensor(network))[0] for one in (me, other))
+    large, wanted = (
+        cv2.resize(one.astype(np.float32), (size * scale,) * 2, interpolation=cv2.INTER_CUBIC).clip(0, 255)
+        for one in (before, after)
+    )
+    photo = cv2.copyMakeBorder(np.rint(large).astype(np.uint8), 20, 40, 30, 10, cv2.BORDER_REFLECT)
+    np.testing.assert_array_equal(np.asarray(paste_back(me, photo, network=network)), photo)
+    pasted = np.asarray(paste_back(other, photo, network=network)).astype(float)
+    inside = slice(size * scale // 3, -(size * scale // 3))
+    shown = pasted[20 : 20 + size * scale, 30 : 30 + size * scale][inside, inside]
+    change = np.abs(wanted - large)[inside, inside].mean()
+    assert change > 2
+    assert np.abs(shown - wanted[inside, inside]).mean() < 0.5 * change
+
+
 def test_several_faces_of_one_photo(younger, photo, tiny_generator):
     shift = np.array([[1.0, 0, 70], [0, 1, 40], [0, 0, 1]])
     other = younger.replace(face_to_photo=shift @ younger.face_to_photo, edits={"age": 1.0})

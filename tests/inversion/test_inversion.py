@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from inversion.inversion import Inversion
@@ -40,6 +42,12 @@ def test_round_trip_keeps_everything(inversion, tmp_path):
     np.testing.assert_array_equal(again.face_to_photo, inversion.face_to_photo)
     for name in ("space", "network", "losses", "seed", "photo"):
         assert getattr(again, name) == getattr(inversion, name)
+
+
+def test_a_notebook_shows_the_picture(inversion, tiny_generator, monkeypatch):
+    monkeypatch.setattr(Inversion, "open_network", lambda self: tiny_generator)
+    with Image.open(io.BytesIO(inversion._repr_png_())) as shown:
+        assert np.array_equal(np.array(shown), np.array(inversion.image(tiny_generator)))
 
 
 def test_round_trip_of_an_edit(inversion, tmp_path, tiny_generator):

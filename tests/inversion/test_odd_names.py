@@ -18,10 +18,9 @@ from relatent.core.images import read_photo
 from stylegan import load, network_id
 
 LATIN = os.fsdecode(b"caf\xe9")  # as an old camera or archive has written it
-NAMES = [LATIN, "café", "笑顔", '"quoted"']
 
 
-@pytest.fixture(params=NAMES, ids=["latin-1", "accent", "kanji", "quotes"])
+@pytest.fixture
 def photo(request, tmp_path):
     path = tmp_path / "photos" / f"{request.param}.png"
     path.parent.mkdir()
@@ -32,7 +31,13 @@ def photo(request, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("charset", ["ascii", "utf-8"])
+# The kinds of name behave alike in most encodings; both are tried for the one that neither can hold.
+@pytest.mark.parametrize(
+    ("photo", "charset"),
+    [(LATIN, "ascii"), (LATIN, "utf-8"), ("café", "ascii"), ("笑顔", "ascii"), ('"quoted"', "utf-8")],
+    ids=["latin-1-ascii", "latin-1-utf-8", "accent", "kanji", "quotes"],
+    indirect=["photo"],
+)
 def test_nothing_ends_in_a_traceback(photo, tiny_file, few_steps, tmp_path, charset):
     for name, turn in (("a.png", 2), ("z.png", -2)):  # before and after it, and not copies of it
         Image.open(photo).rotate(turn).save(photo.with_name(name))
@@ -43,7 +48,7 @@ def test_nothing_ends_in_a_traceback(photo, tiny_file, few_steps, tmp_path, char
     flags = ["--network", str(network), "--outdir", str(out), "--batch-size", "2"]
     result = runner.invoke(main, [str(photo.parent), *flags], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in out.iterdir()) == sorted(["a", photo.stem, "z"])
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == sorted(["a", photo.stem, "z"])
     if photo.stem == LATIN and charset == "utf-8":  # to ASCII, click itself writes question marks
         assert "out/caf\\xe9: PSNR" in result.stdout
         assert "photos/caf\\xe9.txt" in result.stderr

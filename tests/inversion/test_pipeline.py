@@ -108,16 +108,33 @@ def test_a_generator_that_is_passed_in_stays_as_it_was(tiny_file, few_steps):
         assert torch.equal(value, before[name]), name
 
 
-def test_one_bad_photo_does_not_stop_the_others(tiny_file, few_steps, tmp_path):
-    for name in "abcdef":
-        Image.open(demo_photo()).save(tmp_path / f"{name}.png")
-    (tmp_path / "c.png").write_bytes(b"no picture")
-    with pytest.warns(UserWarning, match=r"left out: .*c\.png"):
-        found = invert(tmp_path, network=str(tiny_file))
-    assert [one.photo for one in found] == ["a.png", "b.png", "d.png", "e.png", "f.png"]
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    return tmp_path / "photos"
+
+
+def test_one_bad_photo_does_not_stop_the_others(tiny_file, few_steps, folder):
+    for name in "abc":
+        Image.open(demo_photo()).save(folder / f"{name}.png")
+    (folder / "b.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"left out: .*b\.png"):
+        found = invert(folder, network=str(tiny_file))
+    assert [one.photo for one in found] == ["a.png", "c.png"]
     with pytest.raises(UnreadablePhotoError), pytest.warns(UserWarning, match="left out"):
-        invert([tmp_path / "c.png"], network=str(tiny_file))
+        invert([folder / "b.png"], network=str(tiny_file))
     assert invert([], network=str(tiny_file)) == []
+
+
+def test_what_a_folder_has_beside_photos_is_named(tiny_file, few_steps, folder):
+    Image.open(demo_photo()).save(folder / "me.png")
+    (folder / "notes.txt").write_text("mine")
+    with pytest.warns(UserWarning, match=r"^1 file is no picture and was passed over: .*notes\.txt\.$"):
+        first = invert(folder, network=str(tiny_file))
+    first[0].image().save(folder / "drawn.png")
+    with pytest.warns(UserWarning, match=r"left out what Relatent made before: .*drawn\.png"):
+        again = invert(folder, network=str(tiny_file))
+    assert [one.photo for one in again] == ["me.png"]
 
 
 def test_many_photos_are_read_one_batch_at_a_time(tiny_file, few_steps, monkeypatch):

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from inversion.batch import run
+from inversion.batch import inverter, run
 from inversion.batch.run import BatchOptions, project_photos
 from inversion.inversion import Inversion
 from inversion.pipeline import Pipeline
@@ -46,6 +46,10 @@ def astronaut(tmp_path):
     photo.parent.mkdir()
     photo.write_bytes(demo_photo().read_bytes())
     return photo
+
+
+def folders_in(outdir):
+    return {path.name for path in outdir.iterdir() if path.is_dir()}
 
 
 def one_line_error(result, *words):
@@ -140,9 +144,8 @@ def test_one_bad_photo_never_stops_or_shifts_the_others(project, tmp_path, astro
     assert result.exit_code == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert len(errors) == 2
-    assert "bad.jpg" in errors[0]
-    assert "gone.jpg" in errors[1]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"me", "me-2"}
+    assert {name for name in ("bad.jpg", "gone.jpg") if any(name in line for line in errors)} == {"bad.jpg", "gone.jpg"}
+    assert folders_in(tmp_path / "out") == {"me", "me-2"}
     first, second = (np.asarray(Image.open(tmp_path / "out" / name / "target.png")) for name in ("me-2", "me"))
     assert np.abs(first[:, ::-1].astype(float) - second).mean() < 8
     names = {name: Inversion.load(tmp_path / "out" / name).face_to_photo for name in ("me", "me-2")}
@@ -159,7 +162,7 @@ def test_names_do_not_depend_on_what_else_is_asked(project, tmp_path, astronaut)
     project(astronaut, other)
     result = project(other)
     assert "me-2: done before" in result.output
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"me", "me-2"}
+    assert folders_in(tmp_path / "out") == {"me", "me-2"}
 
 
 def test_a_foreign_folder_is_left_alone(project, tmp_path, astronaut):
@@ -177,7 +180,7 @@ def test_several_faces(project, tmp_path, astronaut):
     pair.paste(face.resize((400, 400)), (600, 100))
     pair.save(astronaut.parent / "pair.png")
     assert project(astronaut.parent / "pair.png", "--face", "all").exit_code == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"pair", "pair-face2"}
+    assert folders_in(tmp_path / "out") == {"pair", "pair-face2"}
     large, small = (Inversion.load(tmp_path / "out" / name) for name in ("pair", "pair-face2"))
     assert np.linalg.det(large.face_to_photo) > np.linalg.det(small.face_to_photo)
     assert project(astronaut.parent / "pair.png", "--face", "all").output.count("done before") == 2
@@ -185,7 +188,7 @@ def test_several_faces(project, tmp_path, astronaut):
     assert result.exit_code == 1
     one_line_error(result, "pair.png", "2")
     assert project(astronaut.parent / "pair.png", "--face", 2, outdir=tmp_path / "second").exit_code == 0
-    assert [path.name for path in (tmp_path / "second").iterdir()] == ["pair-face2"]
+    assert folders_in(tmp_path / "second") == {"pair-face2"}
 
 
 def png_claiming(width, height):
@@ -221,7 +224,7 @@ def test_bad_photos_get_one_line(project, tmp_path, case):
     result = project(photo)
     assert result.exit_code == 1
     one_line_error(result, photo.name, words)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert folders_in(tmp_path / "out") == set()
 
 
 def test_a_folder_without_pictures(project, tmp_path):
@@ -269,7 +272,7 @@ def test_a_full_disk(project, tmp_path, astronaut, monkeypatch):
     result = project(astronaut)
     assert result.exit_code == 1
     one_line_error(result, "disk is full")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert folders_in(tmp_path / "out") == set()
 
 
 def test_a_network_with_nan(project, tiny_file, astronaut, tmp_path):
@@ -283,6 +286,7 @@ def test_a_network_with_nan(project, tiny_file, astronaut, tmp_path):
     one_line_error(result, "nan.safetensors", "not finite")
 
 
+@pytest.mark.slow
 def test_odd_but_good_pictures(project, tmp_path, astronaut):
     face = Image.open(astronaut).convert("RGB")
     folder = tmp_path / "odd"
@@ -324,10 +328,12 @@ def test_help_names_every_promised_option():
     for flag in (
         "--demo", "--network", "--outdir", "--space", "--preset", "--num-steps", "--batch-size", "--seed", "--lpips",
         "--device", "--precision", "--save-video", "--no-align", "--face", "--overwrite", "--dry-run", "--target",
+        "--workers", "--ray", "--ray-photos", "--retry-failed",
     ):  # fmt: skip
         assert flag in text
 
 
+@pytest.mark.slow
 def test_batches_give_what_single_photos_give(tiny_file, tmp_path, few_steps):
     photos = [tmp_path / f"{name}.png" for name in "abc"]
     for angle, photo in enumerate(photos):
@@ -351,7 +357,7 @@ def test_an_interrupt_leaves_nothing_behind(project, tmp_path, astronaut, monkey
     monkeypatch.setattr("inversion.pipeline.measure", interrupt)
     result = project(astronaut)
     assert result.exit_code == 130
-    assert list((tmp_path / "out").iterdir()) == []
+    assert folders_in(tmp_path / "out") == set()
 
 
 def test_precision_is_recorded_and_checked_first(project, tmp_path, astronaut):
@@ -436,7 +442,7 @@ def test_where_nothing_steps_the_video_shows_the_result_and_says_so(project, ast
     monkeypatch.setattr(run, "Pipeline", WithoutSteps)
     result = project(astronaut, "--save-video")
     assert result.exit_code == 0
-    assert f"note: {run.NO_STEPS}" in result.stderr
+    assert f"note: {inverter.NO_STEPS}" in result.stderr
     assert len(frames_of(tmp_path / "out" / "me" / "proj.mp4")) == 1
 
 

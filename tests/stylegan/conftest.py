@@ -44,7 +44,7 @@ def tiny_settings():
     from stylegan.training.loss import GanLossWeights
     from stylegan.training.settings import TrainingSettings
 
-    def make(*, c_dim=0, style_method="demodulate", r1_interval=2, **changes):
+    def make(*, c_dim=0, style_method="demodulate", r1_interval=2, feature_weight=0.0, **changes):
         sizes = {"resolution": 8, "c_dim": c_dim, "channel_base": 64, "channel_max": 8, "conv_clamp": None}
         settings = TrainingSettings(
             data="nowhere",
@@ -52,7 +52,7 @@ def tiny_settings():
             name="tiny",
             generator=GeneratorConfig(z_dim=8, w_dim=12, mapping_layers=2, style_method=style_method, **sizes),
             discriminator=DiscriminatorConfig(**sizes),
-            loss_weights=GanLossWeights(r1_gamma=0.01, r1_interval=r1_interval),
+            loss_weights=GanLossWeights(0.01, r1_interval, feature_weight=feature_weight),
             batch=4,
         )
         return dataclasses.replace(settings, **changes)

@@ -50,6 +50,34 @@ class TestNewestState:
                 on_gpu.newest_state(folder, side)
 
 
+class TestTree:
+    """What travels to a GPU."""
+
+    @staticmethod
+    def tracked():
+        try:
+            listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("there is no git, or no checkout")
+        names = [name for name in listed.decode().split("\0") if name]
+        return {name: (ROOT / name).stat().st_size / 2**20 for name in names if (ROOT / name).is_file()}
+
+    def test_whole(self):
+        assert sum(self.tracked().values()) < 60
+
+    def test_for_training(self):
+        sizes = self.tracked()
+        left_out = {name for name in sizes if name.startswith(on_gpu.LEFT_OUT)}
+        assert left_out
+        assert sum(size for name, size in sizes.items() if name not in left_out) < 30
+
+    @pytest.mark.parametrize("file", ["on_gpu.sh", "README.md"])
+    def test_instructions_name_what_is_left_out(self, file):
+        text = (ROOT / "training" / file).read_text()
+        weights = [Path(name).stem for name in on_gpu.LEFT_OUT if name.endswith(".safetensors")]
+        assert f"rm -r weights/faces-64/{{{','.join(weights)}}}.safetensors docs/images benchmarks/results" in text
+
+
 class TestParts:
     def run(self, tmp_path, code, seconds=60.0):
         return on_gpu.run_part("part", ["-c", code], tmp_path / "log", seconds)
@@ -103,13 +131,13 @@ def test_rehearsal(tmp_path):
     environment = {**os.environ, "PYTHON": sys.executable}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    names = {"parts.txt", "times.json", "train.txt", "log.jsonl", "samples.png"}
+    names = {"parts.txt", "times.json", "times.md", "train.txt", "log.jsonl", "samples.png"}
     assert {file.name for file in tmp_path.iterdir()} == names | {"network.safetensors", "state.safetensors"}
     assert "1 passed" in (tmp_path / "parts.txt").read_text()
     times = json.loads((tmp_path / "times.json").read_text())
-    figures = [value for name, value in times.items() if "seconds" in name]
-    assert len(figures) == 5
-    assert all(isinstance(value, float) and value > 0 for value in figures)
+    assert times["complete"]
+    assert {row["part"] for row in times["rows"]} == set(on_gpu.TIMED)
+    assert all(isinstance(row["value"], float) for row in times["rows"] if row["part"] != "facts")
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert (log[0]["kimg"], log[-1]["kimg"]) == (0.064, 0.2)  # 8 pictures in fours, then eights
     assert math.isfinite(log[-1]["distance"])

@@ -56,15 +56,17 @@ class TestTheOneThatShips:
         for entry in entries().values():
             if entry.kind == "generator" and entry.name.rsplit("-", 1)[1].isdecimal():
                 assert entry.name.endswith(f"-{entry.resolution}")
-            assert (entry.resolution is None) == (entry.kind == "lpips backbone")
+            assert (entry.resolution is None) == (entry.kind in ("lpips backbone", "metric network"))
 
     def test_only_hashes_that_were_published(self):
         for entry in entries().values():
             if entry.kind == "lpips backbone":  # torchvision puts the hash's beginning into the name
                 assert entry.filename.endswith(f"-{entry.sha256}.pth")
+            elif entry.kind == "metric network":  # the whole hash, of which the name has the beginning
+                assert entry.filename.endswith(f"-{entry.sha256[:8]}.pth")
             else:
                 assert entry.sha256 is None
-            assert entry.bytes is None
+            assert (entry.bytes is None) == (entry.kind != "metric network")
 
     def test_only_aligned_faces_have_an_alignment(self):
         for entry in entries().values():
@@ -73,7 +75,7 @@ class TestTheOneThatShips:
 
     def test_nvidias_and_what_was_made_with_them_are_non_commercial(self):
         free = [entry.name for entry in entries().values() if not entry.non_commercial]
-        assert free == ["lpips-vgg", "lpips-alex", "lpips-squeeze"]
+        assert free == ["lpips-vgg", "lpips-alex", "lpips-squeeze", "inception-v3"]
 
     def test_it_is_packed(self):
         packed = (ROOT / "pyproject.toml").read_text().split("[tool.setuptools.package-data]")[1].split("]")[0]

@@ -13,7 +13,7 @@ from relatent.core.files import write_bytes
 from relatent.web.actions.edit import Change, named
 from relatent.web.actions.results import changed, face_picture, in_photo
 from relatent.web.session import Kept, Session
-from relatent.web.studio import Studio, public_name
+from relatent.web.state import AppState, public_name
 from weights.embedded import DEFAULT_NETWORK
 
 KINDS = {
@@ -27,11 +27,11 @@ KINDS = {
 }
 
 
-def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend: Blend = DEFAULT_BLEND) -> Path:
+def write_download(app: AppState, session: Session, one: Kept, kind: str, blend: Blend = DEFAULT_BLEND) -> Path:
     """A file of this session with the face as it is now.
 
     Args:
-        studio: the shared state.
+        app: the shared state.
         session: the session in whose folder the file is written.
         one: the face.
         kind: a key of :data:`KINDS`.
@@ -43,7 +43,7 @@ def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of file", kind, KINDS)
-    edited = changed(studio, one)
+    edited = changed(app, one)
     name = f"{one.stem}-edited" if edited.edits else one.stem
     if kind == "latent":
         path = session.new_file(f"{name}.npz")
@@ -52,17 +52,17 @@ def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend
         path = session.new_file(f"{name}.safetensors")
         edited.save(path)
     elif kind == "direction":
-        path = _write_random_direction(studio, session, one.history.now)
+        path = _write_random_direction(app, session, one.history.now)
     elif kind == "face-png":
         path = session.new_file(f"{name}-face.png")
-        write_bytes(path, face_picture(studio, edited, blend).encoded())
+        write_bytes(path, face_picture(app, edited, blend).encoded())
     elif kind == "drawn-png":
         path = session.new_file(f"{name}-drawn.png")
-        with studio.network_lock.quick():
-            picture = edited.image(studio.network)
+        with app.network_lock.quick():
+            picture = edited.image(app.network)
         write_bytes(path, picture.encoded())
     else:
-        whole = in_photo(studio, one, edited, blend)
+        whole = in_photo(app, one, edited, blend)
         if whole is None:
             raise UsageError("this latent has no photo to go back into. Download the face, or invert a photo first.")
         path = session.new_file(f"{name}.{'jpg' if kind == 'photo-jpeg' else 'png'}")
@@ -70,21 +70,21 @@ def write_download(studio: Studio, session: Session, one: Kept, kind: str, blend
     return path
 
 
-def _write_random_direction(studio: Studio, session: Session, change: Change) -> Path:
+def _write_random_direction(app: AppState, session: Session, change: Change) -> Path:
     """Write the random direction of a change, which the command line needs as a file."""
-    name = next((name for name in change.strengths if name not in studio.directions), None)
+    name = next((name for name in change.strengths if name not in app.directions), None)
     if name is None:
         raise UsageError("no random direction is in use. Press Random direction, or move its slider, first.")
     path = session.new_file(f"{name}.safetensors")
-    named(name, studio.network, studio.directions).save(path)
+    named(name, app.network, app.directions).save(path)
     return path
 
 
-def command_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
+def command_lines(app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
     """The commands that invert and edit the photo as the page did."""
     change, facts = one.history.now, one.facts
     photo = one.photo.name if one.photo else "photo.jpg"
-    invert = ["python -m inversion.project", shlex.quote(photo), *_network_option(studio)]
+    invert = ["python -m inversion.project", shlex.quote(photo), *_network_option(app)]
     if one.preset:
         invert += ["--preset", one.preset, "--seed", str(one.inversion.seed)]
     invert += [f"--num-steps {facts['num_steps']}"] if facts.get("num_steps") else []
@@ -93,7 +93,7 @@ def command_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> st
     invert += [f"--face {face}"] if face > 1 else []
     folder = Path(photo).stem + (f"-face{face}" if face > 1 else "")
     edit = ["python -m editing edit", shlex.quote(f"out/{folder}")]
-    edit += [f"--set {_file_or_name(studio, name)}={value:g}" for name, value in change.strengths.items()]
+    edit += [f"--set {_file_or_name(app, name)}={value:g}" for name, value in change.strengths.items()]
     edit += [f"--layers {layer_text(change.layer_numbers)}"] if change.layer_numbers is not None else []
     edit += [f"--truncation {change.truncation:g}"] if change.truncation != 1 else []
     edit += [f"--blend {blend}"] if blend != DEFAULT_BLEND else []
@@ -101,16 +101,16 @@ def command_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> st
     return "\n".join(lines if change.nothing else [*lines, " ".join(edit)])
 
 
-def python_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
+def python_lines(app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
     """The equivalent Python code."""
     change, facts = one.history.now, one.facts
     photo = repr(one.photo.name if one.photo else "photo.jpg")
     options = [f"preset={one.preset!r}, seed={one.inversion.seed}"] if one.preset else []
     options += [f"{name}={facts[name]!r}" for name in ("num_steps", "space") if facts.get(name)]
     options += [f"face={facts['face']}"] if facts.get("face", 1) > 1 else []
-    network = public_name(studio.settings.network)
+    network = public_name(app.settings.network)
     options += [f"network={network!r}"] if network != DEFAULT_NETWORK else []
-    strengths = {_file_or_name(studio, name): value for name, value in change.strengths.items()}
+    strengths = {_file_or_name(app, name): value for name, value in change.strengths.items()}
     edits = [repr(strengths)]
     edits += [f"layers={layer_text(change.layer_numbers)!r}"] if change.layer_numbers is not None else []
     edits += [f"truncation={change.truncation:g}"] if change.truncation != 1 else []
@@ -129,10 +129,10 @@ def python_lines(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> str
     )
 
 
-def _network_option(studio: Studio) -> list[str]:
-    name = public_name(studio.settings.network)
+def _network_option(app: AppState) -> list[str]:
+    name = public_name(app.settings.network)
     return [] if name == DEFAULT_NETWORK else ["--network", shlex.quote(name)]
 
 
-def _file_or_name(studio: Studio, name: str) -> str:
-    return name if name in studio.directions else f"{name}.safetensors"
+def _file_or_name(app: AppState, name: str) -> str:
+    return name if name in app.directions else f"{name}.safetensors"

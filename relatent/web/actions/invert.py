@@ -14,7 +14,7 @@ from inversion.pipeline import Pipeline
 from relatent.core.images import Photo, to_pixels
 from relatent.web.actions.faces import DetectedFaces
 from relatent.web.queue import Report, Task
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Inverted:
     facts: dict[str, Any]
 
 
-def inverting(studio: Studio, photo: Photo, found: DetectedFaces | None, config: InvertConfig) -> Task[Inverted]:
+def inverting(app: AppState, photo: Photo, found: DetectedFaces | None, config: InvertConfig) -> Task[Inverted]:
     """The task that inverts one face of a photo, ``config.face``.
 
     Args:
-        studio: the shared state.
+        app: the shared state.
         photo: the photo.
         found: its detected faces; None to detect them.
         config: of the inversion.
@@ -47,7 +47,7 @@ def inverting(studio: Studio, photo: Photo, found: DetectedFaces | None, config:
     def task(report: Report) -> Inverted:
         started = time.perf_counter()
         report(0, 0, "looking for the face")
-        pipeline = Pipeline(studio.network, config)
+        pipeline = Pipeline(app.network, config)
         faces = pipeline.prepare(photo, list(found.faces) if found and found.faces else None)
         (face,) = pipeline.invert(faces[:1], watch(report))
         facts = {

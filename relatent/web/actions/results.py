@@ -19,7 +19,7 @@ from relatent.face.warp import warp_of
 from relatent.web.actions.edit import Change, named
 from relatent.web.pictures import for_screen
 from relatent.web.session import Kept
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 
 SCREEN_FILE = "screen.jpg"  # beside the photo, in the session's folder
 SCREEN_QUALITY = 95
@@ -32,9 +32,9 @@ def write_screen_copy(photo: Photo, path: Path) -> None:
     Image.fromarray(small).save(path.with_name(SCREEN_FILE), quality=SCREEN_QUALITY, subsampling=0)
 
 
-def changed(studio: Studio, one: Kept, change: Change | None = None) -> Inversion:
+def changed(app: AppState, one: Kept, change: Change | None = None) -> Inversion:
     """The face with a change applied, by default the newest of its history."""
-    return (change or one.history.now).apply(one.inversion, studio.network, studio.directions)
+    return (change or one.history.now).apply(one.inversion, app.network, app.directions)
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Shown:
     photo: np.ndarray | None = None
 
 
-def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> Shown:
+def shown(app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND) -> Shown:
     """The face as it is now, and the photo with it."""
-    edited = changed(studio, one)
-    found = _photo_face(studio, one)
+    edited = changed(app, one)
+    found = _photo_face(app, one)
     screen = _screen(one) if edited.face_to_photo is not None else None
     if not edited.edits:
-        return Shown(drawing(studio, edited) if found is None else found.pixels, screen)
-    levels = _levels(studio, edited)
+        return Shown(drawing(app, edited) if found is None else found.pixels, screen)
+    levels = _levels(app, edited)
     face, warp = levels.round().astype(np.uint8), None
     if found is not None:
         if blend == "warp":
@@ -66,20 +66,20 @@ def shown(studio: Studio, one: Kept, blend: Blend = DEFAULT_BLEND) -> Shown:
     if screen is None or edited.face_to_photo is None:
         return Shown(face)
     placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
-    before, points = (found.before, found.landmarks) if found else (_levels(studio, edited.unedited()), None)
-    pasted = paste_drawn(screen, placed, levels, before, studio.network, blend, points, warp)
+    before, points = (found.before, found.landmarks) if found else (_levels(app, edited.unedited()), None)
+    pasted = paste_drawn(screen, placed, levels, before, app.network, blend, points, warp)
     return Shown(face, Photo(screen, one.stem).changed(pasted))  # a grey photo stays grey, as in the downloaded file
 
 
-def drawing(studio: Studio, inversion: Inversion) -> np.ndarray:
+def drawing(app: AppState, inversion: Inversion) -> np.ndarray:
     """What the network draws, uint8 [R, R, 3]."""
-    return _levels(studio, inversion).round().astype(np.uint8)
+    return _levels(app, inversion).round().astype(np.uint8)
 
 
-def face_picture(studio: Studio, inversion: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage:
+def face_picture(app: AppState, inversion: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage:
     """A face to take home: at the photo's resolution where the photo's face is kept with it, else as it is drawn."""
-    with studio.network_lock.quick():
-        return at_photo(inversion, studio.network, blend) or inversion.image(studio.network)
+    with app.network_lock.quick():
+        return at_photo(inversion, app.network, blend) or inversion.image(app.network)
 
 
 def _screen(one: Kept) -> np.ndarray | None:
@@ -89,11 +89,11 @@ def _screen(one: Kept) -> np.ndarray | None:
         return np.array(opened.convert("RGB"))
 
 
-def _photo_face(studio: Studio, one: Kept) -> PhotoFace | None:
+def _photo_face(app: AppState, one: Kept) -> PhotoFace | None:
     """The photo's face, looked at once; None where it is not kept with the latent."""
     if not one.at_photo:
-        with studio.network_lock.quick():
-            found = photo_face(one.inversion, studio.network)
+        with app.network_lock.quick():
+            found = photo_face(one.inversion, app.network)
         if found is None:
             return None
         one.at_photo.append(found)
@@ -104,33 +104,33 @@ def _mask(inversion: Inversion) -> np.ndarray | None:
     return None if inversion.mask is None else inversion.mask[0, 0].numpy()
 
 
-def _levels(studio: Studio, inversion: Inversion) -> np.ndarray:
-    with studio.network_lock.quick():
-        return to_levels(inversion.tensor(studio.network))[0].numpy()
+def _levels(app: AppState, inversion: Inversion) -> np.ndarray:
+    with app.network_lock.quick():
+        return to_levels(inversion.tensor(app.network))[0].numpy()
 
 
-def in_photo(studio: Studio, one: Kept, edited: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
+def in_photo(app: AppState, one: Kept, edited: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
     """The photo at full size with the edited face pasted into it; None without a photo."""
     if one.photo is None or edited.face_to_photo is None:
         return None
     photo = read_photo(one.photo, one.stem)
-    with studio.network_lock.quick():
-        return paste_back(edited, photo, blend=blend, network=studio.network)
+    with app.network_lock.quick():
+        return paste_back(edited, photo, blend=blend, network=app.network)
 
 
-def sweep(studio: Studio, one: Kept, name: str, strengths: Sequence[float]) -> MarkedImage:
+def sweep(app: AppState, one: Kept, name: str, strengths: Sequence[float]) -> MarkedImage:
     """The edited face, moved along a direction: a picture for each strength, from left to right.
 
     Raises:
         UnknownNameError: there is no such direction.
     """
-    base, direction = changed(studio, one), named(name, studio.network, studio.directions)
-    found = _photo_face(studio, one)
-    small = found and found.resized(max(studio.network.resolution, min(found.side, SWEEP_SIDE)))
+    base, direction = changed(app, one), named(name, app.network, app.directions)
+    found = _photo_face(app, one)
+    small = found and found.resized(max(app.network.resolution, min(found.side, SWEEP_SIDE)))
     cells = []
     for strength in strengths:
         face = moved(base, [(direction, strength)])
-        levels = _levels(studio, face)
+        levels = _levels(app, face)
         cells.append(levels.round().astype(np.uint8) if small is None else small.edited(face, levels))
     ranges = f"{direction.name} {strengths[0]:g} to {strengths[-1]:g}"
     return MarkedImage(np.concatenate(cells, axis=1), f"{software_tag(base.network, base.edits)}; sweep {ranges}")

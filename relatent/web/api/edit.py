@@ -30,21 +30,21 @@ from relatent.web.actions.results import face_picture, in_photo
 from relatent.web.errors import handler
 from relatent.web.queue import follow
 from relatent.web.session import Kept, Session
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 from relatent.web.uploads import check_upload, read_upload
 
 
-def add(studio: Studio, session: gr.State) -> None:
+def add(app: AppState, session: gr.State) -> None:
     """Add the endpoints inside a Blocks context; their widgets are hidden."""
     with gr.Column(visible=False):
-        _add_invert(studio, session)
-        _add_edit(studio, session)
+        _add_invert(app, session)
+        _add_edit(app, session)
 
 
-def _add_invert(studio: Studio, session: gr.State) -> None:
+def _add_invert(app: AppState, session: gr.State) -> None:
     inputs = [
         gr.File(label="photo"),
-        gr.Dropdown(list(studio.presets), value=DEFAULT_PRESET, label="preset"),
+        gr.Dropdown(list(app.presets), value=DEFAULT_PRESET, label="preset"),
         gr.Number(1, label="face"),  # no precision: Gradio's rounding fails on what is not finite
         gr.Number(0, label="num_steps"),
         gr.Number(DEFAULT_SEED, label="seed"),
@@ -52,13 +52,13 @@ def _add_invert(studio: Studio, session: gr.State) -> None:
     ]
     outputs = [gr.File(label="face"), gr.File(label="inversion"), gr.File(label="latent"), gr.JSON(label="facts")]
     gr.Button("invert").click(
-        _invert(studio), [session, *inputs], outputs, api_name="invert", concurrency_limit=None,
+        _invert(app), [session, *inputs], outputs, api_name="invert", concurrency_limit=None,
         api_description="Inverts a face of a photo. num_steps 0 is the preset's own; faces count from 1, "
         "largest first. Returns the inverted face (PNG), inversion.safetensors, projected_w.npz and the measures.",
     )  # fmt: skip
 
 
-def _add_edit(studio: Studio, session: gr.State) -> None:
+def _add_edit(app: AppState, session: gr.State) -> None:
     inputs = [
         gr.File(label="inversion"),
         gr.JSON({"smile": 2}, label="strengths"),
@@ -69,13 +69,13 @@ def _add_edit(studio: Studio, session: gr.State) -> None:
     ]
     outputs = [gr.File(label=name) for name in ("face", "pasted", "inversion", "latent")]
     gr.Button("edit").click(
-        _edit(studio), [session, *inputs], outputs, api_name="edit", concurrency_limit=None,
+        _edit(app), [session, *inputs], outputs, api_name="edit", concurrency_limit=None,
         api_description="Moves an inversion along directions, {name: strength}. With the photo, also pastes the edited "
         "face into it. Returns the face (PNG), the photo (PNG) or None, inversion.safetensors and the latent.",
     )  # fmt: skip
 
 
-def _invert(studio: Studio) -> Any:
+def _invert(app: AppState) -> Any:
     @handler
     async def invert(
         session: Session, photo: str | None, preset: Any, face: Any, num_steps: Any, seed: Any, align: Any
@@ -84,22 +84,22 @@ def _invert(studio: Studio) -> Any:
             raise UsageError("no photo came; expected a picture file as the first argument.")
         config = checked_config(preset, face, num_steps, seed, align)
         path = session.take_upload(Path(photo))
-        source = read_upload(path, studio.settings.limits)
+        source = read_upload(path, app.settings.limits)
         found = DetectedFaces(path, path.name, (), int(config.face))
-        job = studio.queue.start(inverting(studio, source, found, config), session)
+        job = app.queue.start(inverting(app, source, found, config), session)
         async for news in follow(job, 1.0):
             yield None, None, None, {"ahead": news.ahead, "step": news.done, "of": news.total}
         done = job.result()
         one = Kept("", path.name, path.stem, done.inversion, done.aligned)
-        with studio.network_lock.quick():
-            drawn = done.inversion.image(studio.network)  # in the photo nothing has changed yet
-        face_file, _, inversion, latent = written(studio, session, one, done.inversion, None, drawn)
+        with app.network_lock.quick():
+            drawn = done.inversion.image(app.network)  # in the photo nothing has changed yet
+        face_file, _, inversion, latent = written(app, session, one, done.inversion, None, drawn)
         yield face_file, inversion, latent, done.facts
 
     return invert
 
 
-def _edit(studio: Studio) -> Any:
+def _edit(app: AppState) -> Any:
     @handler
     def edit(
         session: Session,
@@ -118,17 +118,17 @@ def _edit(studio: Studio) -> Any:
         if not isinstance(layers, str | None):
             raise UsageError(f"layers came as {layers!r:.60}; expected text such as coarse or 0-3,7, or nothing.")
         source = Path(inversion)
-        with studio.network_lock.quick():
-            face = open_latent(check_upload(source, studio.settings.limits), studio.network)
-        numbers = layer_numbers(layers, studio.network.num_ws) if layers else None
-        edited = change.apply(face, studio.network, studio.directions, numbers)
+        with app.network_lock.quick():
+            face = open_latent(check_upload(source, app.settings.limits), app.network)
+        numbers = layer_numbers(layers, app.network.num_ws) if layers else None
+        edited = change.apply(face, app.network, app.directions, numbers)
         one = Kept("", source.name, source.stem, face, np.zeros((1, 1, 3), np.uint8))
         pasted = None
         if photo:
             path = session.take_upload(Path(photo))
-            read_upload(path, studio.settings.limits)  # to check it against the limits
-            pasted = in_photo(studio, dataclasses.replace(one, photo=path), edited, blend)
-        return written(studio, session, one, edited, pasted)
+            read_upload(path, app.settings.limits)  # to check it against the limits
+            pasted = in_photo(app, dataclasses.replace(one, photo=path), edited, blend)
+        return written(app, session, one, edited, pasted)
 
     return edit
 
@@ -157,7 +157,7 @@ def checked_strengths(strengths: object) -> dict[str, float]:
 
 
 def written(
-    studio: Studio, session: Session, one: Kept, edited: Inversion, pasted: Any, shown: MarkedImage | None = None
+    app: AppState, session: Session, one: Kept, edited: Inversion, pasted: Any, shown: MarkedImage | None = None
 ) -> tuple[str | None, ...]:
     """Write the face, the photo, the inversion and the latent to the session's folder; returns their paths.
 
@@ -165,7 +165,7 @@ def written(
     """
     face, whole = session.new_file(f"{one.stem}-face.png"), session.new_file(f"{one.stem}.png")
     inversion, latent = session.new_file("inversion.safetensors"), session.new_file("projected_w.npz")
-    write_bytes(face, (shown or face_picture(studio, edited)).encoded())
+    write_bytes(face, (shown or face_picture(app, edited)).encoded())
     edited.save(inversion)
     write_bytes(latent, latent_bytes(edited.ws.numpy()))
     if pasted is None:

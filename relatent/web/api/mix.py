@@ -16,11 +16,11 @@ from relatent.web.actions.results import in_photo
 from relatent.web.api.edit import written
 from relatent.web.errors import handler
 from relatent.web.session import Kept, Session
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 from relatent.web.uploads import check_count, check_upload, read_upload
 
 
-def add(studio: Studio, session: gr.State) -> None:
+def add(app: AppState, session: gr.State) -> None:
     """Add the endpoint inside a Blocks context; its widgets are hidden."""
     with gr.Column(visible=False):
         inputs = [
@@ -31,7 +31,7 @@ def add(studio: Studio, session: gr.State) -> None:
         ]
         outputs = [gr.File(label=name) for name in ("face", "pasted", "inversion", "latent")]
         gr.Button("mix").click(
-            _mix(studio), [session, *inputs], outputs, api_name="mix", concurrency_limit=None,
+            _mix(app), [session, *inputs], outputs, api_name="mix", concurrency_limit=None,
             api_description="The first face with the styles of the others. faces: inversion.safetensors, .npz, .npy or "
             ".pt files; layers: a list of coarse, middle, fine, all or numbers such as 0-3,7, one for all or one for "
             "each further face; strength: a list of numbers from 0 to 1, likewise. With the first face's photo, also "
@@ -39,24 +39,24 @@ def add(studio: Studio, session: gr.State) -> None:
         )  # fmt: skip
 
 
-def _mix(studio: Studio) -> Any:
+def _mix(app: AppState) -> Any:
     @handler
     def mix_faces(session: Session, faces: list[str] | None, layers: Any, strength: Any, photo: str | None) -> Any:
-        limits = studio.settings.limits
+        limits = app.settings.limits
         paths = [check_upload(Path(face), limits) for face in faces or []]
         if len(paths) < 2:
             raise UsageError(f"{len(paths)} faces came; expected the one to change and at least one to mix in.")
         check_count(paths, limits)
-        with studio.network_lock.quick():
-            first, *others = [open_latent(path, studio.network) for path in paths]
+        with app.network_lock.quick():
+            first, *others = [open_latent(path, app.network) for path in paths]
         mixed = mix(first, others, one_each(layers, len(others), str), one_each(strength, len(others), float, int))
         one = Kept("", paths[0].name, f"{paths[0].stem}-mixed", first, np.zeros((1, 1, 3), np.uint8))
         pasted = None
         if photo:
             path = session.take_upload(Path(photo))
             read_upload(path, limits)  # to check it against the limits
-            pasted = in_photo(studio, dataclasses.replace(one, photo=path), mixed)
-        return written(studio, session, one, mixed, pasted)
+            pasted = in_photo(app, dataclasses.replace(one, photo=path), mixed)
+        return written(app, session, one, mixed, pasted)
 
     return mix_faces
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gradio as gr
 
 from relatent.web.actions.network_card import licences, network_card, responsible_use
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 
 
-def build(studio: Studio) -> None:
+def build(app: AppState) -> None:
     """Build the widgets of the tab; it has no events."""
-    minutes = studio.settings.session_minutes
+    minutes = app.settings.session_minutes
     gr.Markdown(responsible_use(), elem_id="about-use")
     gr.Markdown(
         "### Your photos here\n\n"
@@ -18,6 +18,6 @@ def build(studio: Studio) -> None:
         f"you close the page, or after {minutes:g} minutes without use. Nothing is stored in your browser.",
         elem_id="about-photos",
     )
-    gr.Markdown(f"### Licences\n\n{licences(studio.network)}", elem_id="about-licences")
+    gr.Markdown(f"### Licences\n\n{licences(app.network)}", elem_id="about-licences")
     with gr.Accordion("The network's card", open=False):
-        gr.Markdown(network_card(studio.network), elem_id="about-card")
+        gr.Markdown(network_card(app.network), elem_id="about-card")

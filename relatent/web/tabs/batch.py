@@ -21,7 +21,7 @@ from relatent.web.batch.zip_file import Unpacked, unpack_photos, write_results
 from relatent.web.errors import handler
 from relatent.web.queue import Job, follow
 from relatent.web.session import Session
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 from relatent.web.tabs.direction_slider import direction_slider
 from relatent.web.tabs.photo import PRESET_TEXTS, status_html, status_text
 from relatent.web.uploads import Limits, check_count, check_upload
@@ -46,9 +46,9 @@ class _Widgets:
         return [self.start, self.cancel, self.status, self.rows, self.results]
 
 
-def build(studio: Studio, session: gr.State) -> None:
+def build(app: AppState, session: gr.State) -> None:
     """Build the widgets and events of the tab."""
-    limits = studio.settings.limits
+    limits = app.settings.limits
     gr.Markdown(
         f"Up to {limits.photos} photos, as files or in a .zip. Each is inverted, edited if you wish, and pasted "
         "back. A photo that fails does not stop the others. You get one .zip with all results."
@@ -56,7 +56,7 @@ def build(studio: Studio, session: gr.State) -> None:
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
             files = gr.File(label="Photos, or a .zip of photos", file_count="multiple", elem_id="batch-files")
-            known = [(PRESET_TEXTS[name], name) for name in studio.presets]
+            known = [(PRESET_TEXTS[name], name) for name in app.presets]
             preset = gr.Radio(known, value=DEFAULT_PRESET, label="How much work is each photo worth?")
             with gr.Accordion("Advanced", open=False, elem_id="batch-advanced"):
                 faces = gr.Radio(
@@ -72,7 +72,7 @@ def build(studio: Studio, session: gr.State) -> None:
                 )
                 blend = gr.Dropdown(list(BLENDS), value=BLENDS[0], label="How an edited face goes back into its photo")
         with gr.Column(scale=4, min_width=300), gr.Accordion("Edits for every face", open=True):
-            edits = {name: direction_slider(direction, "batch") for name, direction in studio.directions.items()}
+            edits = {name: direction_slider(direction, "batch") for name, direction in app.directions.items()}
     with gr.Row():
         start = gr.Button("Work off the photos", variant="primary", size="lg", elem_id="batch-start")
         cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="batch-cancel")
@@ -84,7 +84,7 @@ def build(studio: Studio, session: gr.State) -> None:
         gr.DownloadButton("Download all results (.zip)", visible=False, variant="primary", elem_id="batch-results"),
     )
     start.click(
-        _running(studio, widgets, list(edits)), [session, files, preset, faces, steps, blend, *edits.values()],
+        _running(app, widgets, list(edits)), [session, files, preset, faces, steps, blend, *edits.values()],
         widgets.all(), trigger_mode="once", concurrency_limit=None, **QUIET,
     )  # fmt: skip
     cancel.click(_cancel, [session], None, queue=False, **QUIET)
@@ -116,7 +116,7 @@ def _cancel(session: Session) -> None:
     session.cancel()
 
 
-def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
+def _running(app: AppState, to: _Widgets, names: list[str]) -> Any:
     idle = {to.start: gr.update(visible=True), to.cancel: gr.update(visible=False)}
 
     @handler
@@ -133,22 +133,22 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
         folder = session.new_file("batch")
         try:
             paths = [session.take_upload(Path(path)) for path in uploads or []]
-            gathered = await asyncio.to_thread(gather, paths, folder, studio.settings.limits)
+            gathered = await asyncio.to_thread(gather, paths, folder, app.settings.limits)
             options = BatchOptions(
                 preset=preset,
                 num_steps=int(steps or 0) or None,
                 face=faces,  # type: ignore[arg-type]
                 strengths={name: value for name, value in zip(names, strengths, strict=True) if value},
                 blend=blend,  # type: ignore[arg-type]
-                folders=studio.settings.folders,
-                max_pixels=studio.settings.limits.pixels,
+                folders=app.settings.folders,
+                max_pixels=app.settings.limits.pixels,
             )
-            batch = Batch(gathered.photos, folder / "out", studio.network, options)
+            batch = Batch(gathered.photos, folder / "out", app.network, options)
             yield {
                 to.start: gr.update(visible=False), to.cancel: gr.update(visible=True), to.rows: table(batch.rows()),
                 to.results: gr.update(visible=False, value=None),
             }  # fmt: skip
-            async for update in _processed(studio, session, batch, to):
+            async for update in _processed(app, session, batch, to):
                 yield update
             results = await asyncio.to_thread(_packed, session, batch.rows())
             yield {
@@ -166,12 +166,12 @@ def _running(studio: Studio, to: _Widgets, names: list[str]) -> Any:
     return run
 
 
-async def _processed(studio: Studio, session: Session, batch: Batch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
+async def _processed(app: AppState, session: Session, batch: Batch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
     """Process the photos, each as a job of its own, so that jobs of other users can run in between."""
     for index in range(len(batch.photos)):
         session.touch()
         try:
-            async for job in _queued(studio, session, batch, index):
+            async for job in _queued(app, session, batch, index):
                 if job is None:
                     yield {to.status: status_text("Waiting for a place in the queue …")}
                     continue
@@ -187,7 +187,7 @@ async def _processed(studio: Studio, session: Session, batch: Batch, to: _Widget
         yield {to.rows: table(batch.rows())}
 
 
-async def _queued(studio: Studio, session: Session, batch: Batch, index: int) -> AsyncIterator[Job[None] | None]:
+async def _queued(app: AppState, session: Session, batch: Batch, index: int) -> AsyncIterator[Job[None] | None]:
     """Queue the job of one photo. Yields None every second while the queue is full, which for the first photo is an
     error instead, and then the job."""
 
@@ -202,7 +202,7 @@ async def _queued(studio: Studio, session: Session, batch: Batch, index: int) ->
         if session.memory.get(MEMORY) == "cancelled":
             raise Cancelled("the batch was cancelled; what was done before is kept.")
         try:
-            job = studio.queue.start(task, session)
+            job = app.queue.start(task, session)
         except BusyError:
             if index == 0:
                 raise

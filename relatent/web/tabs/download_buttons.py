@@ -10,16 +10,16 @@ import gradio as gr
 from relatent.web.actions.download import KINDS, write_download
 from relatent.web.errors import handler
 from relatent.web.session import Kept, Session
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 
 
 def buttons(
-    studio: Studio, name: str, kinds: Sequence[str], inputs: list[Any], face: Callable[..., Kept]
+    app: AppState, name: str, kinds: Sequence[str], inputs: list[Any], face: Callable[..., Kept]
 ) -> list[gr.Button]:
     """A row with a button for each kind of file.
 
     Args:
-        studio: the shared state.
+        app: the shared state.
         name: prefix of the buttons' element ids.
         kinds: keys of :data:`relatent.web.actions.download.KINDS`.
         inputs: the components whose values are passed to ``face``; the session comes first.
@@ -29,7 +29,7 @@ def buttons(
     def saving(kind: str) -> Any:
         @handler
         def save(session: Session, *values: Any) -> str:
-            return str(write_download(studio, session, face(session, *values), kind))
+            return str(write_download(app, session, face(session, *values), kind))
 
         return save
 

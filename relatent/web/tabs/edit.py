@@ -18,7 +18,7 @@ from relatent.web.actions.results import changed, drawing, shown, sweep
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Kept, Session
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 from relatent.web.tabs.direction_slider import REACH, direction_slider, readable
 
 GROUPS = {
@@ -78,16 +78,16 @@ class EditTab:
     outputs: list[Any]
 
 
-def build(studio: Studio, session: gr.State) -> EditTab:
+def build(app: AppState, session: gr.State) -> EditTab:
     """Build the widgets and events of the tab."""
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
-            controls = _sliders(studio)
+            controls = _sliders(app)
             with gr.Row():
                 undo = gr.Button("Undo", size="sm", min_width=80, elem_id="undo")
                 reset = gr.Button("Reset all", size="sm", min_width=80, elem_id="reset-all")
                 dice = gr.Button("Random direction", size="sm", min_width=120, elem_id="dice")
-            _advanced(studio, controls)
+            _advanced(app, controls)
         with gr.Column(scale=6, min_width=300, elem_classes="relatent-result"):
             picture = gr.HTML(NOTHING, elem_id="edited", elem_classes="relatent-live")
             with gr.Accordion("Take it home", open=True):
@@ -100,8 +100,8 @@ def build(studio: Studio, session: gr.State) -> EditTab:
             with gr.Accordion("The same by command line and in Python", open=False):
                 shell = gr.Code(language="shell", label="Command line", interactive=False, elem_id="shell")
                 python = gr.Code(language="python", label="Python", interactive=False, elem_id="python")
-            _sweep_widgets(studio, session)
-    tab = _Handlers(studio, controls)
+            _sweep_widgets(app, session)
+    tab = _Handlers(app, controls)
     outputs = [controls.faces, *controls.values, picture, shell, python, controls.drawing]
     moves = [one.input for one in controls.values] + [one.release for one in controls.sliders.values()]
     gr.on(
@@ -114,29 +114,29 @@ def build(studio: Studio, session: gr.State) -> EditTab:
     reset.click(tab.reset, [session], outputs, queue=False, **PRIVATE)
     dice.click(tab.roll, [session], outputs, queue=False, **PRIVATE)
     for kind, button in buttons.items():
-        button.click(_saving(studio, kind), [session, controls.blend], [saved], **PRIVATE).success(
+        button.click(_saving(app, kind), [session, controls.blend], [saved], **PRIVATE).success(
             None, None, None, js="() => document.querySelector('#relatent-saved').click()", **PRIVATE
         )
     return EditTab(tab.show, tab.setting, outputs)
 
 
-def _sliders(studio: Studio) -> Controls:
+def _sliders(app: AppState) -> Controls:
     """The choice of the face, and the sliders of the directions in groups."""
     controls = Controls(gr.Dropdown([], label="Face", visible=False, elem_id="edit-face"))
-    if not studio.directions:
+    if not app.directions:
         gr.Markdown(
             "This network has no directions yet. `python -m editing directions learn` makes them; "
             "the random direction works without."
         )
-    for group, names in _grouped(studio.directions):
+    for group, names in _grouped(app.directions):
         with gr.Accordion(group, open=group in ("Expression", "Face", "More")):
             for name in names:
-                controls.sliders[name] = direction_slider(studio.directions[name], "slider")
+                controls.sliders[name] = direction_slider(app.directions[name], "slider")
     return controls
 
 
-def _advanced(studio: Studio, controls: Controls) -> None:
-    last = studio.network.num_ws - 1
+def _advanced(app: AppState, controls: Controls) -> None:
+    last = app.network.num_ws - 1
     with gr.Accordion("Advanced", open=False):
         controls.seed = gr.Number(1, label="Random direction: its seed", precision=0, minimum=0, elem_id="random-seed")
         controls.random = gr.Slider(
@@ -154,9 +154,9 @@ def _advanced(studio: Studio, controls: Controls) -> None:
         )
 
 
-def _sweep_widgets(studio: Studio, session: gr.State) -> None:
+def _sweep_widgets(app: AppState, session: gr.State) -> None:
     with gr.Accordion("A strip of strengths", open=False):
-        names = [(readable(name), name) for name in studio.directions] or [("Random direction 1", "random_1")]
+        names = [(readable(name), name) for name in app.directions] or [("Random direction 1", "random_1")]
         with gr.Row():
             name = gr.Dropdown(names, value=names[0][1], label="Direction", min_width=140, elem_id="sweep-name")
             reach = gr.Slider(0.5, REACH, REACH, step=0.5, label="How far to either side", min_width=140)
@@ -167,16 +167,16 @@ def _sweep_widgets(studio: Studio, session: gr.State) -> None:
     @handler
     def drawn(own: Session, direction: str, far: float, number: float) -> str:
         strengths = np.linspace(-far, far, int(number)).tolist()
-        picture = np.asarray(sweep(studio, own.chosen(), direction, strengths))
+        picture = np.asarray(sweep(app, own.chosen(), direction, strengths))
         return figures(figure(smooth(picture, 160), f"{readable(direction)} from {-far:g} to {far:g}", "strip"))
 
     draw.click(drawn, [session, name, reach, pictures], [strip], **PRIVATE)
 
 
-def _saving(studio: Studio, kind: str) -> Any:
+def _saving(app: AppState, kind: str) -> Any:
     @handler
     def save(session: Session, blend: Any) -> str:
-        return str(write_download(studio, session, session.chosen(), kind, blend))
+        return str(write_download(app, session, session.chosen(), kind, blend))
 
     return save
 
@@ -192,8 +192,8 @@ def _grouped(directions: dict[str, Direction]) -> Iterator[tuple[str, list[str]]
 class _Handlers:
     """The event handlers. Those that return a list fill the ``outputs`` of the tab, in their order."""
 
-    def __init__(self, studio: Studio, controls: Controls) -> None:
-        self.studio, self.controls = studio, controls
+    def __init__(self, app: AppState, controls: Controls) -> None:
+        self.app, self.controls = app, controls
         self.names = list(controls.sliders)
         self.show = handler(self._show)
         self.live = handler(self._live)
@@ -261,7 +261,7 @@ class _Handlers:
         if first > last:
             raise UsageError(f"the first layer is {first:g} and the last one {last:g}. Let the first come before it.")
         strengths[f"random_{int(seed or 0)}"] = far
-        everything = (int(first), int(last)) == (0, self.studio.network.num_ws - 1)
+        everything = (int(first), int(last)) == (0, self.app.network.num_ws - 1)
         return Change(strengths, None if everything else (int(first), int(last)), float(truncation))
 
     def _everything(self, session: Session, one: Kept) -> list[Any]:
@@ -273,7 +273,7 @@ class _Handlers:
     def _controls(self, change: Change, blend: Any) -> list[Any]:
         random = next(((name, value) for name, value in change.strengths.items() if name not in self.names), None)
         seed, far = (int(random[0].rpartition("_")[2]), random[1]) if random else (1, 0.0)
-        first, last = change.layers or (0, self.studio.network.num_ws - 1)
+        first, last = change.layers or (0, self.app.network.num_ws - 1)
         values = [change.strengths.get(name, 0.0) for name in self.names]
         return [*values, seed, far, first, last, change.truncation, blend]
 
@@ -283,14 +283,14 @@ class _Handlers:
         return [self._picture(one, blend), *self._lines_of(one, blend)]
 
     def _picture(self, one: Kept, blend: Any) -> str:
-        found = shown(self.studio, one, blend)
+        found = shown(self.app, one, blend)
         photo = "" if found.photo is None else figure(found.photo, "the whole photo", "photo")
         return figures(photo, figure(smooth(found.face), "the face"))
 
     def _lines_of(self, one: Kept, blend: Any) -> list[str]:
-        drawn = drawing(self.studio, changed(self.studio, one))
+        drawn = drawing(self.app, changed(self.app, one))
         picture = figures(figure(smooth(drawn, 192), f"what the network draws, {len(drawn)} px", "small"))
-        return [command_lines(self.studio, one, blend), python_lines(self.studio, one, blend), picture]
+        return [command_lines(self.app, one, blend), python_lines(self.app, one, blend), picture]
 
 
 def _moved_control(before: Change, after: Change) -> str:

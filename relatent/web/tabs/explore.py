@@ -17,7 +17,7 @@ from relatent.web.actions.explore import KINDS, Components, draw_seeds, explored
 from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Session
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 
 SHEET = 12  # faces of a sheet
 REACH = 4.0  # largest strength of a slider, in standard deviations
@@ -41,9 +41,9 @@ class ExploreTab:
     outputs: list[Any]
 
 
-def build(studio: Studio, session: gr.State) -> ExploreTab:
+def build(app: AppState, session: gr.State) -> ExploreTab:
     """Build the widgets and events of the tab."""
-    components = Components(studio.network)
+    components = Components(app.network)
     gr.Markdown(
         "Random faces of the network. A seed always gives the same face. The sliders move it along unsupervised "
         "directions, which have no names: find out what they do."
@@ -59,10 +59,10 @@ def build(studio: Studio, session: gr.State) -> ExploreTab:
                 label="Truncation: 0 is the average face, 1 whatever the network draws",
             )  # fmt: skip
             number = gr.Number(
-                0, label="Class", precision=0, minimum=0, maximum=max(studio.network.c_dim - 1, 0),
-                visible=studio.network.c_dim > 0, elem_id="explore-class",
+                0, label="Class", precision=0, minimum=0, maximum=max(app.network.c_dim - 1, 0),
+                visible=app.network.c_dim > 0, elem_id="explore-class",
             )  # fmt: skip
-            layers = gr.Dropdown(_layer_choices(studio), value="all", label="Layers that the sliders move")
+            layers = gr.Dropdown(_layer_choices(app), value="all", label="Layers that the sliders move")
             sliders = [slider for kind in KINDS for slider in _sliders(kind, components.count, is_open=kind == "sefa")]
         with gr.Column(scale=4, min_width=300, elem_classes="relatent-result"):
             picture = gr.HTML(elem_id="explore-picture", elem_classes="relatent-live")
@@ -79,13 +79,13 @@ def build(studio: Studio, session: gr.State) -> ExploreTab:
 
     controls: list[Any] = [seed, psi, layers, *sliders, number]
     face = [session, *controls]
-    show = _drawing(studio, components)
+    show = _drawing(app, components)
     for control in controls:
         control.input(show, face, [picture], trigger_mode="always_last", **QUIET)
     another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, [picture], **QUIET)
     reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, [picture], **QUIET)
-    keep.click(_keeping(studio, components), face, [kept], **QUIET)
-    many.click(_many(studio), [session, first, psi, number], [sheet], api_visibility="private")
+    keep.click(_keeping(app, components), face, [kept], **QUIET)
+    many.click(_many(app), [session, first, psi, number], [sheet], api_visibility="private")
     sheet.select(_picked, [first], [seed], **QUIET).then(show, face, [picture], **QUIET)
     return ExploreTab(show, face, [picture])
 
@@ -101,21 +101,21 @@ def _sliders(kind: str, count: int, *, is_open: bool) -> list[gr.Slider]:
         ]  # fmt: skip
 
 
-def _layer_choices(studio: Studio) -> list[tuple[str, str]]:
+def _layer_choices(app: AppState) -> list[tuple[str, str]]:
     """The groups of layers that the network has."""
     texts = {"all": "All layers"} | {name: f"{name.capitalize()} layers" for name in GROUPS if name != "all"}
-    return [(text, name) for name, text in texts.items() if _has(studio, name)]
+    return [(text, name) for name, text in texts.items() if _has(app, name)]
 
 
-def _has(studio: Studio, layers: str) -> bool:
+def _has(app: AppState, layers: str) -> bool:
     try:
-        return bool(layer_numbers(layers, studio.network.num_ws))
+        return bool(layer_numbers(layers, app.network.num_ws))
     except UsageError:
         return False
 
 
 def _face(
-    studio: Studio,
+    app: AppState,
     components: Components,
     seed: float | None,
     psi: float,
@@ -129,43 +129,43 @@ def _face(
     for number, kind in enumerate(KINDS):
         of_kind = strengths[number * count : (number + 1) * count]
         if any(of_kind):
-            with studio.network_lock.quick():
+            with app.network_lock.quick():
                 found = components.find(kind, layers)
             moves += list(zip(found, of_kind, strict=True))
-    return explored(studio.network, int(seed or 0), psi, moves, _class(studio, *chosen))
+    return explored(app.network, int(seed or 0), psi, moves, _class(app, *chosen))
 
 
-def _class(studio: Studio, number: float | None = 0) -> int | None:
+def _class(app: AppState, number: float | None = 0) -> int | None:
     """The class that the widget says; None for a network without classes."""
-    return int(number or 0) if studio.network.c_dim else None
+    return int(number or 0) if app.network.c_dim else None
 
 
-def _drawing(studio: Studio, components: Components) -> Any:
+def _drawing(app: AppState, components: Components) -> Any:
     @handler
     def draw(_: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
-        pixels = studio.draw(_face(studio, components, seed, psi, layers, numbers))
+        pixels = app.draw(_face(app, components, seed, psi, layers, numbers))
         return figures(figure(smooth(pixels), f"seed {int(seed or 0)}"))
 
     return draw
 
 
-def _keeping(studio: Studio, components: Components) -> Any:
+def _keeping(app: AppState, components: Components) -> Any:
     @handler
     def keep(session: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
-        face = _face(studio, components, seed, psi, layers, numbers)
+        face = _face(app, components, seed, psi, layers, numbers)
         number = int(seed or 0)
-        one = session.keep(face, studio.draw(face), f"seed{number:04}", label=f"seed {number}")
+        one = session.keep(face, app.draw(face), f"seed{number:04}", label=f"seed {number}")
         return f"Kept as **{one.label}**: it is on the Edit and Mix tabs now."
 
     return keep
 
 
-def _many(studio: Studio) -> Any:
+def _many(app: AppState) -> Any:
     @handler
     def draw(session: Session, first: float | None, psi: float, number: float | None = 0) -> list[tuple[str, str]]:
         seeds = range(int(first or 0), int(first or 0) + SHEET)
-        with studio.network_lock.quick():
-            pictures = draw_seeds(studio.network, seeds, psi, _class(studio, number))
+        with app.network_lock.quick():
+            pictures = draw_seeds(app.network, seeds, psi, _class(app, number))
         shown = []
         for seed, pixels in zip(seeds, pictures, strict=True):
             path = session.new_file(f"seed{seed:04}.png")

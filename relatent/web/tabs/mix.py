@@ -22,7 +22,7 @@ from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.queue import Report, follow
 from relatent.web.session import Kept, Session
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 from relatent.web.tabs import download_buttons as take_home
 from relatent.web.tabs.photo import status_html, status_text
 from relatent.web.uploads import check_upload
@@ -53,11 +53,11 @@ class MixTab:
     outputs: list[Any]
 
 
-def build(studio: Studio, session: gr.State) -> MixTab:
+def build(app: AppState, session: gr.State) -> MixTab:
     """Build the widgets and events of the tab."""
 
     def mixed_face(own: Session, base: str, *controls: Any) -> Kept:
-        return _mixed(studio, own, base, controls)
+        return _mixed(app, own, base, controls)
 
     gr.Markdown("One face takes over the pose and shape, the features, or the colours of another.")
     gallery = gr.HTML(HINT, elem_id="mix-faces")
@@ -67,35 +67,35 @@ def build(studio: Studio, session: gr.State) -> MixTab:
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
             base = gr.Dropdown([NOBODY], value="", label="The face that is changed", elem_id="mix-base")
-            sources = [*_source(studio, "Whose styles come in", "mix-first", ("coarse",))]
+            sources = [*_source(app, "Whose styles come in", "mix-first", ("coarse",))]
             with gr.Accordion("And a third face", open=False):
-                sources += _source(studio, "Whose styles come in on top", "mix-second", ("fine",))
+                sources += _source(app, "Whose styles come in on top", "mix-second", ("fine",))
         with gr.Column(scale=6, min_width=300, elem_classes="relatent-result"):
             picture = gr.HTML(HINT, elem_id="mix-picture", elem_classes="relatent-live")
             controls = [session, base, *sources]
             with gr.Accordion("Take it home", open=True):
-                take_home.buttons(studio, "mix", FILES, controls, mixed_face)
+                take_home.buttons(app, "mix", FILES, controls, mixed_face)
                 keep = gr.Button("Keep the mixed face, to edit it further", size="sm", elem_id="mix-keep")
                 kept = gr.Markdown(elem_id="mix-kept")
     chosen = gr.Dropdown(
         [], value=[], multiselect=True, label="Faces of the grid and of the morph, in this order", elem_id="mix-chosen"
     )
-    _grid_widgets(studio, session, chosen, sources)
-    _morph_widgets(studio, session, chosen)
+    _grid_widgets(app, session, chosen, sources)
+    _morph_widgets(app, session, chosen)
 
-    draw, show = _drawing(studio), _showing(studio)
+    draw, show = _drawing(app), _showing(app)
     outputs = [gallery, base, sources[0], sources[3], chosen, picture]
     inputs = [session, chosen, base, *sources]
     moves = [one.input for one in [base, *sources]]
     gr.on(moves, draw, controls, [picture], trigger_mode="always_last", queue=False, **QUIET)
-    add.upload(_adding(studio), [session, add], None, api_visibility="private").then(show, inputs, outputs, **QUIET)
-    keep.click(_keeping(studio), controls, [kept], **QUIET).success(show, inputs, outputs, **QUIET)
+    add.upload(_adding(app), [session, add], None, api_visibility="private").then(show, inputs, outputs, **QUIET)
+    keep.click(_keeping(app), controls, [kept], **QUIET).success(show, inputs, outputs, **QUIET)
     return MixTab(show, inputs, outputs)
 
 
-def _source(studio: Studio, label: str, name: str, on: tuple[str, ...]) -> list[Any]:
+def _source(app: AppState, label: str, name: str, on: tuple[str, ...]) -> list[Any]:
     """The controls of a source: face, styles and strength."""
-    known = [(text, switch) for switch, text in HOLDS.items() if _has(studio, switch)]
+    known = [(text, switch) for switch, text in HOLDS.items() if _has(app, switch)]
     value = [switch for switch in on if switch in [switch for _, switch in known]]
     return [
         gr.Dropdown([NOBODY], value="", label=label, elem_id=f"{name}-face"),
@@ -104,14 +104,14 @@ def _source(studio: Studio, label: str, name: str, on: tuple[str, ...]) -> list[
     ]
 
 
-def _has(studio: Studio, layers: str) -> bool:
+def _has(app: AppState, layers: str) -> bool:
     try:
-        return bool(layer_numbers(layers, studio.network.num_ws))
+        return bool(layer_numbers(layers, app.network.num_ws))
     except UsageError:
         return False
 
 
-def _grid_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown, sources: Sequence[Any]) -> None:
+def _grid_widgets(app: AppState, session: gr.State, chosen: gr.Dropdown, sources: Sequence[Any]) -> None:
     with gr.Accordion("Grid: every face with every other's styles", open=False):
         draw = gr.Button(f"Draw the grid (up to {LARGEST_GRID} faces)", size="sm", elem_id="mix-grid")
         grid = gr.HTML(elem_id="mix-grid-picture")
@@ -119,9 +119,9 @@ def _grid_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown, source
 
     @handler
     def drawn(own: Session, keys: list[str], switches: list[str], strength: float) -> tuple[str, Any]:
-        faces = [_now(studio, own, key) for key in keys or []]
-        with studio.network_lock.quick():
-            picture = grid_picture(faces, studio.network, switches, strength)
+        faces = [_now(app, own, key) for key in keys or []]
+        with app.network_lock.quick():
+            picture = grid_picture(faces, app.network, switches, strength)
         path = own.new_file("grid.png")
         picture.save(path)
         text = f"{', '.join(switches)} styles of the top row's faces, in the faces of the left column"
@@ -130,7 +130,7 @@ def _grid_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown, source
     draw.click(drawn, [session, chosen, sources[1], sources[2]], [grid, file], **QUIET)
 
 
-def _morph_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown) -> None:
+def _morph_widgets(app: AppState, session: gr.State, chosen: gr.Dropdown) -> None:
     with gr.Accordion("Morph: a video from face to face", open=False):
         with gr.Row():
             frames = gr.Slider(12, MOST_FRAMES, 60, step=12, label="Frames", min_width=140, elem_id="morph-frames")
@@ -149,7 +149,7 @@ def _morph_widgets(studio: Studio, session: gr.State, chosen: gr.Dropdown) -> No
         file = gr.DownloadButton("Download the morph", size="sm", visible=False, elem_id="morph-file")
     outputs = [start, cancel, status, video, moving, file]
     start.click(
-        _morphing(studio, outputs), [session, chosen, frames, fps, kind, loop], outputs, trigger_mode="once",
+        _morphing(app, outputs), [session, chosen, frames, fps, kind, loop], outputs, trigger_mode="once",
         concurrency_limit=None, **QUIET,
     )  # fmt: skip
     cancel.click(_cancel, [session], None, queue=False, **QUIET)
@@ -159,7 +159,7 @@ def _cancel(session: Session) -> None:
     session.cancel()
 
 
-def _morphing(studio: Studio, outputs: list[Any]) -> Any:
+def _morphing(app: AppState, outputs: list[Any]) -> Any:
     start, cancel, status, video, moving, file = outputs
     idle = {start: gr.update(visible=True), cancel: gr.update(visible=False)}
 
@@ -167,7 +167,7 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
     async def run(
         session: Session, keys: list[str], frames: float, fps: float, kind: str, loop: bool
     ) -> AsyncIterator[dict[Any, Any]]:
-        faces = [_now(studio, session, key) for key in keys or []]
+        faces = [_now(app, session, key) for key in keys or []]
         path = session.new_file(f"morph.{kind}")
 
         def task(report: Report) -> None:
@@ -175,10 +175,10 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
                 return report(done, total, "drawing the morph")
 
             write_faces_morph(
-                faces, path, studio.network, frames=int(frames), fps=fps, loop=loop, progress=progress
+                faces, path, app.network, frames=int(frames), fps=fps, loop=loop, progress=progress
             )  # fmt: skip
 
-        job = studio.queue.start(task, session)
+        job = app.queue.start(task, session)
         yield {start: gr.update(visible=False), cancel: gr.update(visible=True)}
         try:
             async for news in follow(job):
@@ -201,41 +201,41 @@ def _morphing(studio: Studio, outputs: list[Any]) -> Any:
     return run
 
 
-def _now(studio: Studio, session: Session, key: str | None) -> Inversion:
+def _now(app: AppState, session: Session, key: str | None) -> Inversion:
     """A face of the session with its edits of the Edit tab."""
-    return changed(studio, session.chosen(key))
+    return changed(app, session.chosen(key))
 
 
-def _mixed(studio: Studio, session: Session, base: str, controls: Sequence[Any]) -> Kept:
+def _mixed(app: AppState, session: Session, base: str, controls: Sequence[Any]) -> Kept:
     """The mixed face of the controls, which are triples of a face's key, its switches and its strength.
 
     Returns:
         The mixed face, which is not stored in the session.
     """
     sources = [
-        Source(_now(studio, session, key), tuple(one for one in SWITCHES if one in switches), strength)
+        Source(_now(app, session, key), tuple(one for one in SWITCHES if one in switches), strength)
         for key, switches, strength in zip(controls[::3], controls[1::3], controls[2::3], strict=True)
         if key
     ]
     one = session.chosen(base or None)
-    inversion = mixed(changed(studio, one), sources)
+    inversion = mixed(changed(app, one), sources)
     return dataclasses.replace(one, key="", stem=f"{one.stem}-mixed", inversion=inversion, history=History())
 
 
-def _drawing(studio: Studio) -> Any:
+def _drawing(app: AppState) -> Any:
     @handler
     def draw(session: Session, base: str, *controls: Any) -> str:
-        return _picture(studio, session, base, controls)
+        return _picture(app, session, base, controls)
 
     return draw
 
 
-def _picture(studio: Studio, session: Session, base: str, controls: Sequence[Any]) -> str:
+def _picture(app: AppState, session: Session, base: str, controls: Sequence[Any]) -> str:
     """The mixed face, and the photo with it, as HTML; a hint if nothing can be mixed yet."""
     others = [key for key, switches in zip(controls[::3], controls[1::3], strict=True) if key and switches]
     if not base or not others:
         return HINT if len(session.kept) < 2 else _say("Choose a face whose styles come in, and which of them.")
-    found = shown(studio, _mixed(studio, session, base, controls))
+    found = shown(app, _mixed(app, session, base, controls))
     photo = "" if found.photo is None else figure(found.photo, "the whole photo", "photo")
     return figures(photo, figure(smooth(found.face), "the mixed face"))
 
@@ -244,7 +244,7 @@ def _say(text: str) -> str:
     return f'<p class="relatent-lead">{text}</p>'
 
 
-def _showing(studio: Studio) -> Any:
+def _showing(app: AppState) -> Any:
     @handler
     def show(session: Session, chosen: list[str], base: str, *controls: Any) -> list[Any]:
         """Update all choices of faces; valid choices are kept, and others set to the newest faces."""
@@ -263,16 +263,16 @@ def _showing(studio: Studio) -> Any:
             gr.update(choices=[NOBODY, *named], value=first),
             gr.update(choices=[NOBODY, *named], value=second),
             gr.update(choices=named, value=chosen[:LARGEST_GRID]),
-            _picture(studio, session, base, [first, *controls[1:3], second, *controls[4:]]),
+            _picture(app, session, base, [first, *controls[1:3], second, *controls[4:]]),
         ]
 
     return show
 
 
-def _keeping(studio: Studio) -> Any:
+def _keeping(app: AppState) -> Any:
     @handler
     def keep(session: Session, base: str, *controls: Any) -> str:
-        one = _mixed(studio, session, base, controls)
+        one = _mixed(app, session, base, controls)
         more = {"photo": one.photo, "factor": one.factor, "label": f"{one.label}, mixed"}
         kept = session.keep(one.inversion, one.aligned, one.stem, **more)
         return f"Kept as **{kept.label}**: it is on the Edit tab now."
@@ -280,19 +280,19 @@ def _keeping(studio: Studio) -> Any:
     return keep
 
 
-def _adding(studio: Studio) -> Any:
+def _adding(app: AppState) -> Any:
     @handler
     def add(session: Session, uploads: list[str] | None) -> None:
         """Add all readable latents to the session; show the errors of the others."""
         reasons = []
         for upload in uploads or []:
             try:
-                path = session.take_upload(check_upload(Path(upload), studio.settings.limits))
-                with studio.network_lock.quick():
-                    faces = open_latents(path, studio.network)
+                path = session.take_upload(check_upload(Path(upload), app.settings.limits))
+                with app.network_lock.quick():
+                    faces = open_latents(path, app.network)
                 for face in faces:
                     label = path.name if len(faces) == 1 else face.photo
-                    session.keep(face, studio.draw(face), PurePath(label).stem, label=label)
+                    session.keep(face, app.draw(face), PurePath(label).stem, label=label)
             except RelatentError as error:
                 reasons.append(error)
         for reason in reasons[:-1]:

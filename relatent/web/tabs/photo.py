@@ -23,7 +23,7 @@ from relatent.web.errors import handler
 from relatent.web.pictures import figure, figures, for_screen, smooth
 from relatent.web.queue import Progress, follow
 from relatent.web.session import Session
-from relatent.web.studio import Studio
+from relatent.web.state import AppState
 from relatent.web.tabs.edit import EditTab
 from relatent.web.uploads import read_upload
 
@@ -52,7 +52,7 @@ class PhotoTab:
     quick: dict[gr.Button, tuple[str, float]]
 
 
-def build(studio: Studio, session: gr.State) -> PhotoTab:
+def build(app: AppState, session: gr.State) -> PhotoTab:
     """Build the widgets and events of the tab, except those that lead to other tabs."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -66,7 +66,7 @@ def build(studio: Studio, session: gr.State) -> PhotoTab:
             note = gr.Markdown(elem_id="photo-note")
             face = gr.Radio(label="Which face?", choices=[], visible=False, elem_id="face")
         with gr.Column(scale=4, min_width=300):
-            known = [(PRESET_TEXTS[name], name) for name in studio.presets]
+            known = [(PRESET_TEXTS[name], name) for name in app.presets]
             preset = gr.Radio(known, value=DEFAULT_PRESET, label="How much work is it worth?", elem_id="preset")
             with gr.Accordion("Advanced", open=False):
                 advanced = _advanced()
@@ -81,7 +81,7 @@ def build(studio: Studio, session: gr.State) -> PhotoTab:
             buttons = {
                 gr.Button(text, elem_id=f"quick-{text.split()[-1].lower()}"): change
                 for text, change in QUICK.items()
-                if change[0] in studio.directions
+                if change[0] in app.directions
             }
         to_edit = gr.Button("Change this face", variant="primary", elem_id="to-edit")
         compare = gr.ImageSlider(
@@ -92,16 +92,16 @@ def build(studio: Studio, session: gr.State) -> PhotoTab:
         with gr.Accordion("Measures", open=False):
             facts = gr.JSON(label="Measures", show_label=False)
 
-    look = _looking(studio, photo, face, note)
+    detect = _detecting(app, photo, face, note)
     found_outputs = [photo, face, note]
-    photo.input(look, [session, photo], found_outputs, api_visibility="private").failure(
+    photo.input(detect, [session, photo], found_outputs, api_visibility="private").failure(
         lambda: (None, gr.update(visible=False), ""), None, found_outputs, api_visibility="private"
     )
-    example.click(_example(look), [session], found_outputs, api_visibility="private")
-    face.input(_choosing(studio), [session, face], [photo], api_visibility="private", show_progress="hidden")
-    photo.select(_clicking(studio), [session], [photo, face], api_visibility="private", show_progress="hidden")
+    example.click(_example(detect), [session], found_outputs, api_visibility="private")
+    face.input(_choosing(app), [session, face], [photo], api_visibility="private", show_progress="hidden")
+    photo.select(_clicking(app), [session], [photo, face], api_visibility="private", show_progress="hidden")
     outputs = [invert, cancel, status, drawing, result, strip, compare, facts]
-    run = _inverting(studio, dict(zip(NAMES, outputs, strict=True)))
+    run = _inverting(app, dict(zip(NAMES, outputs, strict=True)))
     inverted = invert.click(
         run, [session, preset, *advanced], outputs, api_visibility="private", show_progress="hidden",
         concurrency_limit=None, trigger_mode="once",
@@ -158,14 +158,14 @@ def _as_uploaded(payload: Any) -> str | None:
     return None if payload is None else payload.path
 
 
-def _looking(studio: Studio, photo: gr.Image, face: gr.Radio, note: gr.Markdown) -> Any:
+def _detecting(app: AppState, photo: gr.Image, face: gr.Radio, note: gr.Markdown) -> Any:
     @handler
-    def look(session: Session, path: str | None) -> dict[Any, Any]:
+    def detect(session: Session, path: str | None) -> dict[Any, Any]:
         if not path:
             session.memory.pop(MEMORY, None)
             return {photo: None, face: gr.update(choices=[], visible=False), note: ""}
         copy = session.take_upload(Path(path))
-        source = read_upload(copy, studio.settings.limits)
+        source = read_upload(copy, app.settings.limits)
         session.memory[MEMORY] = DetectedFaces(copy, copy.name)  # photos without a face can be inverted unaligned
         write_screen_copy(source, copy)
         faces = faces_of(source)
@@ -181,13 +181,13 @@ def _looking(studio: Studio, photo: gr.Image, face: gr.Radio, note: gr.Markdown)
             note: f"{text} {source.note}".strip(),
         }
 
-    return look
+    return detect
 
 
-def _example(look: Any) -> Any:
+def _example(detect: Any) -> Any:
     def take(session: Session) -> Any:
         path = demo_photo()
-        return look(session, str(path))
+        return detect(session, str(path))
 
     return handler(take)
 
@@ -199,40 +199,40 @@ def _outlined(session: Session, found: DetectedFaces, pixels: Any) -> str:
     return str(path)
 
 
-def _choosing(studio: Studio) -> Any:
+def _choosing(app: AppState) -> Any:
     @handler
     def choose(session: Session, number: int | None) -> Any:
-        return _with_chosen(studio, session, number)
+        return _with_chosen(app, session, number)
 
     return choose
 
 
-def _clicking(studio: Studio) -> Any:
+def _clicking(app: AppState) -> Any:
     @handler
     def click(session: Session, event: gr.SelectData) -> Any:
         found = session.memory.get(MEMORY)
         if found is None or len(found.faces) < 2:
             return gr.skip(), gr.skip()
-        pixels = read_upload(found.path, studio.settings.limits).pixels
+        pixels = read_upload(found.path, app.settings.limits).pixels
         number = face_at(tuple(event.index), pixels, found.faces)
-        return (gr.skip(), gr.skip()) if number is None else (_with_chosen(studio, session, number), number)
+        return (gr.skip(), gr.skip()) if number is None else (_with_chosen(app, session, number), number)
 
     return click
 
 
-def _with_chosen(studio: Studio, session: Session, number: int | None) -> Any:
+def _with_chosen(app: AppState, session: Session, number: int | None) -> Any:
     found = session.memory.get(MEMORY)
     if found is None or not number:
         return gr.skip()
     session.memory[MEMORY] = found = DetectedFaces(found.path, found.name, found.faces, number)
-    return _outlined(session, found, read_upload(found.path, studio.settings.limits).pixels)
+    return _outlined(session, found, read_upload(found.path, app.settings.limits).pixels)
 
 
 def _cancel(session: Session) -> None:
     session.cancel()
 
 
-def _inverting(studio: Studio, to: dict[str, Any]) -> Any:
+def _inverting(app: AppState, to: dict[str, Any]) -> Any:
     idle = {to["invert"]: gr.update(visible=True), to["cancel"]: gr.update(visible=False), to["drawing"]: ""}
 
     @handler
@@ -241,8 +241,8 @@ def _inverting(studio: Studio, to: dict[str, Any]) -> Any:
         if found is None:
             raise UsageError("there is no photo yet. Choose one first, or use the example.")
         config = InvertConfig(**_choices(preset, *advanced), face=found.chosen)
-        photo = read_upload(found.path, studio.settings.limits, found.name)
-        job = studio.queue.start(inverting(studio, photo, found, config), session)
+        photo = read_upload(found.path, app.settings.limits, found.name)
+        job = app.queue.start(inverting(app, photo, found, config), session)
         yield {to["invert"]: gr.update(visible=False), to["cancel"]: gr.update(visible=True), to["status"]: "Starting"}
         try:
             async for news in follow(job):

@@ -152,13 +152,14 @@ def test_two_folders_with_and_without(tmp_path):
     assert "with" in data.up
 
 
-def test_a_bad_picture_is_skipped_and_named(tmp_path):
+def test_a_bad_picture_and_what_is_none_are_skipped_and_named(tmp_path):
     folder = write(tmp_path / "with", 60, 2)
     (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("mine")
     data = from_folders(folder, write(tmp_path / "without", -60, 2), CROP, align=False)
     assert len(data.crops) == 4
-    assert len(data.skipped) == 1
     assert "broken.png" in data.skipped[0]
+    assert data.skipped[1:] == [f"{folder / 'notes.txt'} is no picture."]
 
 
 def test_faces_are_found_and_cropped(tmp_path, monkeypatch):

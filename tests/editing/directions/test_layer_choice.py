@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import torch
 
 from editing.layers import GROUPS, layer_numbers, layer_size, layer_text
 from relatent.core.errors import UnknownNameError, UsageError
@@ -43,6 +45,10 @@ def test_the_groups_of_the_largest_network():
         ([3, 1, 3], (1, 3)),
         (range(2, 4), (2, 3)),
         ((layer for layer in (5, 6)), (5, 6)),
+        (np.arange(3), (0, 1, 2)),
+        (torch.tensor([4, 2]), (2, 4)),
+        (np.int64(4), (4,)),
+        (torch.tensor(4), (4,)),
     ],
 )
 def test_every_spelling(choice, expected):

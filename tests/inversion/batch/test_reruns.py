@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from inversion import Inversion, InvertConfig
-from inversion.batch import run as batch_run
-from inversion.batch.jobs import expand
+from inversion.batch import inverter
 from inversion.batch.run import BatchOptions, project_photos
+from inversion.inputs import InputStream, expand
 from inversion.project import main
 from relatent.core.errors import PhotoError, UsageError
 from relatent.face.landmarks import Face
@@ -56,7 +56,8 @@ def picture(path, seed=0):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """The result folders."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
 def statuses(outcomes):
@@ -73,7 +74,7 @@ def test_the_second_person_is_inverted_when_asked_for(run, tmp_path, monkeypatch
     assert report(out / "group")["photo"]["faces"] == 2  # found, not inverted
     assert statuses(run(group, face="all")) == [("skipped", "group"), ("done", "group-face2")]
     assert [report(out / name)["photo"]["face"] for name in names(out)] == [1, 2]
-    monkeypatch.setattr(batch_run, "read_photo", lambda *_, **__: pytest.fail("the photo need not be read"))
+    monkeypatch.setattr(inverter, "read_photo", lambda *_, **__: pytest.fail("the photo need not be read"))
     assert statuses(run(group, face="all")) == [("skipped", "group"), ("skipped", "group-face2")]
     assert statuses(run(group, face=2)) == [("skipped", "group-face2")]
 
@@ -85,6 +86,7 @@ def test_earlier_versions_counted_what_they_inverted(run, tmp_path):
     del old["files"]
     old["photo"]["faces"] = 1
     (tmp_path / "out" / "group" / "report.json").write_text(json.dumps(old))
+    (tmp_path / "out" / "manifest.sqlite").unlink()  # they had none
     assert statuses(run(group, face="all")) == [("skipped", "group"), ("done", "group-face2")]
 
 
@@ -135,7 +137,7 @@ def test_stems_that_look_like_faces(run, tmp_path):
     group, other = picture(tmp_path / "group.png"), picture(tmp_path / "group-face2.png", 1)
     done = [("done", name) for name in ("group", "group-face2", "group-face2-2", "group-face2-2-face2")]
     assert statuses(run(group, other, face="all", batch_size=4)) == done
-    for folder in (tmp_path / "out").iterdir():
+    for folder in (tmp_path / "out" / name for name in names(tmp_path / "out")):
         assert Inversion.load(folder).photo == report(folder)["photo"]["name"]
     again = run(other, group, face="all")
     assert statuses(again) == [("skipped", name) for _, name in (*done[2:], *done[:2])]
@@ -161,7 +163,10 @@ def test_results_are_not_taken_for_photos(run, tmp_path):
     found = expand([tmp_path / "photos"])
     assert found.photos == [photo, mine]
     assert stray in found.results
-    assert "left out what Relatent made before" in found.note()
+    stream = InputStream([tmp_path / "photos"])
+    assert list(stream) == [photo, mine]
+    assert "left out what Relatent made before" in stream.note()
+    assert "manifest" not in stream.note()
     assert expand([stray]).photos == [stray]  # by name it is taken
     (empty,) = expand([tmp_path / "photos" / "me"]).photos
     assert isinstance(empty, PhotoError)

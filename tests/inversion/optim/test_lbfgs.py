@@ -8,7 +8,7 @@ import torch
 from inversion import invert_images
 from inversion.losses.loss import Target
 from inversion.losses.perceptual import load_perceptual
-from inversion.optim.lbfgs import GROW, SHRINK, LbfgsHistory, PreconditionedLbfgs
+from inversion.optim.lbfgs import GROW, SHRINK, AdamSteps, LbfgsHistory, PreconditionedLbfgs
 from inversion.optim.preconditioner import Preconditioner
 from inversion.optim.preconditioner_file import read_preconditioner, save_preconditioner
 from inversion.optim.projector import optimise
@@ -39,6 +39,20 @@ def preconditioned(values):
     return Preconditioner(torch.eye(2), values, torch.eye(2), "bowl")
 
 
+@pytest.mark.skipif(not hasattr(torch, "accelerator"), reason="this PyTorch asks another module")
+def test_eager_steps_on_a_gpu_bring_no_warning(monkeypatch):
+    """PyTorch warns of a capturable Adam that is not captured, at its first step."""
+    stream = type("Stream", (), {"is_capturing": lambda self: False})()
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_, **__: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda *_: stream)
+    w = torch.ones(1, 2)
+    steps = AdamSteps([w], 0.1)
+    steps.adam.param_groups[0]["capturable"] = True  # as on a GPU
+    w.grad = torch.ones_like(w)
+    steps.step(1.0)
+    torch.testing.assert_close(w, torch.full((1, 2), 0.9))
+
+
 def test_newton_in_a_bowl():
     """Where the average preconditioner is true, a full step comes to the bottom at once."""
     w = torch.tensor([[[3.0, -1.0]]], requires_grad=True)
@@ -66,7 +80,7 @@ def test_secants_say_what_they_were_told():
     for _ in range(5):
         step = torch.randn(2, 1, 3, generator=seeded)
         history.add(step, stiff * step, stiff * step)
-    assert len(history.pairs) == 3
+    assert len(history) == len(history.pairs()) == 3
     torch.testing.assert_close(history.apply(stiff * step, stiff * step), step)
 
 

@@ -9,8 +9,8 @@ from inversion.inversion import Inversion
 from inversion.losses.loss import LossWeights, Target
 from inversion.losses.perceptual import load_perceptual
 from inversion.optim.low_rank import draw, tunable, tuned_weights
+from inversion.optim.optimisation import Latents
 from inversion.optim.pivotal_tuning import tune
-from inversion.optim.projector import Latents
 from inversion.presets import TuningSettings
 from relatent.core.errors import Cancelled, CheckpointError, ShapeError
 from stylegan import network_id

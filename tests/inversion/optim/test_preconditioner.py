@@ -19,6 +19,7 @@ from stylegan.networks.backbone import load_backbone
 SMALL = PreconditionerSettings(pictures=4, probes=2, rank=8, batch=2)
 
 
+@pytest.mark.slow
 def test_probes_have_the_curvature_as_their_mean_square(tiny_generator):
     """Against J^T J by finite differences of what is compared, along a few directions."""
     backbone, torch_random = load_backbone(), torch.Generator().manual_seed(3)
@@ -30,8 +31,8 @@ def test_probes_have_the_curvature_as_their_mean_square(tiny_generator):
         move = torch.randn(ws.shape, generator=torch_random)
         step = 0.01 * move
         first, second = tiny_generator.synthesis(ws - step), tiny_generator.synthesis(ws + step)
-        bend = backbone.distance(first, second) + settings.pixels * (first - second).square().mean()
-        expected = float(bend) / 0.02**2
+        curvature = backbone.distance(first, second) + settings.pixels * (first - second).square().mean()
+        expected = float(curvature) / 0.02**2
         found = float((gradients @ move.flatten()).square().mean())
         assert found == pytest.approx(expected, rel=0.3)  # 600 probes leave about 6 in 100
 
@@ -58,10 +59,10 @@ def test_newtons_step_is_the_damped_inverse():
     covariance = root @ root.t() + torch.eye(dimensions)
     preconditioner = _strongest(gradients, covariance, layers * dimensions, "x")
     white = gradients.flatten(1).double()
-    bend = 2 * white.t() @ white / len(gradients)
+    curvature = 2 * white.t() @ white / len(gradients)
     prior = torch.block_diag(*[torch.linalg.inv(covariance)] * layers)
     gradient = torch.randn(3, layers, dimensions)
-    expected = torch.linalg.solve(bend + damping * prior, gradient.flatten(1).double().t()).t().view_as(gradient)
+    expected = torch.linalg.solve(curvature + damping * prior, gradient.flatten(1).double().t()).t().view_as(gradient)
     torch.testing.assert_close(preconditioner.apply(gradient, damping), expected.float(), rtol=1e-3, atol=1e-4)
     assert (preconditioner.values.diff() <= 0).all()
 

@@ -5,7 +5,8 @@ import torch
 
 from inversion.losses.loss import LossWeights, Target
 from inversion.losses.perceptual import load_perceptual
-from inversion.optim.projector import learning_rate_factor, optimise, split
+from inversion.optim.optimisation import learning_rate_factor
+from inversion.optim.projector import optimise, split
 from inversion.presets import BALANCED, PAPER
 from relatent.core.errors import Cancelled, CheckpointError
 
@@ -24,6 +25,7 @@ def target(images):
     return Target(images, load_perceptual())
 
 
+@pytest.mark.slow
 def test_recovers_a_generated_picture(tiny_generator, photos):
     settings = dataclasses.replace(
         BALANCED, num_steps=300, learning_rate=0.1, weights=LossWeights(pixels=10), optimise_noise=False

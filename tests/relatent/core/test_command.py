@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from relatent.core.command import RelatentCommand, fail
+from relatent.core.command import PathType, RelatentCommand, fail
 from relatent.core.errors import Cancelled, FaceNotFoundError, RelatentError, UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -266,3 +267,36 @@ def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGTERM)
     assert CliRunner().invoke(command, [], catch_exceptions=False).exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def commands():
+    """Every command of the console script and of the packages, below their groups."""
+    modules = [importlib.import_module(f"{name}.__main__") for name in ("relatent", "inversion", "stylegan", "editing")]
+    waiting = [module.main for module in modules]
+    while waiting:
+        command = waiting.pop()
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            waiting += [command.get_command(context, name) for name in command.list_commands(context)]
+        else:
+            yield command
+
+
+def test_no_command_takes_an_empty_text_for_the_current_folder():
+    every = list(commands())
+    assert len(every) >= 20
+    for command in every:
+        for param in command.params:
+            assert not isinstance(param.type, click.Path) or isinstance(param.type, PathType), (command, param)
+
+
+@pytest.mark.parametrize("flag", ["--data", "--outdir", "--resume"])
+def test_an_empty_text_is_refused(flag, tmp_path, monkeypatch):
+    from stylegan.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    usual = {"--data": "here", "--outdir": "out", flag: ""}
+    result = CliRunner().invoke(main, ["train", *(text for pair in usual.items() for text in pair)])
+    assert result.exit_code == 2
+    assert "empty" in result.stderr
+    assert list(tmp_path.iterdir()) == []

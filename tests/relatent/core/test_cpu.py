@@ -29,6 +29,30 @@ print(json.dumps([keep_freed_memory(), before, pages_taken()]))
 """
 
 
+FORKED = """
+import json, os, time
+import torch
+from relatent.core import cpu
+
+torch.set_num_threads(2)
+picture, weight = torch.ones(4, 16, 64, 64), torch.ones(16, 16, 3, 3)
+before = torch.conv2d(picture, weight)
+child = os.fork()
+if child == 0:
+    after = torch.conv2d(picture, weight)  # hung: the threads of the parent do not exist here
+    os._exit(3 if torch.equal(before, after) and torch.get_num_threads() == 1 else 4)
+for _ in range(600):
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        break
+    time.sleep(0.05)
+else:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status) if done else "hangs", torch.get_num_threads()]))
+"""
+
+
 HELD = """
 import json
 from pathlib import Path
@@ -147,3 +171,8 @@ def test_other_devices_are_left_alone(eight_threads, monkeypatch):
     monkeypatch.setattr(cpu, "quota", lambda cgroups: 2.0)
     cpu.prepare(torch.device("cuda"))
     assert eight_threads == [8]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_computes():
+    assert run(FORKED) == [3, 2]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from relatent.core.errors import ShapeError
-from relatent.core.folders import find_photos, look_through
+from relatent.core.folders import look_through
 from relatent.core.images import (
     encode_png,
     from_uint8,
@@ -166,14 +166,14 @@ class TestFindPhotos:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
         (tmp_path / "folder.png").mkdir()
-        assert [path.relative_to(tmp_path).as_posix() for path in find_photos(tmp_path)] == wanted
+        assert [path.relative_to(tmp_path).as_posix() for path in look_through(tmp_path).photos] == wanted
 
     def test_hidden_files_and_folders_are_skipped_but_not_a_hidden_start(self, tmp_path):
         start = tmp_path / ".cache"
         for name in ("a.png", ".b.png", ".c/d.png", "e/.f/g.png"):
             (start / name).parent.mkdir(parents=True, exist_ok=True)
             (start / name).touch()
-        assert find_photos(start) == [start / "a.png"]
+        assert look_through(start).photos == [start / "a.png"]
 
     def test_links_in_circles_and_into_nothing_are_harmless(self, tmp_path):
         (tmp_path / "a.png").touch()
@@ -181,7 +181,7 @@ class TestFindPhotos:
         (tmp_path / "broken.png").symlink_to(tmp_path / "missing.png")
         (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
         (tmp_path / "linked.png").symlink_to(tmp_path / "a.png")
-        assert find_photos(tmp_path) == [tmp_path / "a.png", tmp_path / "linked.png"]
+        assert look_through(tmp_path).photos == [tmp_path / "a.png", tmp_path / "linked.png"]
 
     def test_nothing_is_passed_over_unnamed(self, tmp_path):
         files = ("a.png", "notes.txt", ".b.png", ".c/d.png", "e/f.mov", "e/g.jpg")
@@ -201,5 +201,5 @@ class TestFindPhotos:
         assert look_through(tmp_path).others == [tmp_path / "closed"]
 
     def test_no_folder_holds_no_photos(self, tmp_path):
-        assert find_photos(tmp_path / "missing") == []
-        assert find_photos(Path(__file__)) == []
+        assert look_through(tmp_path / "missing").photos == []
+        assert look_through(Path(__file__)).photos == []

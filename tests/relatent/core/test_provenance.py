@@ -1,4 +1,6 @@
+import copy
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -127,6 +129,20 @@ def test_pixels_survive_and_suffixes_choose(pixels, tmp_path):
     assert len(list(tmp_path.iterdir())) == 5  # nothing temporary is left
     picture.save(tmp_path / "rough.jpg", quality=10)
     assert (tmp_path / "rough.jpg").stat().st_size < (tmp_path / "b.jpg").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "way", [copy.copy, copy.deepcopy, MarkedImage.copy, lambda one: pickle.loads(pickle.dumps(one))]
+)
+def test_copies_keep_the_mark(pixels, tmp_path, way):
+    for kept in (pixels, pixels.astype(np.uint16) * 257):
+        picture = MarkedImage(kept, SOFTWARE, Photo(pixels, "me.jpg", xmp=None))
+        twin = way(picture)
+        assert twin == picture
+        assert twin.encoded() == picture.encoded()
+        assert SOFTWARE.encode() in twin.encoded()
+        twin.putpixel((0, 0), (1, 2, 3))
+        assert picture.getpixel((0, 0)) == tuple(pixels[0, 0])
 
 
 def test_what_cannot_carry_the_mark_is_refused(pixels, tmp_path):

@@ -576,6 +576,7 @@ def test_threads_leave_the_warning_filters_as_they_were():
     assert warnings.filters == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_100_megapixels_take_less_than_950_megabytes(tmp_path):
     """With torch, which takes some 540 MB by its import, that is less than 1.5 GB."""

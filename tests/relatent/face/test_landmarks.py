@@ -184,6 +184,7 @@ print(json.dumps({"eyes": face.landmarks[36:48].mean(axis=0).tolist(), "peak": p
 
 
 # Linux's getrusage would count what the process that started this one held at that moment: a whole suite's memory.
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read as Linux tells it")
 def test_a_photo_of_100_megapixels():
     done = subprocess.run([sys.executable, "-c", HUGE], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from relatent.face.flow import carried_points, motion_between, moved, smoothed_flow, spread
+from relatent.face.flow import carried_points, largest, motion_between, moved, smoothed_flow, spread
 
 SIZE = 256
 EVERYWHERE = np.ones((SIZE, SIZE), np.float32)
@@ -115,3 +115,9 @@ def test_a_mean_by_weight_reaches_where_there_is_none():
     weight = np.zeros((40, 40), np.float32)
     weight[:, :20] = 1
     np.testing.assert_allclose(spread(values, weight, 4)[:, :30], 7, rtol=1e-3)
+
+
+def test_the_largest_channel():
+    values = np.random.default_rng(1).normal(size=(9, 7, 3)).astype(np.float32)
+    np.testing.assert_array_equal(largest(values), np.abs(values).max(axis=2))
+    np.testing.assert_array_equal(largest(values[..., :1]), np.abs(values[..., 0]))

@@ -97,6 +97,15 @@ def test_a_moved_face_takes_the_photo_s_own_grain_along(photo):
     assert np.abs(smooth[0] - smooth[1]).mean() < 4
 
 
+@pytest.mark.parametrize("step", [8.25, 8.5])
+def test_moved_grain_keeps_its_energy(photo, step):
+    """Between pixels, where interpolation blurs most."""
+    pasted = paste_warped(photo, drawn(move=(step / SIDE, 0)), drawn(), MATRIX, made_landmarks()).astype(np.float32)
+    cheek, source = (slice(180, 230), slice(200, 260)), (slice(180, 230), slice(192, 252))
+    fine = [one - cv2.GaussianBlur(one, (0, 0), 0.8) for one in (pasted, photo.astype(np.float32))]
+    assert 0.75 < np.square(fine[0][cheek]).mean() / np.square(fine[1][source]).mean() < 1.25
+
+
 def test_the_wall_is_not_dragged_where_no_jaw_recedes(photo):
     pasted = paste_warped(photo, drawn(mouth=0.08), drawn(), MATRIX, made_landmarks())
     np.testing.assert_array_equal(pasted[:, :80], photo[:, :80])
@@ -183,6 +192,19 @@ def test_where_the_flow_ends():
     assert warp.flow[225, 128, 1] > 3  # the chin was here, and what is below it moves up
     assert not warp.shown[236:].any()
     assert np.abs(warp.flow[40:100, :20]).max() < 0.05  # the wall beside brows and eyes
+
+
+def test_an_ear_follows_a_turned_head():
+    """The face recedes to the left by 0.04 of the side; beside its right edge, level with the nose, the photo follows
+    by less and less."""
+    before = cv2.resize(drawn(), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    after = cv2.resize(drawn(move=(-0.04, 0)), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    warp = measured_warp(after, before, map_points(resized_square(R, SIZE), made_landmarks()))
+    beside = warp.flow[128:140, 214:250, 0].mean(axis=0)  # the outline ends at 0.85 of the side, 217 px
+    assert beside[6] > 3
+    assert abs(beside[-1]) < 0.5
+    assert (np.diff(beside) < 0.05).all()
+    assert np.abs(warp.flow[:30, 214:]).max() < 0.05  # hair and wall above the temples stay
 
 
 def test_what_is_refused(photo):

@@ -1,4 +1,4 @@
-"""A studio with the tiny generator and one planted direction: no photo, no browser, no server."""
+"""The state of an app with the tiny generator and one planted direction: no photo, no browser, no server."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 
 
 @pytest.fixture
-def studio(tiny_generator, tmp_path):
+def app(tiny_generator, tmp_path):
     from editing import Direction
     from relatent.web import Settings
     from relatent.web.network_lock import NetworkLock
     from relatent.web.queue import JobQueue
     from relatent.web.session import Sessions
-    from relatent.web.studio import Studio
+    from relatent.web.state import AppState
     from stylegan import network_id
 
     settings = Settings(session_minutes=5, leave_seconds=10)
     vector = torch.linspace(-1, 1, tiny_generator.w_dim)
     smile = Direction(vector=vector, name="smile", network=network_id(tiny_generator), source="planted")
     lock = NetworkLock()
-    return Studio(
+    return AppState(
         settings=settings,
         network=tiny_generator,
         directions={"smile": smile},
@@ -34,7 +34,7 @@ def studio(tiny_generator, tmp_path):
 
 
 @pytest.fixture
-def face(studio):
+def face(app):
     """A function that keeps a random face in a photo of 120 x 100 px for a new session, and gives both."""
     import numpy as np
     from PIL import Image
@@ -45,13 +45,13 @@ def face(studio):
     from relatent.web.pictures import for_screen
 
     def make(**more):
-        session = studio.sessions.begin()
+        session = app.sessions.begin()
         path = session.new_file("me.png")
         pixels = np.random.default_rng(0).integers(60, 200, (100, 120, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
         write_screen_copy(Photo(pixels, "me.png"), path)
         matrix = np.array([[1.5, 0, 40], [0, 1.5, 30], [0, 0, 1]])
-        inversion = seed_inversion(studio.network, 1).replace(face_to_photo=matrix, photo="me.png")
+        inversion = seed_inversion(app.network, 1).replace(face_to_photo=matrix, photo="me.png")
         aligned = np.zeros((32, 32, 3), np.uint8)
         options = {"photo": path, "preset": "balanced", "factor": for_screen(pixels)[1], **more}
         return session, session.keep(inversion, aligned, "me", **options)
@@ -96,6 +96,6 @@ def page(whole_page):
 @pytest.fixture
 def session(page):
     """A session to it, ended afterwards."""
-    one = page.studio.sessions.begin()
+    one = page.app.sessions.begin()
     yield one
     one.end()

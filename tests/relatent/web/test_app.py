@@ -98,7 +98,7 @@ def test_the_page_is_launched_closed_to_the_outside(built, monkeypatch):
     assert given["share"] is False
     assert given["run_history"] is False
     assert given["ssr_mode"] is False
-    assert given["max_file_size"] == built.studio.settings.limits.upload_bytes
+    assert given["max_file_size"] == built.app.settings.limits.upload_bytes
     assert built.blocks.analytics_enabled is False
     assert built.folder.stat().st_mode & 0o077 == 0
     built.close()

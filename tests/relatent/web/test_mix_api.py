@@ -22,7 +22,7 @@ def call(whole_page, session):
 @pytest.fixture
 def faces(whole_page, tmp_path):
     """Files of three faces, and the faces."""
-    found = [seed_inversion(whole_page.studio.network, seed) for seed in (1, 2, 3)]
+    found = [seed_inversion(whole_page.app.network, seed) for seed in (1, 2, 3)]
     for number, face in enumerate(found):
         face.save(tmp_path / f"face{number}.safetensors")
     return [str(tmp_path / f"face{number}.safetensors") for number in range(3)], found
@@ -37,7 +37,7 @@ def test_mixes_as_the_function_does(call, faces, session, whole_page):
     with np.load(latent) as opened:
         np.testing.assert_array_equal(opened["w"], expected.ws.numpy())
     with Image.open(face) as opened:
-        np.testing.assert_array_equal(np.array(opened), np.array(expected.image(whole_page.studio.network)))
+        np.testing.assert_array_equal(np.array(opened), np.array(expected.image(whole_page.app.network)))
     assert str(session.folder) in face
 
 

@@ -63,9 +63,9 @@ def test_cancelling_is_no_failure_of_the_visitor():
         run(handler(failing(Cancelled("step 3"))[0]))
 
 
-def test_every_handler_keeps_its_visit_alive(studio):
-    session = studio.sessions.begin()
+def test_every_handler_keeps_its_visit_alive(app):
+    session = app.sessions.begin()
     session.used = 0.0
     handler(lambda own: None)(session)
     assert session.used > 0
-    assert len(studio.sessions) == 1
+    assert len(app.sessions) == 1

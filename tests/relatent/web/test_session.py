@@ -15,8 +15,8 @@ from relatent.core.errors import Cancelled, UsageError
 ALIGNED = np.zeros((32, 32, 3), np.uint8)
 
 
-def test_every_copy_is_a_new_visit(studio):
-    first = studio.sessions.begin()
+def test_every_copy_is_a_new_visit(app):
+    first = app.sessions.begin()
     first.memory["photo"] = "mine"
     second = copy.deepcopy(first)
     assert second is not first
@@ -24,8 +24,8 @@ def test_every_copy_is_a_new_visit(studio):
     assert second.folder != first.folder
 
 
-def test_files_have_names_nobody_can_guess(studio):
-    session = studio.sessions.begin()
+def test_files_have_names_nobody_can_guess(app):
+    session = app.sessions.begin()
     one, two = session.new_file("me.png"), session.new_file("../../me.png")
     assert one.name == two.name == "me.png"
     assert one.parent != two.parent
@@ -34,9 +34,9 @@ def test_files_have_names_nobody_can_guess(studio):
     assert session.folder.stat().st_mode & 0o077 == 0
 
 
-def test_uploads_are_copied_and_their_first_copy_goes_with_the_visit(studio):
-    session = studio.sessions.begin()
-    arrived = studio.sessions.folder / "uploads" / "abc" / "me.png"
+def test_uploads_are_copied_and_their_first_copy_goes_with_the_visit(app):
+    session = app.sessions.begin()
+    arrived = app.sessions.folder / "uploads" / "abc" / "me.png"
     arrived.parent.mkdir(parents=True)
     arrived.write_bytes(b"picture")
     own = session.take_upload(arrived)
@@ -48,9 +48,9 @@ def test_uploads_are_copied_and_their_first_copy_goes_with_the_visit(studio):
     assert not arrived.exists()
 
 
-def test_only_so_many_faces_are_kept_and_the_newest_is_current(studio):
-    session = studio.sessions.begin()
-    kept = [session.keep(seed_inversion(studio.network, seed), ALIGNED, "me") for seed in range(3)]
+def test_only_so_many_faces_are_kept_and_the_newest_is_current(app):
+    session = app.sessions.begin()
+    kept = [session.keep(seed_inversion(app.network, seed), ALIGNED, "me") for seed in range(3)]
     assert list(session.kept) == [kept[1].key, kept[2].key]
     assert session.chosen() is kept[2]
     assert session.chosen(kept[1].key) is kept[1]
@@ -59,53 +59,53 @@ def test_only_so_many_faces_are_kept_and_the_newest_is_current(studio):
         session.chosen(kept[0].key)
 
 
-def test_a_visit_without_a_face_says_what_to_do(studio):
+def test_a_visit_without_a_face_says_what_to_do(app):
     with pytest.raises(UsageError, match="Choose a photo and invert it first"):
-        studio.sessions.begin().chosen()
+        app.sessions.begin().chosen()
 
 
-def test_an_unused_visit_ends_and_a_used_one_stays(studio, face):
+def test_an_unused_visit_ends_and_a_used_one_stays(app, face):
     unused, _ = face()
     used, one = face()
     now = time.monotonic()
     unused.used = now - 301
-    assert studio.sessions.sweep() == 1
+    assert app.sessions.sweep() == 1
     assert unused.kept == {}
     assert one.photo.parent.parent != unused.folder
     assert one.photo.exists()
     assert used.chosen() is one
-    assert studio.sessions.sweep(now + 302) >= 1
+    assert app.sessions.sweep(now + 302) >= 1
     assert not one.photo.exists()
 
 
-def test_a_closed_tab_ends_the_visit_soon_unless_it_comes_back(studio, face):
+def test_a_closed_tab_ends_the_visit_soon_unless_it_comes_back(app, face):
     session, one = face()
-    studio.sessions.arrive(session, "session")
-    studio.sessions.leave("session")
-    assert studio.sessions.sweep() == 0
+    app.sessions.arrive(session, "session")
+    app.sessions.leave("session")
+    assert app.sessions.sweep() == 0
     session.touch()
-    assert studio.sessions.sweep(time.monotonic() + 11) == 0
-    studio.sessions.arrive(session, "session")
-    studio.sessions.leave("session")
-    assert studio.sessions.sweep(time.monotonic() + 11) == 1
+    assert app.sessions.sweep(time.monotonic() + 11) == 0
+    app.sessions.arrive(session, "session")
+    app.sessions.leave("session")
+    assert app.sessions.sweep(time.monotonic() + 11) == 1
     assert not one.photo.exists()
 
 
-def test_leaving_stops_the_work(studio):
-    session, never = studio.sessions.begin(), threading.Event()
+def test_leaving_stops_the_work(app):
+    session, never = app.sessions.begin(), threading.Event()
 
     def task(report):
         while not never.wait(0.005):
             if not report(1, 2):
                 raise Cancelled("stopped")
 
-    job = studio.queue.start(task, session)
-    studio.sessions.arrive(session, "session")
-    studio.sessions.leave("session")
+    job = app.queue.start(task, session)
+    app.sessions.arrive(session, "session")
+    app.sessions.leave("session")
     assert job.wait(5)
 
 
-def test_a_visit_is_small(studio, face):
+def test_a_visit_is_small(app, face):
     """Latents, not pictures: what stays in memory of a face is far below one photo."""
     session, one = face()
     inversion = one.inversion
@@ -113,4 +113,4 @@ def test_a_visit_is_small(studio, face):
     assert held < 100_000
     assert session.folder.exists()
     session.end()
-    assert not list(studio.sessions.folder.rglob("*.png"))
+    assert not list(app.sessions.folder.rglob("*.png"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from drawing import SMALL, draw, make
@@ -112,6 +113,7 @@ class TestLatents:
         assert torch.equal(torch.get_rng_state(), state)
         assert torch.equal(first, tiny_generator.sample_w(5, seed=1))
         assert not torch.equal(first, tiny_generator.sample_w(5, seed=2))
+        assert torch.equal(first, tiny_generator.sample_w(np.int64(5), seed=np.uint8(1)))
 
     def test_w_avg_is_the_mean_of_10000(self, tiny_generator):
         expected = tiny_generator.sample_w(10_000, seed=123).double().mean(dim=0)

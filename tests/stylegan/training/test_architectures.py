@@ -20,7 +20,7 @@ from stylegan.training.state import load_state, save_state
 from stylegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-TINY = shlex.split("--batch 4 --tick 0.008 --snap 1 --device cpu --kimg 0.016")
+TINY = shlex.split("--batch 4 --tick 0.008 --snap 1 --device cpu --kimg 0.016 --no-video")
 SMALL = shlex.split("--resolution 8 --z-dim 8 --w-dim 12 --mapping-layers 2 --channel-base 64 --channel-max 8")
 
 

@@ -84,6 +84,17 @@ class TestGood:
         members = {"a.png": png(1), "__MACOSX/._a.png": b"no picture", ".hidden/b.png": b"no picture"}
         assert ImageDataset(make(members), 8).names == ["a.png"]
 
+    def test_files_that_are_no_pictures_are_named(self, make, capsys):
+        members = {**MEMBERS, "a/notes.txt": b"text", "a/.hidden.png": b"no picture", "dataset.json": b'{"labels": []}'}
+        data = ImageDataset(make(members), 8)
+        assert data.passed_over == ["a/.hidden.png", "a/notes.txt", "read.me"]
+        assert ImageDataset(data.path, 8, "a").passed_over == ["a/.hidden.png", "a/notes.txt"]
+        data.load()
+        assert capsys.readouterr().err == ""
+        data.load(progress=True)
+        said = "3 files are no pictures and were passed over: a/.hidden.png, a/notes.txt, read.me."
+        assert f"note: {data.path}: {said}" in capsys.readouterr().err
+
     def test_same_name_twice_in_an_archive(self, tmp_path):
         path = tmp_path / "twice.zip"
         with zipfile.ZipFile(path, "w") as archive:

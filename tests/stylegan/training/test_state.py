@@ -43,7 +43,12 @@ def state(tiny_trainer, tmp_path):
 class TestResume:
     @pytest.mark.parametrize(
         "changes",
-        [{}, {"c_dim": 3, "precision": "bfloat16"}, {"style_method": "adain", "r1_interval": 3, "ada": True}],
+        [
+            {},
+            {"c_dim": 3, "precision": "bfloat16"},
+            {"style_method": "adain", "r1_interval": 3, "ada": True},
+            {"feature_weight": 0.2},
+        ],
         ids=str,
     )
     @pytest.mark.parametrize("steps", [0, 3])

@@ -42,7 +42,7 @@ VALUES = [
 
 
 @PROTOCOLS
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("value", VALUES, ids=[f"{n}, {type(value).__name__}" for n, value in enumerate(VALUES)])
 def test_plain_values(tmp_path, value, protocol):
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps(value, protocol=protocol))

@@ -11,48 +11,48 @@ from relatent.core.errors import UnknownNameError, UsageError
 from relatent.web.actions.edit import Change, History
 
 
-def test_a_change_does_what_edit_does(studio):
-    me = seed_inversion(studio.network, 1)
+def test_a_change_does_what_edit_does(app):
+    me = seed_inversion(app.network, 1)
     change = Change({"smile": 2.0}, (2, 4), 0.5)
-    ours = change.apply(me, studio.network, studio.directions)
+    ours = change.apply(me, app.network, app.directions)
     theirs = edit(
-        me, smile=2.0, directions=list(studio.directions.values()), layers="2-4", truncation=0.5, network=studio.network
+        me, smile=2.0, directions=list(app.directions.values()), layers="2-4", truncation=0.5, network=app.network
     )
     assert torch.equal(ours.ws, theirs.ws)
     assert ours.edits == theirs.edits == {"truncation": 0.5, "smile": 2.0}
     assert torch.equal(ours.unedited().ws, me.ws)
 
 
-def test_only_the_layers_asked_for_move(studio):
-    me = seed_inversion(studio.network, 1)
-    moved = Change({"smile": 2.0}, (2, 4)).apply(me, studio.network, studio.directions)
+def test_only_the_layers_asked_for_move(app):
+    me = seed_inversion(app.network, 1)
+    moved = Change({"smile": 2.0}, (2, 4)).apply(me, app.network, app.directions)
     different = (moved.ws != me.ws).any(dim=2)[0]
     assert different.nonzero().flatten().tolist() == [2, 3, 4]
 
 
-def test_truncation_0_is_the_average_face(studio):
-    me = seed_inversion(studio.network, 1)
-    average = Change(truncation=0.0).apply(me, studio.network, studio.directions)
-    assert torch.allclose(average.ws[0], studio.network.w_avg.expand_as(average.ws[0]))
+def test_truncation_0_is_the_average_face(app):
+    me = seed_inversion(app.network, 1)
+    average = Change(truncation=0.0).apply(me, app.network, app.directions)
+    assert torch.allclose(average.ws[0], app.network.w_avg.expand_as(average.ws[0]))
 
 
-def test_random_directions_have_a_seed(studio):
-    me = seed_inversion(studio.network, 1)
+def test_random_directions_have_a_seed(app):
+    me = seed_inversion(app.network, 1)
     one, again, other = (
-        Change({name: 1.0}).apply(me, studio.network, {}).ws for name in ("random_7", "random_7", "random_8")
+        Change({name: 1.0}).apply(me, app.network, {}).ws for name in ("random_7", "random_7", "random_8")
     )
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
-    towards = seed_inversion(studio.network, 7).ws
-    assert torch.allclose(one - me.ws, towards - studio.network.w_avg, atol=1e-5)
+    towards = seed_inversion(app.network, 7).ws
+    assert torch.allclose(one - me.ws, towards - app.network.w_avg, atol=1e-5)
 
 
-def test_unknown_names_and_layers_are_refused(studio):
-    me = seed_inversion(studio.network, 1)
+def test_unknown_names_and_layers_are_refused(app):
+    me = seed_inversion(app.network, 1)
     with pytest.raises(UnknownNameError, match="smile"):
-        Change({"smyle": 1.0}).apply(me, studio.network, studio.directions)
+        Change({"smyle": 1.0}).apply(me, app.network, app.directions)
     with pytest.raises(UsageError, match="its layers are 0 to"):
-        Change({"smile": 1.0}, (0, 40)).apply(me, studio.network, studio.directions)
+        Change({"smile": 1.0}, (0, 40)).apply(me, app.network, app.directions)
 
 
 def test_zero_strengths_are_no_change():

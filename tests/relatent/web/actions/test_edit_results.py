@@ -17,22 +17,22 @@ from relatent.web.actions.edit import Change
 from relatent.web.actions.results import changed, drawing, in_photo, shown, sweep
 
 
-def test_an_unchanged_face_leaves_the_photo_alone(studio, face):
+def test_an_unchanged_face_leaves_the_photo_alone(app, face):
     _, one = face()
-    found = shown(studio, one)
-    assert np.array_equal(found.face, to_pixels(one.inversion.tensor(studio.network))[0])
+    found = shown(app, one)
+    assert np.array_equal(found.face, to_pixels(one.inversion.tensor(app.network))[0])
     assert np.array_equal(found.photo, np.array(Image.open(one.photo.with_name("screen.jpg"))))
-    assert np.array_equal(np.asarray(in_photo(studio, one, one.inversion)), np.array(Image.open(one.photo)))
+    assert np.array_equal(np.asarray(in_photo(app, one, one.inversion)), np.array(Image.open(one.photo)))
 
 
 @pytest.mark.parametrize("move", [2.0, -1.0])
-def test_the_screen_shows_what_paste_back_does(studio, face, move):
+def test_the_screen_shows_what_paste_back_does(app, face, move):
     _, one = face()
     one.history.add(Change({"smile": move}))
-    photo = shown(studio, one).photo
+    photo = shown(app, one).photo
     small = Image.open(one.photo.with_name("screen.jpg"))  # of this photo's own size: it is smaller than a screen
-    edited = one.history.now.apply(one.inversion, studio.network, studio.directions)
-    assert np.array_equal(photo, np.asarray(paste_back(edited, small, network=studio.network)))
+    edited = one.history.now.apply(one.inversion, app.network, app.directions)
+    assert np.array_equal(photo, np.asarray(paste_back(edited, small, network=app.network)))
     assert (photo != np.array(small)).any()
 
 
@@ -49,47 +49,47 @@ def kept(face):
     return make
 
 
-def test_the_face_shows_at_the_photo_s_resolution(studio, kept):
+def test_the_face_shows_at_the_photo_s_resolution(app, kept):
     session, one = kept()
     crop = unpack_crop(one.inversion.crop)
-    assert np.array_equal(shown(studio, one).face, crop)  # 48 px, rounded up to 64
+    assert np.array_equal(shown(app, one).face, crop)  # 48 px, rounded up to 64
     assert crop.shape == (64, 64, 3)
     one.history.add(Change({"smile": 2}))
-    found, edited = shown(studio, one), changed(studio, one)
-    assert np.array_equal(found.face, np.asarray(at_photo(edited, studio.network)))
+    found, edited = shown(app, one), changed(app, one)
+    assert np.array_equal(found.face, np.asarray(at_photo(edited, app.network)))
     assert (found.face != crop).any()
     assert found.photo.shape == (100, 120, 3)
-    with Image.open(write_download(studio, session, one, "face-png")) as opened:
+    with Image.open(write_download(app, session, one, "face-png")) as opened:
         assert np.array_equal(np.array(opened), found.face)
-    with Image.open(write_download(studio, session, one, "drawn-png")) as opened:
-        assert np.array_equal(np.array(opened), drawing(studio, edited))
-    assert sweep(studio, one, "smile", [-1, 0, 1]).size == (3 * 64, 64)
+    with Image.open(write_download(app, session, one, "drawn-png")) as opened:
+        assert np.array_equal(np.array(opened), drawing(app, edited))
+    assert sweep(app, one, "smile", [-1, 0, 1]).size == (3 * 64, 64)
 
 
-def test_a_latent_brings_its_face_along(studio, kept):
+def test_a_latent_brings_its_face_along(app, kept):
     """On another day, without the photo."""
     _, one = kept(photo=None)
     one.history.add(Change({"smile": 2}))
     for blend in ("warp", "difference", "replace"):
-        found = shown(studio, one, blend)
+        found = shown(app, one, blend)
         assert found.photo is None
         assert found.face.shape == (64, 64, 3)
 
 
-def test_a_face_without_a_photo_shows_alone(studio, face):
+def test_a_face_without_a_photo_shows_alone(app, face):
     session, one = face(photo=None)
     one.history.add(Change({"smile": 1}))
-    assert shown(studio, one).photo is None
+    assert shown(app, one).photo is None
     with pytest.raises(UsageError, match="no photo to go back into"):
-        write_download(studio, session, one, "photo-png")
+        write_download(app, session, one, "photo-png")
 
 
-def test_downloads_hold_what_is_shown(studio, face):
+def test_downloads_hold_what_is_shown(app, face):
     session, one = face()
     one.history.add(Change({"smile": 2}))
-    edited = one.history.now.apply(one.inversion, studio.network, studio.directions)
-    files = {kind: write_download(studio, session, one, kind) for kind in ("photo-png", "photo-jpeg", "face-png")}
-    whole = np.asarray(paste_back(edited, one.photo, network=studio.network))
+    edited = one.history.now.apply(one.inversion, app.network, app.directions)
+    files = {kind: write_download(app, session, one, kind) for kind in ("photo-png", "photo-jpeg", "face-png")}
+    whole = np.asarray(paste_back(edited, one.photo, network=app.network))
     with Image.open(files["photo-png"]) as opened:
         assert np.array_equal(np.array(opened), whole)
         assert "smile +2" in opened.info["Software"]
@@ -97,42 +97,42 @@ def test_downloads_hold_what_is_shown(studio, face):
         assert opened.format == "JPEG"
         assert b"compositeWithTrainedAlgorithmicMedia" in files["photo-jpeg"].read_bytes()
     with Image.open(files["face-png"]) as opened:
-        assert np.array_equal(np.array(opened), to_pixels(edited.tensor(studio.network))[0])
-    assert np.array_equal(np.load(write_download(studio, session, one, "latent"))["w"], edited.ws.numpy())
-    saved = Inversion.load(write_download(studio, session, one, "inversion"))
+        assert np.array_equal(np.array(opened), to_pixels(edited.tensor(app.network))[0])
+    assert np.array_equal(np.load(write_download(app, session, one, "latent"))["w"], edited.ws.numpy())
+    saved = Inversion.load(write_download(app, session, one, "inversion"))
     assert saved.edits == {"smile": 2}
     assert np.array_equal(saved.face_to_photo, edited.face_to_photo)
     assert all(path.is_relative_to(session.folder) for path in files.values())
 
 
-def test_random_directions_can_be_taken_home(studio, face):
+def test_random_directions_can_be_taken_home(app, face):
     session, one = face()
     with pytest.raises(UsageError, match="no random direction"):
-        write_download(studio, session, one, "direction")
+        write_download(app, session, one, "direction")
     one.history.add(Change({"random_7": 0.5}))
-    assert write_download(studio, session, one, "direction").name == "random_7.safetensors"
-    assert "--set random_7.safetensors=0.5" in command_lines(studio, one)
+    assert write_download(app, session, one, "direction").name == "random_7.safetensors"
+    assert "--set random_7.safetensors=0.5" in command_lines(app, one)
 
 
-def test_the_command_and_python_lines_say_everything(studio, face):
+def test_the_command_and_python_lines_say_everything(app, face):
     _, one = face(facts={"face": 2, "num_steps": 50, "space": "w"})
     one.history.add(Change({"smile": 2, "random_7": 0.5}, (0, 3), 0.8))
-    shell = command_lines(studio, one, "replace")
+    shell = command_lines(app, one, "replace")
     assert shell.splitlines() == [
         "python -m inversion.project me.png --preset balanced --seed 1 --num-steps 50 --space w --face 2",
         "python -m editing edit out/me-face2 --set smile=2 --set random_7.safetensors=0.5 --layers 0-3 "
         "--truncation 0.8 --blend replace",
     ]
-    python = python_lines(studio, one, "replace")
+    python = python_lines(app, one, "replace")
     compile(python, "lines", "exec")
     assert "invert('me.png', preset='balanced', seed=1, num_steps=50, space='w', face=2)" in python
     assert "edit(me, {'smile': 2.0, 'random_7.safetensors': 0.5}, layers='0-3', truncation=0.8)" in python
 
 
-def test_a_sweep_has_a_picture_for_each_strength(studio, face):
+def test_a_sweep_has_a_picture_for_each_strength(app, face):
     _, one = face()
-    strip = sweep(studio, one, "smile", [-1, 0, 1])
+    strip = sweep(app, one, "smile", [-1, 0, 1])
     assert strip.size == (96, 32)
     middle = np.asarray(strip)[:, 32:64]
-    assert np.array_equal(middle, to_pixels(one.inversion.tensor(studio.network))[0])
+    assert np.array_equal(middle, to_pixels(one.inversion.tensor(app.network))[0])
     assert "sweep smile -1 to 1" in strip.software

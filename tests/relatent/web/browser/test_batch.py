@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 from PIL import Image
+from steps import error_text, open_tab, overflow, wait_for_text
 
 from inversion.project import demo_photo
-from tests.relatent.web.browser.steps import error_text, open_tab, overflow, wait_for_text
 
 pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
 

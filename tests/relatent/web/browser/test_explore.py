@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.relatent.web.browser.steps import keep_random_face, open_tab, overflow, wait_for_another_picture
+from steps import keep_random_face, open_tab, overflow, wait_for_another_picture
 
 pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
 

@@ -36,7 +36,7 @@ def heic(tmp_path):
     return [path.name, base64.b64encode(path.read_bytes()).decode()]
 
 
-@pytest.mark.parametrize("way", [CHOOSE, DROP], ids=["chosen", "dropped"])
+@pytest.mark.parametrize("way", [CHOOSE, pytest.param(DROP, marks=pytest.mark.slow)], ids=["chosen", "dropped"])
 def test_a_heic_photo_without_a_type(visitor, heic, way):
     page = visitor()
     page.evaluate(way, heic)
@@ -45,6 +45,7 @@ def test_a_heic_photo_without_a_type(visitor, heic, way):
     assert page.faults == []
 
 
+@pytest.mark.slow
 def test_the_chooser_offers_heic(visitor):
     page = visitor()
     with page.expect_file_chooser():
@@ -54,6 +55,7 @@ def test_the_chooser_offers_heic(visitor):
     assert ".heic" in offered
 
 
+@pytest.mark.slow
 def test_what_is_no_picture_is_still_refused(visitor):
     page = visitor()
     page.evaluate(CHOOSE, ["notes.txt", base64.b64encode(b"hello").decode()])

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-
-from inversion import Inversion
-from tests.relatent.web.browser.steps import (
+from steps import (
     error_text,
     keep_random_face,
     open_tab,
@@ -15,6 +13,8 @@ from tests.relatent.web.browser.steps import (
     wait_for_another_picture,
     wait_for_text,
 )
+
+from inversion import Inversion
 
 pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
 

@@ -24,14 +24,14 @@ def photos(tmp_path):
         packed.writestr("a/me.png", demo_photo().read_bytes())
         packed.writestr("../meadow.png", picture.getvalue())
         packed.writestr("readme.txt", "hello")
-    (tmp_path / "again.png").write_bytes(demo_photo().read_bytes())
+    (tmp_path / "again.png").write_bytes(demo_photo().read_bytes() + b"another file")
     return [str(tmp_path / "photos.zip"), str(tmp_path / "again.png")]
 
 
 @pytest.fixture
 def start(page, session):
     def run(uploads, **strengths):
-        names = list(page.studio.directions)
+        names = list(page.app.directions)
         values = [strengths.get(name, 0.0) for name in names]
         run = handler_of(page.blocks, "batch-start", "click")
         return run(session, uploads, "balanced", "largest", STEPS, "difference", *values)

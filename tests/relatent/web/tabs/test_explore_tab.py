@@ -32,7 +32,7 @@ def test_a_kept_face_is_in_the_gallery(page, session):
     text = handler_of(page.blocks, "explore-keep", "click")(session, 3, 0.7, "all", *moved)
     assert "seed 3" in text
     one = session.chosen()
-    plain = seed_inversion(page.studio.network, 3, 0.7)
+    plain = seed_inversion(page.app.network, 3, 0.7)
     assert one.inversion.edits == {"sefa_0": 1.5}
     assert torch.equal(one.inversion.origin, plain.ws)
 

@@ -17,8 +17,8 @@ gr = pytest.importorskip("gradio")
 def session(page, session):
     """A session with two faces of its own."""
     for seed in (1, 2):
-        face = seed_inversion(page.studio.network, seed)
-        session.keep(face, page.studio.draw(face), f"seed{seed}")
+        face = seed_inversion(page.app.network, seed)
+        session.keep(face, page.app.draw(face), f"seed{seed}")
     return session
 
 
@@ -46,7 +46,7 @@ def _show(page):
 
 
 def test_without_faces_it_says_what_to_do(page):
-    empty = page.studio.sessions.begin()
+    empty = page.app.sessions.begin()
     assert "Two faces are needed" in _show(page)(empty, [], "", "", ["coarse"], 1.0, "", [], 1.0)[-1]
 
 
@@ -57,7 +57,7 @@ def test_a_mix_is_taken_home(page, session):
     expected = mix(session.kept[newer].inversion, session.kept[older].inversion, "coarse", 0.5)
     assert torch.equal(found.ws, expected.ws)
     face = call(page, "mix-get-face-png", "click", session, newer, older, ["coarse"], 0.5, "", [], 1.0)
-    np.testing.assert_array_equal(np.array(Image.open(face)), np.array(expected.image(page.studio.network)))
+    np.testing.assert_array_equal(np.array(Image.open(face)), np.array(expected.image(page.app.network)))
 
 
 def test_a_mix_joins_the_gallery(page, session):
@@ -69,14 +69,14 @@ def test_a_mix_joins_the_gallery(page, session):
 
 
 def test_another_visits_faces_are_not_to_be_had(page, session):
-    stranger = page.studio.sessions.begin()
+    stranger = page.app.sessions.begin()
     older, newer = session.kept
     with pytest.raises(gr.Error, match="no inverted face yet"):
         call(page, "mix-get-face-png", "click", stranger, newer, older, ["coarse"], 1.0, "", [], 1.0)
 
 
 def test_latent_files_join_the_gallery_and_bad_ones_say_why(page, session, tmp_path):
-    seed_inversion(page.studio.network, 9).save(tmp_path / "nine.safetensors")
+    seed_inversion(page.app.network, 9).save(tmp_path / "nine.safetensors")
     np.savez(tmp_path / "other.npz", w=np.zeros((1, 18, 512), np.float32))
     add = handler_of(page.blocks, "mix-add", "upload")
     with pytest.raises(gr.Error, match=r"other\.npz has shape \[1, 18, 512\]"):

@@ -1,4 +1,4 @@
-"""Forms of a step timed in turns: in this process, or in one of their own."""
+"""Times implementations of a step alternately: in this process, or in one of their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from relatent.core.device import synchronize
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
 
 
-class Turns(Protocol):
+class Timed(Protocol):
     """Something whose steps can be timed."""
 
     def seconds(self, steps: int) -> float:
@@ -65,8 +65,8 @@ class PublishedElsewhere:
 
     def seconds(self, steps: int) -> float:
         self.pipe.send(steps)
-        found: float = self.pipe.recv()
-        return found
+        answer: float = self.pipe.recv()
+        return answer
 
     def __enter__(self) -> PublishedElsewhere:
         return self
@@ -87,13 +87,13 @@ def _serve(pipe: Connection, size: int, device: str, clock: str) -> None:
             pipe.send(here.seconds(pipe.recv()))
 
 
-def timed(forms: Mapping[str, tuple[int, Turns]], steps: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of one step for one photo, by name; forms take turns, and the first round is not counted.
+def timed(forms: Mapping[str, tuple[int, Timed]], steps: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of one step for one photo, by name; forms alternate, and the first round is not counted.
 
     Args:
         forms: photos of a step, and what does it.
-        steps: of a turn.
-        rounds: counted turns.
+        steps: in a row.
+        rounds: that are counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     for number in range(rounds + 1):

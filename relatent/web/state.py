@@ -2,12 +2,12 @@
 
 Used by the tabs::
 
-    studio.network                     the generator; frozen, in evaluation mode
-    studio.directions                  its directions by name
-    studio.settings.limits             limits of uploads (relatent/web/uploads.py)
-    studio.network_lock.quick()        hold it for every short use of the network in a handler
-    studio.queue.start(task, session)  for everything longer (relatent/web/queue.py)
-    studio.draw(inversion)             one picture, uint8 [R, R, 3]
+    app.network                     the generator; frozen, in evaluation mode
+    app.directions                  its directions by name
+    app.settings.limits             limits of uploads (relatent/web/uploads.py)
+    app.network_lock.quick()        hold it for every short use of the network in a handler
+    app.queue.start(task, session)  for everything longer (relatent/web/queue.py)
+    app.draw(inversion)             one picture, uint8 [R, R, 3]
 
 Data of single users belong into their session.
 """
@@ -37,7 +37,7 @@ from weights.embedded import network_names
 
 
 @dataclass(frozen=True)
-class Studio:
+class AppState:
     """The shared state of the server; see the module's docstring.
 
     Attributes:
@@ -59,7 +59,7 @@ class Studio:
     sessions: Sessions
 
     @classmethod
-    def open(cls, settings: Settings, folder: Path, network: Generator | None = None) -> Studio:
+    def open(cls, settings: Settings, folder: Path, network: Generator | None = None) -> AppState:
         """Load everything once.
 
         Args:

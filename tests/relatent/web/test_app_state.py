@@ -6,7 +6,7 @@ from editing.seeds import seed_inversion
 from relatent.core.alignment import Alignment
 from relatent.web import Settings
 from relatent.web.actions.download import command_lines, python_lines
-from relatent.web.studio import Studio, public_name
+from relatent.web.state import AppState, public_name
 from stylegan import save_generator
 
 
@@ -30,11 +30,11 @@ def test_no_visitor_learns_where_the_network_lies(tiny_generator, tmp_path):
     path = tmp_path / "private" / "mine.safetensors"
     tiny_generator.alignment = Alignment(0.62, 0.08)
     save_generator(tiny_generator, path)
-    studio = Studio.open(Settings(network=str(path), device="cpu"), tmp_path / "sessions")
-    inversion = seed_inversion(studio.network, 1)
+    app = AppState.open(Settings(network=str(path), device="cpu"), tmp_path / "sessions")
+    inversion = seed_inversion(app.network, 1)
     assert "private" not in inversion.network_file
-    session = studio.sessions.begin()
+    session = app.sessions.begin()
     kept = session.keep(inversion, None, "me", photo=session.new_file("me.png"), preset="balanced")
-    lines = command_lines(studio, kept) + python_lines(studio, kept)
+    lines = command_lines(app, kept) + python_lines(app, kept)
     assert "mine.safetensors" in lines
     assert "private" not in lines

@@ -1,0 +1,179 @@
+"""The search of a drag: steps of the latents until the points have arrived, or cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from editing.dragging.features import Drawing, FeatureReader, layer_at
+from editing.dragging.options import DragOptions
+from editing.dragging.plausibility import Plausibility
+from editing.dragging.steps import Stepper, derivative, metric_of
+from editing.dragging.tracking import Tracker
+from editing.edits import within_reach
+from inversion import Inversion
+from stylegan import Generator
+
+Reason = Literal["arrived", "plausibility", "stuck", "steps", "stopped"]
+REASONS: dict[Reason, str] = {
+    "arrived": "every point has arrived",
+    "plausibility": "going on would have made another face of it",
+    "stuck": "no step brings the points nearer",
+    "steps": "the steps were used up",
+    "stopped": "it was stopped",
+}
+RADIUS = 5.0  # of a patch, in per cent of the face's side
+FARTHEST = 3.0  # that a point may move in one step, likewise
+NEAREST = 0.15  # a step for less than this is not tried, likewise
+REACH = 3.0  # how far from where it is expected a handle is searched, likewise
+GROW, SHRINK = 1.5, 0.5  # of the way of a step after one that helped, and after one that did not
+PROBE = 1e-3  # of the restoring direction, relative, for its derivative
+
+
+@dataclass(frozen=True)
+class DragStep:
+    """One step, as passed to a progress callback.
+
+    Attributes:
+        index: 0 for the start.
+        total: the most steps.
+        points: where the handles are, float64 [N, 2] in pixels of the face.
+        distances: how far from their targets, [N], in pixels of the face.
+        face: the face so far.
+    """
+
+    index: int
+    total: int
+    points: np.ndarray
+    distances: np.ndarray
+    face: Inversion
+
+
+Progress = Callable[[DragStep], object]
+
+
+class Search:
+    """One drag: its latents, and where its points are."""
+
+    def __init__(
+        self,
+        inversion: Inversion,
+        network: Generator,
+        starts: np.ndarray,
+        ends: np.ndarray,
+        weights: np.ndarray | None,
+        options: DragOptions,
+    ) -> None:
+        self.inversion, self.network, self.options = inversion, network, options
+        device, self.side = network.w_avg.device, network.resolution
+        layer = layer_at(network, options.level or max(8, self.side // 2))
+        # Noise maps keep their place while the face moves, and would hold its features back.
+        still = [torch.zeros_like(level) for level in network.synthesis.noise_buffers]
+        tuned = {name: (left.to(device), right.to(device)) for name, (left, right) in (inversion.tuned or {}).items()}
+        self.reader = FeatureReader(network, layer, still or None, tuned)
+        self.ws = inversion.ws.to(device)
+        self.points, self.targets = (torch.from_numpy(one).float().to(device) for one in (starts, ends))
+        with torch.no_grad():
+            first = self.reader.draw(self.ws)
+        radius = self.percent(RADIUS if options.radius is None else options.radius)
+        self.tracker = Tracker(self.reader, first.features, self.points, radius, self.percent(REACH))
+        self.stepper = Stepper(metric_of(network), self.ws, layer.layers, options.damping)
+        self.plausibility = Plausibility(network, first.image)
+        self.kept = None if weights is None else 1 - torch.from_numpy(weights).to(device)[None, None]
+        self.first = first.image
+        self.steps, self.percentile = 0, 0.0
+
+    def percent(self, share: float) -> float:
+        """A share of the face's side in pixels."""
+        return self.side * share / 100
+
+    def face(self) -> Inversion:
+        """The face as it is now."""
+        origin = self.inversion.ws if self.inversion.origin is None else self.inversion.origin
+        return self.inversion.replace(ws=within_reach(self.ws.detach().cpu()), origin=origin, space="w+")
+
+    def carry_out(self, progress: Progress | None) -> Reason:
+        """Step until the points have arrived, or cannot."""
+        trust = self.percent(FARTHEST)
+        tolerance = self.percent(self.options.tolerance)
+        self._tell(progress)
+        jacobian: Tensor | None = None
+        while True:
+            way = self.targets - self.points
+            if float(way.norm(dim=1).max()) <= tolerance:
+                return "arrived"
+            if self.steps >= self.options.num_steps:
+                return "steps"
+            if trust < self.percent(NEAREST):
+                return "stuck"
+            if jacobian is None:
+                ws = self.ws.detach().requires_grad_(True)
+                jacobian = derivative(self.tracker.places(self.reader.draw(ws).features, self.points), ws)
+            way = way * (trust / way.norm(dim=1, keepdim=True).clamp(min=trust))
+            new = self.stepper.step(self.ws, jacobian, way)
+            if self.kept is not None:
+                new = self._restored(new, jacobian)
+            with torch.no_grad():
+                drawn = self.reader.draw(new)
+            self.steps += 1
+            found = self.tracker.find(drawn.features, self.points + way)
+            if not self._nearer(found):
+                trust *= SHRINK
+                continue
+            percentile = self.plausibility.percentile(drawn.image)
+            if percentile > self.options.limit:
+                if trust * SHRINK >= self.percent(NEAREST):
+                    trust *= SHRINK
+                    continue
+                return "plausibility"
+            self.ws, self.points, self.percentile = new, found, percentile
+            self.tracker.renew(drawn.features, found)
+            jacobian, trust = None, min(self.percent(FARTHEST), trust * GROW)
+            if self._tell(progress) is False:
+                return "stopped"
+
+    def _nearer(self, found: Tensor) -> bool:
+        """Whether the points are nearer to their targets, all in all."""
+        new, old = ((self.targets - points).square().sum() for points in (found, self.points))
+        return bool(new < old)
+
+    def _restored(self, ws: Tensor, jacobian: Tensor) -> Tensor:
+        """ws after a step that brings the picture outside the mask back, and leaves the points where they are.
+
+        A Gauss-Newton step along one direction: its length minimises the linearised squared difference.
+        """
+        ws = ws.detach().requires_grad_(True)
+        difference = self._difference(self.reader.draw(ws))
+        (gradient,) = torch.autograd.grad(difference.square().sum(), ws)
+        with torch.no_grad():
+            direction = self.stepper.restoring(jacobian, gradient)
+            length = direction.norm()
+            if not float(length) > 0:
+                return ws.detach()
+            probe = PROBE * ws.norm() / length
+            slope = (self._difference(self.reader.draw(ws + probe * direction)) - difference) / probe
+            share = -(difference * slope).sum() / slope.square().sum().clamp(min=1e-20)
+            return (ws + share.clamp(min=0) * direction).detach()
+
+    def _difference(self, drawing: Drawing) -> Tensor:
+        assert self.kept is not None
+        return (drawing.image - self.first) * self.kept
+
+    def _tell(self, progress: Progress | None) -> object:
+        if progress is None:
+            return None
+        distances = (self.targets - self.points).norm(dim=1)
+        return progress(
+            DragStep(
+                self.steps,
+                self.options.num_steps,
+                self.points.double().cpu().numpy(),
+                distances.double().cpu().numpy(),
+                self.face(),
+            )
+        )

@@ -1,0 +1,49 @@
+"""Chooses between inverting here and in worker processes, when it is known how much there is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from inversion.batch.here import Here
+from inversion.batch.inverter import Inverter
+from inversion.batch.requests import Answers, Request
+from inversion.batch.workers import Workers
+from relatent.core import cpu
+
+ENOUGH = 8  # photos; fewer are done before worker processes have started
+LARGEST = 256  # px; a larger network profits from several threads, and needs gigabytes in each process
+MOST_READERS = 8  # processes that read and align for one GPU
+
+
+class Auto:
+    """Inverts a few photos in this process, and more in as many as there are processors.
+
+    On a CPU, each process inverts photos of its own in one thread. With a GPU, this process inverts, and the others
+    read and align. Large networks on a CPU use all its threads in this process.
+    """
+
+    def __init__(self, inverter: Inverter) -> None:
+        self.inverter = inverter
+
+    def answers(self, requests: Iterator[Request | None]) -> Answers:
+        """The answers to requests."""
+        first: list[Request | None] = []
+        while len(first) < ENOUGH:
+            try:
+                request = next(requests)
+            except StopIteration:
+                break
+            if request is None:
+                yield None
+            else:
+                first.append(request)
+        yield from self._executor(len(first)).answers(chain(first, requests))
+
+    def _executor(self, count: int) -> Here | Workers:
+        work, processors = self.inverter.work, cpu.processors()
+        if count < ENOUGH or processors < 2:
+            return Here(self.inverter)
+        if self.inverter.pipeline.network.w_avg.device.type != "cpu":
+            return Here(self.inverter, readers=min(MOST_READERS, processors - 1))
+        return Here(self.inverter, readers=1) if work.size > LARGEST else Workers(processors, work, work.batch_size)

@@ -1,0 +1,33 @@
+"""Ctrl-C in a long run: once to finish what is in hand, twice to stop at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stopped_by_interrupt(tell: Callable[[], object]) -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether Ctrl-C was pressed inside the block; a second time raises KeyboardInterrupt.
+
+    Args:
+        tell: called at the first Ctrl-C.
+    """
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield pressed.is_set
+        return
+
+    def press(_: int, __: object) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+        tell()
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

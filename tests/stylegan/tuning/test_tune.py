@@ -1,0 +1,222 @@
+import json
+import statistics
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from relatent.core.errors import CheckpointError, DatasetError, UsageError
+from stylegan.__main__ import main, train_command
+from stylegan.measuring.features import BackboneFeatures
+from stylegan.training.recipe_file import read_recipe, write_recipe
+from stylegan.tuning.config import TuneConfig
+from stylegan.tuning.folds import Pictures, cross_validate, mean_and_spread, split
+from stylegan.tuning.page import write_page
+from stylegan.tuning.search import (
+    gamma_middle,
+    importances,
+    open_study,
+    own_parameters,
+    search,
+    suggest,
+    usable_batches,
+    with_parameters,
+)
+
+optuna = pytest.importorskip("optuna")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return BackboneFeatures(CPU)
+
+
+def test_folds_are_disjoint_and_hold_everything():
+    folds = split(20, 3, seed=1)
+    assert sorted(map(len, folds)) == [6, 7, 7]
+    assert sorted(torch.cat(folds).tolist()) == list(range(20))
+    assert all(torch.equal(a, b) for a, b in zip(folds, split(20, 3, seed=1), strict=True))
+    with pytest.raises(DatasetError, match="too few for 3 folds"):
+        split(5, 3, seed=1)
+
+
+def test_mean_and_spread_by_hand():
+    assert mean_and_spread([1.0, 2.0, 6.0]) == (3, pytest.approx(7**0.5))
+    assert mean_and_spread([4.0]) == (4, 0)
+
+
+def test_cross_validation_holds_each_fold_out(tiny_settings, network, monkeypatch):
+    """Every run sees all pictures but its fold, and is scored on that fold alone."""
+    from stylegan.tuning import folds as module
+
+    seen, scored = [], []
+
+    class Watched(module.Trainer):
+        def __init__(self, settings, images, classes, device):
+            seen.append(images[:, 0, 0, 0].tolist())
+            super().__init__(settings, images, classes, device)
+
+    def score(trainer, real, network, samples):
+        scored.append(real[:, 0].tolist())
+        return float(len(scored))
+
+    monkeypatch.setattr(module, "Trainer", Watched)
+    monkeypatch.setattr(module, "held_out_score", score)
+    images = torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1).expand(12, 3, 8, 8)
+    pictures = Pictures(images, None, torch.arange(12.0)[:, None])
+    folds, reports = split(12, 3, 0), []
+    scores = cross_validate(
+        tiny_settings(),
+        pictures,
+        folds,
+        network,
+        kimg=0.008,
+        checks=2,
+        samples=4,
+        device=CPU,
+        report=lambda *report: reports.append(report),
+    )
+    for kept, fold, held_out in zip(seen, folds, scored[::2], strict=True):
+        assert held_out == fold.tolist()
+        assert set(kept) == set(range(12)) - set(held_out)
+    assert scores == [2, 4, 6]  # the last check of each run
+    assert [step for step, _ in reports] == [1, 2, 3, 4, 5, 6]
+    assert reports[3] == (4, statistics.fmean([2, 4]))
+
+
+def test_recipes_change_what_they_name(tiny_settings):
+    base = tiny_settings(batch=4, ema_kimg=10.0)
+    changed = with_parameters(base, {"lr": 0.001, "gamma": 0.5, "augment": 0.1, "batch": 8})
+    assert (changed.learning_rate, changed.loss_weights.r1_gamma, changed.augment_strength) == (0.001, 0.5, 0.1)
+    assert (changed.batch, changed.ema_kimg) == (8, 20)
+    own = own_parameters(base, gamma_middle(base))
+    assert with_parameters(base, own) == base
+    assert usable_batches(base, 20) == [4, 8, 16]
+    with pytest.raises(UsageError, match="more than the 3 pictures"):
+        usable_batches(base, 3)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The search with the trainings replaced by a score that is best at a learning rate of 0.001."""
+    from stylegan.tuning import search as module
+
+    tried = []
+
+    def cross_validate(settings, pictures, folds, network, *, report, **_):
+        tried.append(settings)
+        value = 1 + 100 * abs(np.log(settings.learning_rate / 0.001))
+        for step in range(1, 4):
+            report(step, value + step)
+        return [value, value + 1, value + 2]
+
+    monkeypatch.setattr(module, "cross_validate", cross_validate)
+    return tried
+
+
+def pictures(count=40):
+    return Pictures(torch.zeros(count, 3, 8, 8, dtype=torch.uint8), None, torch.zeros(count, 4))
+
+
+@pytest.mark.slow  # SQLite commits at every score; another test resumes in the fast tier
+def test_the_search_finds_what_is_best_prunes_and_resumes(tiny_settings, scored, network, tmp_path):
+    config, base = TuneConfig(trials=4, warmup_trials=1), tiny_settings()
+    search(open_study(tmp_path, config, "a"), base, pictures(), network, config, CPU)
+    assert len(scored) == 4
+    assert scored[0] == base
+    config = TuneConfig(trials=9, warmup_trials=1)
+    study = open_study(tmp_path, config, "a")
+    search(study, base, pictures(), network, config, CPU)
+    assert len(scored) == 9
+    states = {trial.state.name for trial in study.trials}
+    assert states == {"COMPLETE", "PRUNED"}
+    assert abs(np.log(study.best_params["lr"] / 0.001)) < abs(np.log(base.learning_rate / 0.001))
+    page = write_page(study, tmp_path, "<trunk>").read_text()
+    assert "&lt;trunk&gt;" in page
+    assert "given up early" in page
+    assert "http" not in page
+    with pytest.raises(UsageError, match="other settings"):
+        open_study(tmp_path, config, "b")
+
+
+def test_importance_names_the_parameter_that_counts(tiny_settings):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: np.log(suggest(trial, 0.1, [8, 16])["lr"]) ** 2, n_trials=3)
+    assert importances(study) == {}
+    study.optimize(lambda trial: np.log(suggest(trial, 0.1, [8, 16])["lr"]) ** 2, n_trials=20)
+    shares = importances(study)
+    assert set(shares) == {"lr", "gamma", "augment", "batch"}
+    assert shares["lr"] > 0.5
+
+
+def test_a_recipe_that_a_killed_call_was_at_is_tried_again(tiny_settings, scored, network, tmp_path):
+    config = TuneConfig(trials=2)
+    study = open_study(tmp_path, config, "a")
+    study.enqueue_trial({"lr": 0.0033, "gamma": 0.02, "augment": 0.25, "batch": 8})
+    base = tiny_settings()
+    suggest(study.ask(), gamma_middle(base), usable_batches(base, 16))
+    search(open_study(tmp_path, config, "a"), base, pictures(24), network, config, CPU)
+    assert scored[0].learning_rate == pytest.approx(0.0033)
+    assert len(scored) == 2
+
+
+def test_what_is_no_study(tmp_path):
+    (tmp_path / "study.db").write_text("hello " * 100)
+    with pytest.raises(CheckpointError, match="as an Optuna study"):
+        open_study(tmp_path, TuneConfig(), "a")
+
+
+class TestRecipes:
+    def test_train_takes_it_and_typed_options_win(self, tmp_path):
+        write_recipe(tmp_path / "r.json", {"batch": 8, "lr": 0.001, "resolution": "16", "data": "digits"}, {})
+        arguments = ["train", "--outdir", str(tmp_path / "x"), "--recipe", str(tmp_path / "r.json"), "--lr", "0.004"]
+        done = CliRunner().invoke(main, [*arguments, "--dry-run", "--device", "cpu"])
+        assert done.exit_code == 0, done.output
+        settings = json.loads(done.output)
+        assert (settings["batch"], settings["learning_rate"], settings["data"]) == (8, 0.004, "digits")
+        assert settings["generator"]["resolution"] == 16
+        assert settings["flip"] is False  # the default of digits
+
+    @pytest.mark.parametrize(
+        ("text", "part"),
+        [
+            ("[]", "cannot be used"),
+            ('{"format": "x", "options": {}}', "format"),
+            ('{"format": "relatent-recipe-1", "options": {"outdir": "/"}}', "no option"),
+            ('{"format": "relatent-recipe-1", "options": {"batch": "many"}}', "sets batch"),
+            ('{"format": "relatent-recipe-1", "options": {"lr": -1}}', "sets lr"),
+        ],
+    )
+    def test_what_is_none(self, tmp_path, text, part):
+        (tmp_path / "r.json").write_text(text)
+        with pytest.raises(UsageError, match=part):
+            read_recipe(tmp_path / "r.json", train_command)
+
+
+def test_the_command(tmp_path):
+    """Two folds, two recipes, trained for real; the recipe is one that train takes."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(24):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    sizes = ["--resolution", "8", "--z-dim", "8", "--w-dim", "8", "--mapping-layers", "1", "--channel-base", "32"]
+    sizes += ["--batch", "4", "--no-flip"]
+    arguments = ["tune", "--data", str(folder), "--outdir", str(tmp_path / "t"), "--trials", "2", "--folds", "2"]
+    arguments += ["--run-kimg", "0.008", "--checks", "1", "--score-samples", "4", "--device", "cpu", *sizes]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    recipe = json.loads((tmp_path / "t" / "recipe.json").read_text())
+    assert recipe["options"]["resolution"] == "8"
+    assert recipe["options"]["flip"] is False
+    assert {"lr", "gamma", "augment", "batch"} <= recipe["options"].keys()
+    assert len(recipe["found"]["folds"]) == 2
+    assert (tmp_path / "t" / "index.html").is_file()
+    read_recipe(tmp_path / "t" / "recipe.json", train_command)
+    wrong = CliRunner().invoke(main, [*arguments, "--no-such-option"])
+    assert wrong.exit_code == 2
+    assert "no-such-option" in wrong.output
+    assert CliRunner().invoke(main, [*arguments, "--kimg", "4"]).exit_code == 2
