@@ -31,7 +31,7 @@ from stylegan.training.report import PAGE_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS
 from stylegan.training.state import compact_state, describe_state, read_settings
-from stylegan.training.trainer import Tick
+from stylegan.training.tick import Tick
 from stylegan.training.transfer import is_state, transfer_settings
 from stylegan.tuning.command import tune_command
 

@@ -33,7 +33,8 @@ from stylegan.training.loop import Schedule, run_to_end
 from stylegan.training.report import LOG_FILE, write_report
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.state import load_smaller, load_state, save_state
-from stylegan.training.trainer import Tick, Trainer
+from stylegan.training.tick import Tick
+from stylegan.training.trainer import Trainer
 from stylegan.training.transfer import begin_with
 from stylegan.training.validation import Validation
 

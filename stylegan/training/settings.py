@@ -177,6 +177,12 @@ class TrainingSettings:
             if made != judged:
                 raise UsageError(f"{name} is {made} in the generator and {judged} in the discriminator.")
 
+    def fade_weight(self, images_seen: int) -> float:
+        """Weight of the newest blocks after ``images_seen`` pictures, 0 to 1."""
+        if self.progressive is not None:
+            return self.progressive.at(images_seen, self.generator.resolution)[1]
+        return self.growth.weight(images_seen) if self.growth else 1.0
+
     @property
     def arch(self) -> str:
         """What `--arch` calls the networks."""

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from relatent.core.errors import UsageError
+from stylegan.training import processes
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -71,3 +74,29 @@ def draw(sample: Callable[[int], Tensor], count: int, dim: int = 0) -> Tensor:
         whole = shard.size * shard.parts
     numbers = sample(whole)
     return numbers.index_select(dim, rows.to(numbers.device))
+
+
+def shards_of(batch: int, accumulate: int, group: int) -> list[Shard]:
+    """The parts of a batch that this process computes.
+
+    Args:
+        batch: samples of all processes together.
+        accumulate: parts that each process computes one after the other.
+        group: largest number of samples in a group of the minibatch deviation.
+
+    Raises:
+        UsageError: the batch cannot be divided among the processes.
+    """
+    workers = processes.count()
+    parts = workers * accumulate
+    size, rest = divmod(batch, parts)
+    if rest:
+        raise UsageError(
+            f"a batch of {batch} cannot be divided into {parts} equal parts ({workers} processes, "
+            f"{accumulate} parts each). Choose --batch as a multiple of {parts}."
+        )
+    group = min(group, size)
+    while size % group:
+        group -= 1
+    first = processes.rank() * accumulate
+    return [Shard(first + index, parts, size, group) for index in range(accumulate)]

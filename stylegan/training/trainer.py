@@ -7,78 +7,38 @@ seed and k. A resumed run therefore gives exactly the same result as an uninterr
 from __future__ import annotations
 
 import copy
-import dataclasses
-import functools
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from relatent.core import cpu
 from relatent.core.device import peak_memory, scalar_dtype, synchronize
-from relatent.core.errors import UsageError
-from relatent.core.images import from_uint8
 from stylegan.networks import ops
 from stylegan.networks.backbone import load_backbone
 from stylegan.networks.discriminator import Discriminator
 from stylegan.networks.feature_discriminator import FeatureDiscriminator, mean_over_features
-from stylegan.networks.generator import Generator
-from stylegan.networks.mlp import MlpDiscriminator, MlpDiscriminatorConfig
 from stylegan.training import loss as gan_loss
 from stylegan.training import processes
 from stylegan.training.ada import AugmentationStrength, ada_augment
-from stylegan.training.augment import diff_augment, random_flip
+from stylegan.training.augment import diff_augment
+from stylegan.training.batches import real_batch
 from stylegan.training.growth import plant, set_fade
+from stylegan.training.making import make_networks
 from stylegan.training.metrics import mean_pairwise_distance
+from stylegan.training.optimisers import adam, average_weight, averaged, freeze
+from stylegan.training.seeding import random_state, seeded, set_random_state
 from stylegan.training.settings import TrainingSettings
-from stylegan.training.shard import Shard, computing, draw
+from stylegan.training.shard import Shard, computing, draw, shards_of
+from stylegan.training.tick import Tick
 
 ADA_INTERVAL = 4  # steps between adjustments of the adaptive augmentation
 FEATURE_AUGMENT = 0.5  # probability of each change of DiffAugment before the second discriminator
 PATH_MEAN_WEIGHT = 0.01  # of a new batch in the running mean of path lengths
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Statistics since the previous tick; one line of the log.
-
-    Attributes:
-        kimg: thousands of pictures so far.
-        seconds: of training, over all sessions.
-        seconds_per_kimg: of this tick.
-        loss_g: mean generator loss.
-        loss_d: mean discriminator loss, without R1.
-        r1: mean squared gradient at real pictures.
-        real_accuracy: share of real pictures that the discriminator classifies as real.
-        fake_accuracy: share of generated pictures that it classifies as generated.
-        pairwise_real: root mean squared difference of pairs of real pictures of the last batch.
-        pairwise_fake: the same of generated pictures; much smaller after a mode collapse.
-        augment: probability of adaptive augmentation at the end of the tick.
-        path_length: running mean of path lengths; 0 without path length regularisation.
-        memory_mb: peak memory of the device, or of the process on a CPU; 0 under Windows, where it is not known.
-        distance: of the averaged generator's pictures to the validation pictures; None if not measured.
-    """
-
-    kimg: float
-    seconds: float
-    seconds_per_kimg: float
-    loss_g: float
-    loss_d: float
-    r1: float
-    real_accuracy: float
-    fake_accuracy: float
-    pairwise_real: float
-    pairwise_fake: float
-    augment: float
-    path_length: float
-    memory_mb: float
-    distance: float | None = None
 
 
 class Trainer:
@@ -105,10 +65,10 @@ class Trainer:
         if settings.loss_weights.feature_weight:
             with seeded(settings.seed, -2, device):
                 self.feature_discriminator = FeatureDiscriminator(load_backbone()).to(device)
-            self.optimizer_f = _adam(self.feature_discriminator.trained_parameters(), settings.learning_rate, None)
+            self.optimizer_f = adam(self.feature_discriminator.trained_parameters(), settings.learning_rate, None)
         self.strength = AugmentationStrength()
         self.path_mean = torch.zeros([], device=device)
-        self.shards = _shards(settings)
+        self.shards = shards_of(settings.batch, settings.accumulate, getattr(settings.discriminator, "group_size", 1))
         self.parts = self.shards[0].parts
         self._last_pairs = (0.0, 0.0)
         self.step = 0
@@ -123,29 +83,17 @@ class Trainer:
 
     def _make_networks(self, side: int) -> None:
         """New networks of this resolution, with their average and optimisers."""
-        settings, device = self.settings, self.device
-        progressive = settings.progressive
-        grown = bool(settings.growth) or (progressive is not None and side > progressive.start)
-        first = not progressive or side == progressive.start
-        with seeded(settings.seed, -1 if first else -side, device):
-            generator = Generator(
-                dataclasses.replace(settings.generator, resolution=side),
-                alignment=settings.alignment,
-                name=settings.name,
-            )
-            self.discriminator = _discriminator(settings, side, grown).to(device)
-        if grown:
-            generator.synthesis.fade = torch.zeros([])
-        self.generator = generator.to(device)
+        settings = self.settings
+        self.generator, self.discriminator = make_networks(settings, side, self.device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         # Lazy regularisation: Adam's parameters are corrected for the interval (appendix B).
         loss_weights = settings.loss_weights
         interval_g = loss_weights.path_length_interval if loss_weights.path_length_weight else None
-        self.optimizer_g = _adam(self.generator.parameters(), settings.learning_rate, interval_g)
-        self.optimizer_d = _adam(self.discriminator.parameters(), settings.learning_rate, loss_weights.r1_interval)
+        self.optimizer_g = adam(self.generator.parameters(), settings.learning_rate, interval_g)
+        self.optimizer_d = adam(self.discriminator.parameters(), settings.learning_rate, loss_weights.r1_interval)
         self._synthesise = torch.compile(self.generator.synthesis) if settings.compile else self.generator.synthesis
         self._judge = torch.compile(self.discriminator) if settings.compile else self.discriminator
-        self._moving = [*_averaged(self.average)], [*_averaged(self.generator)]
+        self._moving = [*averaged(self.average)], [*averaged(self.generator)]
 
     def reach_stage(self, *, plant_weights: bool = True) -> None:
         """Grow the networks of a progressive run to the resolution of its schedule.
@@ -202,10 +150,12 @@ class Trainer:
         self.reach_stage()
 
     def _zero_gradients(self) -> None:
-        for optimizer in (self.optimizer_d, self.optimizer_g):
+        for optimizer in (
+            self.optimizer_d,
+            self.optimizer_g,
+            *([self.optimizer_f] if self.feature_discriminator else []),
+        ):
             optimizer.zero_grad(set_to_none=True)
-        if self.feature_discriminator:
-            self.optimizer_f.zero_grad(set_to_none=True)
 
     def _whole_step(self) -> tuple[Tensor, Tensor]:
         """One step of each network; returns its pictures."""
@@ -229,13 +179,13 @@ class Trainer:
                 with torch.no_grad():
                     _, fake = self._fake_batch(c)
                 signs = signs + self._discriminator_gradients(real, fake, c) / len(self.shards)
-                states.append(_random_state(self.device))
+                states.append(random_state(self.device))
         self._move_discriminators(signs)
         for shard, state in zip(self.shards, states, strict=True):
             with seeded(self.settings.seed, self.step, self.device), self._computing(shard):
                 real, c = self._real_batch()
                 z, fake = self._fake_batch(c)
-                _set_random_state(state, self.device)  # as if the discriminator's numbers had been drawn again
+                set_random_state(state, self.device)  # as if the discriminator's numbers had been drawn again
                 self._generator_gradients(fake, z, c)
         self._move_generator()
         return real, fake
@@ -252,18 +202,7 @@ class Trainer:
         """Set the fade weight of a grown network's newest blocks."""
         if self.generator.synthesis.fade is not None:
             networks = [self.generator.synthesis, self.average.synthesis, self.discriminator]
-            set_fade(networks, self._fade_weight())
-
-    def _fade_weight(self) -> float:
-        settings = self.settings
-        if settings.progressive is not None:
-            return settings.progressive.at(self.images_seen, settings.generator.resolution)[1]
-        return settings.growth.weight(self.images_seen) if settings.growth else 1.0
-
-    @property
-    def _warms_up(self) -> bool:
-        """Whether the generator still waits for a new discriminator."""
-        return self.images_seen < self.settings.warmup_kimg * 1000
+            set_fade(networks, self.settings.fade_weight(self.images_seen))
 
     def _discriminator_gradients(self, real: Tensor, fake: Tensor, c: Tensor | None) -> Tensor:
         """Add one part's gradients of both discriminators; returns the mean sign of the first at its real pictures."""
@@ -312,7 +251,7 @@ class Trainer:
         self.discriminator.requires_grad_(False)
         losses = gan_loss.generator_loss(self._logits(fake, c))
         self._totals[0] += losses.detach().mean() * share
-        if self._warms_up:
+        if self.images_seen < self.settings.warmup_kimg * 1000:  # the generator waits for a new discriminator
             return
         total = losses.mean()
         if self.feature_discriminator:
@@ -363,33 +302,12 @@ class Trainer:
         return judge(image, c, dtype=self.dtype)
 
     def _real_batch(self) -> tuple[Tensor, Tensor | None]:
-        """The pictures of this step; each epoch shows all pictures once, in random order."""
-        count, batch = len(self.images), self.settings.batch
-        first = self.images_seen
-        indices = []
-        for epoch in range(first // count, (first + batch - 1) // count + 1):
-            order = _epoch_order(count, self.settings.seed, epoch, self.device)
-            indices.append(order[max(first - epoch * count, 0) : first + batch - epoch * count])
-        chosen = torch.cat(indices)
-        if self.parts > 1:
-            chosen = draw(lambda _: chosen, self.shards[0].size)
-        images = from_uint8(self.images[chosen])
-        if images.shape[-1] > self.resolution:
-            images = nn.functional.avg_pool2d(images, images.shape[-1] // self.resolution)
-        if self.settings.flip:
-            images = random_flip(images)
-        if not self.settings.generator.c_dim:
-            return images, None
-        assert self.classes is not None
-        return images, nn.functional.one_hot(self.classes[chosen], self.settings.generator.c_dim).float()
+        settings, size = self.settings, self.shards[0].size
+        return real_batch(self.images, self.classes, settings, self.images_seen, self.resolution, size)
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Exponential moving average with a ramp, so that early weights are soon forgotten."""
-        images = self.settings.ema_kimg * 1000
-        if self.settings.ema_rampup > 0:
-            images = min(images, max(self.images_seen, 1) * self.settings.ema_rampup)
-        weight = 1 - 0.5 ** (self.settings.batch / max(images, 1e-8))
+        weight = average_weight(self.settings, self.images_seen)
         torch._foreach_lerp_(*self._moving, weight)
 
     def _report(self, steps: int, elapsed: float) -> Tick:
@@ -409,87 +327,3 @@ class Trainer:
             path_length=round(float(self.path_mean), 4),
             memory_mb=round((peak_memory(self.device) or cpu.peak_memory()) / 2**20),
         )
-
-
-@contextmanager
-def seeded(seed: int, step: int, device: torch.device | None = None) -> Iterator[None]:
-    """Context manager in which random numbers depend only on ``seed`` and ``step``; restores the state of generators.
-
-    Seeds and restores the generators of the CPU and of ``device``, or of all GPUs if it is None, which is slow.
-    """
-    gpus: list[torch.device | int] = []
-    if device is None:
-        gpus += range(torch.cuda.device_count())
-    elif device.type == "cuda":
-        gpus.append(device)
-    with torch.random.fork_rng(gpus):
-        torch.manual_seed(_mix(seed, step, "step"))
-        yield
-
-
-@functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
-def _epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
-    """The order of the pictures in an epoch, int64 [count]; the same on every device."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(_mix(seed, epoch, "epoch")))
-    return order.to(device, non_blocking=True)
-
-
-def _mix(seed: int, number: int, purpose: str) -> int:
-    digest = hashlib.sha256(f"{purpose} {seed} {number}".encode()).digest()
-    return int.from_bytes(digest[:7], "little")
-
-
-def _shards(settings: TrainingSettings) -> list[Shard]:
-    """The parts of a batch that this process computes.
-
-    Raises:
-        UsageError: the batch cannot be divided among the processes.
-    """
-    workers, accumulate = processes.count(), settings.accumulate
-    parts = workers * accumulate
-    size, rest = divmod(settings.batch, parts)
-    if rest:
-        raise UsageError(
-            f"a batch of {settings.batch} cannot be divided into {parts} equal parts ({workers} processes, "
-            f"{accumulate} parts each). Choose --batch as a multiple of {parts}."
-        )
-    group = min(getattr(settings.discriminator, "group_size", 1), size)
-    while size % group:
-        group -= 1
-    first = processes.rank() * accumulate
-    return [Shard(first + index, parts, size, group) for index in range(accumulate)]
-
-
-def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-
-
-def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
-    torch.set_rng_state(state[0])
-    if state[1] is not None:
-        torch.cuda.set_rng_state(state[1], device)
-
-
-def freeze(discriminator: Discriminator, blocks: int) -> None:
-    """Let the layers that read pictures, and the first ``blocks`` blocks, not learn (Mo et al. 2020)."""
-    discriminator.fromrgb.requires_grad_(False)
-    for block in list(discriminator.blocks.values())[:blocks]:
-        block.requires_grad_(False)
-
-
-def _discriminator(settings: TrainingSettings, side: int, grown: bool) -> Discriminator | MlpDiscriminator:
-    config = dataclasses.replace(settings.discriminator, resolution=side)
-    return (
-        MlpDiscriminator(config) if isinstance(config, MlpDiscriminatorConfig) else Discriminator(config, grown=grown)
-    )
-
-
-def _averaged(generator: Generator) -> Iterator[Tensor]:
-    """What the moving average is taken of: parameters, and what BatchNorm has measured."""
-    yield from generator.parameters()
-    yield from (buffer for name, buffer in generator.named_buffers() if ".running_" in name)
-
-
-def _adam(parameters: Iterable[nn.Parameter], learning_rate: float, interval: int | None) -> torch.optim.Adam:
-    ratio = 1.0 if interval is None else interval / (interval + 1)
-    return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True)

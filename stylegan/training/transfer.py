@@ -18,7 +18,7 @@ from relatent.core.errors import CheckpointError, UsageError
 from stylegan.formats.checkpoint import is_foreign, network_id, read_safetensors
 from stylegan.formats.discriminators import read_discriminator
 from stylegan.formats.loading import find_network, load
-from stylegan.networks.discriminator import DiscriminatorConfig
+from stylegan.networks.discriminator import Discriminator, DiscriminatorConfig
 from stylegan.networks.generator import GeneratorConfig
 from stylegan.networks.mlp import MlpConfig, MlpDiscriminatorConfig
 from stylegan.training.options import settings_from_options
@@ -79,7 +79,7 @@ def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: in
         discriminator = TrainingSettings.discriminator_of(config)
     warmup = options.get("warmup_kimg")
     if warmup is None:
-        warmup = WARMUP_KIMG if read_discriminator(find_network(name_or_file), side) is None else 0.0
+        warmup = WARMUP_KIMG if fitting_discriminator(find_network(name_or_file), discriminator) is None else 0.0
     return dataclasses.replace(
         settings,
         generator=config,
@@ -90,8 +90,8 @@ def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: in
     )
 
 
-def begin_with(trainer: Trainer, name_or_file: str) -> bool:
-    """Give a trainer at step 0 the networks of a file; returns whether it held a discriminator.
+def begin_with(trainer: Trainer, name_or_file: str) -> None:
+    """Give a trainer at step 0 the networks of a file.
 
     Raises:
         CheckpointError: the networks do not fit.
@@ -100,39 +100,47 @@ def begin_with(trainer: Trainer, name_or_file: str) -> bool:
     path = find_network(name_or_file)
     for network in (trainer.generator, trainer.average):
         take_over(network, source.state_dict(), path)
-    side = trainer.generator.resolution
-    tensors = read_discriminator(path, side)
-    if tensors is None:
-        return False
-    take_over(trainer.discriminator, tensors, path, strict=False)
-    return True
+    tensors = fitting_discriminator(path, trainer.settings.discriminator)
+    if tensors is not None:
+        take_over(trainer.discriminator, tensors, path)
+
+
+def fitting_discriminator(path: Path, config: DiscriminatorConfig | MlpDiscriminatorConfig) -> dict[str, Tensor] | None:
+    """The tensors of a file's discriminator; None if it holds none, or one with other widths or classes.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if isinstance(config, MlpDiscriminatorConfig):
+        return None
+    tensors = read_discriminator(path, config.resolution)
+    with torch.device("meta"):
+        own = Discriminator(config).state_dict()
+    fits = tensors and "out.weight" in tensors and all(own[n].shape == t.shape for n, t in tensors.items() if n in own)
+    return tensors if fits else None
 
 
 @torch.no_grad()
-def take_over(network: nn.Module, tensors: dict[str, Tensor], source: Path, *, strict: bool = True) -> list[str]:
-    """Copy the tensors that have a place in ``network``; returns the names of those of its own that stay as they are.
+def take_over(network: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
+    """Copy the tensors that have a place in ``network``.
 
     Args:
-        network: keeps its random weights where there are no others, but ToRGB layers become zero.
-        tensors: by the names of ``network``.
+        network: keeps its random weights where there are no others, but new ToRGB layers become zero.
+        tensors: by the names of ``network``; those of its larger blocks may be missing, and it may lack the last ones.
         source: of the tensors, for messages.
-        strict: every tensor of a block that both have must fit.
 
     Raises:
-        CheckpointError: a tensor does not fit.
+        CheckpointError: a tensor has another shape.
     """
     own = network.state_dict()
     for name, tensor in tensors.items():
         if name not in own:
             continue  # a block of a larger network
-        if own[name].shape == tensor.shape:
-            own[name].copy_(tensor)
-        elif strict:
+        if own[name].shape != tensor.shape:
             raise CheckpointError(
                 f"{source} does not fit: {name} is {list(tensor.shape)} where {list(own[name].shape)} belongs."
             )
-    new = sorted(own.keys() - tensors.keys())
-    for name in new:
+        own[name].copy_(tensor)
+    for name in own.keys() - tensors.keys():
         if ".torgb." in name and "affine" not in name:
             own[name].zero_()
-    return new

@@ -85,7 +85,7 @@ def test_two_processes_do_what_one_does_with_the_doubled_batch(settings, tmp_pat
         assert two["weights"][name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
 
 
-def test_gradient_accumulation_does_what_the_whole_batch_does(settings, monkeypatch):
+def test_gradient_accumulation_does_what_the_whole_batch_does(settings):
     images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
     weights = dataclasses.replace(settings.loss_weights, path_length_weight=0.0)
     settings = dataclasses.replace(settings, loss_weights=weights)
@@ -100,6 +100,24 @@ def test_gradient_accumulation_does_what_the_whole_batch_does(settings, monkeypa
             assert torch.allclose(one, two, rtol=1e-8, atol=1e-10)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_the_second_discriminator_learns_from_parts_as_from_the_whole(tiny_settings):
+    """Its spectral normalisation moves once a step, however many parts a batch has."""
+    images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    settings = tiny_settings(batch=8, augment_strength=0.5, feature_weight=0.5)
+    whole = Trainer(settings, images, None, CPU)
+    parts = Trainer(dataclasses.replace(settings, accumulate=2), images, None, CPU)
+    for trainer in (whole, parts):
+        trainer.train_step()
+    for one, two in zip(
+        whole.feature_discriminator.heads.state_dict().values(),
+        parts.feature_discriminator.heads.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.allclose(one, two, atol=1e-4)
+    gradients = [torch.cat([p.grad.flatten() for p in t.generator.parameters()]) for t in (whole, parts)]
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.999
 
 
 def test_parts_share_the_numbers_of_the_whole():
