@@ -35,10 +35,10 @@ OwnFiles = dict[str, frozenset[str]]  # accepted sha256 sums by file name; empty
 def read_json(path: Path) -> dict[str, object] | None:
     """The JSON object in a file; None if the file is missing or has no readable one."""
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def read_report(folder: Path) -> dict[str, object] | None:
