@@ -84,7 +84,7 @@ class Plausibility:
 
     def __init__(self, network: Generator) -> None:
         with torch.no_grad():
-            samples = network.sample_w(SAMPLES, seed=123).double().cpu()
+            samples = network.sample_w(SAMPLES, seed=123).cpu().double()
         self.mean = samples.mean(dim=0)
         values, vectors = torch.linalg.eigh(torch.cov(samples.t()))
         # A direction in which w hardly varies must not decide everything by its rounding.
@@ -92,5 +92,5 @@ class Plausibility:
 
     def distance(self, ws: Tensor) -> float:
         """Of ws [1, L, w_dim], averaged over the layers."""
-        white = (ws[0].double().cpu() - self.mean) @ self.whiten
+        white = (ws[0].cpu().double() - self.mean) @ self.whiten
         return round(float(white.square().mean(dim=1).sqrt().mean()), 4)

@@ -31,7 +31,7 @@ GAP = 12
 
 @click.command()
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
-@click.option("--edit", "change", default="smile=-1", show_default=True, metavar="NAME=STRENGTH")
+@click.option("--edit", "change", default="smile=-0.7", show_default=True, metavar="NAME=STRENGTH")
 @click.option("--out", default=Path("docs/images/strip.png"), type=click.Path(path_type=Path), show_default=True)
 def main(network: str, change: str, out: Path) -> None:
     """Draw the strip and say how close the inversion is."""

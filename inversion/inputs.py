@@ -117,11 +117,11 @@ def expand(inputs: Iterable[Path]) -> Inputs:
     A file that is named twice, even by different paths, is returned once.
     """
     stream = InputStream(inputs, most=sys.maxsize)
-    found: dict[Path, Path | PhotoError] = {}
+    distinct: dict[Path, Path | PhotoError] = {}
     for number, one in enumerate(stream):
-        found.setdefault(Path(str(number)) if isinstance(one, PhotoError) else _whole(one), one)
+        distinct.setdefault(Path(str(number)) if isinstance(one, PhotoError) else _whole(one), one)
     return Inputs(
-        list(found.values()), list(dict.fromkeys(stream.passed_over.first)), sorted(set(stream.results.first))
+        list(distinct.values()), list(dict.fromkeys(stream.passed_over.first)), sorted(set(stream.results.first))
     )
 
 

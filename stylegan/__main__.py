@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,8 +13,9 @@ import torch
 
 from relatent.core.command import PATH, RelatentCommand, device_option
 from relatent.core.device import pick_device
-from relatent.core.errors import UsageError
+from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.progress import TRAINING, ProgressBar
+from relatent.core.results import require_replaceable
 from stylegan.bounds import RESOLUTIONS
 from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
 from stylegan.formats.loading import find_network, load
@@ -27,9 +29,9 @@ from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
 from stylegan.training.recipe_file import filled_options, was_typed
 from stylegan.training.recipes import ARCHS
-from stylegan.training.report import PAGE_FILE, VIDEO_FILE, write_report
+from stylegan.training.report import PAGE_FILE, SETTINGS_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
-from stylegan.training.settings import PRECISIONS
+from stylegan.training.settings import PRECISIONS, TrainingSettings
 from stylegan.training.state import compact_state, describe_state, read_settings
 from stylegan.training.tick import Tick
 from stylegan.training.transfer import is_state, transfer_settings
@@ -232,6 +234,7 @@ def report_command(outdir: Path) -> None:
 @option("--half/--full", default=True, help="Half precision, or float32.")
 def export_command(network: str, out: Path, name: str | None, half: bool) -> None:
     """Write NETWORK, a name or file, to OUT in Relatent's own format, ready to be shared."""
+    require_replaceable([out], "OUT")
     source = find_network(network)
     generator = load(network)
     generator.name = name or generator.name
@@ -248,6 +251,7 @@ def compact_command(state: Path, out: Path) -> None:
 
     A run resumed from it is close, not bit-exact, and needs --data.
     """
+    require_replaceable([out], "OUT")
     compact_state(state, out)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
@@ -256,7 +260,7 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
     """The state file to resume from, or None for a new run.
 
     Raises:
-        UsageError: there is no such file, or OUTDIR belongs to another run, which would be overwritten.
+        UsageError: there is no such file, or OUTDIR has files that would be overwritten.
     """
     own = outdir / STATE_FILE
     if resume == OWN_STATE:
@@ -265,7 +269,22 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
         return own
     if own.exists() and not (resume and resume.exists() and own.samefile(resume)):
         raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
+    require_room(outdir)
     return resume
+
+
+def require_room(outdir: Path) -> None:
+    """Check that a run would replace no file of somebody else; a run that ended before its first state is no such.
+
+    Raises:
+        UsageError: it would.
+    """
+    with suppress(OSError, ValueError, CheckpointError):
+        TrainingSettings.from_json((outdir / SETTINGS_FILE).read_text(), outdir / SETTINGS_FILE)
+        return
+    found = [name for name in (SETTINGS_FILE, PAGE_FILE, VIDEO_FILE) if (outdir / name).exists()]
+    if found:
+        raise UsageError(f"{outdir / found[0]} is not of a training run. Move it, or choose another --outdir.")
 
 
 main.add_command(metrics_command)

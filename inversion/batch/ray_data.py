@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -26,6 +27,7 @@ OBJECT_STORE = 500 * 10**6  # bytes; of a cluster that is started here
 WAVE = 50_000  # photos given to Ray at once, so that memory does not grow with their number
 MOST_IN_BLOCK = 32  # photos of one task, which is what is done again when a machine is lost
 LONGEST_PHOTO = 24 * 3600  # seconds without an answer until Ray gives up
+CONNECTING = 10  # seconds until a machine that does not answer is given up
 TASKS = 8  # tasks for each actor, at least, as long as there are enough photos
 
 
@@ -83,6 +85,7 @@ class RayExecutor:
                     address="local", num_cpus=count, include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet
                 )
             else:
+                _require_listening(self.address)
                 ray.init(address=self.address, **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise UsageError(
@@ -203,6 +206,13 @@ def _as_ours(error: Exception) -> RelatentError:
             return cause
         cause = getattr(cause, "cause", None) or cause.__cause__
     return RelatentError(f"the Ray cluster failed ({_first_line(error)}). Run the same command again to go on.")
+
+
+def _require_listening(address: str) -> None:
+    """Raise OSError if no machine listens at HOST:PORT; Ray itself tries such an address for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():  # others, such as "auto", are Ray's to find
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING).close()
 
 
 def _first_line(error: Exception) -> str:

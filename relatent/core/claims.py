@@ -102,7 +102,7 @@ class Claim:
         }
         text = json.dumps({**self.owner, **report, "files": {**kept, **new}}, indent=2) + "\n"
         (scratch / REPORT_FILE).write_text(text)
-        allowed = {name: sorted(self._own.get(name, frozenset()) | {found}) for name, found in new.items()}
+        allowed = {name: sorted(self._own.get(name, frozenset()) | {digest}) for name, digest in new.items()}
         before = {name: sorted(sums) for name, sums in self._own.items() if name not in new}
         listed = {"files": {**before, **allowed, REPORT_FILE: []}, "writing": sorted(new), "gone": sorted(gone)}
         self._say({**self.owner, **listed})

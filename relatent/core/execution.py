@@ -32,7 +32,7 @@ Outputs = tuple[Tensor, ...]
 Step = Callable[[], Outputs]
 
 
-def choose(name: str, device: torch.device) -> str:
+def resolved_execution(name: str, device: torch.device) -> str:
     """Resolve "auto" for ``device``: a graph under CUDA, eager elsewhere; other names are returned unchanged.
 
     Raises:
@@ -161,8 +161,8 @@ class _Graph:
         return tuple(tensor.clone() for tensor in self._outputs)
 
 
-def _close(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
-    pairs = zip(expected, found, strict=True)
+def _close(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> bool:
+    pairs = zip(expected, actual, strict=True)
     return all(bool(_apart(a, b) <= MOST_APART * a.float().norm() + 1e-6) for a, b in pairs)
 
 

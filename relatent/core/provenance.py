@@ -18,14 +18,14 @@ from PIL import Image
 from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
-from relatent.core.colour import conversion
-from relatent.core.decoding import IPTC_RESOURCE, XMP_HEAD
-from relatent.core.deep import encode_deep_png
 from relatent.core.errors import OutputError, UsageError
 from relatent.core.files import atomic_file
 from relatent.core.images import Photo
+from relatent.core.images.colour import conversion
+from relatent.core.images.decoding import IPTC_RESOURCE, XMP_HEAD
+from relatent.core.images.deep import encode_deep_png
+from relatent.core.images.xmp import xmp_packet
 from relatent.core.wording import printable
-from relatent.core.xmp import xmp_packet
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a composite that includes elements made by a trained model
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"

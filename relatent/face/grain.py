@@ -45,8 +45,8 @@ def _middle(where: np.ndarray) -> tuple[slice, slice]:
     """The window of at most LOOKED_AT pixels per side around the centre of ``where``."""
     rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
     spans = []
-    for found, length in zip((rows, columns), where.shape, strict=True):
-        middle = int(found.mean()) if len(found) else length // 2
+    for places, length in zip((rows, columns), where.shape, strict=True):
+        middle = int(places.mean()) if len(places) else length // 2
         first = max(0, min(middle - LOOKED_AT // 2, length - LOOKED_AT))
         spans.append(slice(first, first + LOOKED_AT))
     return spans[0], spans[1]

@@ -248,11 +248,11 @@ def _looked_up(photo: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     height, width = photo.shape[:2]
     left, top = min(max(0, int(x.min()) - 4), width - 1), min(max(0, int(y.min()) - 4), height - 1)
     part = photo[top : int(y.max()) + 5, left : int(x.max()) + 5]
-    found = cv2.remap(part, x - left, y - top, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    bright = cv2.cvtColor(found, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    moved = cv2.remap(part, x - left, y - top, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    bright = cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY).astype(np.float32)
     between = np.abs(x - np.rint(x)) + np.abs(y - np.rint(y))
     sharper = SHARPENED * between * (bright - cv2.GaussianBlur(bright, (3, 3), BLURRED))
-    return np.asarray(cv2.add(found, cv2.merge([sharper] * 3), dtype=cv2.CV_32F))
+    return np.asarray(cv2.add(moved, cv2.merge([sharper] * 3), dtype=cv2.CV_32F))
 
 
 def _offset(below: np.ndarray, before: np.ndarray, warp: Warp) -> np.ndarray:

@@ -64,8 +64,8 @@ def path_length(
             a, b = mapped(a), mapped(b)
         return step_lengths(a, b, t[rows], slerp if space == "z" else lerp, draw, backbone.distance, epsilon)
 
-    found = torch.cat([lengths(slice(first, first + CHUNK)).double().cpu() for first in range(0, pairs, CHUNK)])
-    return trimmed_mean(found)
+    parts = [lengths(slice(first, first + CHUNK)).cpu() for first in range(0, pairs, CHUNK)]
+    return trimmed_mean(torch.cat(parts).double())  # on the CPU: mps has no double
 
 
 def step_lengths(
@@ -109,8 +109,9 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def trimmed_mean(values: Tensor) -> float:
-    """Mean of the values between the quantiles KEPT."""
+    """Mean of the values between the quantiles KEPT, which are rounded outwards to values, as NVIDIA's metrics do."""
     if not len(values):
         raise ShapeError("no path lengths came; expected one or more.")
-    low, high = torch.quantile(values, torch.tensor(KEPT, dtype=values.dtype)).tolist()
+    low = torch.quantile(values, KEPT[0], interpolation="lower")
+    high = torch.quantile(values, KEPT[1], interpolation="higher")  # of few values, all are kept
     return float(values[(values >= low) & (values <= high)].mean())

@@ -8,9 +8,9 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
 from profiles import grey_profile
 
-from relatent.core.decoding import xmp_of
 from relatent.core.errors import OutputError, UsageError
 from relatent.core.images import Photo, read_photo
+from relatent.core.images.decoding import xmp_of
 from relatent.core.provenance import COMPOSITE, MarkedImage, software_tag
 from relatent.core.provenance import FORMATS as KNOWN_FORMATS
 

@@ -35,6 +35,7 @@ def test_outliers_do_not_count():
     values = torch.ones(200, dtype=torch.float64)
     values[7] = 1e9
     assert trimmed_mean(values) == 1
+    assert trimmed_mean(torch.tensor([1.0, 3.0])) == 2
     with pytest.raises(ShapeError, match="no path lengths"):
         trimmed_mean(torch.zeros(0))
 

@@ -15,11 +15,14 @@ from inversion.backbone import trainer as backbone_training
 from inversion.backbone.trainer import BackboneSettings, BackboneTrainer
 from inversion.encoders.training import EncoderSettings, EncoderTrainer
 from stylegan import DiscriminatorConfig, GeneratorConfig
+from stylegan.measuring.config import MetricsConfig
+from stylegan.measuring.features import BackboneFeatures
+from stylegan.measuring.measure import as_uint8, measure
 from stylegan.networks.backbone import backbone_path
 from stylegan.training.loss import GanLossWeights
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.trainer import ADA_INTERVAL, Trainer
-from stylegan.training.validation import Validation
+from stylegan.training.validation import Validation, draw_samples
 
 
 @pytest.fixture
@@ -95,3 +98,17 @@ def test_validation(pretend, tiny_generator, photos):
     found = Validation(photos, DEVICE, samples=8).distance(tiny_generator.to(DEVICE))
     expected = Validation(photos, torch.device("cpu"), samples=8).distance(tiny_generator.to("cpu"))
     assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_metrics(pretend, tiny_generator):
+    """All measures, path lengths and separability included; what the features say is compared on the CPU."""
+    config = MetricsConfig(samples=20, paths=2, separability_samples=20, features="backbone")
+    real = as_uint8(draw_samples(tiny_generator, 40, seed=9))
+    labels = torch.arange(40) % 2
+    found, expected = (
+        measure(tiny_generator.to(device), real, labels, [BackboneFeatures(device)], config)
+        for device in (DEVICE, torch.device("cpu"))
+    )
+    assert found.latent == pytest.approx(expected.latent, rel=0.02)
+    ours, theirs = (one.measures["backbone"]["frechet"].generated for one in (found, expected))
+    assert ours == pytest.approx(theirs, rel=0.02)

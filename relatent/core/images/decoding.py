@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import IFD, Base
 
-from relatent.core.colour import Conversion, conversion, profile_space
+from relatent.core.images.colour import Conversion, conversion, profile_space
 
 IPTC_RESOURCE = 0x0404  # Photoshop's number of it
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"  # of JPEG's APP1 segment
@@ -182,9 +182,9 @@ def _managed(picture: Image.Image) -> Image.Image:
         else:
             return picture
         target = ImageCms.createProfile("sRGB")
-        found = ImageCms.profileToProfile(picture, source, target, outputMode="RGB") or picture
-        found.info.pop("icc_profile", None)  # ImageCms puts the target's there
-        return found
+        rgb = ImageCms.profileToProfile(picture, source, target, outputMode="RGB") or picture
+        rgb.info.pop("icc_profile", None)  # ImageCms puts the target's there
+        return rgb
     except (ImageCms.PyCMSError, OSError, ImportError):  # a damaged profile, or a Pillow built without LittleCMS
         return picture
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageCms
 from profiles import ADOBE_RGB, DISPLAY_P3, grey_profile, in_srgb, matrix_profile
 
-from relatent.core.colour import conversion, is_grey, with_changes
 from relatent.core.images import Photo, photo_of
+from relatent.core.images.colour import conversion, is_grey, with_changes
 
 RNG = np.random.default_rng(0)
 

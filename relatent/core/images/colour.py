@@ -48,8 +48,8 @@ class Conversion:
     def grey_tables(self) -> list[list[int]]:
         """What red, green and blue are in sRGB, for each of the 256 levels of grey."""
         levels = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-        found = np.asarray(ImageCms.applyTransform(levels, self.forward))
-        return [found[0, :, channel].tolist() for channel in range(3)]
+        colours = np.asarray(ImageCms.applyTransform(levels, self.forward))
+        return [colours[0, :, channel].tolist() for channel in range(3)]
 
     def to_srgb(self, picture: Image.Image) -> Image.Image:
         """A picture of the profile's mode as RGB."""
@@ -93,15 +93,15 @@ def conversion(profile: bytes, mode: str) -> Conversion | None:
     if profile_space(profile) != {"RGB": b"RGB ", "L": b"GRAY"}[mode]:
         return None
     try:
-        found = Conversion(ImageCms.ImageCmsProfile(io.BytesIO(profile)), mode)
+        made = Conversion(ImageCms.ImageCmsProfile(io.BytesIO(profile)), mode)
         if mode == "L":
             levels = np.arange(256, dtype=np.uint8)[None]
             same, seen = np.repeat(levels[..., None], 3, axis=2), Image.fromarray(levels)
         else:
             same = _lattice(16)[None]
             seen = Image.fromarray(same)
-        difference = np.abs(np.asarray(found.to_srgb(seen), np.int16) - same)
-        return None if difference.max() <= SAME or found.table.size == 0 else found
+        difference = np.abs(np.asarray(made.to_srgb(seen), np.int16) - same)
+        return None if difference.max() <= SAME or made.table.size == 0 else made
     except (ImageCms.PyCMSError, OSError, ImportError, ValueError):  # damaged, or a Pillow built without LittleCMS
         return None
 

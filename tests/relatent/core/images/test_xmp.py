@@ -2,7 +2,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from relatent.core.xmp import BASIC, IPTC_EXTENSION, RDF, SOURCE_TYPE, TOOL, xmp_packet
+from relatent.core.images.xmp import BASIC, IPTC_EXTENSION, RDF, SOURCE_TYPE, TOOL, xmp_packet
 
 URI = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 

@@ -19,9 +19,9 @@ import torch
 from PIL import Image, ImageCms
 from profiles import ADOBE_RGB, encode_srgb, grey_profile, in_srgb, matrix_profile
 
-from relatent.core.deep import encode_deep_png
 from relatent.core.errors import UnreadablePhotoError
 from relatent.core.images import FORMATS, Photo, photo_of, read_photo
+from relatent.core.images.deep import encode_deep_png
 
 ORIENTATION, MAKE = 274, 271
 pillow_heif.register_heif_opener()  # these tests write HEIC themselves
@@ -129,7 +129,7 @@ def test_the_second_picture_of_an_mpo_is_no_animation():
     assert photo.note == ""
 
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
+CASES = Path(__file__).parents[5] / "shared" / "cases"
 
 
 @pytest.mark.parametrize("name", ["IMG_0001.HEIC", "jpegnamed.heic"])
@@ -595,6 +595,6 @@ def test_100_megapixels_take_less_than_950_megabytes(tmp_path):
         assert pixels.shape == (10_000, 10_000, 3) and abs(int(pixels[9999, 9999, 0]) - 200) < 4
         print(peak() - before)
     """
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     done = subprocess.run([sys.executable, "-c", code, path], cwd=root, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 950_000  # kB
