@@ -8,7 +8,8 @@ SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-s
 MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
 
 CSS = """
-.gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; overflow: clip !important; }
+.gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important;
+  overflow: clip !important; }
 .gradio-container .prose h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.01em; margin: 0; }
 .gradio-container > .main { width: 100% !important; max-width: 1240px !important; padding: 16px 24px !important; }
 .gradio-container > .main > .wrap, .gradio-container main { width: 100% !important; max-width: 100% !important;
