@@ -216,14 +216,17 @@ def measure_memory(_: Path, folder: Path) -> dict[str, Any]:
 
 
 def _memory() -> float:
-    """MiB of this process and those it started; memory that several share counts in parts."""
+    """MiB of this process and those it started; what several share counts in parts.
+
+    Mapped files are left out, because their part depends on which other programs have them open.
+    """
     import multiprocessing
     import os
 
     total = 0.0
     for process in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))) / 1024
     return total
 
 

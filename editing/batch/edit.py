@@ -108,11 +108,13 @@ class Edited:
         folder: of the results; None if it failed.
         error: of a failure; else None.
         note: a remark for the user; may be empty.
+        path: the inversion's file; None of what has none.
     """
 
     folder: Path | None = None
     error: RelatentError | None = None
     note: str = ""
+    path: Path | None = None
 
 
 def edit_all(
@@ -121,6 +123,7 @@ def edit_all(
     options: EditOptions | None = None,
     *,
     networks: dict[str, Generator] | None = None,
+    alone: bool | None = None,
 ) -> Iterator[Edited]:
     """Edit faces and write their folders, yielding what became of each.
 
@@ -134,6 +137,8 @@ def edit_all(
         outdir: results go to OUTDIR/STEM; None for each inversion's own folder.
         options: see :class:`EditOptions`.
         networks: opened ones by their id, to which others are added.
+        alone: whether a single photo in the options is that of the only face, whatever its content; None for whether
+            one was found.
     """
     options = options or EditOptions()
     networks = {} if networks is None else networks
@@ -147,10 +152,12 @@ def edit_all(
                     raise saved
                 groups.setdefault(_photo_of(saved), []).append(saved)
             except RelatentError as error:
-                yield Edited(error=error)
+                yield Edited(error=error, path=getattr(saved, "path", None))
     seen: set[tuple[Path, str]] = set()
     for key in list(groups):
-        yield from _edit_together(groups.pop(key), outdir, options, networks, seen, alone=count == 1)
+        yield from _edit_together(
+            groups.pop(key), outdir, options, networks, seen, alone=count == 1 if alone is None else alone
+        )
 
 
 def _photo_of(saved: Saved | SavedFile) -> str:
@@ -179,16 +186,16 @@ def _edit_together(
                     seen.add(known)
                     tasks.append(_edited(saved, outdir, options, networks, alone=alone))
             except RelatentError as error:
-                yield Edited(error=error)
+                yield Edited(error=error, path=one.path)
         whole = WholePhotos(tasks, options.blend)
         for task in tasks:
             try:
                 note = _write(task, whole, options)
-                yield Edited(folder=task.claim.folder, note=note)
+                yield Edited(folder=task.claim.folder, note=note, path=task.saved.path)
             except NoSpaceError:
                 raise
             except RelatentError as error:
-                yield Edited(error=error)
+                yield Edited(error=error, path=task.saved.path)
     finally:
         for task in tasks:
             task.claim.release()

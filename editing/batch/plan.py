@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import difflib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,20 +21,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from editing.batch.edit import EditOptions
+from editing.batch.inverted import InvertedFaces
 from editing.directions.direction import find_direction
 from editing.layers import layer_numbers
 from editing.pasting import BLENDS
-from editing.results import INVERSION_FILE
-from relatent.core.errors import CheckpointError, RelatentError, UnknownNameError, UsageError
+from relatent.core.errors import RelatentError, UnknownNameError, UsageError
 from relatent.core.numbers import as_strength, as_truncation, number_in
-from relatent.core.results import read_report
-from relatent.core.wording import listed
 from relatent.face.regions import check_regions
 
 OPTIONS = ("layers", "truncation", "only", "keep", "blend")
 LONGEST_LINE = 2**20  # characters
 
-MOST_NAMED = 20  # photos that a message lists
 MOST_LAYERS = 18  # of a network of 1024 px
 
 Row = Mapping[str, object]
@@ -55,49 +51,6 @@ class Planned:
     folder: Path
     options: EditOptions
     name: str = ""
-
-
-class Faces:
-    """The inversions in a folder, by the names that a plan may use.
-
-    Raises:
-        CheckpointError: the folder has none.
-    """
-
-    def __init__(self, outdir: Path) -> None:
-        self.outdir = outdir
-        self.networks: dict[Path, str] = {}
-        self.by_name: dict[str, list[Path]] = {}
-        for folder in sorted(path.parent for path in outdir.glob(f"*/{INVERSION_FILE}")):
-            report = read_report(folder) or {}
-            photo = report.get("photo")
-            photo = photo if isinstance(photo, dict) else {}
-            self.networks[folder] = str(report.get("network", ""))
-            for name in {folder.name, str(photo.get("name", "")), str(photo.get("file", ""))} - {""}:
-                self.by_name.setdefault(name, []).append(folder)
-        if not self.networks:
-            raise CheckpointError(
-                f"{outdir} holds no {INVERSION_FILE}. Invert photos first: python -m inversion.project"
-            )
-
-    def find(self, name: str) -> Path:
-        """The folder of an inversion, by its own name or that of its photo.
-
-        Raises:
-            UsageError: there is none, or several.
-        """
-        own = self.outdir / name
-        if own in self.networks:
-            return own
-        found = self.by_name.get(name) or self.by_name.get(str(Path(name).absolute())) or []
-        if len(found) > 1:
-            names = listed([folder.name for folder in found], 5)
-            raise UsageError(f"{name} was inverted to several folders: {names}. Name one of them.")
-        if not found:
-            few = len(self.by_name) <= MOST_NAMED
-            known = self.by_name if few else difflib.get_close_matches(name, self.by_name, n=5, cutoff=0.5)
-            raise UnknownNameError("photo", name, known)
-        return found[0]
 
 
 def read_plan(path: Path) -> Iterator[tuple[int, Row]]:
@@ -163,7 +116,7 @@ class PlanChecker:
         source: of the rows, in messages.
     """
 
-    def __init__(self, faces: Faces, options: EditOptions, source: str = "the plan") -> None:
+    def __init__(self, faces: InvertedFaces, options: EditOptions, source: str = "the plan") -> None:
         self.faces, self.options, self.source = faces, options, source
         self.known: dict[tuple[str, str], str] = {}  # fingerprints of directions, by name and network
 
@@ -207,7 +160,7 @@ class PlanChecker:
 
     def fingerprint(self, name: str, folder: Path) -> str:
         """What tells a direction from another of the same name; raises as :func:`find_direction` does."""
-        known = name, self.faces.networks[folder]
+        known = name, self.faces.network(folder)
         if known not in self.known:
             vector = find_direction(*known, self.options.folders).vector.numpy()
             self.known[known] = hashlib.sha256(vector.tobytes()).hexdigest()[:16]

@@ -6,16 +6,18 @@ import math
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
-from editing.batch.bulk import edit_plan
+from editing.batch.bulk import edit_folder, edit_plan
 from editing.batch.edit import Edited, EditOptions, Sweep, edit_all
 from editing.cli.pasting_options import pasting_options
 from editing.faces import name_faces
 from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand, device_option
 from relatent.core.errors import RelatentError, UsageError
 from relatent.core.numbers import as_strength, digits_in, number_in
+from relatent.core.results import MANIFEST_FILE
 from relatent.core.stopping import stopped_by_interrupt
 from relatent.face.regions import REGIONS
 
@@ -61,9 +63,10 @@ NO_METADATA = (
     "--workers",
     type=click.IntRange(min=0),
     default=None,
-    help="Processes that carry out a plan; 0: none.  [default: by the number of edits and processors]",
+    help="Processes that edit the faces of a plan or of an OUTDIR; 0: none.  [default: by the number of edits and "
+    "processors]",
 )
-@click.option("--retry-failed", is_flag=True, help="Try edits of a plan again that have failed before.")
+@click.option("--retry-failed", is_flag=True, help="Try edits of a plan or an OUTDIR again that have failed before.")
 @pasting_options
 @click.option("--outdir", type=PATH, default=None, help="Results go to OUTDIR/STEM.  [default: the inversion's folder]")
 @click.option(
@@ -112,7 +115,7 @@ def edit_command(
     FACES are folders that `inversion.project` or this command wrote, folders of such folders, their files, latents of
     other tools (.npz, .npy, .pt; FILE:NAME for one of several), photos, which are inverted on the spot, or seeds such
     as 85,100. Each gets OUTDIR/STEM with edited.png, drawn.png, edited.safetensors, report.json, and pasted.png where
-    the photo is found.
+    the photo is found. The OUTDIR of an inversion keeps account of its edits: a rerun does what is missing.
     """
     options = EditOptions(
         strengths=parse_sets(sets),
@@ -126,14 +129,15 @@ def edit_command(
         raise UsageError("nothing to do: expected --set NAME=STRENGTH or --sweep NAME=FROM:TO:COUNT. Try --help.")
     if not metadata:
         click.echo(f"note: --no-metadata: {NO_METADATA}", err=True)
-    with stopped_by_interrupt(_about_to_stop) if plan else nullcontext(lambda: False) as stop:
-        outcomes = (
-            edit_all(name_faces(faces), outdir, options)
-            if plan is None
-            else edit_plan(
-                faces[0], plan, options, editsdir=outdir, workers=workers, retry_failed=retry_failed, stop=stop
-            )
-        )
+    batch = plan is not None or (len(faces) == 1 and (Path(faces[0]) / MANIFEST_FILE).is_file())
+    with stopped_by_interrupt(_about_to_stop) if batch else nullcontext(lambda: False) as stop:
+        how: dict[str, Any] = {"editsdir": outdir, "workers": workers, "retry_failed": retry_failed, "stop": stop}
+        if plan is not None:
+            outcomes = edit_plan(faces[0], plan, options, **how)
+        elif batch:
+            outcomes = edit_folder(faces[0], options, **how)
+        else:
+            outcomes = edit_all(name_faces(faces), outdir, options)
         count, errors = _told(outcomes)
     if stop():
         click.echo("stopped; run the same command again to go on.", err=True)

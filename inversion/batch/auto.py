@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+import torch
+
 from inversion.batch.here import Here
 from inversion.batch.inverter import Inverter
 from inversion.batch.requests import Answers, Request
@@ -41,9 +43,24 @@ class Auto:
         yield from self._executor(len(first)).answers(chain(first, requests))
 
     def _executor(self, count: int) -> Here | Workers:
-        work, processors = self.inverter.work, cpu.processors()
-        if count < ENOUGH or processors < 2:
+        work, device = self.inverter.work, self.inverter.pipeline.network.w_avg.device
+        workers = single_workers(count, device, work.size)
+        if workers:
+            return Workers(workers, work, work.batch_size)
+        if count < ENOUGH:
             return Here(self.inverter)
-        if self.inverter.pipeline.network.w_avg.device.type != "cpu":
-            return Here(self.inverter, readers=min(MOST_READERS, processors - 1))
-        return Here(self.inverter, readers=1) if work.size > LARGEST else Workers(processors, work, work.batch_size)
+        processors = cpu.processors()
+        return Here(self.inverter, min(processors - 1, 1 if device.type == "cpu" else MOST_READERS))
+
+
+def single_workers(count: int, device: torch.device, resolution: int) -> int:
+    """Processes that each do the whole work in one thread; 0 where this process does it.
+
+    Args:
+        count: of photos or edits, at least as far as ``ENOUGH``.
+        device: of the networks.
+        resolution: of the network, in pixels.
+    """
+    processors = cpu.processors()
+    alone = count >= ENOUGH and processors > 1 and device.type == "cpu" and resolution <= LARGEST
+    return processors if alone else 0

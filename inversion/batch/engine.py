@@ -15,6 +15,7 @@ from pathlib import Path
 
 from inversion.batch.database import DONE, FAILED, PENDING
 from inversion.batch.jobs import FolderNames, Job, KnownNames, open_job
+from inversion.batch.loop import told_outcomes
 from inversion.batch.manifest import FaceRow, Manifest, PhotoRow
 from inversion.batch.report import VIDEO_FILE, measures_of, plain, write_result
 from inversion.batch.requests import Answer, Executor, FaceFiles, Outcome, Request
@@ -81,23 +82,9 @@ class Engine:
         errors: list[Outcome] = []
         manifest.add_photos(run, _paths_of(photos, errors))
         yield from errors
-        answers = executor.answers(self._requests(run))
-        try:
-            for answer in answers:
-                if answer is not None:
-                    self._take(answer)
-                yield from self._news()
-            yield from self._news()
-        finally:
-            close = getattr(answers, "close", None)  # ends the workers before OUT is released
-            if close is not None:
-                close()
+        yield from told_outcomes(executor.answers(self._requests(run)), self._take, self.told)
         if not self.stop():
             manifest.end_run(run)
-
-    def _news(self) -> Iterator[Outcome]:
-        while self.told:
-            yield self.told.popleft()
 
     def _tell(self, status: str, message: str, photo: Path, folder: Path | None = None, note: str = "") -> None:
         self.told.append(Outcome(status, message, photo, folder, note))
@@ -198,12 +185,19 @@ class Engine:
             return None
         different = self._different(self.manifest.settings(row.settings))
         if not different:
-            return Outcome("skipped", self._done_note(folder), job.photo, folder)
+            return Outcome("skipped", self._original(job) + self._done_note(folder), job.photo, folder)
         message = (
             f"{folder} holds {job.photo.name} inverted with another {' and '.join(different)}. "
             "Add --overwrite to replace it, or choose another --outdir."
         )
         return Outcome("failed", message, job.photo)
+
+    def _original(self, job: Job) -> str:
+        """Whose result it is, if this photo is a copy of another one."""
+        first = self.manifest.first_photo(job.digest)
+        if first is None or first == job.photo.absolute() or not first.exists():
+            return ""
+        return f"the same photo as {first}, "
 
     def _done_note(self, folder: Path) -> str:
         if self.wanted.save_video and not (folder / VIDEO_FILE).is_file():

@@ -150,6 +150,11 @@ class Manifest(Database):
         """Whether another photo of that many bytes is known, which could have the same content."""
         return bool(self.rows("SELECT 1 FROM photos WHERE size = ? AND id != ? LIMIT 1", size, besides))
 
+    def first_photo(self, sha256: str) -> Path | None:
+        """Of photos with the same content, the one that was recorded first; None if none is known."""
+        rows = self.rows("SELECT path FROM photos WHERE sha256 = ? ORDER BY id LIMIT 1", sha256)
+        return Path(restored(str(rows[0][0]))) if rows else None
+
     def faces_in(self, sha256: str) -> int | None:
         """Number of faces that were found in a photo; None if they were not looked for."""
         rows = self.rows("SELECT faces FROM photos WHERE sha256 = ? AND faces IS NOT NULL LIMIT 1", sha256)
@@ -234,12 +239,12 @@ class Manifest(Database):
         rows = self.rows("SELECT id, folder, mark FROM edits WHERE state = ?", WRITING)
         return [(int(str(number)), restored(str(folder)), str(mark)) for number, folder, mark in rows]
 
-    def set_edit(self, number: int, state: str, reason: str = "") -> None:
-        """Record what became of an edit."""
+    def set_edit(self, number: int, state: str, reason: str = "", folder: str | None = None) -> None:
+        """Record what became of an edit, and where it was written if that is elsewhere than was meant."""
         with self.transaction() as database:
             database.execute(
-                "UPDATE edits SET state = ?, reason = ?, at = ? WHERE id = ?",
-                (state, stored(reason), time.time(), number),
+                "UPDATE OR REPLACE edits SET state = ?, reason = ?, at = ?, folder = ifnull(?, folder) WHERE id = ?",
+                (state, stored(reason), time.time(), folder, number),
             )
 
     def _faces(self, where: str, *values: object) -> Iterator[FaceRow]:

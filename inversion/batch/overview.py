@@ -10,11 +10,13 @@ from relatent.core.wording import restored
 
 CHUNK = 1000  # rows read at once
 
-# Of files with the same content, the one that was recorded first stands for the result.
+# Of files with the same content, the one that was recorded first is inverted, and the others are its copies.
+FIRST = "(SELECT path FROM photos AS first WHERE first.sha256 = faces.sha256 ORDER BY id LIMIT 1)"
 LINES = f"""
-SELECT ifnull(photos.path, '') AS path, '{DONE}' AS state, '' AS reason, faces.folder, faces.face, faces.thumbnail,
-    {", ".join(f"faces.{name} AS {name}" for name in MEASURES)}
-FROM faces LEFT JOIN photos ON photos.id = (SELECT MIN(id) FROM photos WHERE photos.sha256 = faces.sha256)
+SELECT ifnull(photos.path, '') AS path, '{DONE}' AS state,
+    CASE WHEN photos.path != {FIRST} THEN 'the same photo as ' || {FIRST} ELSE '' END AS reason,
+    faces.folder, faces.face, faces.thumbnail, {", ".join(f"faces.{name} AS {name}" for name in MEASURES)}
+FROM faces LEFT JOIN photos ON photos.sha256 = faces.sha256
 WHERE faces.state = '{DONE}'
 UNION ALL
 SELECT path, state, reason, NULL, NULL, NULL, {", ".join(["NULL"] * len(MEASURES))} FROM photos WHERE state != '{DONE}'

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -158,9 +159,30 @@ def test_copies_are_inverted_once(photos, out, tmp_path):
     work = StandIn(tmp_path / "log")
     outcomes = list(run([photo, *copies[:2]], out, work=work, hash_first=False))
     assert statuses(outcomes)[0] == "done"
-    assert statuses(run(copies, out, work=work)) == ["skipped"] * 3
+    again = list(run(copies, out, work=work))
+    assert statuses(again) == ["skipped"] * 3
+    assert again[2].message == f"the same photo as {photo}, done before; --overwrite does it again"
+    assert again[2].folder == out / "a"
     assert folders(out) == ["a"]
     assert set(states(out).values()) == {"done"}
+    summarise(out)
+    with (out / "report.csv").open(newline="") as file:
+        rows = {Path(row["photo"]).name: (row["folder"], row["reason"]) for row in csv.DictReader(file)}
+    assert rows == {"a.png": ("a", ""), **{copy.name: ("a", f"the same photo as {photo}") for copy in copies}}
+    photo.unlink()  # the archive was moved: nothing is a copy of what is no longer there
+    assert next(run(copies[:1], out, work=work)).message == "done before; --overwrite does it again"
+
+
+def test_status_while_a_batch_runs(photos, out):
+    paths = photos("a", "b", "bad", "c")
+    outcomes = run(paths, out)
+    for _ in range(3):
+        next(outcomes)
+    counted, running, failed = status(out).splitlines()
+    assert counted == "photos: 2 done, 1 failed, 1 pending"
+    assert re.fullmatch(rf"Process {os.getpid()} has been at work for .* a second; about .* left\.", running)
+    assert failed == f"failed: no face found in {paths[2]}."
+    assert statuses(outcomes) == ["done"]
 
 
 def test_files_in_the_way_leave_a_photo_pending(photos, out):

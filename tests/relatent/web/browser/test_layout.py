@@ -28,6 +28,7 @@ def test_the_photo_has_the_width_and_its_buttons_lie_below_it(visitor, artefacts
     picture, button = page.locator("#edited img").bounding_box(), page.locator("#quick-smile").bounding_box()
     page.screenshot(path=artefacts / f"page-edit-{width}.png")
     assert overflow(page) <= 0
+    assert page.locator("#lead").bounding_box()["width"] > 0.85 * min(width, 1240)
     assert 0 <= button["y"] - picture["y"] - picture["height"] < 60
     for name in ("quick-smile", "quick-older", "undo", "compare", "get-photo", "another"):
         assert page.locator(f"#{name}").bounding_box()["height"] >= 44, name
@@ -77,8 +78,7 @@ def test_by_keyboard_alone_to_a_smile_and_the_focus_is_never_lost(visitor):
     page.locator("#example").focus()
     page.keyboard.press("Enter")  # the button goes away with the first screen
     wait_until_ready(page)
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.activeElement !== document.body")
+    page.wait_for_function("document.activeElement !== document.body")
     page.locator("#quick-smile").focus()
     before = page.get_attribute("#edited img", "src")
     page.keyboard.press("Enter")
@@ -86,8 +86,7 @@ def test_by_keyboard_alone_to_a_smile_and_the_focus_is_never_lost(visitor):
     page.locator("#undo").focus()
     page.keyboard.press("Enter")  # nothing is left to undo: the button is switched off under the focus
     page.wait_for_function("document.querySelector('#undo').disabled")
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.activeElement !== document.body")
+    page.wait_for_function("document.activeElement !== document.body")
     page.locator("#compare").focus()
     page.keyboard.down("Space")
     assert page.locator("#original img").is_visible()
