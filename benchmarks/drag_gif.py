@@ -60,7 +60,7 @@ def _marked(pixels: np.ndarray, points: np.ndarray, targets: np.ndarray, scale: 
     """A copy with the points and their targets."""
     marked = pixels.copy()
     for point, target in zip(points, targets, strict=True):
-        here, there = (tuple(int(round(v)) for v in (one + 0.5) * scale - 0.5) for one in (point, target))
+        here, there = (tuple(round(float(v)) for v in (one + 0.5) * scale - 0.5) for one in (point, target))
         cv2.line(marked, here, there, WHITE, 2, cv2.LINE_AA)
         for place, colour in ((there, BLUE), (here, RED)):
             cv2.circle(marked, place, 6, WHITE, -1, cv2.LINE_AA)
