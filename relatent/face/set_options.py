@@ -36,8 +36,8 @@ class FaceSetOptions:
     most_outside: float = field(
         default=0.1, metadata=described("Largest share of the crop that may lie outside the photo.")
     )
-    # Of 600 faces of FairFace one pair was 12 bits apart and all others 70 or more. A face that was saved again, reduced,
-    # brightened or cropped by a pixel differed from itself in 26 at most.
+    # Of 600 faces of FairFace one pair was 12 bits apart and all others 70 or more. A face that was saved again,
+    # reduced, brightened or cropped by a pixel differed from itself in 26 at most.
     most_alike: int = field(
         default=32,
         metadata=described(
