@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 
+from relatent.web import drag_script
+
 NOTICE = '<div class="relatent-status" role="status" id="notice"></div>'
 NO_FACE = "Choose a photo first, or wait until its face is found."
 NO_MIX = "Choose two faces first, and which styles come in."
@@ -127,4 +129,4 @@ SCRIPT = """
 
 def head() -> str:
     """HTML for the head of the page."""
-    return SCRIPT % json.dumps(REASONS)
+    return SCRIPT % json.dumps(REASONS) + drag_script.SCRIPT
