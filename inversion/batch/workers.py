@@ -62,8 +62,8 @@ class Worker:
             if not self.ready:
                 raise RelatentError(
                     f"a worker process ended while it was starting ({how}). Is the memory sufficient? "
-                    "Try fewer with --workers, or none with --workers 0. A script of one's own must begin its work below "
-                    'if __name__ == "__main__".'
+                    "Try fewer with --workers, or none with --workers 0. A script of one's own must begin its work "
+                    'below if __name__ == "__main__".'
                 ) from None
             raise WorkerCrashError(how) from None
         if isinstance(message, RelatentError):
