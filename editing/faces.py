@@ -32,6 +32,7 @@ from stylegan import Generator, network_id
 from stylegan.formats.checkpoint import is_foreign, same_network
 
 LATENT_SUFFIXES = (".npz", ".npy", ".pt", ".pth", ".pkl")  # of files that are no photos, however damaged
+INVERSION_SUFFIX = Path(INVERSION_FILE).suffix
 OUTDIR = Path("out")  # where `inversion.project` puts what it makes of photos
 
 
@@ -162,6 +163,11 @@ def _in_file(path: Path, entry: str | None) -> Named | SavedFile:
     suffix = path.suffix.lower()
     if kind is None and entry is None and (suffix in SUFFIXES or not suffix):
         return PhotoFile(path)
+    if kind is None and suffix not in (*LATENT_SUFFIXES, INVERSION_SUFFIX):
+        raise CheckpointError(
+            f"{path} is no face that can be read; expected an inversion's folder or file ({INVERSION_SUFFIX}), latents "
+            f"({', '.join(LATENT_SUFFIXES)}), a photo ({', '.join(sorted(SUFFIXES))}), or seeds."
+        )
     own = not is_foreign(path) if kind == "safetensors" else kind is None and suffix not in LATENT_SUFFIXES
     return SavedFile(path) if own else LatentFile(path, entry)
 

@@ -40,6 +40,9 @@ from relatent.core.errors import UsageError
 @click.option("--network", default=None, metavar="NAME_OR_FILE", help="The network, if it is no longer where it was.")
 @device_option
 @click.option(
+    "--class", "number", type=click.IntRange(min=0), metavar="N", help="Of a seed, if its network has classes."
+)
+@click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Say in every picture that a network took part."
 )
 def drag_command(
@@ -55,6 +58,7 @@ def drag_command(
     outdir: Path | None,
     network: str | None,
     device: str | None,
+    number: int | None,
     metadata: bool,
     **options: object,
 ) -> None:
@@ -84,7 +88,7 @@ def drag_command(
     if not metadata:
         click.echo(f"note: --no-metadata: {NO_METADATA}", err=True)
     found = find_faces([face])
-    generator = open_faces_network(found, network, device)
+    generator = open_faces_network(found, network, device).of_class(number)
     opened = [one for name in found for one in opened_faces(name, generator, outdir)]
     if len(opened) != 1:
         raise UsageError(f"{face} holds {len(opened)} faces; expected one. Name one of them.")

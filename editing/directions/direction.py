@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from relatent.core.errors import CheckpointError, ShapeError, UnknownNameError, 
 from stylegan import Generator, network_id
 from stylegan.formats.checkpoint import OWN, read_safetensors, write_safetensors
 from weights.embedded import FOLDER
+from weights.reading.file_kinds import kind_of
 
 FORMAT = "relatent-direction-1"
+IMPORTED = "Bring in a foreign one, as .npy, .npz or .pt, with: python -m editing directions import."
 SPACES = ("w", "w+", "s")
 UNIT = "one standard deviation of the attribute's score over 10,000 samples at psi 1"
 
@@ -147,6 +150,11 @@ class Direction(ComparedByContent):
             CheckpointError: missing, damaged, or not a direction.
         """
         path = Path(path)
+        if path.is_file() and path.suffix.lower() != ".safetensors" and not _is_safetensors(path):
+            raise CheckpointError(
+                f"{path} is not a direction of ours. {IMPORTED} A face's latents are no direction: give them to "
+                f"python -m editing edit in place of the face."
+            )
         tensors, metadata = read_safetensors(path)
         if metadata.get("format") != FORMAT or "vector" not in tensors:
             raise CheckpointError(f"{path} is not a direction of ours. {_way_out(path, metadata)}")
@@ -171,7 +179,13 @@ def _way_out(path: Path, metadata: dict[str, str]) -> str:
         return f"It is a face: edit it with python -m editing edit {path} --set NAME=STRENGTH"
     if metadata.get("format", "").startswith(OWN):
         return f"It says format {metadata['format']!r:.60}; name a direction's file."
-    return "Bring in a foreign one, as .npy, .npz or .pt, with: python -m editing directions import"
+    return IMPORTED
+
+
+def _is_safetensors(path: Path) -> bool:
+    with suppress(CheckpointError):
+        return kind_of(path) == "safetensors"
+    return False
 
 
 def direction_folder(network: Generator | str) -> Path:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from editing.directions.direction import Direction, Fact
-from inversion.foreign_latents import read_latents
+from inversion.foreign_latents import KEYS, read_latents
 from relatent.core.errors import CheckpointError, RelatentError, UsageError
 from stylegan import Generator, network_id
-from weights.reading.arrays import read_npy, read_npz
+from weights.reading.arrays import npz_names, read_npy, read_npz
 
 COMPONENTS = (("lat_comp", "lat_stdev"), ("act_comp", "act_stdev"), ("comp", "std"))
 PUBLISHED = "as published: strength 1 adds the file's own vector once"
@@ -38,6 +38,7 @@ LATENT = (
     "its length and its nearness to the average say that it is a face's latent, not a direction: editing edit takes it "
     "as a face"
 )
+HOW_TO_EDIT = "edit with python -m editing edit {} --network NETWORK --set NAME=STRENGTH"
 MAX_LIST = 2**20  # bytes of a channel list
 
 
@@ -109,8 +110,8 @@ def _refuse_latents(path: Path, network: Generator) -> None:
     several_in_w = len(found.ws) > 1 and bool((found.ws == found.ws[:, :1]).all())  # or any list of vectors
     if not several_in_w and all(resembles_latent(ws, network) for ws in found.ws):
         raise UsageError(
-            f"{path} holds {'a face' if len(found.ws) == 1 else f'{len(found.ws)} faces'}, not a direction: edit with "
-            f"python -m editing edit {path} --network NETWORK --set NAME=STRENGTH"
+            f"{path} holds {'a face' if len(found.ws) == 1 else f'{len(found.ws)} faces'}, not a direction: "
+            f"{HOW_TO_EDIT.format(path)}"
         )
 
 
@@ -138,7 +139,10 @@ def _vector(path: Path, kind: str, component: int | None) -> tuple[Tensor, str, 
     if kind == ".npy":
         return torch.from_numpy(read_npy(path)), f"{path.name}, a plain vector", PUBLISHED
     if kind == ".npz":
-        arrays = read_npz(path, [name for pair in COMPONENTS for name in pair])
+        known = [name for pair in COMPONENTS for name in pair]
+        if set(known).isdisjoint(npz_names(path)):
+            raise _unknown(npz_names(path), path)
+        arrays = read_npz(path, known)
         return _component({key: torch.from_numpy(array) for key, array in arrays.items()}, path, component)
     if kind in (".pt", ".pth"):
         from weights.reading.pickles import read_torch
@@ -169,9 +173,17 @@ def _component(values: Mapping[Any, Any], path: Path, component: int | None) -> 
             raise CheckpointError(f"{path} has an eigvec of shape {list(columns.shape)}; expected [w_dim, n].")
         index = _checked(component, columns.shape[1], path)
         return columns[:, index], f"{path.name}, SeFa component {index}", PUBLISHED
-    raise CheckpointError(
-        f"{path} holds {', '.join(sorted(map(str, values)))[:120] or 'nothing known'}; "
-        "expected comp and std (GANSpace) or eigvec (SeFa)."
+    nested = [key for value in values.values() if isinstance(value, Mapping) for key in value]
+    raise _unknown([*values, *nested], path)
+
+
+def _unknown(names: Iterable[Any], path: Path) -> CheckpointError:
+    """The error of a file with other entries than a direction's."""
+    found = sorted(set(map(str, names)))
+    latents = not set(KEYS).isdisjoint(found)
+    return CheckpointError(
+        f"{path} holds {', '.join(found)[:120] or 'nothing'}; expected comp and std (GANSpace) or eigvec (SeFa)."
+        f"{f' By these names it holds faces: {HOW_TO_EDIT.format(path)}' if latents else ''}"
     )
 
 

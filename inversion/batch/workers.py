@@ -8,10 +8,8 @@ thread. Workers get no signal from Ctrl-C; the parent lets them finish.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +18,7 @@ from typing import Any
 
 from inversion.batch.requests import Answer, Request
 from relatent.core.errors import RelatentError
+from relatent.core.stopping import end_with_parent
 
 READY = "ready"
 END: Any = object()
@@ -62,7 +61,8 @@ class Worker:
             if not self.ready:
                 raise RelatentError(
                     f"a worker process ended while it was starting ({how}). Is the memory sufficient? "
-                    "Try fewer with --workers, or none with --workers 0."
+                    "Try fewer with --workers, or none with --workers 0. A script of one's own must begin its work "
+                    'below if __name__ == "__main__".'
                 ) from None
             raise WorkerCrashError(how) from None
         if isinstance(message, RelatentError):
@@ -207,16 +207,3 @@ def use_one_thread() -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-
-def end_with_parent() -> None:
-    """End this process when its parent has ended, however that happened."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -1,11 +1,14 @@
-"""Ctrl-C in a long run: once to finish what is in hand, twice to stop at once."""
+"""How long runs stop: Ctrl-C once to finish what is in hand, twice to stop at once; processes end with their parent."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 
 
 @contextmanager
@@ -31,3 +34,16 @@ def stopped_by_interrupt(tell: Callable[[], object]) -> Iterator[Callable[[], bo
         yield pressed.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def end_with_parent() -> None:
+    """End this process when its parent has ended, however that happened."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

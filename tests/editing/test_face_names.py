@@ -257,6 +257,11 @@ def test_seeds_of_a_network_with_classes(tmp_path, monkeypatch):
     expected = mix(seed_inversion(network, 1, c=2), seed_inversion(network, 2, c=2), "coarse")
     torch.testing.assert_close(Inversion.load("mixed/1/edited.safetensors").ws, expected.ws)
     assert run(*arguments, "--class", 3).exit_code == 2
+    dragging = ["drag", "1", "--from", "3,3", "--to", "4,3", "--pixels", "face", "--num-steps", 1, "--level", 4]
+    dragged = run(*dragging, "--network", "classes.safetensors", "--class", 2, "--outdir", "dragged")
+    assert dragged.exit_code == 0, dragged.output
+    before = Inversion.load("dragged/1/edited.safetensors").unedited()
+    torch.testing.assert_close(before.ws, seed_inversion(network, 1, c=2).ws)
     morphing = ["morph", "1", "2", "--frames", 2, "--network", "classes.safetensors", "--class", 1]
     for space in ("w", "z"):
         assert run(*morphing, "--space", space, "--out", f"{space}.gif").exit_code == 0
@@ -265,6 +270,14 @@ def test_seeds_of_a_network_with_classes(tmp_path, monkeypatch):
     assert run(*finding, "--outdir", "all").exit_code == 0
     one, every = (Direction.load(f"{name}/ganspace_0.safetensors").vector for name in ("one", "all"))
     assert not torch.allclose(one, every)
+
+
+@pytest.mark.parametrize("name", ["note.txt", "report.json", "raw.CR2", "page.html"])
+def test_a_file_that_is_no_face_is_not_called_damaged(name, tmp_path):
+    (tmp_path / name).write_text('{"photo": "me.jpg"}')
+    with pytest.raises(CheckpointError, match=r"is no face that can be read; expected .* a photo \(.*\.jpg") as error:
+        find_faces([str(tmp_path / name)])
+    assert "download" not in str(error.value)
 
 
 def test_an_empty_text_is_not_the_current_folder():

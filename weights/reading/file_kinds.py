@@ -7,7 +7,7 @@ from typing import Literal
 
 from relatent.core.errors import CheckpointError
 from weights.reading.pickle_machine import PROTOCOLS
-from weights.reading.torch_files import LEGACY_START, ZIP_START
+from weights.reading.torch_files import ARRAYS, LEGACY_START, ZIP_START
 
 Kind = Literal["safetensors", "torch", "pickle"]
 
@@ -22,6 +22,7 @@ STRANGERS = (  # offset, first bytes, description and advice
     (0, b"\x28\xb5\x2f\xfd", PACKED),
     (257, b"ustar", PACKED),
     (0, b"\x89HDF", "an HDF5 file, as Keras writes them. Expected a PyTorch network"),
+    (0, b"\x93NUMPY", f"a NumPy array. {ARRAYS}"),
     (0, b"\x89PNG", "a picture. Expected a network"),
     (0, b"\xff\xd8\xff", "a picture. Expected a network"),
     (

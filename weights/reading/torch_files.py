@@ -23,6 +23,7 @@ LEGACY_PROTOCOL = 1001  # torch.serialization's PROTOCOL_VERSION
 ZIP_START = b"PK\x03\x04"
 MAX_TABLE = 2**22  # bytes of a zip's central directory; 5000 tensors need 0.5 MB
 MAX_PICKLE = 2**26  # bytes; a network's names and shapes take a hundredth of it
+ARRAYS = "Expected a network; give a face's latents to python -m editing edit, and the network with --network"
 INFLATION = 2**26  # bytes, see `inflated`; weights hardly compress
 
 
@@ -198,6 +199,8 @@ def _folder(members: dict[str, zipfile.ZipInfo]) -> str:
         raise Refusal("is a TorchScript program, not a file of weights. Save the model's state_dict() instead.")
     if len(found) != 1:
         example = ascii(next(iter(members), ""))[:60]
+        if all(name.endswith(".npy") for name in members):
+            raise Refusal(f"is a zip of NumPy arrays such as {example}. {ARRAYS}.")
         raise Refusal(f"is a zip of {len(members)} files such as {example}; expected one that torch.save wrote.")
     if members[found[0]].file_size > MAX_PICKLE:
         raise Refusal(f"has a pickle of {members[found[0]].file_size} bytes; no network needs that. {ELSEWHERE}")

@@ -196,7 +196,7 @@ def test_no_metadata(run, faces, tmp_path):
         (["7", "out/you"], 2, "--outdir is missing"),
         (["out/me", "out/nobody"], 1, "out/nobody"),
         (["out/me", "report.json"], 1, "report.json does not exist"),
-        (["out/me", "out/you/report.json"], 1, "not a readable safetensors file"),
+        (["out/me", "out/you/report.json"], 1, "out/you/report.json is no face that can be read"),
         (["out/me", "9-7"], 2, "runs backwards"),
         (["out/me", "99999999999"], 2, "the seed is 99999999999"),
         (["out/me", "out/you", "--layers=fine"], 2, "no fine layers"),

@@ -10,6 +10,7 @@ from invented import invented
 
 from editing import Direction, edit
 from editing.__main__ import main
+from editing.directions.direction import find_direction
 from editing.directions.imported import import_direction, read_channels
 from relatent.core.errors import CheckpointError, UsageError
 from stylegan import network_id, save_generator
@@ -58,6 +59,27 @@ def test_another_size_is_explained(tiny_generator, tmp_path, shape):
     np.save(tmp_path / "age.npy", np.ones(shape, np.float32))
     with pytest.raises(UsageError, match=r"tiny has latents of 8 layers x 24.*own network.*directions learn"):
         import_direction(tmp_path / "age.npy", tiny_generator)
+
+
+@pytest.mark.parametrize("name", ["w.npz", "rosinality.pt"])
+def test_faces_are_known_by_the_names_of_their_entries(tiny_generator, tmp_path, name):
+    latents = np.ones((1, 8, 24), np.float32) * 1000  # nothing like a face of this network
+    if name == "w.npz":
+        np.savez(tmp_path / name, w=latents)
+    else:
+        torch.save({"me.jpg": {"img": torch.zeros(2), "latent": torch.from_numpy(latents[0])}}, tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"holds .*(w|latent).*it holds faces: edit with python -m editing edit"):
+        import_direction(tmp_path / name, tiny_generator)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy", "pt", "txt"])
+def test_a_file_given_as_a_direction_is_not_called_damaged(tiny_generator, tmp_path, suffix):
+    path = tmp_path / f"age.{suffix}"
+    save = {"npz": lambda: np.savez(path, w=VECTOR), "npy": lambda: np.save(path, VECTOR)}
+    save |= {"pt": lambda: torch.save(torch.from_numpy(VECTOR), path), "txt": lambda: path.write_text("9_41")}
+    save[suffix]()
+    with pytest.raises(CheckpointError, match=r"directions import\. A face's latents are no direction: .*editing edit"):
+        find_direction(path, tiny_generator)
 
 
 class Harmful:

@@ -6,6 +6,7 @@ import pickle
 import sys
 import types
 
+import numpy as np
 import published
 import pytest
 import torch
@@ -100,6 +101,13 @@ def test_entries_are_named(tmp_path):
 def test_latents_are_no_network(tmp_path, content):
     torch.save(content, tmp_path / "latents.pt")
     refused(tmp_path / "latents.pt", "python -m editing edit", "--network")
+
+
+@pytest.mark.parametrize("save", [np.save, np.savez], ids=["npy", "npz"])
+def test_arrays_are_no_network(tmp_path, save):
+    path = tmp_path / f"w.{'npz' if save is np.savez else 'npy'}"
+    save(path, np.zeros((1, 18, 512), np.float32))
+    refused(path, "NumPy array", "python -m editing edit", "--network")
 
 
 def test_safetensors_of_something_else(tmp_path):

@@ -293,7 +293,7 @@ class TestResume:
         refused(2, "--outdir", tmp_path / "no", "--resume", *TINY, words=["no run to go on with"])
         refused(1, "--outdir", tmp_path / "no", "--resume", tmp_path / "no.safetensors", *TINY, words=["not exist"])
         (tmp_path / "text").write_text("no state")
-        refused(1, "--outdir", tmp_path / "no", "--resume", tmp_path / "text", *TINY, words=["not a readable"])
+        refused(1, "--outdir", tmp_path / "no", "--resume", tmp_path / "text", *TINY, words=["not a network file"])
         assert not (tmp_path / "no").exists()
 
 

@@ -1,0 +1,226 @@
+"""`make-dataset`: which photos become faces of a set, why others do not, and how it goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from skimage import data
+
+from relatent.core.errors import UsageError
+from relatent.face import face_set
+from relatent.face.__main__ import main
+from relatent.face.set_duplicates import duplicates
+from relatent.face.set_options import FaceSetOptions
+from relatent.face.set_photos import PhotoResult, perceptual_hash, share_outside
+
+
+def png_of_size(width, height):
+    """A PNG whose header claims a size and that holds no pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Photos of one astronaut, good, repeated, small and cut, among files that are none."""
+    folder = tmp_path_factory.mktemp("photos")
+    face = Image.fromarray(data.astronaut())
+    (folder / "her").mkdir()
+    face.save(folder / "her" / "a.png")
+    face.resize((400, 400), Image.Resampling.LANCZOS).save(folder / "her" / "b.jpg", quality=70)
+    face.resize((130, 130), Image.Resampling.LANCZOS).save(folder / "small.png")
+    face.crop((150, 60, 300, 250)).resize((600, 760)).save(folder / "cut.png")
+    Image.fromarray(data.coffee()[:200, :200]).save(folder / "coffee.png")
+    (folder / "text.jpg").write_text("not a picture")
+    (folder / "empty.webp").write_bytes(b"")
+    (folder / "bomb.png").write_bytes(png_of_size(200_000, 200_000))
+    buffer = io.BytesIO()
+    face.save(buffer, "PNG")
+    (folder / "half.png").write_bytes(buffer.getvalue()[:9000])
+    (folder / "list.csv").write_text("a,b")
+    return folder
+
+
+def command(*args, code=0):
+    result = CliRunner().invoke(main, ["make-dataset", *map(str, args)])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def made(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("set") / "faces.zip"
+    output = command(photos, out, "--size", 128, "--processes", 1)
+    return out, output, json.loads(face_set.report_path(out).read_text())
+
+
+class TestTheSet:
+    def test_one_face_is_left(self, made):
+        out, output, _ = made
+        with zipfile.ZipFile(out) as file:
+            assert file.namelist() == ["her/a.png.png"]
+            with Image.open(io.BytesIO(file.read("her/a.png.png"))) as face:
+                assert (face.size, face.mode) == ((128, 128), "RGB")
+        assert "1 faces of 9 photos" in output
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("her/b.jpg", "it looks like her/a.png.png, which is kept"),
+            ("small.png", "would be enlarged"),
+            ("cut.png", "lie outside the photo"),
+            ("coffee.png", "no face found"),
+            ("text.jpg", "text.jpg"),
+            ("empty.webp", "empty"),
+            ("bomb.png", "bomb.png"),
+            ("half.png", "half.png"),
+        ],
+    )
+    def test_every_rejection_has_its_reason(self, made, name, why):
+        _, output, report = made
+        assert why in " ".join(report["rejected"][name])
+        assert f"left out {name}" in output
+
+    def test_report(self, made):
+        _, _, report = made
+        assert (report["photos"], report["faces"], report["passed over"]) == (9, 1, ["list.csv"])
+        assert report["options"]["size"] == 128
+
+    def test_nothing_else_is_left_behind(self, made):
+        out, _, _ = made
+        assert sorted(file.name for file in out.parent.iterdir()) == ["faces.report.json", "faces.zip"]
+
+
+class TestGoingOn:
+    @pytest.fixture
+    def few(self, tmp_path):
+        folder = tmp_path / "few"
+        folder.mkdir()
+        Image.fromarray(data.astronaut()).save(folder / "a.png")
+        for index in range(3):
+            (folder / f"text{index}.jpg").write_text(f"not a picture {index}")
+        return folder
+
+    def test_resumes(self, few, tmp_path, monkeypatch):
+        """What was examined before the interrupt is not examined again, and the result is the same."""
+        seen = []
+
+        def stopping(path, options):
+            seen.append(path.name)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+            return examine(path, options)
+
+        examine = face_set.examine
+        monkeypatch.setattr(face_set.results, "__defaults__", (stopping,))
+        out = tmp_path / "faces.zip"
+        options = FaceSetOptions(size=64)
+        with pytest.raises(KeyboardInterrupt):
+            face_set.make_face_set(few, out, options)
+        assert not out.exists()
+        result = face_set.make_face_set(few, out, options)
+        assert (seen, result.faces) == (["a.png", "text0.jpg", "text1.jpg", "text1.jpg", "text2.jpg"], ["a.png.png"])
+        again = tmp_path / "again.zip"
+        monkeypatch.setattr(face_set.results, "__defaults__", (examine,))
+        face_set.make_face_set(few, again, options)
+        assert again.read_bytes() == out.read_bytes()
+        assert not list(tmp_path.glob("*.parts"))
+
+    def test_other_options_begin_anew(self, tmp_path):
+        parts = tmp_path / "faces.zip.parts"
+        face_set._open_parts(parts, FaceSetOptions(size=64))
+        (parts / "old").mkdir()
+        face_set._open_parts(parts, FaceSetOptions(size=64))
+        assert (parts / "old").exists()
+        face_set._open_parts(parts, FaceSetOptions(size=65))
+        assert not (parts / "old").exists()
+
+    def test_a_folder_of_somebody_else_is_left_alone(self, few, tmp_path):
+        (tmp_path / "faces.zip.parts").mkdir()
+        (tmp_path / "faces.zip.parts" / "diary.txt").write_text("dear")
+        assert "is not of an earlier run" in command(few, tmp_path / "faces.zip", code=1)
+        assert (tmp_path / "faces.zip.parts" / "diary.txt").exists()
+
+    def test_dry_run_writes_nothing(self, few, tmp_path):
+        output = command(few, tmp_path / "new" / "faces.zip", "--dry-run", "--size", 64, "--processes", 1)
+        assert "1 faces of 4 photos" in output
+        assert not (tmp_path / "new").exists()
+
+    def test_in_several_processes_one_may_die(self, tmp_path):
+        """The photo that ends its process is rejected; all others are read."""
+        items = [(tmp_path / f"{'bad' if index in (1, 4) else 'good'}{index}.png", tmp_path) for index in range(6)]
+        found = {path.name: result.rejected for path, _, result in face_set.results(items, FaceSetOptions(), 2, dying)}
+        assert len(found) == 6
+        for name, rejected in found.items():
+            assert rejected == (
+                ("reading it ended the process that did it.",) if name[:3] == "bad" else (f"{name} read",)
+            )
+
+
+def dying(path, _):
+    if path.name.startswith("bad"):
+        os._exit(9)
+    return PhotoResult(rejected=(f"{path.name} read",))
+
+
+class TestRefused:
+    def test_nothing_that_fits(self, tmp_path):
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "photos" / "text.jpg").write_text("not a picture")
+        output = command(tmp_path / "photos", tmp_path / "faces.zip", "--processes", 1, code=1)
+        assert "has a face that fits" in output
+        assert not (tmp_path / "faces.zip").exists()
+
+    def test_no_photos(self, tmp_path):
+        assert "holds no photos" in command(tmp_path, tmp_path / "a.zip", code=1)
+        assert "holds no photos" in command(tmp_path / "missing", tmp_path / "a.zip", code=1)
+
+    def test_a_folder_as_target(self, photos, tmp_path):
+        assert "is a folder" in command(photos, tmp_path, code=1)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"size": 0},
+            {"size": True},
+            {"scale": float("nan")},
+            {"most_outside": 2},
+            {"face": "none"},
+            {"most_alike": 257},
+        ],
+    )
+    def test_options(self, changes):
+        with pytest.raises(UsageError, match="expected"):
+            FaceSetOptions(**changes)
+
+
+class TestParts:
+    def test_duplicates_keep_the_largest(self):
+        hashes = ["00" * 32, "01" + "00" * 31, "ff" * 32]
+        assert duplicates(hashes, [100, 200, 50], 1) == {0: 1}
+        assert duplicates(hashes, [100, 200, 50], 0) == {}
+        assert duplicates(hashes, [100, 200, 50], -1) == {}
+        assert duplicates(hashes, [100, 100, 50], 256) == {1: 0, 2: 0}
+
+    def test_hash_survives_jpeg_and_resizing(self):
+        picture = data.astronaut()
+        small = np.asarray(Image.fromarray(picture).resize((128, 128), Image.Resampling.LANCZOS))
+        other = data.coffee()[:400, :400]
+        one, two, three = (int(perceptual_hash(each), 16) for each in (picture, small, other))
+        assert (one ^ two).bit_count() <= 20
+        assert (one ^ three).bit_count() > 60
+
+    def test_share_outside(self):
+        assert share_outside(np.eye(3), 64, (64, 64)) == 0
+        moved = np.array([[1.0, 0, 32], [0, 1, 0], [0, 0, 1]])
+        assert share_outside(moved, 64, (64, 64)) == pytest.approx(0.5)
