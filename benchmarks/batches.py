@@ -2,12 +2,14 @@
 
     python -m benchmarks.batches
 
-loops    photos a minute of a batch with as many one-threaded workers as there are processors and of `invert()` in a
-         loop in one process, both from the first result to the last, and of a loop over the command with one photo
-workers  a batch with one worker and with two, from the first result to the last
+loops    photos a minute of a batch with as many one-threaded workers as there are processors, of `invert()` in a loop
+         in one process, which uses all processors for one photo, and of a loop over the command with one photo
+workers  a batch with one worker and with two
 ray      the same on a Ray cluster that is started here
 memory   memory of all processes of a batch after 200 photos and after 2,000. Its photos get one step, and no identity
          distance, so that it takes minutes; everything else is as always
+
+Batches and loops are timed when they have started: from the result by which each worker has given one to the last.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ from relatent.face import find_faces
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "batches.json"
 PARTS = ("loops", "workers", "ray", "memory")
-COUNTS = {"fast": 16, "balanced": 4}  # photos
-COMMANDS = {"fast": 2, "balanced": 1}  # runs of the command with one photo
+COUNTS = {"fast": 16, "balanced": 6}  # photos of a batch
+LOOPS = {"fast": 8, "balanced": 3}  # photos of a loop
+COMMANDS = {"fast": 1, "balanced": 1}  # runs of the command with one photo
 SIDE, FACE = 320, 224  # px; of the photos, and of the face in them
 EARLY, LATE = 200, 2000  # photos
 
@@ -69,7 +72,8 @@ if __name__ == "__main__":
     for one in project_photos(photos, Path(out), None, InvertConfig(preset=preset), options):
         assert one.status == "done", one
         times.append(time.perf_counter())
-    print(json.dumps((len(times) - 1) / (times[-1] - times[0])))
+    started = options.workers
+    print(json.dumps((len(times) - started) / (times[-1] - times[started - 1])))
 """
 
 
@@ -126,7 +130,9 @@ def measure_loops(photos: Path, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for preset, count in COUNTS.items():
         batch = _batch(photos, folder, preset, count, {"workers": cpu.processors()})
-        loop = float(_timed("-c", LOOP, photos, preset, count)[1])
+        click.echo(f"{preset}: {60 * batch:.1f} a minute in a batch")
+        loop = float(_timed("-c", LOOP, photos, preset, LOOPS[preset])[1])
+        click.echo(f"{preset}: {60 * loop:.1f} a minute in a loop")
         single = 0.0
         for number, photo in enumerate(sorted(photos.iterdir())[: COMMANDS[preset]]):
             out = folder / f"{preset}-{number}"
@@ -162,7 +168,7 @@ def _scaling(photos: Path, folder: Path, preset: str, count: int, options: dict[
 
 
 def _batch(photos: Path, folder: Path, preset: str, count: int, options: dict[str, object]) -> float:
-    """Photos a second from the first result of a batch to its last."""
+    """Photos a second of a batch that has started."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         script = folder / "batch.py"  # a file: worker processes import what starts them
         script.write_text(BATCH)

@@ -50,7 +50,7 @@ SCRIPT = """
   }, true);
 
   const HOLD = 200;  // ms; a shorter press enlarges the picture
-  const comparing = (on) => document.body.classList.toggle("relatent-comparing", on);
+  const comparing = (on) => document.querySelector("#stage-picture")?.toggleAttribute("data-comparing", on);
   let pressed = 0;
   document.addEventListener("pointerdown", (event) => {
     if (event.target.closest?.("#compare")) return comparing(true);
@@ -81,7 +81,7 @@ SCRIPT = """
     dialog.append(Object.assign(new Image(), { src: picture.src, alt: picture.alt }));
     dialog.addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => dialog.remove());
-    document.body.append(dialog);
+    document.querySelector("#notice-line").parentElement.append(dialog);  // where the page's CSS holds
     dialog.showModal();
   });
 

@@ -82,8 +82,8 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
   -webkit-touch-callout: none; user-select: none; touch-action: pan-y; }
 #stage-picture .face img { width: min(512px, 100%); }
 #original { position: absolute !important; inset: 0; visibility: hidden; pointer-events: none; }
-body.relatent-comparing #original { visibility: visible; }
-body.relatent-comparing #edited { visibility: hidden; }
+#stage-picture[data-comparing] #original { visibility: visible; }
+#stage-picture[data-comparing] #edited { visibility: hidden; }
 #tags { position: absolute !important; inset: 0; z-index: 5; pointer-events: none; overflow: visible !important;
   min-height: 0; padding: 0; }
 .relatent-tag { position: absolute; pointer-events: auto; min-width: 32px; height: 32px; border-radius: 16px;
