@@ -61,8 +61,9 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> DragTab:
         with gr.Column(scale=4, min_width=300, elem_classes="relatent-side"):
             gr.Markdown(HOW)
             mode = [("Mark points", "points"), ("Paint the mask", "mask")]
-            gr.Radio(mode, value="points", label="What the pointer does", elem_id="drag-mode")
-            gr.Slider(1, 20, 6, step=1, label="Brush, in % of the face", elem_id="drag-brush")
+            # Only the script reads these two, and Gradio disables what no handler reads.
+            gr.Radio(mode, value="points", label="What the pointer does", interactive=True, elem_id="drag-mode")
+            gr.Slider(1, 20, 6, step=1, label="Brush, in % of the face", interactive=True, elem_id="drag-brush")
             with gr.Row(elem_classes="relatent-tools"):
                 remove = gr.Button("Remove the last point", size="sm", min_width=120, elem_id="drag-remove")
                 clear = gr.Button("Clear the mask", size="sm", min_width=120, elem_id="drag-clear")

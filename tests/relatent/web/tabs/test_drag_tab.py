@@ -77,3 +77,7 @@ def test_without_a_face_it_says_what_to_do(page):
     ]  # fmt: skip
     assert "No face yet" in told(page, [show(empty)], "drag-picture")
     assert "no face yet" in told(page, everything(call(page, "drag-start", empty, MARKS.text())), "status")
+
+
+def test_the_brush_can_be_chosen(page):
+    assert all(widget(page.blocks, name).interactive for name in ("drag-mode", "drag-brush"))
