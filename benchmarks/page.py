@@ -1,10 +1,11 @@
-"""Times slider moves on the page in Chromium, and takes the pictures of docs/page.md.
+"""Times the page in Chromium, as a visitor meets it, and takes the pictures of docs/page.md.
 
     python -m benchmarks.page
+    python -m benchmarks.page --pictures      only the pictures
 
-Needs Chromium and the extra `test`. Inverts the example photo with the preset balanced, then moves the smile slider
-again and again: from the input event in the browser to the new picture in the page, server, network and decoding
-included. Writes benchmarks/results/page.json and docs/images/page-*.png.
+Needs Chromium and the extra `test`. The photo is the one of `inversion.project --demo`, enlarged to 12 megapixels so
+that its face crop is about 1,000 px. Server, browser and network are part of every time. Writes
+benchmarks/results/page.json, or docs/images/page-*.png.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +27,15 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import describe
+from inversion.project import demo_photo
 from relatent.core.files import write_bytes
-from relatent.web.tabs.direction_slider import REACH
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "page.json"
 IMAGES = ROOT / "docs" / "images"
-MOVES = 40
+SIDE = 3464  # px; 12 megapixels
 PATIENCE = 300_000  # ms
+DRAG_SECONDS = 3.0
 SERVE = """
 import sys
 from relatent.web import Settings, build_page
@@ -38,125 +44,171 @@ print(page.launch(wait=False), flush=True)
 sys.stdin.read()
 page.close()
 """
-# Milliseconds from the input event to the picture that it led to, decoded and in the page.
-MOVE = """value => new Promise(resolve => {
-    const picture = () => document.querySelector('#edited .face img');
+SET = """
     const slider = document.querySelector('#slider-smile input[type=range]');
-    const before = picture().src, started = performance.now();
-    const look = async () => {
-        if (picture() && picture().src !== before) {
-            await picture().decode();
-            resolve(performance.now() - started);
-        } else requestAnimationFrame(look);
+    const set = value => {
+        Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(slider, value);
+        slider.dispatchEvent(new Event('input', { bubbles: true }));
     };
-    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(slider, value);
-    slider.dispatchEvent(new Event('input', { bubbles: true }));
+    const picture = () => document.querySelector('#edited img');
+"""
+# Milliseconds from the release of a slider to the picture, decoded and in the page, and the requests that it sent.
+RELEASE = f"""value => new Promise(resolve => {{ {SET}
+    performance.clearResourceTimings();
+    const before = picture().src, started = performance.now();
+    const look = async () => {{
+        if (picture() && picture().src !== before) {{
+            await picture().decode();
+            const took = performance.now() - started;
+            const sent = performance.getEntriesByType('resource').filter(one => one.name.includes('gradio_api'));
+            resolve([took, sent.length, sent.length ? sent[0].duration : 0]);
+        }} else requestAnimationFrame(look);
+    }};
+    set(value);
+    slider.dispatchEvent(new Event('change', {{ bubbles: true }}));
+    slider.dispatchEvent(new PointerEvent('pointerup', {{ bubbles: true }}));
     requestAnimationFrame(look);
-})"""
-# Milliseconds of each request that drew, as the browser saw it.
-ANSWERS = """performance.getEntriesByType('resource').filter(one => one.name.includes('/run/predict'))
-    .map(one => one.duration)"""
+}})"""
+# How many different pictures a dragged slider showed.
+DRAG = f"""seconds => new Promise(resolve => {{ {SET}
+    const started = performance.now();
+    let last = picture().src, shown = 0, step = 0;
+    const move = () => {{
+        if (picture() && picture().src !== last) {{ last = picture().src; shown += 1; }}
+        if (performance.now() - started > 1000 * seconds) return resolve(shown);
+        step += 1;
+        set((2 * Math.sin(step / 40)).toFixed(1));
+        requestAnimationFrame(move);
+    }};
+    requestAnimationFrame(move);
+}})"""
 
 
 @click.command()
-@click.option("--moves", default=MOVES, show_default=True)
-@click.option("--steps", default=0, show_default="the preset's", help="Of the inversion that the pictures show.")
-def main(moves: int, steps: int) -> None:
-    """Measure the page, and take its pictures."""
+@click.option("--moves", default=40, show_default=True, help="Releases of a slider.")
+@click.option("--pictures", is_flag=True, help="Take the pictures of docs/page.md, and measure nothing.")
+def main(moves: int, pictures: bool) -> None:
+    """Measure the page, or take its pictures."""
     from playwright.sync_api import sync_playwright
 
+    with served() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
+        )
+        if pictures:
+            take_pictures(browser, address)
+            return
+        result = measured(browser, address, moves)
+    write_bytes(RESULTS, (json.dumps(result, indent=2) + "\n").encode())
+    click.echo(json.dumps(result, indent=2))
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """A page in a process of its own; its address."""
     server = subprocess.Popen(
         [sys.executable, "-c", SERVE], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert server.stdin is not None
     assert server.stdout is not None
     try:
-        address = server.stdout.readline().strip()
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
-            )
-            seconds = take_pictures(browser, address, steps)
-            result = measured(browser, address, moves)
-            browser.close()
+        yield server.stdout.readline().strip()
     finally:
         server.stdin.close()
         server.wait(60)
-    result["inversion"] = {"preset": "balanced", "steps": steps or "the preset's", "seconds": seconds}
-    write_bytes(RESULTS, (json.dumps(result, indent=2) + "\n").encode())
-    click.echo(json.dumps(result, indent=2))
 
 
-def take_pictures(browser: Any, address: str, steps: int) -> float:
-    """docs/images/page-*.png; returns the seconds that the page said the inversion took."""
-    page = opened(browser, address, {"width": 1200, "height": 860})
-    inverted(page, steps)
-    page.evaluate("window.scrollTo(0, 0)")
-    page.screenshot(path=IMAGES / "page-photo.png", full_page=False)
-    seconds = float(page.inner_text("#status").split(" seconds")[0].rsplit(" ", 1)[-1])
-    smiling(page)
-    page.evaluate("scrollTo(0, 0)")
-    page.screenshot(path=IMAGES / "page-edit.png")
-    page.set_viewport_size({"width": 380, "height": 760})
+def measured(browser: Any, address: str, moves: int) -> dict[str, Any]:
+    """All figures."""
+    load = round(os.getloadavg()[0], 1)
+    with tempfile.TemporaryDirectory() as folder:
+        large = Path(folder) / "large.jpg"
+        with Image.open(demo_photo()) as opened:
+            opened.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(large, quality=92)
+        smile = {}
+        for name, file in (("512 x 512 px", demo_photo()), ("12 megapixels", large)):
+            page = opened_page(browser, address)
+            page.wait_for_timeout(3000)  # the models that find faces are loaded
+            smile[name] = round(to_a_smile(page, file), 2)
+            if file != large:
+                page.context.close()
+        wait_until_done(page)
+        values = np.resize(np.round(np.concatenate([np.arange(-2, 2, 0.1), np.arange(2, -2, -0.1)]), 1), moves + 3)
+        answers = [page.evaluate(RELEASE, f"{value:g}") for value in values.tolist()][3:]  # the first ones warm up
+        page.wait_for_timeout(1000)
+        shown = page.evaluate(DRAG, DRAG_SECONDS)
+        page.wait_for_timeout(1000)
+        page.get_by_role("button", name="Files for researchers").click()
+        page.wait_for_timeout(500)
+        started = time.perf_counter()
+        with page.expect_download() as waiting:
+            page.click("#get-photo-png")
+        size = Path(waiting.value.path()).stat().st_size
+        png = time.perf_counter() - started
+        page.context.close()
+    times = [one[0] for one in answers]
+    return {
+        "seconds_from_drop_with_one_click_to_a_smile": smile,
+        "release_ms": {
+            "median": round(float(np.median(times)), 1),
+            "fastest": round(min(times), 1),
+            "nine_in_ten_below": round(float(np.quantile(times, 0.9)), 1),
+            "moves": moves,
+        },
+        "requests_per_release": round(float(np.mean([one[1] for one in answers])), 2),
+        "of_which_the_servers_answer_ms": round(float(np.median([one[2] for one in answers])), 1),
+        "pictures_a_second_while_dragging": round(shown / DRAG_SECONDS, 1),
+        "png_of_12_megapixels": {"seconds": round(png, 2), "megabytes": round(size / 1e6, 1)},
+        "load_average_before": load,
+        "machine": describe(),
+    }
+
+
+def to_a_smile(page: Any, file: Path) -> float:
+    """Seconds from the drop of a photo, with one click as soon as it is possible, to the smiling photo."""
+    started = time.perf_counter()
+    page.set_input_files("#photo input[type=file]", str(file))
+    page.wait_for_function("document.querySelector('#quick-smile')?.disabled === false")
+    before = page.get_attribute("#edited img", "src")
+    page.click("#quick-smile")
+    page.wait_for_function("before => document.querySelector('#edited img')?.src !== before", arg=before)
+    page.evaluate("document.querySelector('#edited img').decode()")
+    return time.perf_counter() - started
+
+
+def take_pictures(browser: Any, address: str) -> None:
+    """docs/images/page-*.png."""
+    page = opened_page(browser, address)
     page.wait_for_timeout(1000)
-    page.evaluate("window.scrollTo(0, 0)")
+    page.screenshot(path=IMAGES / "page-photo.png")
+    to_a_smile(page, demo_photo())
+    wait_until_done(page)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)
+    page.screenshot(path=IMAGES / "page-edit.png")
+    page.context.close()
+    page = opened_page(browser, address, width=390, height=800, color_scheme="dark")
+    to_a_smile(page, demo_photo())
+    wait_until_done(page)
+    page.wait_for_timeout(1000)
     page.screenshot(path=IMAGES / "page-telephone.png")
     page.context.close()
     for path in IMAGES.glob("page-*.png"):  # 256 colours are enough, and take a third of the size
         with Image.open(path) as picture:
             small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
         small.save(path, optimize=True)
-    return seconds
 
 
-def measured(browser: Any, address: str, moves: int) -> dict[str, Any]:
-    """Milliseconds of single moves of a slider, one after another."""
-    page = opened(browser, address, {"width": 1200, "height": 860})
-    inverted(page, steps=10)
-    smiling(page)
-    values = np.resize(np.arange(-REACH, REACH, 0.1), moves + 3).round(1).tolist()  # a slider stops where it ends
-    load = os.getloadavg()[0]
-    times = [page.evaluate(MOVE, str(value)) for value in values][3:]  # the first ones warm up
-    answers = page.evaluate(ANSWERS)
-    page.context.close()
-    return {
-        "moves": moves,
-        "milliseconds": {
-            "median": round(float(np.median(times)), 1),
-            "fastest": round(min(times), 1),
-            "nine_in_ten_below": round(float(np.quantile(times, 0.9)), 1),
-        },
-        "of_which_the_servers_answer": round(float(np.median(answers)), 1) if answers else None,
-        "load_average_before": round(load, 1),
-        "machine": describe(),
-    }
-
-
-def opened(browser: Any, address: str, viewport: dict[str, int]) -> Any:
-    page = browser.new_context(viewport=viewport).new_page()
+def opened_page(browser: Any, address: str, width: int = 1200, height: int = 900, **more: Any) -> Any:
+    page = browser.new_context(viewport={"width": width, "height": height}, **more).new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(address)
-    page.wait_for_selector("#invert")
+    page.wait_for_selector("#photo input[type=file]", state="attached")
     return page
 
 
-def inverted(page: Any, steps: int) -> None:
-    """The example photo, inverted; ``steps`` 0 is the preset's own number."""
-    page.click("#example")
-    page.wait_for_function("document.querySelector('#photo-note')?.innerText.includes('found')")
-    if steps:
-        page.get_by_role("button", name="Advanced").first.click()
-        page.get_by_label("Steps of the optimiser", exact=False).fill(str(steps))
-        page.get_by_role("button", name="Advanced").first.click()
-    page.click("#invert")
+def wait_until_done(page: Any) -> None:
     page.wait_for_function("document.querySelector('#status')?.innerText.includes('Done')")
-    page.wait_for_timeout(1500)  # pictures fade in
-
-
-def smiling(page: Any) -> None:
-    page.click("#quick-smile")
-    page.wait_for_selector("#edited .face img")
-    page.wait_for_timeout(1500)
 
 
 if __name__ == "__main__":

@@ -99,10 +99,10 @@ class MarkedImage(Image.Image):
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             self._write(file, kind, metadata, params)
 
-    def encoded(self, format: str = "PNG", *, metadata: bool = True) -> bytes:
-        """The bytes of a file."""
+    def encoded(self, format: str = "PNG", *, metadata: bool = True, **params: Any) -> bytes:
+        """The bytes of a file; ``params`` as for :meth:`save`."""
         buffer = io.BytesIO()
-        self.save(buffer, format, metadata=metadata)
+        self.save(buffer, format, metadata=metadata, **params)
         return buffer.getvalue()
 
     def _write(self, file: BinaryIO, kind: str, metadata: bool, params: dict[str, Any]) -> None:

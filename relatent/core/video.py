@@ -58,9 +58,12 @@ def require_video_name(path: Path, fps: float = DEFAULT_FPS) -> None:
 
 
 def enlarged(frame: np.ndarray, side: int) -> np.ndarray:
-    """Enlarge uint8 [H, W, 3] by an integer factor to a height near ``side``, because players blur small videos."""
-    factor = max(1, side // len(frame))
-    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
+    """Enlarge uint8 [H, W, 3] bicubically by an integer factor to a height near ``side``, for small videos."""
+    height, width = frame.shape[:2]
+    factor = max(1, side // height)
+    if factor == 1:
+        return frame
+    return np.array(Image.fromarray(frame).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
 
 
 def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

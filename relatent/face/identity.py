@@ -8,6 +8,7 @@ from relatent.core.alignment import Alignment
 from relatent.face.landmarks import describe, find_faces, predict_landmarks
 from relatent.face.sampling import check_photo
 
+SAME_PERSON = 0.6  # dlib takes smaller distances for one person
 # The box of dlib's detector in an FFHQ crop (left, top, right, bottom), relative to the side of the crop: the mean over
 # 200 FairFace pictures, converted from their alignment to that of FFHQ.
 FFHQ_BOX = (0.23, 0.32, 0.79, 0.88)

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from relatent.web import page_script
 from relatent.web.api import edit as api
 from relatent.web.api import mix as mix_api
 from relatent.web.state import AppState
@@ -14,9 +15,6 @@ from relatent.web.tabs import (
 )
 from relatent.web.tabs import (
     batch as batch_tab,
-)
-from relatent.web.tabs import (
-    edit as edit_tab,
 )
 from relatent.web.tabs import (
     explore as explore_tab,
@@ -29,7 +27,11 @@ from relatent.web.tabs import (
 )
 
 TITLE = "Relatent"
-LEAD = "Put a photo of a face into a generator's latent space, change it there, and put it back into the photo."
+LEAD = "Drop a photo, and make it smile, younger, older or turned: in the photo itself, on this machine."
+
+# A reload comes back to its visit: the browser tab remembers a random token until it is closed, and nothing else.
+RETURNING = "(own, visit) => [own, sessionStorage.getItem('relatent-visit') || '']"
+REMEMBER = "visit => sessionStorage.setItem('relatent-visit', visit)"
 
 
 def lay_out(app: AppState) -> gr.Blocks:
@@ -41,22 +43,22 @@ def lay_out(app: AppState) -> gr.Blocks:
         delete_cache=(60, int(minutes * 60) + 60),  # for Gradio's own files, which no session deletes
     ) as blocks:
         session = gr.State(app.sessions.begin())  # Gradio copies it for every user, which starts a new session
-        gr.Markdown(f"# {TITLE}\n{LEAD}")
-        with gr.Tabs() as tabs:
-            with gr.Tab("Photo", id="photo"):
-                photo = photo_tab.build(app, session)
-            with gr.Tab("Edit", id="edit") as edit_view:
-                edit = edit_tab.build(app, session)
+        gr.Markdown(f"# {TITLE}\n{LEAD}", elem_id="lead")
+        status = gr.HTML(elem_id="status")  # of all live controls, on every tab
+        gr.HTML(page_script.NOTICE, elem_id="notice-line")
+        visit = gr.Textbox("", visible="hidden", label="visit", elem_id="visit")
+        with gr.Tabs():  # a tab is one module of relatent/web/tabs with its actions
+            with gr.Tab("Photo", id="photo") as photo_view:
+                photo = photo_tab.build(app, session, status)
             with gr.Tab("Mix", id="mix") as mix_view:
-                mix = mix_tab.build(app, session)
+                mix = mix_tab.build(app, session, status)
             with gr.Tab("Batch", id="batch"):
-                batch_tab.build(app, session)
+                batch_tab.build(app, session, status)
             with gr.Tab("Explore", id="explore") as explore_view:
-                explore = explore_tab.build(app, session)
+                explore = explore_tab.build(app, session, status)
             with gr.Tab("About", id="about"):
                 about_tab.build(app)
-        photo_tab.connect(photo, edit, tabs, session)
-        edit_view.select(edit.show, [session], edit.outputs, api_visibility="private", show_progress="hidden")
+        photo_view.select(photo.show, [session], photo.outputs, api_visibility="private", show_progress="hidden")
         mix_view.select(mix.show, mix.inputs, mix.outputs, api_visibility="private", show_progress="hidden")
         explore_view.select(
             explore.show, explore.inputs, explore.outputs, api_visibility="private", show_progress="hidden"
@@ -64,13 +66,18 @@ def lay_out(app: AppState) -> gr.Blocks:
         api.add(app, session)
         mix_api.add(app, session)
 
-        def arrive(own: Any, request: gr.Request) -> None:
-            app.sessions.arrive(own, str(request.session_hash))
+        def arrive(own: Any, token: str | None, request: gr.Request) -> tuple[Any, str]:
+            found = app.sessions.again(token) or own
+            app.sessions.arrive(found, str(request.session_hash))
+            return found, found.token
 
         def leave(request: gr.Request) -> None:
             app.sessions.leave(str(request.session_hash))
 
-        blocks.load(arrive, [session], None, api_visibility="private", queue=False, show_progress="hidden")
+        quiet: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+        blocks.load(arrive, [session, visit], [session, visit], js=RETURNING, **quiet).then(
+            None, [visit], None, js=REMEMBER, **quiet
+        ).then(photo.show, [session], photo.outputs, **quiet)
         blocks.unload(leave)
     # Jobs wait in the page's own queue, which shows their position; Gradio's limits would make them wait twice.
     blocks.queue(default_concurrency_limit=None, api_open=False)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from inversion.project import demo_photo
 from relatent.core import cpu
+from relatent.core.images import read_photo
 from relatent.core.scratch import ScratchFolder, remove_abandoned
-from relatent.web import file_chooser
+from relatent.web import file_chooser, page_script
+from relatent.web.actions.faces import faces_of
 from relatent.web.errors import require_gradio
 from relatent.web.settings import Settings
 from relatent.web.state import AppState
@@ -61,7 +65,7 @@ class Page:
             share=share,
             auth=auth,
             root_path=root_path,
-            prevent_thread_lock=not wait,
+            prevent_thread_lock=True,
             quiet=True,
             inbrowser=False,
             show_error=False,
@@ -75,8 +79,12 @@ class Page:
             mcp_server=False,
             theme=theme(),
             css=CSS,
-            head=file_chooser.head(),
+            head=file_chooser.head() + page_script.head(),
         )
+        # Only now, because dlib keeps other threads waiting, and Gradio gives up if its first request takes 3 seconds.
+        threading.Thread(target=_warm_up, name="relatent-warm-up", daemon=True).start()
+        if wait:
+            self.blocks.block_thread()
         return str(address)
 
     def close(self) -> None:
@@ -85,6 +93,11 @@ class Page:
         if self.blocks.is_running:
             self.blocks.close(verbose=False)
         self.scratch.remove()
+
+
+def _warm_up() -> None:
+    """Load the models that find faces, so that the first visitor does not wait for them."""
+    faces_of(read_photo(demo_photo()))
 
 
 def build_page(settings: Settings | None = None, *, network: Generator | None = None) -> Page:

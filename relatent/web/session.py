@@ -6,6 +6,7 @@ files made by `session.new_file`, whose names cannot be guessed. No data of a se
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import shutil
 import threading
@@ -62,6 +63,7 @@ class Session:
         current: key of the face that the Edit tab shows; empty for none.
         memory: small data of tabs, by the tab's name.
         job: its latest job.
+        token: random; who has it comes back to the session after a reload.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -72,6 +74,7 @@ class Session:
         self.job: Job[Any] | None = None
         self._folder: Path | None = None
         self._uploads: set[Path] = set()
+        self.token = secrets.token_urlsafe(24)
         self.used = time.monotonic()
         self.left: float | None = None
 
@@ -134,6 +137,25 @@ class Session:
             del self.kept[next(iter(self.kept))]
         return one
 
+    def refine(self, key: str, inversion: Inversion, **more: Any) -> Kept:
+        """Replace the latent of a stored face by a better one of the same crop; its edits stay.
+
+        Raises:
+            UsageError: it is no longer stored.
+        """
+        one = dataclasses.replace(self.chosen(key), inversion=inversion, at_photo=[], **more)
+        self.kept[key] = one
+        return one
+
+    def beside(self, one: Kept) -> list[Kept]:
+        """The other faces of its photo that have edits, oldest first."""
+        return [
+            other
+            for other in self.kept.values()
+            if other.key != one.key and one.photo is not None and other.photo == one.photo
+            and not other.history.now.nothing
+        ]  # fmt: skip
+
     def chosen(self, key: str | None = None) -> Kept:
         """The face with that key, by default the current one.
 
@@ -144,8 +166,8 @@ class Session:
         if one is None:
             minutes = self._sessions.minutes
             raise UsageError(
-                "there is no inverted face yet, or the session has ended: what is not used for "
-                f"{minutes:g} minutes is deleted. Choose a photo and invert it first."
+                "there is no face yet, or this visit has ended: what is not used for "
+                f"{minutes:g} minutes is deleted. Choose a photo first."
             )
         return one
 
@@ -203,6 +225,11 @@ class Sessions:
                 self._sweeper = threading.Thread(target=self._sweep_for_ever, name="relatent-sessions", daemon=True)
                 self._sweeper.start()
 
+    def again(self, token: str | None) -> Session | None:
+        """The session with that token, if it lives."""
+        with self._lock:
+            return next((one for one in self._open if token and secrets.compare_digest(one.token, str(token))), None)
+
     def arrive(self, session: Session, session_hash: str) -> None:
         """Assign a session to a browser tab, identified by Gradio's session hash."""
         session.touch()
@@ -213,7 +240,8 @@ class Sessions:
         """Called when the browser tab was closed."""
         with self._lock:
             session = self._of_hash.pop(session_hash, None)
-        if session is not None:
+            elsewhere = session in self._of_hash.values()  # a reload arrives before the old tab has left
+        if session is not None and not elsewhere:
             session.leave()
 
     def sweep(self, now: float | None = None) -> int:

@@ -1,34 +1,53 @@
-"""Downloads of the Edit tab: pictures with provenance, latents, and the equivalent commands and Python code."""
+"""Downloads: pictures with provenance, latents, and the equivalent commands and Python code."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import NamedTuple
 
 from editing.layers import layer_text
 from editing.pasting import DEFAULT_BLEND, Blend
 from inversion.batch.report import latent_bytes
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
+from relatent.core.location import has_location, without_location
 from relatent.web.actions.edit import Change, named
+from relatent.web.actions.photo_files import encoded_photo, photo_suffix
 from relatent.web.actions.results import changed, face_picture, in_photo
 from relatent.web.session import Kept, Session
 from relatent.web.state import AppState, public_name
 from weights.embedded import DEFAULT_NETWORK
 
+LOCATION_NOTE = "The place where the photo was taken (GPS) was left out."
 KINDS = {
+    "photo": "Download photo",
     "photo-png": "Photo, PNG",
     "photo-jpeg": "Photo, JPEG",
     "face-png": "Face, PNG",
     "drawn-png": "Drawing, PNG",
     "latent": "Latent, .npz",
-    "inversion": "Whole inversion",
-    "direction": "Random direction",
+    "inversion": "Project file",
+    "direction": "Save this direction",
 }
 
 
-def write_download(app: AppState, session: Session, one: Kept, kind: str, blend: Blend = DEFAULT_BLEND) -> Path:
-    """A file of this session with the face as it is now.
+class Download(NamedTuple):
+    """A file to download.
+
+    Attributes:
+        path: in the session's folder.
+        note: what was left out of it, as a sentence; empty for nothing.
+    """
+
+    path: Path
+    note: str = ""
+
+
+def write_download(
+    app: AppState, session: Session, one: Kept, kind: str, blend: Blend = DEFAULT_BLEND, *, location: bool = False
+) -> Download:
+    """Write a file of this session with the face as it is now.
 
     Args:
         app: the shared state.
@@ -36,6 +55,7 @@ def write_download(app: AppState, session: Session, one: Kept, kind: str, blend:
         one: the face.
         kind: a key of :data:`KINDS`.
         blend: how the face is pasted into the photo.
+        location: keep in a photo where it was taken (GPS).
 
     Raises:
         UnknownNameError: there is no such kind.
@@ -43,7 +63,7 @@ def write_download(app: AppState, session: Session, one: Kept, kind: str, blend:
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of file", kind, KINDS)
-    edited = changed(app, one)
+    edited, note = changed(app, one), ""
     name = f"{one.stem}-edited" if edited.edits else one.stem
     if kind == "latent":
         path = session.new_file(f"{name}.npz")
@@ -62,12 +82,16 @@ def write_download(app: AppState, session: Session, one: Kept, kind: str, blend:
             picture = edited.image(app.network)
         write_bytes(path, picture.encoded())
     else:
-        whole = in_photo(app, one, edited, blend)
+        whole = in_photo(app, one, edited, blend, session.beside(one))
         if whole is None:
-            raise UsageError("this latent has no photo to go back into. Download the face, or invert a photo first.")
-        path = session.new_file(f"{name}.{'jpg' if kind == 'photo-jpeg' else 'png'}")
-        write_bytes(path, whole.encoded("JPEG" if kind == "photo-jpeg" else "PNG"))
-    return path
+            raise UsageError("this face has no photo to go back into. Download the face, or choose a photo first.")
+        if whole.photo is not None and not location and has_location(whole.photo):
+            whole.photo, note = without_location(whole.photo), LOCATION_NOTE
+        name = f"{one.stem}-edited" if edited.edits or session.beside(one) else one.stem
+        suffix = {"photo-jpeg": ".jpg", "photo-png": ".png"}.get(kind) or photo_suffix(one.photo)
+        path = session.new_file(f"{name}{suffix}")
+        write_bytes(path, encoded_photo(whole, suffix))
+    return Download(path, note)
 
 
 def _write_random_direction(app: AppState, session: Session, change: Change) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from relatent.core.numbers import as_strength, as_truncation, digits_in
 from stylegan import Generator
 
 MOST_STEPS = 100  # of undo
+STEP_SECONDS = 0.7  # changes by one control that follow each other faster are one step
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,12 @@ def named(name: str, network: Generator, directions: Mapping[str, Direction]) ->
 
 
 class History:
-    """The undo history of one face, newest last; consecutive changes by one control are one step."""
+    """The undo history of one face, newest last; changes by one control in quick succession are one step."""
 
     def __init__(self) -> None:
         self._changes = [Change()]
-        self._last = ""
+        self._undone: list[Change] = []
+        self._last, self._at = "", 0.0
 
     @property
     def now(self) -> Change:
@@ -102,20 +105,39 @@ class History:
     def can_undo(self) -> bool:
         return len(self._changes) > 1
 
-    def add(self, change: Change, control: str = "") -> None:
-        """Add a change made by ``control``; an empty name always adds a new step."""
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
+    def add(self, change: Change, control: str = "", at: float | None = None) -> None:
+        """Add a change.
+
+        Args:
+            change: the new one.
+            control: that made it; an empty name always adds a new step.
+            at: seconds, as time.monotonic; None for now.
+        """
         if change == self.now:
             return
-        if control and control == self._last and self.can_undo:
+        at = time.monotonic() if at is None else at
+        if control and control == self._last and self.can_undo and at - self._at < STEP_SECONDS:
             self._changes[-1] = change
         else:
             self._changes.append(change)
             del self._changes[: -MOST_STEPS - 1]
-        self._last = control
+        self._undone = []
+        self._last, self._at = control, at
 
     def undo(self) -> Change:
-        """Remove the newest change; returns the one before it."""
+        """Go back by one step; returns the change that holds then."""
         if self.can_undo:
-            self._changes.pop()
+            self._undone.append(self._changes.pop())
+        self._last = ""
+        return self.now
+
+    def redo(self) -> Change:
+        """Take back the last :meth:`undo`; returns the change that holds then."""
+        if self.can_redo:
+            self._changes.append(self._undone.pop())
         self._last = ""
         return self.now

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from relatent.core.images import Photo
 from relatent.face import Face, choose_faces, find_faces
+from relatent.face.identity import SAME_PERSON
 from relatent.web.pictures import for_screen
 
 CHOSEN, OTHER, INK = (255, 196, 0), (235, 235, 235), (20, 20, 20)
@@ -41,6 +42,11 @@ def faces_of(photo: Photo) -> tuple[Face, ...]:
     """
     height, width = photo.pixels.shape[:2]
     return tuple(choose_faces(find_faces(photo.pixels), "all", photo.name, (width, height)))
+
+
+def recognised(distance: float | None) -> str:
+    """Whether dlib takes two faces for one person, from their identity distance: "yes", "no" or "unknown"."""
+    return "unknown" if distance is None else "yes" if distance < SAME_PERSON else "no"
 
 
 def outlined(pixels: np.ndarray, faces: Sequence[Face], chosen: int = 1) -> np.ndarray:

@@ -16,6 +16,7 @@ from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.core.images import to_pixels
 from relatent.core.provenance import MarkedImage, software_tag
+from relatent.web.pictures import smooth
 from stylegan import Generator, network_id
 
 SWITCHES = ("coarse", "middle", "fine")
@@ -71,8 +72,8 @@ def grid_picture(
     edge, inside = drawn[:count], drawn[count:]
     rows = [[np.full_like(edge[0], 255), *edge]]
     rows += [[edge[row], *inside[row * count : (row + 1) * count]] for row in range(count)]
-    pixels = np.concatenate([np.concatenate(row, axis=1) for row in rows])
-    pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    side = factor * network.resolution
+    pixels = np.concatenate([np.concatenate([smooth(cell, side) for cell in row], axis=1) for row in rows])
     return MarkedImage(pixels, f"{software_tag(network_id(network))}; grid of {count} x {count} faces")
 
 

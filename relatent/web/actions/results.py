@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ from editing.edits import moved
 from editing.pasting import DEFAULT_BLEND, Blend, paste_back, paste_drawn
 from editing.photo_faces import PhotoFace, at_photo, photo_face
 from inversion import Inversion
-from relatent.core.images import Photo, read_photo, to_levels
+from relatent.core.images import Photo, photo_of, read_photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
-from relatent.face.warp import warp_of
+from relatent.face.warp import Warp, warp_of
 from relatent.web.actions.edit import Change, named
 from relatent.web.pictures import for_screen
 from relatent.web.session import Kept
@@ -50,25 +51,65 @@ class Shown:
     photo: np.ndarray | None = None
 
 
-def shown(app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND) -> Shown:
-    """The face as it is now, and the photo with it."""
+def shown(
+    app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND, others: Sequence[Kept] = (), *, face: bool = True
+) -> Shown:
+    """The face as it is now, and the photo with it.
+
+    Args:
+        app: the shared state.
+        one: the face.
+        blend: how it is pasted.
+        others: faces of the same photo whose edits belong into it as well.
+        face: whether the face is wanted; without it, a face with a photo is shown there alone, which is faster.
+    """
     edited = changed(app, one)
     found = _photo_face(app, one)
     screen = _screen(one) if edited.face_to_photo is not None else None
+    if screen is not None:
+        for other in others:
+            screen = _on_screen(app, other, screen, blend)
     if not edited.edits:
         return Shown(drawing(app, edited) if found is None else found.pixels, screen)
     levels = _levels(app, edited)
-    face, warp = levels.round().astype(np.uint8), None
-    if found is not None:
-        if blend == "warp":
-            warp = warp_of(levels, found.before, found.landmarks, _mask(edited))
-        face = found.edited(edited, levels, blend, warp)
-    if screen is None or edited.face_to_photo is None:
-        return Shown(face)
+    picture, warp = levels.round().astype(np.uint8), None
+    if found is not None and blend == "warp":
+        warp = warp_of(levels, found.before, found.landmarks, _mask(edited))
+    if found is not None and (face or screen is None):
+        picture = found.edited(edited, levels, blend, warp)
+    if screen is None:
+        return Shown(picture)
+    return Shown(picture, _pasted(app, one, edited, screen, levels, blend, warp))
+
+
+def _on_screen(app: AppState, one: Kept, screen: np.ndarray, blend: Blend) -> np.ndarray:
+    """The photo at a screen's size with one more face as it is now."""
+    edited = changed(app, one)
+    if edited.face_to_photo is None:
+        return screen
+    return _pasted(app, one, edited, screen, _levels(app, edited), blend)
+
+
+def _pasted(
+    app: AppState,
+    one: Kept,
+    edited: Inversion,
+    screen: np.ndarray,
+    levels: np.ndarray,
+    blend: Blend,
+    warp: Warp | None = None,
+) -> np.ndarray:
+    assert edited.face_to_photo is not None
+    found = _photo_face(app, one)
     placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
     before, points = (found.before, found.landmarks) if found else (_levels(app, edited.unedited()), None)
     pasted = paste_drawn(screen, placed, levels, before, app.network, blend, points, warp)
-    return Shown(face, Photo(screen, one.stem).changed(pasted))  # a grey photo stays grey, as in the downloaded file
+    return Photo(screen, one.stem).changed(pasted)  # a grey photo stays grey, as in the downloaded file
+
+
+def original(one: Kept) -> Shown:
+    """The face and the photo before any edit; the face is the photo's own where it is known."""
+    return Shown(one.at_photo[0].pixels if one.at_photo else one.aligned, _screen(one))
 
 
 def drawing(app: AppState, inversion: Inversion) -> np.ndarray:
@@ -109,12 +150,17 @@ def _levels(app: AppState, inversion: Inversion) -> np.ndarray:
         return to_levels(inversion.tensor(app.network))[0].numpy()
 
 
-def in_photo(app: AppState, one: Kept, edited: Inversion, blend: Blend = DEFAULT_BLEND) -> MarkedImage | None:
-    """The photo at full size with the edited face pasted into it; None without a photo."""
+def in_photo(
+    app: AppState, one: Kept, edited: Inversion, blend: Blend = DEFAULT_BLEND, others: Sequence[Kept] = ()
+) -> MarkedImage | None:
+    """The photo at full size with the edited face, and with the edits of ``others`` in it; None without a photo."""
     if one.photo is None or edited.face_to_photo is None:
         return None
     photo = read_photo(one.photo, one.stem)
     with app.network_lock.quick():
+        for other in others:
+            found = photo_of(paste_back(changed(app, other), photo, blend=blend, network=app.network), one.stem)
+            photo = dataclasses.replace(photo, pixels=found.pixels, original=found.original)
         return paste_back(edited, photo, blend=blend, network=app.network)
 
 

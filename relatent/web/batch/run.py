@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from editing.batch.edit import EditOptions, edit_all
 from editing.directions.direction import find_direction
@@ -22,11 +23,18 @@ from inversion.pipeline import Pipeline
 from inversion.presets import DEFAULT_PRESET
 from relatent.core.errors import Cancelled, PhotoError, RelatentError
 from relatent.core.files import write_bytes
-from relatent.core.images import MAX_PIXELS, read_photo, square
+from relatent.core.images import MAX_PIXELS, read_photo
+from relatent.core.location import without_location
+from relatent.core.provenance import MarkedImage
 from relatent.core.results import REPORT_FILE, read_report
+from relatent.web.actions.photo_files import encoded_photo, photo_suffix
+from relatent.web.errors import page_words
+from relatent.web.pictures import for_screen
 from stylegan import Generator
 
-THUMBNAIL = 64  # px
+THUMBNAIL = 128  # px
+FINISHED = "finished"  # folder of the finished photos, beside those of the results
+PASTED = "pasted.png"
 WAITING, WORKING, DONE, FAILED, CANCELLED = "waiting", "working", "done", "failed", "cancelled"
 
 
@@ -69,10 +77,13 @@ class Row:
         total: all steps.
         loss: current or final loss; None while unknown.
         psnr: of the inverted face, in decibels; None until it is measured.
-        picture: the aligned face beside the result, uint8 [S, 2 S, 3], S at most ``THUMBNAIL``; None until there is
-            a result.
-        reason: the error message of a failure; empty otherwise.
+        identity: identity distance of the inverted face; None until it is measured.
+        faces: how many the photo has; None until they are found.
+        picture: the photo beside the finished one, or without edits the aligned face beside the inverted one, uint8
+            [S, 2 S', 3], no side of a half longer than ``THUMBNAIL``; None until there is a result.
+        reason: the error message of a failure, in the page's words; empty otherwise.
         folder: of its results; None if there are none.
+        finished: the finished photo, in its own format and without its location; None without edits.
     """
 
     name: str
@@ -81,9 +92,12 @@ class Row:
     total: int = 0
     loss: float | None = None
     psnr: float | None = None
+    identity: float | None = None
+    faces: int | None = None
     picture: np.ndarray | None = None
     reason: str = ""
     folder: Path | None = None
+    finished: Path | None = None
 
 
 Watch = Callable[[tuple[Row, ...]], object]
@@ -119,6 +133,7 @@ class Batch:
         Pipeline(network, self.options.config)  # raises an error for invalid options
         for name in self.options.strengths:
             find_direction(name, network, self.options.folders)
+        self._written: dict[Path, tuple[Path, np.ndarray]] = {}
         self.of_photo = [[_row(number, photo)] for number, photo in enumerate(self.photos, start=1)]
 
     def rows(self) -> tuple[Row, ...]:
@@ -193,18 +208,46 @@ class Batch:
             return row
         report = _report_without_paths(read_report(outcome.folder) or {}, photo)
         write_bytes(outcome.folder / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
-        return dataclasses.replace(
+        row = dataclasses.replace(
             row,
             loss=report.get("losses", {}).get("total"),
             psnr=report.get("psnr"),
-            picture=_before_and_after(outcome.folder, edited=bool(self.options.strengths) and not reason),
+            identity=report.get("identity_distance"),
+            faces=report.get("photo", {}).get("faces"),
             folder=outcome.folder,
         )
+        if not self.options.strengths or reason:
+            return dataclasses.replace(row, picture=_side_by_side(_pixels(outcome.folder, "target.png", "proj.png")))
+        if not (outcome.folder / PASTED).is_file():  # an unaligned face has no place in the photo
+            return dataclasses.replace(row, picture=_side_by_side(_pixels(outcome.folder, "target.png", "edited.png")))
+        finished, picture = self._finished(photo, outcome.folder)
+        return dataclasses.replace(row, finished=finished, picture=picture)
+
+    def _finished(self, photo: Path, folder: Path) -> tuple[Path, np.ndarray]:
+        """The finished photo as the photo came, in place of the folder's PNG, and a picture of before and after.
+
+        It shows all faces of the photo, and is written once.
+        """
+        if photo not in self._written:
+            self._written[photo] = self._finish(photo, folder)
+        (folder / PASTED).unlink()
+        return self._written[photo]
+
+    def _finish(self, photo: Path, folder: Path) -> tuple[Path, np.ndarray]:
+        source = read_photo(photo, photo.name, max_pixels=self.options.max_pixels)
+        pasted = read_photo(folder / PASTED, photo.name, max_pixels=self.options.max_pixels)
+        with Image.open(folder / PASTED) as opened:
+            software = str(opened.info.get("Software", ""))
+        pixels = pasted.pixels if pasted.original is None else pasted.original
+        suffix = photo_suffix(photo)
+        target = self.outdir.parent / FINISHED / f"{folder.name}-edited{suffix}"
+        write_bytes(target, encoded_photo(MarkedImage(pixels, software, without_location(source)), suffix))
+        return target, _side_by_side([source.pixels, pasted.pixels])
 
 
 def _row(number: int, photo: Path | PhotoError) -> Row:
     if isinstance(photo, PhotoError):
-        return Row(f"photo {number}", FAILED, reason=str(photo))
+        return Row(f"photo {number}", FAILED, reason=page_words(str(photo)))
     return Row(photo.name)
 
 
@@ -213,15 +256,17 @@ def _open(row: Row) -> bool:
 
 
 def _without_path(message: object, photo: Path) -> str:
-    """The message with the photo's path replaced by its file name."""
-    return str(message).replace(str(photo), photo.name)
+    """The message in the page's words, with the photo's path replaced by its file name."""
+    return page_words(str(message).replace(str(photo), photo.name))
 
 
-def _before_and_after(folder: Path, *, edited: bool) -> np.ndarray:
-    files = ("target.png", "edited.png" if edited else "proj.png")
-    pictures = [read_photo(folder / name).pixels for name in files]
-    side = min(THUMBNAIL, len(pictures[0]))
-    return np.concatenate([square(picture, side) for picture in pictures], axis=1)
+def _pixels(folder: Path, *names: str) -> list[np.ndarray]:
+    return [read_photo(folder / name).pixels for name in names]
+
+
+def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Two pictures of one shape, reduced to thumbnails."""
+    return np.concatenate([for_screen(picture, THUMBNAIL)[0] for picture in pictures], axis=1)
 
 
 def _report_without_paths(report: dict[str, object], photo: Path) -> dict[str, Any]:

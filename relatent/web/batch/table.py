@@ -6,11 +6,12 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 
+from relatent.web.actions.faces import recognised
 from relatent.web.batch.run import CANCELLED, DONE, FAILED, WAITING, WORKING, Row
 from relatent.web.pictures import data_uri
 
-HEADER = ("Photo", "Face and result", "State", "Loss", "PSNR (dB)", "Reason")
-CSV_HEADER = ("photo", "state", "loss", "psnr", "folder", "reason")
+HEADER = ("Photo", "Before and after", "Faces", "Recognised", "State", "Reason")
+CSV_HEADER = ("photo", "state", "faces", "loss", "psnr", "identity_distance", "finished", "folder", "reason")
 SIGNS = {WAITING: "…", WORKING: "▸", DONE: "✓", FAILED: "✗", CANCELLED: "–"}  # not everybody can tell colours apart
 
 
@@ -36,7 +37,16 @@ def summary(rows: Sequence[Row]) -> str:
 def csv_rows(rows: Sequence[Row]) -> list[tuple[object, ...]]:
     """The rows of results.csv, in the order of ``CSV_HEADER``."""
     return [
-        (row.name, row.state, _or_nothing(row.loss), _or_nothing(row.psnr), _folder(row), row.reason) for row in rows
+        (
+            row.name,
+            row.state,
+            "" if row.faces is None else row.faces,
+            *map(_or_nothing, (row.loss, row.psnr, row.identity)),
+            "" if row.finished is None else row.finished.name,
+            _folder(row),
+            row.reason,
+        )
+        for row in rows
     ]
 
 
@@ -44,12 +54,12 @@ def _table_row(row: Row) -> str:
     name = html.escape(row.name)
     picture = ""
     if row.picture is not None:
-        picture = f'<img src="{data_uri(row.picture)}" alt="{name}: the aligned face, and the result">'
+        picture = f'<img src="{data_uri(row.picture)}" alt="{name}: before and after">'
     cells = [
         picture,
+        "" if row.faces is None else str(row.faces),
+        "" if row.state != DONE else recognised(row.identity),
         f'<span class="{row.state}">{SIGNS[row.state]} {row.state}</span>',
-        "" if row.loss is None else f"{row.loss:.3f}",
-        "" if row.psnr is None else f"{row.psnr:.1f}",
         html.escape(row.reason),
     ]
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'

@@ -93,7 +93,7 @@ def write_results(
     """Pack folders of results into a zip file, with ``results.csv`` at the top level.
 
     Args:
-        folders: by their names in the zip; their files are packed, subfolders are not.
+        folders: by their names in the zip, which may have slashes; their files are packed, subfolders are not.
         target: the zip file.
         rows: of results.csv.
         header: of results.csv.

@@ -18,12 +18,13 @@ from relatent.core.wording import listed
 from relatent.web.batch.run import DONE, FAILED, Batch, BatchOptions, Row
 from relatent.web.batch.table import CSV_HEADER, csv_rows, summary, table
 from relatent.web.batch.zip_file import Unpacked, unpack_photos, write_results
-from relatent.web.errors import handler
+from relatent.web.errors import reported, status_text
 from relatent.web.queue import Job, follow
 from relatent.web.session import Session
 from relatent.web.state import AppState
-from relatent.web.tabs.direction_slider import direction_slider
-from relatent.web.tabs.photo import PRESET_TEXTS, status_html, status_text
+from relatent.web.tabs.direction_slider import clamped, direction_sliders
+from relatent.web.tabs.photo import PRESET_TEXTS, status_html
+from relatent.web.tabs.widgets import ClampedNumber
 from relatent.web.uploads import Limits, check_count, check_upload
 
 MEMORY = "batch"  # key in Session.memory; "cancelled" stops the batch before the next photo
@@ -46,23 +47,24 @@ class _Widgets:
         return [self.start, self.cancel, self.status, self.rows, self.results]
 
 
-def build(app: AppState, session: gr.State) -> None:
+def build(app: AppState, session: gr.State, page_status: gr.HTML) -> None:
     """Build the widgets and events of the tab."""
     limits = app.settings.limits
     gr.Markdown(
-        f"Up to {limits.photos} photos, as files or in a .zip. Each is inverted, edited if you wish, and pasted "
-        "back. A photo that fails does not stop the others. You get one .zip with all results."
+        f"Up to {limits.photos} photos, as files or in a .zip. Each gets the edits that you choose. "
+        "A photo that fails does not stop the others. You get one .zip with the finished photos, without the places "
+        "where they were taken (GPS), and with the files for researchers."
     )
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
             files = gr.File(label="Photos, or a .zip of photos", file_count="multiple", elem_id="batch-files")
             known = [(PRESET_TEXTS[name], name) for name in app.presets]
-            preset = gr.Radio(known, value=DEFAULT_PRESET, label="How much work is each photo worth?")
+            preset = gr.Radio(known, value=DEFAULT_PRESET, label="Quality")
             with gr.Accordion("Advanced", open=False, elem_id="batch-advanced"):
                 faces = gr.Radio(
                     [("The largest face", "largest"), ("Every face", "all")], value="largest", label="Of each photo"
                 )
-                steps = gr.Number(
+                steps = ClampedNumber(
                     0,
                     label="Steps of the optimiser (0: the preset's own)",
                     precision=0,
@@ -72,9 +74,9 @@ def build(app: AppState, session: gr.State) -> None:
                 )
                 blend = gr.Dropdown(list(BLENDS), value=BLENDS[0], label="How an edited face goes back into its photo")
         with gr.Column(scale=4, min_width=300), gr.Accordion("Edits for every face", open=True):
-            edits = {name: direction_slider(direction, "batch") for name, direction in app.directions.items()}
+            edits = direction_sliders(app.directions, "batch")
     with gr.Row():
-        start = gr.Button("Work off the photos", variant="primary", size="lg", elem_id="batch-start")
+        start = gr.Button("Start", variant="primary", size="lg", elem_id="batch-start")
         cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="batch-cancel")
     widgets = _Widgets(
         start,
@@ -84,8 +86,9 @@ def build(app: AppState, session: gr.State) -> None:
         gr.DownloadButton("Download all results (.zip)", visible=False, variant="primary", elem_id="batch-results"),
     )
     start.click(
-        _running(app, widgets, list(edits)), [session, files, preset, faces, steps, blend, *edits.values()],
-        widgets.all(), trigger_mode="once", concurrency_limit=None, **QUIET,
+        reported(_running(app, widgets, list(edits)), widgets.all(), page_status),
+        [session, files, preset, faces, steps, blend, *edits.values()], [*widgets.all(), page_status],
+        trigger_mode="once", concurrency_limit=None, **QUIET,
     )  # fmt: skip
     cancel.click(_cancel, [session], None, queue=False, **QUIET)
 
@@ -119,7 +122,6 @@ def _cancel(session: Session) -> None:
 def _running(app: AppState, to: _Widgets, names: list[str]) -> Any:
     idle = {to.start: gr.update(visible=True), to.cancel: gr.update(visible=False)}
 
-    @handler
     async def run(
         session: Session,
         uploads: list[str] | None,
@@ -138,7 +140,7 @@ def _running(app: AppState, to: _Widgets, names: list[str]) -> Any:
                 preset=preset,
                 num_steps=int(steps or 0) or None,
                 face=faces,  # type: ignore[arg-type]
-                strengths={name: value for name, value in zip(names, strengths, strict=True) if value},
+                strengths={name: clamped(value) for name, value in zip(names, strengths, strict=True) if value},
                 blend=blend,  # type: ignore[arg-type]
                 folders=app.settings.folders,
                 max_pixels=app.settings.limits.pixels,
@@ -223,7 +225,11 @@ def _others(names: tuple[str, ...]) -> str:
 
 def _packed(session: Session, rows: tuple[Row, ...]) -> Path | None:
     """Write the zip of all results; None if there are none."""
-    folders = {row.folder.name: row.folder for row in rows if row.state in (DONE, FAILED) and row.folder is not None}
+    found = [row.folder for row in rows if row.state in (DONE, FAILED) and row.folder is not None]
+    folders = {f"for researchers/{folder.name}": folder for folder in found}
+    finished = [row.finished for row in rows if row.finished is not None]
+    if finished:
+        folders["photos"] = finished[0].parent
     if not folders:
         return None
     path = session.new_file("relatent-results.zip")

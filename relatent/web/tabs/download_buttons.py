@@ -1,44 +1,44 @@
-"""Download buttons for a face that is not stored in the session, such as a mix."""
+"""Buttons that write a file and start its download in the browser."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import gradio as gr
 
-from relatent.web.actions.download import KINDS, write_download
-from relatent.web.errors import handler
-from relatent.web.session import Kept, Session
-from relatent.web.state import AppState
+from relatent.web.actions.download import Download
+from relatent.web.errors import reported, status_text
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-def buttons(
-    app: AppState, name: str, kinds: Sequence[str], inputs: list[Any], face: Callable[..., Kept]
-) -> list[gr.Button]:
-    """A row with a button for each kind of file.
+def hidden_download(elem_id: str) -> gr.DownloadButton:
+    """The button that the browser clicks when a file is ready; it is not seen."""
+    return gr.DownloadButton("Download", elem_id=elem_id, elem_classes="relatent-saved")
+
+
+def downloads(
+    button: gr.Button, write: Callable[..., Download], inputs: list[Any], saved: gr.DownloadButton, status: gr.HTML
+) -> None:
+    """Let a button write a file, tell so in the status line meanwhile, and start the download.
 
     Args:
-        app: the shared state.
-        name: prefix of the buttons' element ids.
-        kinds: keys of :data:`relatent.web.actions.download.KINDS`.
-        inputs: the components whose values are passed to ``face``; the session comes first.
-        face: makes the face from the values of the controls.
+        button: what is pressed.
+        write: function of the values of ``inputs``.
+        inputs: the session first.
+        saved: from :func:`hidden_download`.
+        status: the status line.
     """
 
-    def saving(kind: str) -> Any:
-        @handler
-        def save(session: Session, *values: Any) -> str:
-            return str(write_download(app, session, face(session, *values), kind))
+    async def save(*values: Any) -> AsyncIterator[dict[Any, Any]]:
+        # Without the former file, which would be downloaded again after an error.
+        yield {saved: None, status: status_text("Preparing the file \u2026")}
+        done = await asyncio.to_thread(write, *values)
+        yield {saved: str(done.path), status: status_text(f"Downloaded {done.path.name}. {done.note}".strip())}
 
-        return save
-
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    with gr.Row():
-        made = [gr.Button(KINDS[kind], size="sm", min_width=110, elem_id=f"{name}-get-{kind}") for kind in kinds]
-    saved = gr.DownloadButton("Download", elem_id=f"{name}-saved", elem_classes="relatent-saved")
-    for kind, button in zip(kinds, made, strict=True):
-        button.click(saving(kind), inputs, [saved], **quiet).success(
-            None, None, None, js=f"() => document.querySelector('#{name}-saved').click()", **quiet
-        )
-    return made
+    fetch = f"file => {{ if (file) document.querySelector('#{saved.elem_id}').click() }}"
+    button.click(
+        reported(save, [saved], status), inputs, [saved, status], concurrency_limit=None, trigger_mode="once", **QUIET
+    ).then(None, [saved], None, js=fetch, **QUIET)

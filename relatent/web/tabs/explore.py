@@ -14,10 +14,11 @@ from editing.seeds import SEEDS
 from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.web.actions.explore import KINDS, Components, draw_seeds, explored
-from relatent.web.errors import handler
+from relatent.web.errors import reported
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Session
 from relatent.web.state import AppState
+from relatent.web.tabs.widgets import ClampedNumber, ClampedSlider
 
 SHEET = 12  # faces of a sheet
 REACH = 4.0  # largest strength of a slider, in standard deviations
@@ -41,7 +42,7 @@ class ExploreTab:
     outputs: list[Any]
 
 
-def build(app: AppState, session: gr.State) -> ExploreTab:
+def build(app: AppState, session: gr.State, status: gr.HTML) -> ExploreTab:
     """Build the widgets and events of the tab."""
     components = Components(app.network)
     gr.Markdown(
@@ -50,15 +51,15 @@ def build(app: AppState, session: gr.State) -> ExploreTab:
     )
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, elem_id="explore-seed")
+            seed = ClampedNumber(0, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, elem_id="explore-seed")
             with gr.Row():
                 another = gr.Button("Another face", variant="primary", elem_id="explore-another")
                 reset = gr.Button("Reset the sliders", elem_id="explore-reset")
-            psi = gr.Slider(
+            psi = ClampedSlider(
                 0, 1.2, 0.7, step=0.05, elem_id="explore-psi",
                 label="Truncation: 0 is the average face, 1 whatever the network draws",
             )  # fmt: skip
-            number = gr.Number(
+            number = ClampedNumber(
                 0, label="Class", precision=0, minimum=0, maximum=max(app.network.c_dim - 1, 0),
                 visible=app.network.c_dim > 0, elem_id="explore-class",
             )  # fmt: skip
@@ -70,7 +71,7 @@ def build(app: AppState, session: gr.State) -> ExploreTab:
             kept = gr.Markdown(elem_id="explore-kept")
     with gr.Accordion("Many faces at once", open=False):
         with gr.Row():
-            first = gr.Number(0, label="First seed", precision=0, minimum=0, maximum=SEEDS - SHEET)
+            first = ClampedNumber(0, label="First seed", precision=0, minimum=0, maximum=SEEDS - SHEET)
             many = gr.Button(f"Draw {SHEET} faces", elem_id="explore-many")
         sheet = gr.Gallery(
             label="Choose a face to explore it", columns=6, height="auto", object_fit="contain", allow_preview=False,
@@ -79,23 +80,28 @@ def build(app: AppState, session: gr.State) -> ExploreTab:
 
     controls: list[Any] = [seed, psi, layers, *sliders, number]
     face = [session, *controls]
-    show = _drawing(app, components)
+    shown = [picture, status]
+    show = reported(_drawing(app, components), [picture], status)
+
+    def on(event: Any, function: Any, inputs: list[Any], outputs: list[Any]) -> Any:
+        return event(reported(function, outputs, status), inputs, [*outputs, status], **QUIET)
+
     for control in controls:
-        control.input(show, face, [picture], trigger_mode="always_last", **QUIET)
-    another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, [picture], **QUIET)
-    reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, [picture], **QUIET)
-    keep.click(_keeping(app, components), face, [kept], **QUIET)
-    many.click(_many(app), [session, first, psi, number], [sheet], api_visibility="private")
-    sheet.select(_picked, [first], [seed], **QUIET).then(show, face, [picture], **QUIET)
-    return ExploreTab(show, face, [picture])
+        control.input(show, face, shown, trigger_mode="always_last", queue=False, **QUIET)
+    another.click(lambda: secrets.randbelow(2**31), None, [seed], **QUIET).then(show, face, shown, **QUIET)
+    reset.click(lambda: [0.0] * len(sliders), None, sliders, **QUIET).then(show, face, shown, **QUIET)
+    on(keep.click, _keeping(app, components), face, [kept])
+    on(many.click, _many(app), [session, first, psi, number], [sheet])
+    sheet.select(_picked(len(sliders)), [first], [seed, *sliders], **QUIET).then(show, face, shown, **QUIET)
+    return ExploreTab(show, face, shown)
 
 
 def _sliders(kind: str, count: int, *, is_open: bool) -> list[gr.Slider]:
     with gr.Accordion(TITLES[kind], open=is_open):
         return [
-            gr.Slider(
+            ClampedSlider(
                 -REACH, REACH, 0, step=0.1, elem_id=f"explore-{kind}-{number}",
-                label=f"{NAMES[kind]} {number}", buttons=["reset"],
+                label=f"{NAMES[kind]} {number}", buttons=["reset"], elem_classes="relatent-centred",
             )
             for number in range(1, count + 1)
         ]  # fmt: skip
@@ -141,7 +147,6 @@ def _class(app: AppState, number: float | None = 0) -> int | None:
 
 
 def _drawing(app: AppState, components: Components) -> Any:
-    @handler
     def draw(_: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
         pixels = app.draw(_face(app, components, seed, psi, layers, numbers))
         return figures(figure(smooth(pixels), f"seed {int(seed or 0)}"))
@@ -150,18 +155,16 @@ def _drawing(app: AppState, components: Components) -> Any:
 
 
 def _keeping(app: AppState, components: Components) -> Any:
-    @handler
     def keep(session: Session, seed: float | None, psi: float, layers: str, *numbers: float) -> str:
         face = _face(app, components, seed, psi, layers, numbers)
         number = int(seed or 0)
         one = session.keep(face, app.draw(face), f"seed{number:04}", label=f"seed {number}")
-        return f"Kept as **{one.label}**: it is on the Edit and Mix tabs now."
+        return f"Kept as **{one.label}**: it is on the Photo and Mix tabs now."
 
     return keep
 
 
 def _many(app: AppState) -> Any:
-    @handler
     def draw(session: Session, first: float | None, psi: float, number: float | None = 0) -> list[tuple[str, str]]:
         seeds = range(int(first or 0), int(first or 0) + SHEET)
         with app.network_lock.quick():
@@ -176,5 +179,10 @@ def _many(app: AppState) -> Any:
     return draw
 
 
-def _picked(first: float | None, event: gr.SelectData) -> int:
-    return int(first or 0) + int(event.index)
+def _picked(count: int) -> Any:
+    """The seed that was chosen, and ``count`` sliders at 0: the face is the one of the sheet."""
+
+    def picked(first: float | None, event: gr.SelectData) -> list[float]:
+        return [int(first or 0) + int(event.index), *[0.0] * count]
+
+    return picked

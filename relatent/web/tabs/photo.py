@@ -1,7 +1,12 @@
-"""The Photo tab: upload of a photo, choice of a face, and its inversion."""
+"""The Photo tab: a photo is dropped, its face is found and inverted by itself, and edited on the same screen.
+
+The latent of the preset ``fast`` is shown at once. The chosen preset refines it in the background and replaces it; the
+edits made meanwhile stay.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,132 +14,140 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from inversion import InvertConfig
 from inversion.losses.perceptual import BACKBONES
 from inversion.presets import DEFAULT_PRESET, DEFAULT_SEED
 from inversion.project import demo_photo
-from relatent.core.errors import Cancelled, RelatentError, UsageError
-from relatent.web.actions.faces import DetectedFaces, face_at, faces_of, outlined
+from relatent.core.errors import Cancelled, UsageError
+from relatent.core.images import Photo
+from relatent.web.actions.faces import DetectedFaces, faces_of, recognised
 from relatent.web.actions.invert import Inverted, inverting
 from relatent.web.actions.results import write_screen_copy
-from relatent.web.errors import handler
-from relatent.web.pictures import figure, figures, for_screen, smooth
+from relatent.web.errors import reported, status_text
+from relatent.web.examples import examples_html
+from relatent.web.pictures import figure, figures, for_screen
 from relatent.web.queue import Progress, follow
-from relatent.web.session import Session
+from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
-from relatent.web.tabs.edit import EditTab
+from relatent.web.tabs import edit as edit_tab
+from relatent.web.tabs.edit import PRIVATE, EditTab
+from relatent.web.tabs.widgets import ClampedNumber, UploadedImage
 from relatent.web.uploads import read_upload
 
 MEMORY = "photo"  # key in Session.memory of the DetectedFaces
+WORK = "work"  # key of what is being done; a newer one replaces it
+FIRST = "fast"  # the preset whose latent is shown at once
 PRESET_TEXTS = {
     "fast": "Fast: a rough likeness at once",
     "balanced": "Balanced: a good likeness",
     "best": "Best: closer still, takes three times as long",
     "paper": "Paper: the StyleGAN2 paper's projector, for comparison",
 }
-QUICK = {"Smile": ("smile", 1.0), "Look serious": ("smile", -1.0), "Older": ("age", 1.0), "Younger": ("age", -1.0)}
 
 
 @dataclass
 class PhotoTab:
-    """The interface for events of other tabs.
+    """The interface for events of the page.
 
     Attributes:
-        inverted: the event of a finished inversion.
-        to_edit: the button that opens the Edit tab.
-        quick: buttons of single edits, with direction and strength.
+        show: handler of (session) for ``outputs``, when the tab is opened.
+        outputs: of ``show``.
     """
 
-    inverted: Any
-    to_edit: gr.Button
-    quick: dict[gr.Button, tuple[str, float]]
+    show: Any
+    outputs: list[Any]
 
 
-def build(app: AppState, session: gr.State) -> PhotoTab:
-    """Build the widgets and events of the tab, except those that lead to other tabs."""
-    with gr.Row():
-        with gr.Column(scale=5, min_width=300):
-            photo = gr.Image(
-                label="Your photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=380,
-                image_mode=None, elem_id="photo", buttons=["fullscreen"],
-                placeholder="Drop a photo of a face here, or click to choose one",
-            )  # fmt: skip
-            photo.preprocess = _as_uploaded  # type: ignore[method-assign]
-            example = gr.Button("Use an example photo", size="sm", elem_id="example")
-            note = gr.Markdown(elem_id="photo-note")
-            face = gr.Radio(label="Which face?", choices=[], visible=False, elem_id="face")
-        with gr.Column(scale=4, min_width=300):
-            known = [(PRESET_TEXTS[name], name) for name in app.presets]
-            preset = gr.Radio(known, value=DEFAULT_PRESET, label="How much work is it worth?", elem_id="preset")
-            with gr.Accordion("Advanced", open=False):
+@dataclass
+class _Widgets:
+    """The widgets that the work on a photo updates."""
+
+    upload: gr.Column
+    stage: gr.Column
+    sliders: gr.Column
+    photo: gr.Image
+    face: gr.Radio
+    tags: gr.HTML
+    start: gr.Button
+    cancel: gr.Button
+    facts: gr.JSON
+    status: gr.HTML
+
+    def all(self) -> list[Any]:
+        return [
+            self.upload,
+            self.stage,
+            self.sliders,
+            self.photo,
+            self.face,
+            self.tags,
+            self.start,
+            self.cancel,
+            self.facts,
+        ]
+
+
+def build(app: AppState, session: gr.State, status: gr.HTML) -> PhotoTab:
+    """Build the widgets and events of the tab."""
+    with gr.Row(elem_classes="relatent-screen"):
+        with gr.Column(scale=6, min_width=300, elem_classes="relatent-main"):
+            with gr.Column(elem_id="upload") as upload:
+                photo = UploadedImage(
+                    label="Your photo", show_label=False, type="filepath", sources=["upload", "webcam", "clipboard"],
+                    height=300, image_mode=None, elem_id="photo", buttons=[],
+                    placeholder="Drop a photo of a face here\n- or -\nclick to choose one",
+                )  # fmt: skip
+                example = gr.Button("Try it with an example photo", elem_id="example")
+                gr.HTML(examples_html(), elem_id="examples")
+            with gr.Column(visible=False, elem_id="stage") as stage_column:
+                tags = gr.HTML("", elem_id="tags")
+                stage = edit_tab.build_stage(app)
+                face = gr.Radio(label="Which face?", choices=[], visible=False, elem_id="face")
+                with gr.Row():
+                    other = gr.Button("Another photo", size="sm", elem_id="another")
+                    cancel = gr.Button("Cancel", variant="stop", size="sm", visible=False, elem_id="cancel")
+        with gr.Column(scale=4, min_width=300, elem_classes="relatent-side", elem_id="controls"):
+            with gr.Column(visible=False, elem_id="sliders") as sliders:
+                edit = edit_tab.build(app, session, status, stage)
+                with gr.Accordion("Measures", open=False):
+                    facts = gr.JSON(label="Measures", show_label=False)
+            with gr.Accordion("Quality", open=False, elem_id="quality"):
+                known = [(PRESET_TEXTS[name], name) for name in app.presets]
+                preset = gr.Radio(known, value=DEFAULT_PRESET, label="Quality", elem_id="preset")
                 advanced = _advanced()
-            invert = gr.Button("Invert", variant="primary", size="lg", elem_id="invert")
-            cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="cancel")
-            status = gr.HTML(elem_id="status")
-            drawing = gr.HTML(elem_id="drawing")
-    with gr.Column(visible=False, elem_id="result") as result:
-        gr.Markdown("## Your face in the network")
-        strip = gr.HTML(elem_id="strip")
-        with gr.Row():
-            buttons = {
-                gr.Button(text, elem_id=f"quick-{text.split()[-1].lower()}"): change
-                for text, change in QUICK.items()
-                if change[0] in app.directions
-            }
-        to_edit = gr.Button("Change this face", variant="primary", elem_id="to-edit")
-        compare = gr.ImageSlider(
-            label="Before and after", interactive=False, type="filepath",
-            max_height=360,
-            height=360, buttons=["fullscreen"], elem_id="compare",
-        )  # fmt: skip
-        with gr.Accordion("Measures", open=False):
-            facts = gr.JSON(label="Measures", show_label=False)
+                start = gr.Button("Start", elem_id="invert", interactive=False)
+    to = _Widgets(upload, stage_column, sliders, photo, face, tags, start, cancel, facts, status)
+    work = _Work(app, to, edit)
+    outputs = [*to.all(), *edit.outputs]
+    options: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
 
-    detect = _detecting(app, photo, face, note)
-    found_outputs = [photo, face, note]
-    photo.input(detect, [session, photo], found_outputs, api_visibility="private").failure(
-        lambda: (None, gr.update(visible=False), ""), None, found_outputs, api_visibility="private"
-    )
-    example.click(_example(detect), [session], found_outputs, api_visibility="private")
-    face.input(_choosing(app), [session, face], [photo], api_visibility="private", show_progress="hidden")
-    photo.select(_clicking(app), [session], [photo, face], api_visibility="private", show_progress="hidden")
-    outputs = [invert, cancel, status, drawing, result, strip, compare, facts]
-    run = _inverting(app, dict(zip(NAMES, outputs, strict=True)))
-    inverted = invert.click(
-        run, [session, preset, *advanced], outputs, api_visibility="private", show_progress="hidden",
-        concurrency_limit=None, trigger_mode="once",
-    )  # fmt: skip
-    cancel.click(_cancel, [session], None, api_visibility="private", queue=False, show_progress="hidden")
-    return PhotoTab(inverted, to_edit, buttons)
+    def on(event: Any, function: Any, inputs: list[Any], **more: Any) -> None:
+        event(reported(function, outputs, status), inputs, [*outputs, status], **{**options, **more})
+
+    settings = [preset, *advanced]
+    on(photo.input, work.arrived, [session, photo, *settings])
+    on(example.click, work.example, [session, *settings])
+    on(start.click, work.again, [session, *settings], trigger_mode="once")
+    on(face.input, work.chosen, [session, face, *settings])
+    on(other.click, work.leave, [session], queue=False)
+    cancel.click(_cancel, [session], None, queue=False, **PRIVATE)
+    return PhotoTab(reported(work.show, outputs, status), [*outputs, status])
 
 
-def connect(photo: PhotoTab, edit: EditTab, tabs: gr.Tabs, session: gr.State) -> None:
-    """Connect the events that lead from a finished inversion to the Edit tab."""
-
-    def go() -> Any:
-        return gr.Tabs(selected="edit")
-
-    options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    photo.inverted.success(edit.show, [session], edit.outputs, **options)
-    photo.to_edit.click(go, None, tabs, **options).then(edit.show, [session], edit.outputs, **options)
-    for button, (name, strength) in photo.quick.items():
-        button.click(go, None, tabs, **options).then(edit.set_to(name, strength), [session], edit.outputs, **options)
-
-
-NAMES = ("invert", "cancel", "status", "drawing", "result", "strip", "compare", "facts")
+def _cancel(session: Session) -> None:
+    session.cancel()
 
 
 def _advanced() -> list[Any]:
     """The advanced controls, in the order of the arguments of :func:`_choices`."""
     return [
-        gr.Number(0, label="Steps of the optimiser (0: the preset's own)", precision=0, minimum=0, maximum=5000),
+        ClampedNumber(0, label="Steps of the optimiser (0: the preset's own)", precision=0, minimum=0, maximum=5000),
         gr.Dropdown([("The preset's own", ""), "w", "w+"], value="", label="Space: one latent for all layers, or each"),
-        gr.Number(DEFAULT_SEED, label="Seed of the noise", precision=0, minimum=0),
+        ClampedNumber(DEFAULT_SEED, label="Seed of the noise", precision=0, minimum=0),
         gr.Dropdown(list(BACKBONES), value="embedded", label="LPIPS backbone: whose features the loss compares"),
         gr.Checkbox(False, label="Restrict the loss to the face (mask)"),
-        gr.Checkbox(True, label="Detect and align the face (off: use the centre square)"),
+        gr.Checkbox(True, label="Find the face (off: use the centre square)"),
     ]
 
 
@@ -153,159 +166,243 @@ def _choices(
     }
 
 
-def _as_uploaded(payload: Any) -> str | None:
-    """The path of the upload; Gradio would decode it first, without the page's limits and error messages."""
-    return None if payload is None else payload.path
+class _Work:
+    """The event handlers: what happens to a photo."""
 
+    def __init__(self, app: AppState, to: _Widgets, edit: EditTab) -> None:
+        self.app, self.to, self.edit = app, to, edit
 
-def _detecting(app: AppState, photo: gr.Image, face: gr.Radio, note: gr.Markdown) -> Any:
-    @handler
-    def detect(session: Session, path: str | None) -> dict[Any, Any]:
+    async def arrived(self, session: Session, path: str | None, *settings: Any) -> AsyncIterator[dict[Any, Any]]:
+        """A new photo: forget the old one, find its faces, and invert the largest."""
         if not path:
-            session.memory.pop(MEMORY, None)
-            return {photo: None, face: gr.update(choices=[], visible=False), note: ""}
-        copy = session.take_upload(Path(path))
-        source = read_upload(copy, app.settings.limits)
-        session.memory[MEMORY] = DetectedFaces(copy, copy.name)  # photos without a face can be inverted unaligned
-        write_screen_copy(source, copy)
-        faces = faces_of(source)
-        session.memory[MEMORY] = found = DetectedFaces(copy, copy.name, faces)
-        several = len(faces) > 1
-        names = [
-            (f"Face {number}" + (" (largest)" if number == 1 else ""), number) for number in range(1, len(faces) + 1)
-        ]
-        text = f"{len(faces)} faces found. Choose one, or click on it." if several else "One face found."
-        return {
-            photo: _outlined(session, found, source.pixels),
-            face: gr.update(choices=names, value=1, visible=several),
-            note: f"{text} {source.note}".strip(),
+            return
+        mine = await self._begin(session)
+        session.memory.pop(MEMORY, None)
+        session.current = ""
+        yield {**self._nothing(session), self.to.status: status_text("Looking for faces \u2026")}
+        try:
+            copy = session.take_upload(Path(path))
+            source = await asyncio.to_thread(read_upload, copy, self.app.settings.limits)
+            found = DetectedFaces(copy, copy.name)
+            session.memory[MEMORY] = found  # a photo without a face can be inverted unaligned
+            await asyncio.to_thread(write_screen_copy, source, copy)
+            if settings[-1]:
+                found = DetectedFaces(copy, copy.name, await asyncio.to_thread(faces_of, source))
+        except Exception:
+            if session.memory.get(WORK) is not mine:
+                return
+            yield {self.to.start: gr.update(interactive=MEMORY in session.memory)}
+            raise
+        if session.memory.get(WORK) is not mine:
+            return
+        session.memory[MEMORY] = found
+        several = len(found.faces) > 1
+        choices = [(f"Face {number}", number) for number in range(1, len(found.faces) + 1)]
+        text = f"{len(found.faces)} faces found; the largest comes first." if several else "Face found."
+        yield {
+            **self._screen(stage=True),
+            self.to.photo: None,
+            self.to.face: gr.update(choices=choices, value=1 if choices else None, visible=several),
+            self.to.tags: tags_html(found, source),
+            self.edit.picture: figures(figure(for_screen(source.pixels)[0], "your photo", "photo")),
+            self.to.status: status_text(f"{text} {source.note}".strip()),
         }
+        async for update in self._invert(session, mine, found, source, settings, first=True):
+            yield update
 
-    return detect
+    async def example(self, session: Session, *settings: Any) -> AsyncIterator[dict[Any, Any]]:
+        async for update in self.arrived(session, str(demo_photo()), *settings):
+            yield update
 
-
-def _example(detect: Any) -> Any:
-    def take(session: Session) -> Any:
-        path = demo_photo()
-        return detect(session, str(path))
-
-    return handler(take)
-
-
-def _outlined(session: Session, found: DetectedFaces, pixels: Any) -> str:
-    """Write the photo with its faces outlined to a file of the session; returns its path."""
-    path = session.new_file("outlined.jpg")
-    Image.fromarray(outlined(pixels, found.faces, found.chosen)).save(path, quality=92)
-    return str(path)
-
-
-def _choosing(app: AppState) -> Any:
-    @handler
-    def choose(session: Session, number: int | None) -> Any:
-        return _with_chosen(app, session, number)
-
-    return choose
-
-
-def _clicking(app: AppState) -> Any:
-    @handler
-    def click(session: Session, event: gr.SelectData) -> Any:
-        found = session.memory.get(MEMORY)
-        if found is None or len(found.faces) < 2:
-            return gr.skip(), gr.skip()
-        pixels = read_upload(found.path, app.settings.limits).pixels
-        number = face_at(tuple(event.index), pixels, found.faces)
-        return (gr.skip(), gr.skip()) if number is None else (_with_chosen(app, session, number), number)
-
-    return click
-
-
-def _with_chosen(app: AppState, session: Session, number: int | None) -> Any:
-    found = session.memory.get(MEMORY)
-    if found is None or not number:
-        return gr.skip()
-    session.memory[MEMORY] = found = DetectedFaces(found.path, found.name, found.faces, number)
-    return _outlined(session, found, read_upload(found.path, app.settings.limits).pixels)
-
-
-def _cancel(session: Session) -> None:
-    session.cancel()
-
-
-def _inverting(app: AppState, to: dict[str, Any]) -> Any:
-    idle = {to["invert"]: gr.update(visible=True), to["cancel"]: gr.update(visible=False), to["drawing"]: ""}
-
-    @handler
-    async def run(session: Session, preset: str, *advanced: Any) -> AsyncIterator[dict[Any, Any]]:
+    async def again(self, session: Session, *settings: Any) -> AsyncIterator[dict[Any, Any]]:
+        """The same face, with the settings of the tab."""
         found = session.memory.get(MEMORY)
         if found is None:
             raise UsageError("there is no photo yet. Choose one first, or use the example.")
-        config = InvertConfig(**_choices(preset, *advanced), face=found.chosen)
-        photo = read_upload(found.path, app.settings.limits, found.name)
-        job = app.queue.start(inverting(app, photo, found, config), session)
-        yield {to["invert"]: gr.update(visible=False), to["cancel"]: gr.update(visible=True), to["status"]: "Starting"}
-        try:
-            async for news in follow(job):
-                picture = figure(smooth(news.picture), "so far") if news.picture is not None else ""
-                yield {to["status"]: status_html(news), to["drawing"]: figures(picture) if picture else ""}
-            inverted = job.result()
-        except Cancelled:
-            yield {**idle, to["status"]: status_text("Cancelled; nothing was kept.")}
+        mine = await self._begin(session)
+        photo = await asyncio.to_thread(read_upload, found.path, self.app.settings.limits, found.name)
+        yield {**self._screen(stage=True), self.to.photo: None}
+        async for update in self._invert(session, mine, found, photo, settings, first=False):
+            yield update
+
+    async def chosen(self, session: Session, number: int | None, *settings: Any) -> AsyncIterator[dict[Any, Any]]:
+        """Another face of the photo: shown if it was inverted before, else inverted."""
+        found = session.memory.get(MEMORY)
+        if found is None or not number:
             return
-        except RelatentError:
-            yield {**idle, to["status"]: ""}
+        mine = await self._begin(session)
+        session.memory[MEMORY] = found = DetectedFaces(found.path, found.name, found.faces, int(number))
+        photo = await asyncio.to_thread(read_upload, found.path, self.app.settings.limits, found.name)
+        yield {self.to.tags: tags_html(found, photo)}
+        known = _kept(session, found)
+        if known is not None:
+            session.current = known.key
+            yield self._everything(session)
+            return
+        async for update in self._invert(session, mine, found, photo, settings, first=True):
+            yield update
+
+    def leave(self, session: Session) -> dict[Any, Any]:
+        """Back to the first screen, for another photo."""
+        session.cancel()
+        session.memory[WORK] = object()
+        session.memory.pop(MEMORY, None)
+        session.current = ""
+        return {**self._nothing(session), **self._screen(stage=False)}
+
+    def show(self, session: Session) -> dict[Any, Any]:
+        """The session's current face, which another tab may have made."""
+        if session.current not in session.kept:
+            return {}
+        return {**self._screen(stage=True), **self._everything(session)}
+
+    def _screen(self, *, stage: bool) -> dict[Any, Any]:
+        """Show the photo with its controls, or the place to drop one."""
+        shown, hidden = gr.update(visible=True), gr.update(visible=False)
+        to = self.to
+        return {
+            to.upload: hidden if stage else shown,
+            **dict.fromkeys((to.stage, to.sliders), shown if stage else hidden),
+        }
+
+    async def _begin(self, session: Session) -> object:
+        """Cancel what is at work; returns the mark of the new work."""
+        session.memory[WORK] = mine = object()
+        job = session.job
+        session.cancel()
+        while job is not None and not job.finished:
+            await asyncio.sleep(0.02)
+        return mine
+
+    def _everything(self, session: Session) -> dict[Any, Any]:
+        one = session.kept.get(session.current)
+        shown = dict(zip(self.edit.outputs, self.edit.everything(session), strict=True))
+        return {**shown, self.to.facts: measures(one.facts) if one and one.facts else None}
+
+    def _nothing(self, session: Session) -> dict[Any, Any]:
+        """No face: nothing of the last one is left on the screen, and its buttons are off."""
+        to = self.to
+        return {
+            **self._everything(session),
+            to.face: gr.update(choices=[], value=None, visible=False),
+            to.tags: "",
+            to.start: gr.update(interactive=False),
+            to.cancel: gr.update(visible=False),
+        }
+
+    async def _invert(
+        self,
+        session: Session,
+        mine: object,
+        found: DetectedFaces,
+        photo: Photo,
+        settings: tuple[Any, ...],
+        *,
+        first: bool,
+    ) -> AsyncIterator[dict[Any, Any]]:
+        """Invert a face, with ``first`` by the fastest preset before the chosen one."""
+        preset, to = settings[0], self.to
+        idle = {to.start: gr.update(interactive=True), to.cancel: gr.update(visible=False)}
+        presets = [FIRST, preset] if first and FIRST in self.app.presets and preset != FIRST else [preset]
+        yield {to.cancel: gr.update(visible=True), to.start: gr.update(interactive=False)}
+        key = ""
+        try:
+            for number, name in enumerate(presets):
+                plain: dict[str, Any] = {"num_steps": None, "space": None} if number == 0 and len(presets) > 1 else {}
+                config = InvertConfig(**{**_choices(name, *settings[1:]), **plain}, face=found.chosen)
+                job = self.app.queue.start(inverting(self.app, photo, found, config), session)
+                async for news in follow(job):
+                    if job.given_up and not job.finished:
+                        raise Cancelled("the work was cancelled.")
+                    yield {to.status: status_html(news, "Getting better" if key else "")}
+                done = job.result()
+                if session.memory.get(WORK) is not mine:
+                    return
+                if key and key in session.kept:
+                    facts = {**done.facts, **_settings_of(config)}
+                    session.refine(key, done.inversion, aligned=done.aligned, preset=name, facts=facts)
+                    now = session.kept[key].history.now
+                    yield self.edit.refreshed(session) if session.current == key else {}
+                    if session.current == key and session.kept[key].history.now != now:
+                        yield self.edit.refreshed(session)  # the slider moved while it was drawn
+                else:
+                    key = _store(session, found, photo, config, done).key
+                    yield self._everything(session)
+                yield {to.facts: measures(done.facts)}
+        except Cancelled:
+            if session.memory.get(WORK) is not mine:
+                return
+            said = "Stopped; the face stays as it was." if key else "Cancelled; nothing was kept."
+            yield {**idle, to.status: status_text(said)}
+            return
+        except Exception:
+            yield idle
             raise
-        yield {**idle, **_shown(session, found, photo, config, inverted, to)}
-
-    return run
+        yield {**idle, to.status: status_text("Done. Choose a change below the photo, or move the sliders.")}
 
 
-def _shown(
-    session: Session, found: DetectedFaces, photo: Any, config: InvertConfig, inverted: Inverted, to: dict[str, Any]
-) -> dict[Any, Any]:
-    """Store the inverted face in the session, and show it."""
+def measures(facts: dict[str, Any]) -> dict[str, Any]:
+    """The measures with what they say first: whether dlib recognises the person in what the network draws."""
+    return {"Recognised": recognised(facts.get("identity_distance")), **facts}
+
+
+def _kept(session: Session, found: DetectedFaces) -> Kept | None:
+    """The stored face that is the chosen one of the photo."""
+    for one in session.kept.values():
+        if one.photo == found.path and one.facts.get("face") == found.chosen:
+            return one
+    return None
+
+
+def _settings_of(config: InvertConfig) -> dict[str, Any]:
+    return {"face": config.face, "num_steps": config.num_steps, "space": config.space}
+
+
+def _store(session: Session, found: DetectedFaces, photo: Photo, config: InvertConfig, done: Inverted) -> Kept:
+    """Store the inverted face in the session; a former one of the same face is replaced."""
+    facts = {**done.facts, **_settings_of(config)}
+    former = _kept(session, found)
+    if former is not None:
+        session.current = former.key
+        return session.refine(former.key, done.inversion, aligned=done.aligned, preset=config.preset, facts=facts)
     stem = Path(found.name).stem
     several = len(found.faces) > 1
-    session.keep(
-        inverted.inversion,
-        inverted.aligned,
+    return session.keep(
+        done.inversion,
+        done.aligned,
         f"{stem}-face{found.chosen}" if several and found.chosen > 1 else stem,
         label=f"{found.name}, face {found.chosen}" if several else found.name,
         photo=found.path,
         factor=for_screen(photo.pixels)[1],
         preset=config.preset,
-        facts={**inverted.facts, "face": found.chosen, "num_steps": config.num_steps, "space": config.space},
+        facts=facts,
     )
-    before, after = session.new_file("photo-face.png"), session.new_file("inverted-face.png")
-    Image.fromarray(smooth(inverted.aligned)).save(before)
-    Image.fromarray(smooth(inverted.drawn)).save(after)
-    strip = figures(
-        figure(for_screen(photo.pixels, 640)[0], "photo"),
-        figure(smooth(inverted.aligned), "aligned"),
-        figure(smooth(inverted.drawn), "inverted"),
-    )
-    seconds = inverted.facts["seconds"]["total"]
-    return {
-        to["status"]: status_text(f"Done in {seconds:.0f} seconds. Now change the face below."),
-        to["result"]: gr.update(visible=True),
-        to["strip"]: strip,
-        to["compare"]: (str(before), str(after)),
-        to["facts"]: inverted.facts,
-    }
 
 
-def status_html(news: Progress) -> str:
+def tags_html(found: DetectedFaces, photo: Photo) -> str:
+    """Numbers beside the faces of a photo with several, at their places in percent of the photo's size."""
+    if len(found.faces) < 2:
+        return ""
+    height, width = photo.pixels.shape[:2]
+    marks = []
+    for number, face in enumerate(found.faces, start=1):
+        left, top = 100 * max(0.0, face.box[0]) / width, 100 * max(0.0, face.box[1]) / height
+        chosen = " chosen" if number == found.chosen else ""
+        marks.append(
+            f'<button type="button" class="relatent-tag{chosen}" data-face="{number}" '
+            f'aria-label="Face {number}" style="left:{left:.1f}%;top:{top:.1f}%">{number}</button>'
+        )
+    return "".join(marks)
+
+
+def status_html(news: Progress, prefix: str = "") -> str:
     """The progress of a job as HTML, also for screen readers."""
     if news.ahead:
         others = "1 request is" if news.ahead == 1 else f"{news.ahead} requests are"
         return status_text(f"Waiting: {others} before yours.")
     if not news.total:
-        return status_text(f"{news.text or 'starting'} …".capitalize())
+        return status_text(f"{prefix or news.text or 'starting'} \u2026".capitalize())
     left = "" if news.seconds_left is None else f", about {max(1, round(news.seconds_left))} s left"
-    text = f"{news.text}: step {news.done:g} of {news.total:g}{left}".capitalize()
+    text = f"{prefix or news.text}: step {news.done:g} of {news.total:g}{left}".capitalize()
     share = f'<progress max="{news.total:g}" value="{news.done:g}" aria-label="progress"></progress>'
     return f'<div class="relatent-status"><p>{html.escape(text)}</p>{share}</div>'
-
-
-def status_text(text: str) -> str:
-    return f'<div class="relatent-status" role="status"><p>{html.escape(text)}</p></div>'

@@ -131,9 +131,12 @@ def test_no_ffmpeg(tmp_path, monkeypatch):
         write_video(ramp(2, 8, 8), tmp_path / "a.mp4")
 
 
-def test_enlarged_repeats_pixels():
-    frame = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    big = enlarged(frame, 5)
-    assert big.shape == (4, 6, 3)
-    np.testing.assert_array_equal(big[::2, ::2], frame)
+def test_enlarged_is_smooth():
+    frame = np.repeat(np.array([[[0] * 3, [200] * 3]], np.uint8), 2, axis=0)  # [2, 2, 3], black beside white
+    big = enlarged(frame, 17)
+    assert big.shape == (16, 16, 3)
+    steps = np.diff(big[0, :, 0].astype(int))
+    assert big[0, 0, 0] < 10
+    assert big[0, -1, 0] > 190
+    assert np.abs(steps).max() < 60  # no edge of a pixel is left
     np.testing.assert_array_equal(enlarged(frame, 1), frame)

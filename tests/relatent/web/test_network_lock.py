@@ -77,3 +77,33 @@ def test_pausing_costs_nothing_when_nobody_waits():
         for _ in range(1000):
             network_lock.pause()
         assert time.perf_counter() - started < 1
+
+
+def test_long_work_rests_while_a_picture_is_drawn():
+    network_lock, order = NetworkLock(), []
+    begun, paused = threading.Event(), threading.Event()
+
+    def job():
+        with network_lock.long():
+            begun.set()
+            paused.wait(10)
+            network_lock.pause()
+            order.append("next step")
+
+    worker = threading.Thread(target=job)
+    worker.start()
+    begun.wait(10)
+    with network_lock.drawing():
+        paused.set()
+        with network_lock.quick():
+            order.append("drawn")
+        order.append("pasted")  # without the lock
+    worker.join(10)
+    assert order == ["drawn", "pasted", "next step"]
+
+
+def test_long_work_does_not_rest_for_ever(monkeypatch):
+    monkeypatch.setattr("relatent.web.network_lock.REST_SECONDS", 0.01)
+    network_lock = NetworkLock()
+    with network_lock.drawing(), network_lock.long():
+        network_lock.pause()

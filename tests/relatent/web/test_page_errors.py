@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from relatent.core.errors import Cancelled, FaceNotFoundError
-from relatent.web.errors import handler
+from relatent.core.errors import Cancelled, FaceNotFoundError, UsageError
+from relatent.web.errors import handler, in_page_words, reported
 
 gradio = pytest.importorskip("gradio")
 
@@ -69,3 +70,56 @@ def test_every_handler_keeps_its_visit_alive(app):
     handler(lambda own: None)(session)
     assert session.used > 0
     assert len(app.sessions) == 1
+
+
+def test_live_errors_go_into_the_status_line_and_leave_the_rest():
+    status, picture = gradio.HTML(), gradio.HTML()
+    (failing_one, *_, failing_stream) = failing(FaceNotFoundError("no face found in me.jpg (3 x 4). Use --no-align."))
+    found = run(reported(failing_one, [picture], status))
+    assert set(found) == {status}
+    assert "No face found in me.jpg (3 x 4). Try a photo" in found[status]
+    assert "--" not in found[status]
+    *_, last = run(reported(failing_stream, [picture], status))
+    assert set(last) == {status}
+
+
+def test_a_success_clears_the_status_line():
+    status, picture, other = gradio.HTML(), gradio.HTML(), gradio.HTML()
+    assert reported(lambda: "x", [picture], status)() == {picture: "x", status: ""}
+    assert reported(lambda: ["x", "y"], [picture, other], status)() == {picture: "x", other: "y", status: ""}
+    found = reported(lambda: {picture: "x", "said": "<so>"}, [picture], status)()
+    assert "&lt;so&gt;" in found[status]
+
+
+def test_a_success_leaves_the_progress_of_a_job_and_clears_an_error(app):
+    status, picture = gradio.HTML(), gradio.HTML()
+    session = app.sessions.begin()
+    release = threading.Event()
+    job = app.queue.start(lambda report: release.wait(60), session)
+    draw = reported(lambda own: "x", [picture], status)
+    assert status not in draw(session)
+    reported(failing(UsageError("no."))[0], [picture], status)(session)
+    assert draw(session)[status] == ""
+    assert status not in draw(session)
+    release.set()
+    job.wait()
+    assert draw(session)[status] == ""
+
+
+def test_a_bug_is_one_sentence_and_a_number_of_the_log(caplog):
+    words = in_page_words(ZeroDivisionError("secret path"))
+    number = words.rstrip(".").rsplit(" ", 1)[1]
+    assert "secret" not in words
+    assert number in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("the queue is full. Try again.", "The queue is full. Try again."),
+        ("no latent. Run `python -m inversion.project me.jpg` first.", "No latent."),
+    ],
+)
+def test_sentences_for_the_command_line_are_left_out(said, shown):
+    assert in_page_words(UsageError(said)) == shown

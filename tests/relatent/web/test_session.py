@@ -11,6 +11,7 @@ import pytest
 
 from editing.seeds import seed_inversion
 from relatent.core.errors import Cancelled, UsageError
+from relatent.web.actions.edit import Change
 
 ALIGNED = np.zeros((32, 32, 3), np.uint8)
 
@@ -60,7 +61,7 @@ def test_only_so_many_faces_are_kept_and_the_newest_is_current(app):
 
 
 def test_a_visit_without_a_face_says_what_to_do(app):
-    with pytest.raises(UsageError, match="Choose a photo and invert it first"):
+    with pytest.raises(UsageError, match="Choose a photo first"):
         app.sessions.begin().chosen()
 
 
@@ -114,3 +115,33 @@ def test_a_visit_is_small(app, face):
     assert session.folder.exists()
     session.end()
     assert not list(app.sessions.folder.rglob("*.png"))
+
+
+def test_a_token_finds_its_session_while_that_lives(app):
+    session = app.sessions.begin()
+    session.touch()
+    assert app.sessions.again(session.token) is session
+    assert app.sessions.again("") is None
+    assert app.sessions.again("guessed") is None
+    app.sessions.end_all()
+    assert app.sessions.again(session.token) is None
+
+
+def test_a_reload_that_arrives_before_the_old_tab_has_left_keeps_the_session(app):
+    session = app.sessions.begin()
+    app.sessions.arrive(session, "old")
+    app.sessions.arrive(session, "new")
+    app.sessions.leave("old")
+    assert session.left is None
+    app.sessions.leave("new")
+    assert session.left is not None
+
+
+def test_a_better_latent_keeps_the_edits(app, face):
+    session, one = face()
+    one.history.add(Change({"smile": 1}))
+    better = one.inversion.replace(ws=one.inversion.ws + 1)
+    refined = session.refine(one.key, better, preset="best")
+    assert session.chosen() is refined
+    assert refined.history is one.history
+    assert (refined.inversion, refined.preset) == (better, "best")

@@ -79,3 +79,17 @@ def test_the_same_control_after_an_undo_is_a_new_step():
     history.undo()
     history.add(Change({"smile": 2}), "smile")
     assert history.undo() == Change({"smile": 1})
+
+
+def test_undo_goes_step_by_step_within_one_slider_and_redo_comes_back():
+    history = History()
+    for strength, at in ((0.1, 10.0), (0.2, 10.2), (1.0, 15.0)):  # a drag, and a click later
+        history.add(Change({"smile": strength}), "smile", at)
+    assert history.undo() == Change({"smile": 0.2})
+    assert history.undo() == Change()
+    assert history.redo() == Change({"smile": 0.2})
+    assert history.redo() == Change({"smile": 1.0})
+    assert not history.can_redo
+    history.undo()
+    history.add(Change({"age": 1}), "age")
+    assert not history.can_redo  # a new step

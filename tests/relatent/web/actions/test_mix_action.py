@@ -7,6 +7,7 @@ from editing.seeds import seed_inversion
 from relatent.core.errors import Cancelled, UsageError
 from relatent.core.images import to_pixels
 from relatent.web.actions.mix import Source, grid_picture, mixed, write_faces_morph
+from relatent.web.pictures import smooth
 
 
 @pytest.fixture
@@ -14,8 +15,8 @@ def faces(tiny_generator):
     return [seed_inversion(tiny_generator, seed) for seed in (1, 2, 3)]
 
 
-def drawn(inversion, network):
-    return to_pixels(inversion.tensor(network))[0].astype(int)
+def enlarged(inversion, network, side):
+    return smooth(to_pixels(inversion.tensor(network))[0], side).astype(int)
 
 
 def test_switches_choose_layers(faces):
@@ -37,12 +38,12 @@ def test_grid_shows_every_face_with_every_other(faces, tiny_generator):
     picture = np.asarray(grid_picture(faces, tiny_generator, ["coarse"])).astype(int)
     side = 128
     assert picture.shape == (4 * side, 4 * side, 3)
-    cells = picture.reshape(4, side, 4, side, 3).swapaxes(1, 2)[:, :, ::4, ::4]  # [row, column, 32, 32, 3]
+    cells = picture.reshape(4, side, 4, side, 3).swapaxes(1, 2)  # [row, column, 128, 128, 3]
     assert (cells[0, 0] == 255).all()
     for number, face in enumerate(faces, start=1):
         for place in ((0, number), (number, 0), (number, number)):
-            assert np.abs(cells[place] - drawn(face, tiny_generator)).max() <= 1
-    assert np.abs(cells[1, 3] - drawn(mix(faces[0], faces[2], "coarse"), tiny_generator)).max() <= 1
+            assert np.abs(cells[place] - enlarged(face, tiny_generator, side)).max() <= 1
+    assert np.abs(cells[1, 3] - enlarged(mix(faces[0], faces[2], "coarse"), tiny_generator, side)).max() <= 1
 
 
 def test_grids_have_an_end(faces, tiny_generator):
@@ -62,7 +63,8 @@ def test_morph_goes_through_the_faces_and_tells_how_far_it_is(faces, tiny_genera
     frames = imageio.imread(tmp_path / "x.gif").astype(int)
     assert len(frames) == 5
     for frame, face in ((0, faces[0]), (2, faces[1]), (4, faces[2])):
-        assert np.abs(frames[frame][::8, ::8, :3] - drawn(face, tiny_generator)).mean() < 8  # a .gif's 256 colours
+        wanted = enlarged(face, tiny_generator, 256)
+        assert np.abs(frames[frame][..., :3] - wanted).mean() < 8  # a .gif's 256 colours
 
 
 def test_morph_can_be_cancelled(faces, tiny_generator, tmp_path):

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from editing import Direction
 from inversion import Inversion
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, PhotoError, UnknownNameError, UsageError
-from relatent.core.images import square
 from relatent.web.batch.run import Batch, BatchOptions
+from relatent.web.pictures import for_screen
 from stylegan import load, network_id, save_generator
 
 
@@ -52,7 +53,9 @@ def test_one_bad_photo_stops_no_other(run, photos, tmp_path):
     rows = run(photos, watch=seen.append)
     assert [row.state for row in rows] == ["done", "failed", "done"]
     assert [row.name for row in rows] == ["me.png", "meadow.png", "again.png"]
-    assert rows[1].reason.startswith("no face found in meadow.png (90 x 60)")
+    assert rows[1].reason.startswith("No face found in meadow.png (90 x 60)")
+    assert "--" not in rows[1].reason
+    assert (rows[0].faces, rows[0].finished) == (1, None)
     assert [row.folder and row.folder.name for row in rows] == ["me", None, "again"]
     report = json.loads((tmp_path / "out" / "me" / "report.json").read_text())
     assert rows[0].psnr == report["psnr"]
@@ -78,13 +81,37 @@ def test_edits_are_applied_and_pasted_back(run, photos, network, tmp_path):
     rows = run(photos, strengths={"smile": 2.0}, folders=(tmp_path / "directions",))
     assert [row.state for row in rows] == ["done", "failed", "done"]
     folder = tmp_path / "out" / "me"
-    edited = np.asarray(Image.open(folder / "edited.png"))
-    np.testing.assert_array_equal(rows[0].picture[:, 32:], square(edited, 32))
     assert Inversion.load(folder / "edited.safetensors").edits == {"smile": 2.0}
-    before, after = (np.asarray(Image.open(file).convert("RGB")) for file in (photos[0], folder / "pasted.png"))
+    before, after = (np.asarray(Image.open(file).convert("RGB")) for file in (photos[0], rows[0].finished))
     assert before.shape == after.shape
     assert (before != after).any()
+    np.testing.assert_array_equal(
+        rows[0].picture, np.concatenate([for_screen(one, 128)[0] for one in (before, after)], 1)
+    )
+    assert not (folder / "pasted.png").exists()  # it would say where the photo was taken
     assert str(tmp_path) not in (folder / "report.json").read_text()
+
+
+def test_a_finished_photo_comes_back_as_it_came_but_for_its_place(run, network, tmp_path):
+    Direction(torch.ones(24), "smile", network_id(network)).save(tmp_path / "directions" / "smile.safetensors")
+    exif = Image.Exif()
+    exif.get_ifd(IFD.GPSInfo).update({1: "N", 2: (48.0, 8.0, 0.0)})
+    exif[Base.Model] = "a camera"
+    with Image.open(demo_photo()) as opened:
+        two = Image.new("RGB", (1024, 512))  # side by side
+        two.paste(opened.convert("RGB"), (0, 0))
+        two.paste(opened.convert("RGB"), (512, 0))
+    two.save(tmp_path / "us.jpg", exif=exif)
+    rows = run([tmp_path / "us.jpg"], strengths={"smile": 2.0}, folders=(tmp_path / "directions",), face="all")
+    assert [(row.state, row.faces) for row in rows] == [("done", 2), ("done", 2)]
+    assert rows[0].finished == rows[1].finished  # both faces are in it
+    assert [path.name for path in rows[0].finished.parent.iterdir()] == ["us-edited.jpg"]
+    with Image.open(rows[0].finished) as opened:
+        assert opened.format == "JPEG"
+        assert opened.getexif()[Base.Model] == "a camera"
+        assert not opened.getexif().get_ifd(IFD.GPSInfo)
+        assert "smile" in opened.getexif()[Base.Software]
+    assert rows[0].picture.shape == (64, 256, 3)
 
 
 def test_what_was_done_before_a_cancel_stays(run, photos):

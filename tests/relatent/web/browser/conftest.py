@@ -25,7 +25,6 @@ FLAGS = (
 )
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 240_000  # ms; a busy machine takes its time
-STEPS = 25  # of the optimiser; enough to see something
 
 
 def pytest_collection_modifyitems(items):
@@ -71,7 +70,7 @@ def stop_server(server: Server) -> None:
 
 @pytest.fixture(scope="session")
 def server():
-    running = start_server("--leave-seconds", "3", "--upload-bytes", "3000000", "--pixels", "4000000")
+    running = start_server("--leave-seconds", "12", "--upload-bytes", "3000000", "--pixels", "4000000")
     yield running
     stop_server(running)
 
@@ -101,7 +100,7 @@ def visitor(chromium, server):
         page.faults = []
         page.on("pageerror", lambda error: page.faults.append(str(error)))
         page.goto(server.address)
-        page.wait_for_selector("#invert")
+        page.wait_for_selector("#photo")
         return page
 
     yield come

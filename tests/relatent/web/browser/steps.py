@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from inversion.project import demo_photo
 
-STEPS = 25  # of the optimiser; enough to see something
-
 
 def wait_for_text(page, selector, text):
     page.wait_for_function(
@@ -33,26 +31,37 @@ def upload(page, file):
 
 
 def upload_astronaut(page):
+    """Until the first latent is there; the chosen preset refines it afterwards."""
     upload(page, str(demo_photo()))
-    wait_for_text(page, "#photo-note", "One face found")
+    wait_until_ready(page)
 
 
-def choose_steps(page, steps=STEPS):
-    """Fewer steps than the preset's, so that a test does not take a minute."""
-    page.get_by_role("button", name="Advanced").first.click()
-    box = page.get_by_label("Steps of the optimiser", exact=False)
-    box.fill(str(steps))
-    box.press("Tab")
+def wait_until_ready(page):
+    page.wait_for_function("document.querySelector('#quick-smile')?.disabled === false")
 
 
-def invert(page, steps=STEPS):
-    choose_steps(page, steps)
-    page.click("#invert")
+def wait_until_done(page):
     wait_for_text(page, "#status", "Done")
 
 
+def choose_quality(page, preset="fast", steps=None):
+    """Before a photo: how it is inverted, so that a test does not take a minute."""
+    page.get_by_role("button", name="Quality").click()
+    page.locator(f"#preset input[value={preset}]").check()
+    if steps is not None:
+        box = page.get_by_label("Steps of the optimiser", exact=False).first
+        box.fill(str(steps))
+        box.press("Tab")
+
+
 def error_text(page):
-    """What the page's error message says, once there is one."""
+    """What the status line says, once it says an error."""
+    page.wait_for_selector("#status .error")
+    return page.inner_text("#status")
+
+
+def toast_text(page):
+    """What Gradio's own error message says, once there is one."""
     page.wait_for_selector(".toast-body")
     return page.inner_text(".toast-body")
 

@@ -38,14 +38,16 @@ def test_photos_in_one_zip_out(visitor, artefacts, tmp_path):
     page.keyboard.press("Tab")
     page.click("#batch-start")
     wait_for_text(page, "#batch-status", "1 done, 1 failed")
-    assert "no face found in meadow.png (90 x 60)" in page.inner_text("#batch-table")
+    assert "No face found in meadow.png (90 x 60)" in page.inner_text("#batch-table")
     assert page.locator("#batch-table img").count() == 1
     page.screenshot(path=artefacts / "page-batch.png", full_page=True)
     with page.expect_download() as waiting:
         page.click("#batch-results")
     waiting.value.save_as(tmp_path / "results.zip")
     with zipfile.ZipFile(tmp_path / "results.zip") as packed:
-        assert {"results.csv", "me/pasted.png", "me/edited.safetensors"} <= set(packed.namelist())
+        assert {"results.csv", "photos/me-edited.png", "for researchers/me/edited.safetensors"} <= set(
+            packed.namelist()
+        )
     assert page.faults == []
 
 

@@ -19,7 +19,7 @@ def test_a_face_is_explored_and_kept(visitor, artefacts):
         wait_for_another_picture(page, "#explore-picture img", before)
     keep_random_face(page)
     page.screenshot(path=artefacts / "page-explore.png", full_page=True)
-    open_tab(page, "Edit")
+    open_tab(page, "Photo")
     page.wait_for_selector("#edited img")
     assert page.faults == []
 

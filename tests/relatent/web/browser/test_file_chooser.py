@@ -7,7 +7,7 @@ import base64
 import pillow_heif
 import pytest
 from PIL import Image
-from steps import error_text, wait_for_text
+from steps import toast_text, wait_until_ready
 
 from inversion.project import demo_photo
 
@@ -40,8 +40,8 @@ def heic(tmp_path):
 def test_a_heic_photo_without_a_type(visitor, heic, way):
     page = visitor()
     page.evaluate(way, heic)
-    wait_for_text(page, "#photo-note", "One face found")
-    page.wait_for_function("document.querySelector('#photo img')?.naturalWidth > 0")  # shown as what browsers can show
+    wait_until_ready(page)
+    page.wait_for_function("document.querySelector('#edited img')?.naturalWidth > 0")  # shown as what browsers can show
     assert page.faults == []
 
 
@@ -59,4 +59,4 @@ def test_the_chooser_offers_heic(visitor):
 def test_what_is_no_picture_is_still_refused(visitor):
     page = visitor()
     page.evaluate(CHOOSE, ["notes.txt", base64.b64encode(b"hello").decode()])
-    assert "notes.txt" in error_text(page)
+    assert "notes.txt" in toast_text(page)

@@ -1,42 +1,44 @@
-"""The page on a telephone, in the dark, and for those who use a keyboard or a screen reader."""
+"""The page at four widths, in the dark, and for those who use a keyboard or a screen reader."""
 
 from __future__ import annotations
 
 import pytest
-from steps import invert, upload_astronaut
+from steps import choose_quality, overflow, upload_astronaut, wait_until_ready
 
-pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
-
-
-TELEPHONE = {"viewport": {"width": 380, "height": 780}, "device_scale_factor": 1, "is_mobile": True, "has_touch": True}
+WIDTHS = (360, 390, 768, 1280)
 
 
-def overflow(page):
-    """How many pixels the page is wider than the window."""
-    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+def test_nothing_is_wider_than_the_window(visitor, artefacts):
+    page = visitor(color_scheme="dark")
+    for width in (320, *WIDTHS, 1024):
+        page.set_viewport_size({"width": width, "height": 780})
+        page.wait_for_timeout(50)
+        assert overflow(page) <= 0, width
+        assert page.locator("#example").bounding_box()["height"] >= 44
+        page.screenshot(path=artefacts / f"page-start-{width}.png")
 
 
-def test_a_telephone(visitor, artefacts):
-    page = visitor(**TELEPHONE)
-    assert overflow(page) <= 0
+@pytest.mark.slow
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_photo_has_the_width_and_its_buttons_lie_below_it(visitor, artefacts, width):
+    page = visitor(viewport={"width": width, "height": 780})
+    choose_quality(page)
     upload_astronaut(page)
-    invert(page, 5)
+    page.wait_for_timeout(700)  # scrolling is smooth
+    picture, button = page.locator("#edited img").bounding_box(), page.locator("#quick-smile").bounding_box()
+    page.screenshot(path=artefacts / f"page-edit-{width}.png")
     assert overflow(page) <= 0
-    page.screenshot(path=artefacts / "page-telephone-inverted.png", full_page=True)
-    page.click("#quick-smile")
-    page.wait_for_selector("#edited img")
-    assert overflow(page) <= 0
-    page.wait_for_timeout(500)
-    page.locator("#slider-yaw, #dice").last.scroll_into_view_if_needed()
-    face = page.locator("#edited img").last.bounding_box()
-    assert 0 <= face["y"] < 400  # it stays in sight while the sliders scroll
-    page.screenshot(path=artefacts / "page-telephone.png")
+    assert 0 <= button["y"] - picture["y"] - picture["height"] < 60
+    for name in ("quick-smile", "quick-older", "undo", "compare", "get-photo", "another"):
+        assert page.locator(f"#{name}").bounding_box()["height"] >= 44, name
+    if width < 768:
+        assert picture["width"] > 0.8 * width
+        assert picture["y"] + picture["height"] <= 780  # it was scrolled to
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_in_either_light(visitor, artefacts, scheme):
     page = visitor(color_scheme=scheme)
-    page.screenshot(path=artefacts / f"page-{scheme}.png")
     luminance = page.evaluate(
         """() => {
             const light = colour => {
@@ -52,8 +54,11 @@ def test_text_is_readable_in_either_light(visitor, artefacts, scheme):
     assert (luminance[0] < 0.2) == (scheme == "dark")
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name(visitor):
     page = visitor()
+    choose_quality(page)
+    upload_astronaut(page)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('input, button, select, textarea')].filter(one => {
             if (one.type === 'hidden' || one.closest('[aria-hidden=true]') || !one.checkVisibility()) return false;
@@ -65,10 +70,26 @@ def test_every_control_has_a_name(visitor):
     assert nameless == []
 
 
-def test_the_keyboard_reaches_what_matters(visitor):
+@pytest.mark.slow
+def test_by_keyboard_alone_to_a_smile_and_the_focus_is_never_lost(visitor):
     page = visitor()
-    reached = set()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.closest('[id]')?.id || ''"))
-    assert {"example", "invert"} <= reached
+    choose_quality(page)
+    page.locator("#example").focus()
+    page.keyboard.press("Enter")  # the button goes away with the first screen
+    wait_until_ready(page)
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement !== document.body")
+    page.locator("#quick-smile").focus()
+    before = page.get_attribute("#edited img", "src")
+    page.keyboard.press("Enter")
+    page.wait_for_function("before => document.querySelector('#edited img').src !== before", arg=before)
+    page.locator("#undo").focus()
+    page.keyboard.press("Enter")  # nothing is left to undo: the button is switched off under the focus
+    page.wait_for_function("document.querySelector('#undo').disabled")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement !== document.body")
+    page.locator("#compare").focus()
+    page.keyboard.down("Space")
+    assert page.locator("#original img").is_visible()
+    page.keyboard.up("Space")
+    assert not page.locator("#original img").is_visible()

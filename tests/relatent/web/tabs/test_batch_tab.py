@@ -11,7 +11,7 @@ from relatent.core.errors import PhotoError, UsageError
 from relatent.web.tabs.batch import gather
 from relatent.web.uploads import Limits
 
-gr = pytest.importorskip("gradio")
+pytest.importorskip("gradio")
 STEPS = 3
 
 
@@ -46,16 +46,17 @@ def test_a_zip_and_a_photo_come_back_as_one_zip(page, session, start, photos):
     rows = said(updates, widget(page.blocks, "batch-table"))
     assert rows.count("<tr>") == 4
     assert rows.count("<img") == 2
-    assert "no face found in meadow.png (90 x 60)" in rows
+    assert "No face found in meadow.png (90 x 60)" in rows
     with zipfile.ZipFile(said(updates, widget(page.blocks, "batch-results"))) as packed:
         names = set(packed.namelist())
         table = packed.read("results.csv").decode()
     assert {
         "results.csv",
-        "me/inversion.safetensors",
-        "me/pasted.png",
-        "again/edited.png",
-        "again/report.json",
+        "photos/me-edited.png",
+        "photos/again-edited.png",
+        "for researchers/me/inversion.safetensors",
+        "for researchers/again/edited.png",
+        "for researchers/again/report.json",
     } <= names
     assert "meadow.png,failed" in table
     left = {path.name for path in session.folder.rglob("*") if path.is_file()}
@@ -81,9 +82,8 @@ def test_a_batch_is_cancelled_between_two_photos_and_within_one(page, session, s
     assert "▸ working" not in rows
 
 
-def test_nothing_to_do_says_so(start):
-    with pytest.raises(gr.Error, match="no photo came"):
-        everything(start(None))
+def test_nothing_to_do_says_so(page, start):
+    assert "No photo came" in said(everything(start(None)), widget(page.blocks, "status"))
 
 
 def test_too_many_photos_name_the_limit(photos, tmp_path):

@@ -1,24 +1,75 @@
-"""The Edit tab's handlers, without a browser."""
+"""The handlers of the Photo tab's controls, without a browser."""
 
 import pytest
-from wiring import widget
+from wiring import handler_of, widget
 
 from editing.pasting import BLENDS
+from editing.seeds import seed_inversion
+from relatent.web.tabs.direction_slider import ENDS
 
 pytest.importorskip("gradio")
 
 
-def test_before_the_first_face_the_controls_keep_values_that_can_be_used(page, session):
-    """A slider that is moved then must not send back a value that no control can have."""
-    from relatent.web.tabs.edit import Controls, _Handlers
-
-    controls = Controls(None)
-    controls.sliders = dict.fromkeys(page.app.directions)
-    values = _Handlers(page.app, controls)._show(session)[1:-4]
-    assert values[-1] in BLENDS
-    assert values[: len(controls.sliders)] == [0.0] * len(controls.sliders)
+@pytest.fixture
+def kept(page, session):
+    inversion = seed_inversion(page.app.network, 1)
+    return session.keep(inversion, page.app.draw(inversion), "seed1")
 
 
-def test_every_slider_says_what_more_of_it_means(page):
+def call(page, name, event, *values):
+    return handler_of(page.blocks, name, event)(*values)
+
+
+def values_of(page, **strengths):
+    """What the browser sends of the controls."""
+    names = list(page.app.directions)
+    sliders = [strengths.get(name, 0.0) for name in names]
+    return [*sliders, 1, 0.0, 0, page.app.network.num_ws - 1, 1.0, BLENDS[0]]
+
+
+def test_before_the_first_face_a_slider_says_so_in_the_status_line(page, session):
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=1))
+    status = widget(page.blocks, "status")
+    assert set(found) == {status}
+    assert "There is no face yet" in found[status]
+
+
+def test_a_number_out_of_range_is_clamped_and_said(page, session, kept):
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=7))
+    assert found[widget(page.blocks, "slider-smile")] == 2.0
+    assert "Smile goes from -2 to 2; it is 2 now." in found[widget(page.blocks, "status")]
+    assert kept.history.now.strengths == {"smile": 2.0}
+
+
+def test_the_next_success_clears_the_status_line(page, session, kept):
+    status = widget(page.blocks, "status")
+    wrong = values_of(page)
+    wrong[-4:-2] = [5, 2]  # the first layer after the last
+    assert "error" in call(page, "first-layer", "input", session, *wrong)[status]
+    assert call(page, "slider-smile", "input", session, *values_of(page, smile=1))[status] == ""
+
+
+def test_a_quick_button_sets_takes_back_and_leaves_the_rest(page, session, kept):
+    call(page, "slider-yaw", "input", session, *values_of(page, yaw=0.5))
+    found = call(page, "quick-smile", "click", session)
+    assert kept.history.now.strengths == {"yaw": 0.5, "smile": 1.2}
+    assert found[widget(page.blocks, "slider-smile")] == 1.2
+    assert found[widget(page.blocks, "undo")]["interactive"] is True
+    call(page, "quick-smile", "click", session)
+    assert kept.history.now.strengths == {"yaw": 0.5}
+    call(page, "undo", "click", session)
+    found = call(page, "redo", "click", session)
+    assert kept.history.now.strengths == {"yaw": 0.5}
+    assert found[widget(page.blocks, "redo")]["interactive"] is False
+
+
+def test_every_slider_says_what_its_ends_are(page):
     for name, direction in page.app.directions.items():
-        assert widget(page.blocks, f"slider-{name}").info == direction.facts["up"]
+        info = widget(page.blocks, f"slider-{name}").info
+        assert info == (" \u2194 ".join(ENDS[name]) if name in ENDS else direction.facts["up"])
+        assert widget(page.blocks, f"batch-{name}").info == info
+
+
+def test_the_network_s_words_are_turn_and_nod_here(page):
+    assert widget(page.blocks, "slider-yaw").label == "Turn"
+    assert widget(page.blocks, "slider-pitch").label == "Nod"

@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 from PIL import Image
@@ -9,12 +7,18 @@ from editing.seeds import seed_inversion
 from relatent.web.actions.explore import COUNT, KINDS
 from relatent.web.tabs.explore import SHEET
 
-gr = pytest.importorskip("gradio")
+pytest.importorskip("gradio")
 STILL = [0.0] * (COUNT * len(KINDS))
 
 
+def drawing(page):
+    """Gives the picture of the controls, as the browser gets it."""
+    picture = widget(page.blocks, "explore-picture")
+    return lambda *values: handler_of(page.blocks, "explore-psi", "input")(*values)[picture]
+
+
 def test_every_component_has_a_slider_that_moves_the_face(page, session):
-    draw = handler_of(page.blocks, "explore-psi", "input")
+    draw = drawing(page)
     still = draw(session, 3, 0.7, "all", *STILL)
     assert "seed 3" in still
     seen = {still}
@@ -29,8 +33,8 @@ def test_every_component_has_a_slider_that_moves_the_face(page, session):
 
 def test_a_kept_face_is_in_the_gallery(page, session):
     moved = [1.5, *STILL[1:]]
-    text = handler_of(page.blocks, "explore-keep", "click")(session, 3, 0.7, "all", *moved)
-    assert "seed 3" in text
+    found = handler_of(page.blocks, "explore-keep", "click")(session, 3, 0.7, "all", *moved)
+    assert "seed 3" in found[widget(page.blocks, "explore-kept")]
     one = session.chosen()
     plain = seed_inversion(page.app.network, 3, 0.7)
     assert one.inversion.edits == {"sefa_0": 1.5}
@@ -38,7 +42,8 @@ def test_a_kept_face_is_in_the_gallery(page, session):
 
 
 def test_many_faces_at_once(page, session):
-    shown = handler_of(page.blocks, "explore-many", "click")(session, 40, 0.7)
+    found = handler_of(page.blocks, "explore-many", "click")(session, 40, 0.7)
+    shown = found[widget(page.blocks, "explore-sheet")]
     assert [text for _, text in shown] == [f"seed {seed}" for seed in range(40, 40 + SHEET)]
     for path, _ in shown:
         assert path.startswith(str(session.folder))
@@ -47,8 +52,9 @@ def test_many_faces_at_once(page, session):
 
 
 def test_what_is_no_seed_is_refused_in_words(page, session):
-    with pytest.raises(gr.Error, match=re.escape("the seed is -1; expected a whole number from 0 to 4294967295")):
-        handler_of(page.blocks, "explore-psi", "input")(session, -1, 0.7, "all", *STILL)
+    found = handler_of(page.blocks, "explore-psi", "input")(session, -1, 0.7, "all", *STILL)
+    assert set(found) == {widget(page.blocks, "status")}
+    assert "The seed is -1; expected a whole number from 0 to 4294967295" in found[widget(page.blocks, "status")]
 
 
 def test_the_about_tab_shows_the_texts(page):
