@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 from PIL import Image
-from steps import error_text, open_tab, overflow, wait_for_text
+from steps import error_text, open_tab, overflow, wait_for_text, wait_until_ready
 
 from inversion.project import demo_photo
 
@@ -60,6 +60,28 @@ def test_a_batch_is_cancelled(visitor, tmp_path):
     wait_for_text(page, "#batch-status", "2 cancelled")
     assert page.is_visible("#batch-start")
     assert not page.is_visible("#batch-cancel")
+
+
+def test_a_batch_survives_a_reload(visitor, tmp_path):
+    page = visitor()
+    choose(page, pack(tmp_path / "photos.zip"), demo_photo(), steps=60)
+    page.click("#batch-start")
+    wait_for_text(page, "#batch-status", "Photo 1 of 2")
+    page.reload()
+    wait_until_ready(page)
+    open_tab(page, "Batch")
+    wait_for_text(page, "#batch-status", "of 2")
+    assert page.is_visible("#batch-cancel")
+    assert not page.is_visible("#batch-start")
+    wait_for_text(page, "#batch-status", "2 done")
+    page.reload()
+    wait_until_ready(page)
+    open_tab(page, "Batch")
+    with page.expect_download() as waiting:
+        page.click("#batch-results")
+    waiting.value.save_as(tmp_path / "results.zip")
+    assert zipfile.is_zipfile(tmp_path / "results.zip")
+    assert page.faults == []
 
 
 def test_a_bomb_is_refused_and_the_limit_named(visitor, tmp_path):
