@@ -232,12 +232,17 @@ async def follow(job: Job[Any], seconds: float = NEWS_SECONDS) -> AsyncIterator[
     """Yields the progress of a job about every ``seconds`` until it has ended, without blocking a thread.
 
     If the consumer stops early, the job is cancelled.
+
+    Raises:
+        Cancelled: the job was cancelled. It may still be busy with its step, for which nobody has to wait.
     """
     try:
         while not job.finished:
             yield job.news()
             waited = 0.0
             while waited < seconds and not job.finished:
+                if job.given_up:
+                    raise Cancelled("cancelled; nothing was kept.")
                 await asyncio.sleep(0.05)
                 waited += 0.05
         yield job.news()

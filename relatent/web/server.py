@@ -77,11 +77,12 @@ class Page:
             ssr_mode=False,
             pwa=False,
             mcp_server=False,
+            _frontend=False,  # no second check of the address, which fails if a busy machine needs 3 seconds for it
             theme=theme(),
             css=CSS,
             head=file_chooser.head() + page_script.head(),
         )
-        # Only now, because dlib keeps other threads waiting, and Gradio gives up if its first request takes 3 seconds.
+        # Only now, because dlib keeps other threads waiting.
         threading.Thread(target=_warm_up, name="relatent-warm-up", daemon=True).start()
         if wait:
             self.blocks.block_thread()

@@ -73,7 +73,8 @@ body.relatent-comparing #edited { visibility: hidden; }
 .relatent-tag.chosen { background: var(--color-accent); color: #fff; }
 .relatent-quick { gap: 8px !important; flex-wrap: wrap; }
 .relatent-quick button, .relatent-tools button, #another, #example { border: 1px solid var(--border-color-primary); }
-.relatent-quick button { min-height: 44px; border-radius: 22px; font-weight: 600; flex: 1 1 0 !important; }
+.relatent-quick button { min-height: 44px; border-radius: 22px; font-weight: 600; flex: 1 1 0 !important;
+  min-width: 0 !important; padding-inline: 6px !important; align-self: auto; }
 .relatent-tools { align-items: center; gap: 8px !important; }
 .relatent-tools button, #another, #cancel, #example { min-height: 44px; }
 #example { align-self: center; border-radius: 22px; }

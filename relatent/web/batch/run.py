@@ -133,6 +133,7 @@ class Batch:
         Pipeline(network, self.options.config)  # raises an error for invalid options
         for name in self.options.strengths:
             find_direction(name, network, self.options.folders)
+        self._cancelled = False
         self._written: dict[Path, tuple[Path, np.ndarray]] = {}
         self.of_photo = [[_row(number, photo)] for number, photo in enumerate(self.photos, start=1)]
 
@@ -141,7 +142,8 @@ class Batch:
         return tuple(row for rows in self.of_photo for row in rows)
 
     def cancel(self) -> None:
-        """Mark all unfinished rows as cancelled."""
+        """Mark all unfinished rows as cancelled; a photo at work stops at its next step, and changes no row."""
+        self._cancelled = True
         for rows in self.of_photo:
             rows[:] = [dataclasses.replace(row, state=CANCELLED) if _open(row) else row for row in rows]
 
@@ -161,6 +163,8 @@ class Batch:
         working = dataclasses.replace(waiting, state=WORKING)
 
         def show(row: Row) -> bool:
+            if self._cancelled:
+                return False
             self.of_photo[index] = [row]
             return watch(self.rows()) is not False
 
@@ -177,12 +181,16 @@ class Batch:
                     [photo], self.outdir, self.network, self.options.config, options, on_step=on_step
                 )
             )
+            if self._cancelled:
+                return
             reasons = self._edit(photo, [one.folder for one in outcomes if one.folder is not None])
-            self.of_photo[index] = [self._result(photo, one, reasons) for one in outcomes]
+            rows = [self._result(photo, one, reasons) for one in outcomes]
         except Cancelled:
             raise
         except RelatentError as error:  # concerns this photo only
-            self.of_photo[index] = [dataclasses.replace(working, state=FAILED, reason=_without_path(error, photo))]
+            rows = [dataclasses.replace(working, state=FAILED, reason=_without_path(error, photo))]
+        if not self._cancelled:
+            self.of_photo[index] = rows
 
     def _edit(self, photo: Path, folders: list[Path]) -> dict[Path, str]:
         """Edit the faces of one photo together; returns error messages by folder."""

@@ -15,7 +15,8 @@ def build(app: AppState) -> None:
     gr.Markdown(
         "### Your photos here\n\n"
         "What you upload stays on the machine that runs this page, and no other user can see it. It is deleted when "
-        f"you close the page, or after {minutes:g} minutes without use. Nothing is stored in your browser.",
+        f"you close the page, or after {minutes:g} minutes without use. Your browser keeps nothing but a random "
+        "number, with which a reload comes back to this visit.",
         elem_id="about-photos",
     )
     gr.Markdown(f"### Licences\n\n{licences(app.network)}", elem_id="about-licences")

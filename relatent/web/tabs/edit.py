@@ -25,9 +25,9 @@ from relatent.web.tabs.widgets import ClampedNumber, ClampedSlider
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK = {
     "Smile": ("smile", 1.2),
-    "Serious": ("smile", -1.0),
-    "Younger": ("age", -0.7),
-    "Older": ("age", 0.7),
+    "Serious": ("smile", -0.9),
+    "Younger": ("age", -0.5),
+    "Older": ("age", 0.6),
     "Turn": ("yaw", 1.0),
 }
 SINGLE = ("photo-png", "photo-jpeg", "face-png", "drawn-png", "latent", "inversion", "direction")

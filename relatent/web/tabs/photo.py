@@ -312,8 +312,6 @@ class _Work:
                 config = InvertConfig(**{**_choices(name, *settings[1:]), **plain}, face=found.chosen)
                 job = self.app.queue.start(inverting(self.app, photo, found, config), session)
                 async for news in follow(job):
-                    if job.given_up and not job.finished:
-                        raise Cancelled("the work was cancelled.")
                     yield {to.status: status_html(news, "Getting better" if key else "")}
                 done = job.result()
                 if session.memory.get(WORK) is not mine:

@@ -147,3 +147,19 @@ def test_whoever_stops_following_cancels():
     assert job.wait(5)
     with pytest.raises(Cancelled):
         job.result()
+
+
+def test_nobody_waits_for_the_step_of_a_cancelled_job():
+    queue, release = JobQueue(1, NetworkLock()), threading.Event()
+
+    job = queue.start(lambda report: release.wait(60))  # one step, which does not report
+
+    async def watch():
+        async for _ in follow(job, 0.01):
+            job.cancel()
+
+    with pytest.raises(Cancelled):
+        asyncio.run(watch())
+    assert not job.finished
+    release.set()
+    assert job.wait(5)

@@ -123,6 +123,18 @@ def test_what_was_done_before_a_cancel_stays(run, photos):
     assert rows[0].folder.is_dir()
 
 
+def test_a_photo_at_work_changes_nothing_after_a_cancel(network, photos, tmp_path):
+    batch = Batch(photos, tmp_path / "out", network, BatchOptions(num_steps=3))
+
+    def cancel(rows):
+        batch.cancel()
+        return True  # the page has not told the job yet
+
+    with pytest.raises(Cancelled):
+        batch.take(0, cancel)
+    assert [row.state for row in batch.rows()] == ["cancelled"] * 3
+
+
 def test_errors_in_a_photos_place_are_rows(run, photos):
     rows = run([PhotoError("a.png in x.zip is encrypted."), photos[0]])
     assert [(row.state, row.reason) for row in rows] == [("failed", "a.png in x.zip is encrypted."), ("done", "")]

@@ -70,7 +70,7 @@ def stop_server(server: Server) -> None:
 
 @pytest.fixture(scope="session")
 def server():
-    running = start_server("--leave-seconds", "12", "--upload-bytes", "3000000", "--pixels", "4000000")
+    running = start_server("--leave-seconds", "20", "--upload-bytes", "3000000", "--pixels", "4000000")
     yield running
     stop_server(running)
 

@@ -188,7 +188,17 @@ def test_uploads_are_limited_and_say_so(visitor, tmp_path):
     assert re.search(r"maximum allowed size of 2\.9 Mb", toast_text(other))
 
 
-def test_there_is_no_start_without_a_photo(visitor):
+def test_there_is_no_start_without_a_photo_and_the_button_says_why(visitor):
     page = visitor()
     page.get_by_role("button", name="Quality").click()
     assert page.is_disabled("#invert")
+    page.wait_for_function("document.querySelector('#invert').title.includes('Choose a photo first')")
+    page.locator("#invert").hover(force=True)
+    page.mouse.down()
+    wait_for_text(page, "#notice", "Choose a photo first")
+    page.mouse.up()
+    box = page.get_by_label("Steps of the optimiser", exact=False).first
+    box.fill("7000")
+    box.press("Tab")
+    wait_for_text(page, "#notice", "goes from 0 to 5000; it is 5000 now.")
+    assert box.input_value() == "5000"

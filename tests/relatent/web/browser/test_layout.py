@@ -77,8 +77,7 @@ def test_by_keyboard_alone_to_a_smile_and_the_focus_is_never_lost(visitor):
     page.locator("#example").focus()
     page.keyboard.press("Enter")  # the button goes away with the first screen
     wait_until_ready(page)
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.activeElement !== document.body")
+    page.wait_for_function("document.activeElement !== document.body")
     page.locator("#quick-smile").focus()
     before = page.get_attribute("#edited img", "src")
     page.keyboard.press("Enter")
@@ -86,8 +85,7 @@ def test_by_keyboard_alone_to_a_smile_and_the_focus_is_never_lost(visitor):
     page.locator("#undo").focus()
     page.keyboard.press("Enter")  # nothing is left to undo: the button is switched off under the focus
     page.wait_for_function("document.querySelector('#undo').disabled")
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.activeElement !== document.body")
+    page.wait_for_function("document.activeElement !== document.body")
     page.locator("#compare").focus()
     page.keyboard.down("Space")
     assert page.locator("#original img").is_visible()

@@ -46,7 +46,7 @@ def test_nothing_is_kept_in_the_browser_or_after_the_visit(visitor, server):
     mine = set(server.files()) - before
     assert mine
     page.close()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and any(path.exists() for path in mine):
         time.sleep(0.5)
     assert [path for path in mine if path.exists()] == []

@@ -131,4 +131,5 @@ def test_the_morph_is_cancelled(page, session):
 
     updates = asyncio.run(cancel_at_once())
     assert "Cancelled" in said(updates, widget(page.blocks, "morph-status"))
+    session.job.wait()
     assert not list(session.folder.rglob("*.gif"))
