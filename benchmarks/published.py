@@ -19,7 +19,8 @@ from stylegan.networks.layers import Conv2d
 from stylegan.networks.ops import EPSILON, SQRT2, mean_over_groups_stddev
 from stylegan.networks.synthesis import SynthesisLayer, SynthesisNetwork, ToRGB
 from stylegan.training import loss as gan_loss
-from stylegan.training.trainer import Trainer, seeded
+from stylegan.training.seeding import seeded
+from stylegan.training.trainer import Trainer
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
 

@@ -16,6 +16,7 @@ from relatent.core.images import Photo, to_levels
 from relatent.core.provenance import MarkedImage, software_tag
 from relatent.face.paste import paste_difference, paste_face
 from relatent.face.regions import drawn_landmarks, region_mask
+from relatent.face.sampling import without_fractions
 from relatent.face.warp import Warp, face_in_photo, paste_warped
 from stylegan import Generator
 
@@ -62,7 +63,7 @@ def paste_back(
     if not faces:
         raise UsageError("no face was given; expected at least one edited inversion.")
     source = open_photo(photo)
-    pixels = source.pixels
+    pixels = source.fine_pixels
     networks = dict(network) if isinstance(network, Mapping) else {}
     edits: dict[str, float] = {}
     for index, face in enumerate(faces):
@@ -96,7 +97,7 @@ def paste_drawn(
     """:func:`paste_back` for one face whose pictures are drawn already.
 
     Args:
-        pixels: uint8 [H, W, 3].
+        pixels: uint8 [H, W, 3], or float32 from 0 to 255.
         face: the inversion, with its position in the photo and its mask.
         edited: its picture, [R, R, 3] from 0 to 255.
         before: its picture without edits.
@@ -107,7 +108,7 @@ def paste_drawn(
         warp: what :func:`relatent.face.warp.warp_of` has measured of these faces, for ``warp``.
 
     Returns:
-        uint8 [H, W, 3], a new array.
+        A new array like ``pixels``; float32 is not rounded.
 
     Raises:
         UsageError: an inversion without a position in a photo, or with one outside this photo.
@@ -118,7 +119,7 @@ def paste_drawn(
             "python -m inversion.project), not a tensor."
         )
     if blend == "warp":
-        points = landmarks if landmarks is not None else photo_landmarks(pixels, face, network)
+        points = landmarks if landmarks is not None else photo_landmarks(without_fractions(pixels), face, network)
         free = None if face.mask is None else face.mask[0, 0].numpy()
         return paste_warped(pixels, edited, before, face.face_to_photo, points, free, warp)
     if blend == "difference":

@@ -20,6 +20,7 @@ from relatent.core.command import PATH, PathType, RelatentCommand, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import UsageError
 from relatent.core.progress import TRAINING, ProgressBar
+from relatent.core.results import require_replaceable
 from stylegan.formats.checkpoint import Provenance
 from stylegan.training.loop import Schedule, state_path
 
@@ -81,6 +82,7 @@ def train_backbone_command(
         raise UsageError(
             f"{state_path(out)} already holds a run. Add --resume to go on with it, or choose another --out."
         )
+    require_replaceable([out])
     settings = settings_from_options(read_settings(state_path(out)) if resume else None, **options)
     if dry_run:
         click.echo(settings.to_json())
@@ -132,6 +134,7 @@ def train_encoder_command(
     state = state_path(out)
     if not resume and state.exists():
         raise UsageError(f"{state} already holds a run. Add --resume to go on with it, or choose another --out.")
+    require_replaceable([out])
     settings = encoder_settings(encoder_run.read_settings(state) if resume else None, **options)
     if dry_run:
         click.echo(settings.to_json())
@@ -162,7 +165,7 @@ def train_encoder_command(
 @click.option("--attribution", default="", help="Kept in the preconditioner's file.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @device_option
-@click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier preconditioner at OUT.")
 def measure_preconditioner_command(
     network: str, out: Path, licence: str, attribution: str, device: str | None, overwrite: bool, **options: int
 ) -> None:
@@ -171,6 +174,7 @@ def measure_preconditioner_command(
     Needs no photos and takes minutes on a CPU. With it, presets take a third of the steps. Embedded networks come
     with one; for other networks, pass the file with --preconditioner.
     """
+    require_replaceable([out])
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists. Add --overwrite to replace it, or choose another --out.")
     settings = PreconditionerSettings(**options)

@@ -31,7 +31,7 @@ from inversion.photos import Crop, crop_faces
 from inversion.stages import PlanResult, encoder_for, run_plan
 from relatent.core.device import lay_out, pick_device
 from relatent.core.errors import ShapeError
-from relatent.core.execution import choose
+from relatent.core.execution import resolved_execution
 from relatent.core.images import Photo, to_tensor
 from relatent.core.precision import computing_in
 from relatent.face import AlignedFace, Face, find_faces
@@ -197,7 +197,7 @@ class Pipeline:
 
     @property
     def _choices(self) -> dict[str, Any]:
-        execution = choose(self.config.execution, self.network.w_avg.device)
+        execution = resolved_execution(self.config.execution, self.network.w_avg.device)
         return {"preconditioner": self.preconditioner, "seed": self.config.seed, "execution": execution}
 
     @contextmanager

@@ -10,7 +10,7 @@ import torch
 from inversion.inversion import SPACES
 from inversion.losses.loss import LossWeights
 from relatent.core.errors import UnknownNameError, UsageError
-from relatent.core.precision import AUTO, choose
+from relatent.core.precision import AUTO, resolved_precision
 from stylegan.bounds import require_number, require_whole
 
 CPU = torch.device("cpu")
@@ -228,7 +228,7 @@ def plan_for(
     plan = presets(preconditioned and space != "w")[preset]
     if plan.optimiser is None and precision == AUTO:
         precision = "float32"  # precision applies to optimisation and tuning only
-    plan = dataclasses.replace(plan, precision=choose(precision, device))
+    plan = dataclasses.replace(plan, precision=resolved_precision(precision, device))
     chosen = {name: value for name, value in {"space": space, "num_steps": num_steps}.items() if value is not None}
     if plan.optimiser is None:
         unused = [*chosen, *(["precision"] if plan.precision != "float32" else [])]

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from inversion.batch.run import BatchOptions, Outcome, project_photos
-from inversion.batch.summary import summarise
+from inversion.batch.summary import require_summary_room, summarise
 from inversion.config import InvertConfig
 from inversion.inputs import Inputs, InputStream, expand
 from inversion.optim.projector import Step
@@ -72,6 +72,7 @@ def main(
     if dry_run:
         click.echo(final_settings(expand(named), network, config, device))
         return
+    require_summary_room(outdir)
     inputs, counts = InputStream(named), Counter[str]()
     try:
         with stopped_by_interrupt(_about_to_stop) as stop, ProgressBar(bar_format=BAR) as bar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,13 +13,15 @@ import torch
 
 from relatent.core.command import PATH, RelatentCommand, device_option
 from relatent.core.device import pick_device
-from relatent.core.errors import UsageError
+from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.progress import TRAINING, ProgressBar
+from relatent.core.results import require_replaceable
 from stylegan.bounds import RESOLUTIONS
 from stylegan.formats.checkpoint import network_id, read_provenance, save_generator
 from stylegan.formats.loading import find_network, load
 from stylegan.measuring.command import metrics_command
 from stylegan.networks.synthesis import STYLE_METHODS
+from stylegan.training import processes
 from stylegan.training.board import Board
 from stylegan.training.growth import grown_settings
 from stylegan.training.interpolation import write_interpolation
@@ -26,11 +29,12 @@ from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
 from stylegan.training.recipe_file import filled_options, was_typed
 from stylegan.training.recipes import ARCHS
-from stylegan.training.report import PAGE_FILE, VIDEO_FILE, write_report
+from stylegan.training.report import PAGE_FILE, SETTINGS_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
-from stylegan.training.settings import PRECISIONS
+from stylegan.training.settings import PRECISIONS, TrainingSettings
 from stylegan.training.state import compact_state, describe_state, read_settings
-from stylegan.training.trainer import Tick
+from stylegan.training.tick import Tick
+from stylegan.training.transfer import is_state, transfer_settings
 from stylegan.tuning.command import tune_command
 
 SIDES = list(map(str, sorted({*RESOLUTIONS, 28})))
@@ -65,7 +69,13 @@ def with_defaults(command: F) -> F:
 @option("--outdir", required=True, type=PATH, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
 @option("--minutes", type=POSITIVE, help="Stop after so many minutes at the latest, and write what there is.")
-@option("--resume", type=PATH, is_flag=False, flag_value=OWN_STATE, help="Go on from OUTDIR's own state, or this one.")
+@option(
+    "--resume",
+    type=PATH,
+    is_flag=False,
+    flag_value=OWN_STATE,
+    help="Go on from OUTDIR's state, this one, or a network.",
+)
 @option("--grow-from", type=PATH, help="Begin with this training state's networks, at twice their resolution.")
 @option("--fade-kimg", type=POSITIVE, default=100, help="Over how many pictures grown blocks fade in, in thousands.")
 @option("--name", default="network", help="What the network is called in its file.")
@@ -81,6 +91,12 @@ def with_defaults(command: F) -> F:
 @option("--style-method", type=click.Choice(STYLE_METHODS), default="demodulate", help="StyleGAN2's or StyleGAN 1's.")
 @option("--cond", is_flag=True, help="Train with the classes of dataset.json.")
 @option("--batch", type=click.IntRange(1, 1024), default=32, help="Pictures a step.")
+@option("--accumulate", type=click.IntRange(1, 1024), default=1, help="Parts in which a batch is computed.")
+@option("--freeze-d", type=click.IntRange(0, 10), default=0, help="Largest blocks of D that do not learn.")
+@option("--warmup-kimg", type=NOT_NEGATIVE, help="Only D learns so long.  [default: 1 with a new D, else 0]")
+@option("--progressive", is_flag=True, help="Grow from a small resolution to --resolution within this run.")
+@option("--start-resolution", type=click.Choice(SIDES), default="8", help="Of a progressive run.")
+@option("--stage-kimg", type=POSITIVE, default=600, help="Thousands of pictures at each resolution but the last.")
 @option("--lr", type=POSITIVE, default=0.0025, help="Learning rate.")
 @option("--gamma", type=NOT_NEGATIVE, help="Weight of R1.  [default: 0.0002 R^2 / batch]")
 @option("--mixing-prob", type=SHARE, default=0.9, help="Share of style-mixed samples.")
@@ -111,7 +127,6 @@ def train_command(
     minutes: float | None,
     resume: Path | None,
     grow_from: Path | None,
-    fade_kimg: float,
     validation_folder: str | None,
     tick: float,
     snap: int,
@@ -125,17 +140,22 @@ def train_command(
 
     Writes a log, sample grids, networks and a training state into OUTDIR; see stylegan/training/run.py.
     A resumed run keeps the settings it was started with, whatever other options say; only --data,
-    --data-folder, --batch, --lr, --gamma, --augment, --ema-kimg, --feature-weight, --precision and --compile
-    may change. With another --batch, R1's weight and the average's half-life follow their rules. A grown run
-    takes over the settings of the run it grows from in the same way.
+    --data-folder, --batch, --accumulate, --lr, --gamma, --augment, --ema-kimg, --feature-weight, --freeze-d,
+    --precision and --compile may change. With another --batch, R1's weight and the average's half-life follow
+    their rules. A grown run takes over the settings of the run it grows from in the same way. A run that
+    begins with a network takes over its sizes.
     """
-    where = pick_device(device)
+    where = click.get_current_context().with_resource(processes.joined(pick_device(device)))
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
     state = state_to_resume(outdir, resume)
-    if state:
+    begin_from = None if state is None or is_state(state) else str(state)
+    if begin_from:
+        state = None
+        settings = transfer_settings(options, begin_from, int(options["resolution"]) * was_typed("resolution"))
+    elif state:
         settings = read_settings(state)
     elif grow_from:
-        settings = grown_settings(read_settings(grow_from), fade_kimg, describe_state(grow_from))
+        settings = grown_settings(read_settings(grow_from), options["fade_kimg"], describe_state(grow_from))
     else:
         settings = settings_from_options(**options)
     if state or grow_from:
@@ -143,9 +163,10 @@ def train_command(
     if dry_run:
         click.echo(settings.to_json())
         return
-    validation = open_validation(settings, validation_folder, where) if validation_folder else None
+    main_one = processes.is_main()
+    validation = open_validation(settings, validation_folder, where) if validation_folder and main_one else None
 
-    board = Board(outdir) if tensorboard else None
+    board = Board(outdir) if tensorboard and main_one else None
 
     def show(now: Tick) -> None:
         if board:
@@ -161,13 +182,16 @@ def train_command(
             device=where,
             resume=state,
             grow_from=grow_from,
+            begin_from=begin_from,
             minutes=minutes,
             validation=validation,
-            on_tick=show,
-            progress=True,
+            on_tick=show if main_one else None,
+            progress=main_one,
         )
     if board:
         board.close()
+    if not main_one:
+        return
     if video:
         add_video(network, outdir, where)
     click.echo(f"network: {network}")
@@ -210,6 +234,7 @@ def report_command(outdir: Path) -> None:
 @option("--half/--full", default=True, help="Half precision, or float32.")
 def export_command(network: str, out: Path, name: str | None, half: bool) -> None:
     """Write NETWORK, a name or file, to OUT in Relatent's own format, ready to be shared."""
+    require_replaceable([out], "OUT")
     source = find_network(network)
     generator = load(network)
     generator.name = name or generator.name
@@ -226,6 +251,7 @@ def compact_command(state: Path, out: Path) -> None:
 
     A run resumed from it is close, not bit-exact, and needs --data.
     """
+    require_replaceable([out], "OUT")
     compact_state(state, out)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
@@ -234,7 +260,7 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
     """The state file to resume from, or None for a new run.
 
     Raises:
-        UsageError: there is no such file, or OUTDIR belongs to another run, which would be overwritten.
+        UsageError: there is no such file, or OUTDIR has files that would be overwritten.
     """
     own = outdir / STATE_FILE
     if resume == OWN_STATE:
@@ -243,7 +269,22 @@ def state_to_resume(outdir: Path, resume: Path | None) -> Path | None:
         return own
     if own.exists() and not (resume and resume.exists() and own.samefile(resume)):
         raise UsageError(f"{outdir} already holds a run. Add --resume to go on with it, or choose another --outdir.")
+    require_room(outdir)
     return resume
+
+
+def require_room(outdir: Path) -> None:
+    """Check that a run would replace no file of somebody else; a run that ended before its first state is no such.
+
+    Raises:
+        UsageError: it would.
+    """
+    with suppress(OSError, ValueError, CheckpointError):
+        TrainingSettings.from_json((outdir / SETTINGS_FILE).read_text(), outdir / SETTINGS_FILE)
+        return
+    found = [name for name in (SETTINGS_FILE, PAGE_FILE, VIDEO_FILE) if (outdir / name).exists()]
+    if found:
+        raise UsageError(f"{outdir / found[0]} is not of a training run. Move it, or choose another --outdir.")
 
 
 main.add_command(metrics_command)

@@ -21,6 +21,7 @@ from inversion.pipeline import open_network
 from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand
 from relatent.core.errors import RelatentError, UsageError
 from relatent.core.progress import counting
+from relatent.core.results import require_replaceable
 from relatent.face.regions import REGIONS
 from stylegan import Generator
 
@@ -101,6 +102,7 @@ def show_command(
     output: Path,
 ) -> None:
     """Draw a contact sheet of directions, and print their facts."""
+    require_replaceable([output])
     generator = open_network(network, device).of_class(number)
     found = [find_direction(name, generator, folders) for name in names]
     for direction in found:
@@ -246,8 +248,9 @@ def _of_attribute(space: StyleSpace, attribute: str, count: int, samples: int, s
 
 
 def _write(found: Sequence[Direction], sheet: Path, network: Generator, faces: int, reach: float) -> None:
-    for direction in found:
-        path = sheet.parent / f"{direction.name}.safetensors"
+    paths = [sheet.parent / f"{direction.name}.safetensors" for direction in found]
+    require_replaceable([*paths, sheet], "--outdir")
+    for direction, path in zip(found, paths, strict=True):
         direction.save(path)
         facts = "; ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in direction.facts.items())
         click.echo(f"{path}: {facts}")

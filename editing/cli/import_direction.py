@@ -9,6 +9,7 @@ import click
 from editing.directions.imported import import_direction
 from editing.layers import layer_numbers
 from relatent.core.command import PATH, RelatentCommand
+from relatent.core.results import require_replaceable
 from stylegan import load, network_id
 
 
@@ -33,6 +34,7 @@ def import_command(
     chosen = None if layers is None else layer_numbers(layers, generator.num_ws)
     direction = import_direction(file, generator, name=name, component=component, layers=chosen)
     path = outdir / f"{direction.name}.safetensors"
+    require_replaceable([path], "--outdir")
     direction.save(path)
     if "warning" in direction.facts:
         click.echo(f"note: {direction.facts['warning']}.", err=True)

@@ -22,6 +22,7 @@ from inversion.pipeline import open_network
 from relatent.core.command import PATH, RelatentCommand, device_option
 from relatent.core.errors import UsageError
 from relatent.core.progress import counting
+from relatent.core.results import require_replaceable
 from stylegan import Generator
 from weights.embedded import DEFAULT_NETWORK
 
@@ -162,6 +163,7 @@ def learn_command(
     elif bool(names) == everything:
         raise UsageError(f"expected --all or names; what can be scored: {', '.join(sorted(known))}.")
     wanted = list(known.values()) if everything else find_attributes(list(names), known)
+    require_replaceable([*(_file_of(one.name, outdir) for one in wanted), outdir / SHEET_FILE], "--outdir")
     others = [one.name for one in find_attributes(list(without_names), known)]
     if disentangle and (others or chosen is not None or len(wanted) < 2):
         raise UsageError(
@@ -200,9 +202,10 @@ def classifier_command(
     **pictures: Any,
 ) -> None:
     """Train a small classifier on labelled pictures, for `directions learn --classifier`."""
+    path = output or Path("classifiers") / f"{name}.safetensors"
+    require_replaceable([path])
     generator = open_network(network, device)
     trained = _train(name, generator, OwnPictures(**pictures), up, seed)
-    path = output or Path("classifiers") / f"{name}.safetensors"
     trained.save(path)
     click.echo(f"{path}: {_facts(trained.facts)}")
 
@@ -254,9 +257,13 @@ def _learn_together(learner: Learner, wanted: Sequence[Attribute], outdir: Path)
         yield _written(direction, outdir)
 
 
+def _file_of(name: str, outdir: Path) -> Path:
+    return outdir / f"{name}.safetensors"
+
+
 def _written(direction: Direction, outdir: Path) -> Direction:
     """Write a direction to OUTDIR/NAME.safetensors, and print its summary."""
-    path = outdir / f"{direction.name}.safetensors"
+    path = _file_of(direction.name, outdir)
     direction.save(path)
     click.echo(f"{path}: {summary(direction)}")
     return direction
@@ -282,9 +289,11 @@ def _own_attribute(
     if classifier:
         trained = Classifier.load(classifier)
     else:
+        path = _file_of(name, outdir / "classifiers")
+        require_replaceable([path], "--outdir")
         trained = _train(name, network, pictures, up, 0)
-        trained.save(outdir / "classifiers" / f"{name}.safetensors")
-        click.echo(f"{outdir / 'classifiers' / name}.safetensors: {_facts(trained.facts)}")
+        trained.save(path)
+        click.echo(f"{path}: {_facts(trained.facts)}")
     return Attribute(name, up or trained.up, BackboneFeatures(network.alignment, trained.alignment).reader(trained))
 
 

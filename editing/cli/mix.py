@@ -18,7 +18,7 @@ from editing.video import write_morph
 from relatent.core.command import PATH, TRUNCATION_FLAGS, RelatentCommand, device_option
 from relatent.core.errors import UsageError
 from relatent.core.progress import ProgressBar
-from relatent.core.results import has_mark
+from relatent.core.results import require_replaceable
 from relatent.core.video import DEFAULT_FPS, require_video_name
 from stylegan.networks.synthesis import NOISE_MODES
 
@@ -183,8 +183,7 @@ def morph_command(
     FACES are two or more of what `editing mix` takes: inversions, latents, photos, seeds.
     """
     require_video_name(out, fps)
-    if out.exists() and not has_mark(out):
-        raise UsageError(f"{out} exists, and does not say that Relatent made it. Move it, or choose another --out.")
+    require_replaceable([out])
     found = find_faces(faces)
     generator = open_faces_network(found, network, device).of_class(number)
     path: Morph[Any]

@@ -14,6 +14,7 @@ from editing.directions.direction import Direction
 from editing.directions.sampling import draw_batches
 from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
+from relatent.core.numbers import as_strength
 from relatent.core.provenance import MarkedImage, software_tag
 from stylegan import network_id
 from stylegan.networks.generator import Generator
@@ -67,7 +68,12 @@ def contact_sheet(
 
 
 def even_strengths(reach: float = REACH) -> list[float]:
-    """Strengths of a sheet's columns, evenly spaced from ``-reach`` to ``reach``."""
+    """Strengths of a sheet's columns, evenly spaced from ``-reach`` to ``reach``.
+
+    Raises:
+        UsageError: ``reach`` is not from -1000 to 1000.
+    """
+    reach = as_strength("the sheet", reach)
     return [reach * (2 * column / (COLUMNS - 1) - 1) for column in range(COLUMNS)]
 
 

@@ -24,7 +24,7 @@ from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.images import from_uint8
 from relatent.core.precision import autocast
 from stylegan.networks.backbone import LAYERS, Backbone, load_backbone
-from stylegan.training.trainer import seeded
+from stylegan.training.seeding import seeded
 
 PRECISIONS = ("float32", "bfloat16")
 SIZES = (64, 64, 64, 64, 64, 80, 96, 128)  # of a step's crops, in pixels; the embedded generator draws 64 px

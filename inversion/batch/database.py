@@ -45,6 +45,7 @@ CREATE TABLE edits (
 CREATE INDEX edits_by_run ON edits (run, place);
 CREATE INDEX edits_by_state ON edits (state);
 """
+SUMMARIES = "CREATE TABLE IF NOT EXISTS summaries (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)"
 
 
 class Database:
@@ -108,6 +109,7 @@ class Database:
                 f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; "
                 f"PRAGMA user_version = {VERSION}; COMMIT;"
             )
+        self.database.execute(SUMMARIES)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -144,7 +146,7 @@ class Database:
 def _connected(path: Path, read_only: bool) -> sqlite3.Connection:
     """A connection in WAL mode, or with a rollback journal where the file system cannot do that (network drives)."""
     if read_only:
-        return _reading(path)
+        return _reading(path, ("rw", "ro"))  # "ro" would leave the side files of WAL mode behind
     for mode in ("WAL", "DELETE"):
         database = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
         try:
@@ -160,17 +162,22 @@ def _connected(path: Path, read_only: bool) -> sqlite3.Connection:
     raise AssertionError("unreachable")
 
 
-def _reading(path: Path) -> sqlite3.Connection:
-    """A connection for reading; one that may write where SQLite first has to undo what a killed process left half."""
-    for mode in ("ro", "rw"):
+def _reading(path: Path, modes: tuple[str, str] = ("ro", "rw")) -> sqlite3.Connection:
+    """A connection for reading.
+
+    "rw" works where SQLite first has to undo what a killed process left half, and "ro" in a folder that cannot be
+    written; the first mode that works is used.
+    """
+    for mode in modes:
         database = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=WAIT, isolation_level=None
         )
         try:
+            database.execute("PRAGMA query_only = ON")
             database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         except sqlite3.OperationalError as error:
             database.close()
-            if mode == "rw" or "readonly" not in str(error):
+            if mode == modes[-1] or not ("readonly" in str(error) or "unable to open" in str(error)):
                 raise
         except sqlite3.DatabaseError:
             database.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -13,13 +13,16 @@ from urllib.parse import quote
 
 from inversion.batch.database import MEASURES, Database
 from inversion.batch.overview import Line, counts, line_count, lines
-from relatent.core.errors import NoSpaceError
-from relatent.core.files import atomic_file
+from relatent.core.errors import NoSpaceError, OutputError
+from relatent.core.files import atomic_file, sha256_of
 from relatent.core.results import MANIFEST_FILE, SUMMARY_FILES
 from relatent.core.wording import printable
 
 CSV_FILE, HTML_FILE = SUMMARY_FILES
 MOST_SHOWN = 2000  # rows of report.html; browsers get slow with more, and report.csv has all
+COLUMNS = ("photo", "state", "folder", "face", *MEASURES, "reason")
+HTML_HEAD = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Inverted photos</title>'
+HEADS = (",".join(COLUMNS).encode(), HTML_HEAD.encode())
 DIGITS = {"psnr": 1, "seconds": 2}
 TITLES = {
     "loss": "Loss", "lpips": "LPIPS", "psnr": "PSNR (dB)", "ms_ssim": "MS-SSIM",
@@ -36,11 +39,29 @@ td img { display: block; image-rendering: auto }
 """
 
 
+def require_summary_room(outdir: Path) -> None:
+    """Check, before any work is done, that :func:`summarise` would replace no file of somebody else.
+
+    Raises:
+        OutputError: report.csv or report.html exists and is not as Relatent wrote it.
+    """
+    sums = {}
+    if (outdir / MANIFEST_FILE).is_file():
+        manifest = Database(outdir, read_only=True)
+        try:
+            if manifest.rows("SELECT 1 FROM sqlite_master WHERE name = 'summaries'"):
+                sums = _known_sums(manifest)
+        finally:
+            manifest.close()
+    for name in SUMMARY_FILES:
+        _require_own(outdir / name, sums.get(name))
+
+
 def summarise(outdir: Path) -> None:
     """:func:`write_summary` of a folder, if it has a manifest; a full disk has been told and is no further error."""
     if (outdir / MANIFEST_FILE).is_file():
         with suppress(NoSpaceError):
-            manifest = Database(outdir, read_only=True)
+            manifest = Database(outdir)
             try:
                 write_summary(manifest)
             finally:
@@ -48,20 +69,49 @@ def summarise(outdir: Path) -> None:
 
 
 def write_summary(manifest: Database) -> None:
-    """Write OUT/report.csv and OUT/report.html.
+    """Write OUT/report.csv and OUT/report.html, and their sums to the manifest.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: they cannot be written, or are not as Relatent wrote them.
     """
-    with atomic_file(manifest.outdir / CSV_FILE) as path, path.open("w", newline="", encoding="utf-8") as file:
-        _write_csv(file, lines(manifest))
-    with atomic_file(manifest.outdir / HTML_FILE) as path, path.open("w", encoding="utf-8") as file:
-        _write_html(file, manifest)
+    known = _known_sums(manifest)
+    _replace(manifest, CSV_FILE, known, lambda file: _write_csv(file, lines(manifest)))
+    _replace(manifest, HTML_FILE, known, lambda file: _write_html(file, manifest))
+
+
+def _replace(manifest: Database, name: str, known: dict[str, str], write: Callable[[TextIO], None]) -> None:
+    whole = manifest.outdir / name
+    _require_own(whole, known.get(name))
+    with atomic_file(whole) as path:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            write(file)
+        with manifest.transaction() as database:  # before the file is moved: a kill in between leaves the old one,
+            sums = [*known.get(name, "").split(), sha256_of(path)]  # whose sum is kept for that
+            database.execute("INSERT OR REPLACE INTO summaries VALUES (?, ?)", (name, " ".join(sums[-2:])))
+
+
+def _known_sums(manifest: Database) -> dict[str, str]:
+    """The sha256 sums of the last two summaries that Relatent wrote, separated by a space, by file name."""
+    return {str(name): str(sums) for name, sums in manifest.rows("SELECT name, sha256 FROM summaries")}
+
+
+def _require_own(path: Path, known: str | None) -> None:
+    if not path.exists() and not path.is_symlink():
+        return
+    with suppress(OSError):
+        if known and sha256_of(path) in known.split():
+            return
+        if not known and path.read_bytes()[:200].startswith(HEADS):  # an earlier version stored no sums
+            return
+    raise OutputError(
+        f"{path} is not a file that Relatent wrote, or was changed since. "
+        "Move or rename it, or choose another --outdir."
+    )
 
 
 def _write_csv(file: TextIO, rows: Iterator[Line]) -> None:
     table = csv.writer(file)
-    table.writerow(("photo", "state", "folder", "face", *MEASURES, "reason"))
+    table.writerow(COLUMNS)
     for line in rows:
         numbers = [_number(line.measures.get(name)) for name in MEASURES]
         face = "" if line.face is None else line.face
@@ -86,8 +136,8 @@ def _write_html(file: TextIO, manifest: Database) -> None:
     rest = f" The {shown:,} hardest of {total:,} are shown; {CSV_FILE} has all." if total > shown else ""
     head = "".join(f'<th scope="col">{TITLES[name]}</th>' for name in MEASURES)
     file.write(
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Inverted photos</title>'
-        f"<style>{STYLE}</style></head>\n<body><h1>Inverted photos</h1>\n<p>{said or 'no photos yet'}.{rest}</p>\n"
+        f"{HTML_HEAD}<style>{STYLE}</style></head>\n<body><h1>Inverted photos</h1>\n"
+        f"<p>{said or 'no photos yet'}.{rest}</p>\n"
         f'<table><thead><tr><th scope="col">Face and result</th><th scope="col">Photo</th>{head}'
         f'<th scope="col">State</th></tr></thead><tbody>\n'
     )

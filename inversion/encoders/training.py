@@ -34,7 +34,7 @@ from stylegan.formats.checkpoint import network_id
 from stylegan.networks.backbone import load_backbone
 from stylegan.networks.generator import Generator
 from stylegan.training.augment import random_flip
-from stylegan.training.trainer import seeded
+from stylegan.training.seeding import seeded
 
 PRECISIONS = ("float32", "bfloat16")
 MAX_SIDE = 256  # pixels; larger pictures are reduced before the encoder reads them

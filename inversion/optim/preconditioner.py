@@ -30,7 +30,7 @@ from stylegan.bounds import require_number, require_whole
 from stylegan.formats.checkpoint import network_id
 from stylegan.networks.backbone import Backbone, load_backbone
 from stylegan.networks.generator import W_AVG_SAMPLES, Generator
-from stylegan.training.trainer import seeded
+from stylegan.training.seeding import seeded
 
 EVEN = 1e-3  # added to the covariance of w, relative to its largest eigenvalue, to bound its condition number
 SMALL = 1e-12  # keeps a network whose w never varies from a singular matrix

@@ -75,12 +75,12 @@ class UnknownNameError(UsageError):
 
 
 class MissingPackageError(UsageError):
-    """An optional package is not installed; the message names the extra that contains it."""
+    """A package is not installed; the message names the extra that contains it, if it is an optional one."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        what = f'".[{extra}]"' if extra else "."
         super().__init__(
-            f"{purpose} needs the package {package}, which is not installed. "
-            f'Install it with: pip install -e ".[{extra}]"'
+            f"{purpose} needs the package {package}, which is not installed. Install it with: pip install -e {what}"
         )
 
 

@@ -32,7 +32,7 @@ Outputs = tuple[Tensor, ...]
 Step = Callable[[], Outputs]
 
 
-def choose(name: str, device: torch.device) -> str:
+def resolved_execution(name: str, device: torch.device) -> str:
     """Resolve "auto" for ``device``: a graph under CUDA, eager elsewhere; other names are returned unchanged.
 
     Raises:

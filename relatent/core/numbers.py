@@ -11,6 +11,7 @@ from relatent.core.errors import UsageError
 
 STRENGTH = 1000.0  # units of a direction, usually standard deviations; beyond about ten nothing looks like a face
 TRUNCATION = 100.0
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DIGITS = re.compile(r"[0-9]+")
 MOST_DIGITS = 18  # of an integer; Python itself refuses to convert thousands of digits
 
@@ -67,11 +68,10 @@ def as_truncation(value: Any) -> float:
 
 
 def number_in(text: str) -> float | None:
-    """The finite number in a text, or None."""
-    try:
-        value = float(text)
-    except ValueError:
+    """The finite number in a text of ASCII digits, such as -1.5 or 2e-3, or None."""
+    if not NUMBER.fullmatch(text.strip()):  # float() takes 1_0 for ten, and digits of other scripts
         return None
+    value = float(text)
     return value if math.isfinite(value) else None
 
 

@@ -24,7 +24,7 @@ PROCESSOR = Path("/proc/cpuinfo")
 BFLOAT16_ARITHMETIC = {"avx512_bf16", "amx_bf16"}  # CPU flags under Linux of the instructions that oneDNN uses
 
 
-def choose(name: str, device: torch.device) -> str:
+def resolved_precision(name: str, device: torch.device) -> str:
     """Resolve "auto" for ``device``; other names are returned unchanged.
 
     Raises:

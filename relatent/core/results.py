@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from relatent.core.errors import UsageError
 from relatent.core.files import sha256_of
 
 REPORT_FILE = "report.json"
@@ -26,7 +27,10 @@ BATCH_FILES = frozenset(  # beside the folders of results
 INVERSION_FILE = "inversion.safetensors"
 INVERSION_FILES = ("target.png", "proj.png", "projected_w.npz", INVERSION_FILE, "proj.mp4")
 EDIT_FILES = ("edited.png", "drawn.png", "pasted.png", "edited.safetensors", "sweep.png")
-MARK = re.compile(rb"Relatent [^;\0]{1,40}; network ")  # relatent.core.provenance.software_tag
+MARK = re.compile(
+    rb"Relatent [^;\0]{1,40}; network "  # relatent.core.provenance.software_tag
+    rb'|"format": ?"relatent-'  # the header of every safetensors file, and every JSON file
+)
 HEAD, TAIL = 2**18, 2**16  # bytes; EXIF and XMP are near the beginning of a file or, in WebP, at its end
 
 OwnFiles = dict[str, frozenset[str]]  # accepted sha256 sums by file name; empty for a file known by name only
@@ -96,7 +100,7 @@ def is_own(path: Path, own: OwnFiles) -> bool:
 
 
 def has_mark(path: Path) -> bool:
-    """Whether the metadata of a picture or video say that Relatent made it."""
+    """Whether a picture, video, safetensors or JSON file says that Relatent made it."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -104,6 +108,19 @@ def has_mark(path: Path) -> bool:
             return MARK.search(head) is not None or MARK.search(file.read(TAIL)) is not None
     except OSError:
         return False
+
+
+def require_replaceable(paths: Iterable[Path], option: str = "--out") -> None:
+    """Check, before any work is done, that files of these names may be written: they are missing, or Relatent's own.
+
+    Raises:
+        UsageError: one exists and does not say that Relatent made it; ``option`` is named as the way out.
+    """
+    for path in paths:
+        if path.is_file() and path.stat().st_size and not has_mark(path):
+            raise UsageError(
+                f"{path} exists, and does not say that Relatent made it. Move it, or choose another {option}."
+            )
 
 
 def without_results(photos: Iterable[Path]) -> tuple[list[Path], list[Path]]:

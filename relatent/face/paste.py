@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from relatent.core.errors import ShapeError, UsageError
-from relatent.face.sampling import check_photo, map_points
+from relatent.face.sampling import check_photo, levels_like, map_points, without_fractions
 
 EDGE = 0.08  # width of the fade at the edge of the crop, relative to its side
 GAIN_LIMITS = (0.5, 2.0)  # of the change of a channel's contrast by colour matching
@@ -36,14 +36,14 @@ def paste_difference(
     values. The difference fades out towards the edge of the crop.
 
     Args:
-        photo: uint8 [H, W, 3].
+        photo: uint8 [H, W, 3], or float32 from 0 to 255.
         edited: [R, R, 3], the drawn face after the edit.
         before: [R, R, 3], the drawn face before it.
         face_to_photo: float64 [3, 3].
         mask: [R, R], weight of the difference; None for 1 everywhere.
 
     Returns:
-        uint8 [H, W, 3], a new array.
+        A new array like ``photo``; float32 is not rounded.
 
     Raises:
         ShapeError: pictures or masks of another shape.
@@ -54,7 +54,7 @@ def paste_difference(
     difference = (edited.astype(np.float32) - before.astype(np.float32)) * weight[..., None]
     window = photo_window(face_to_photo, size, photo.shape[:2])
     result = photo.copy()
-    result[window] = _bytes(photo[window] + to_window(difference, face_to_photo, window))
+    result[window] = levels_like(photo, photo[window] + to_window(difference, face_to_photo, window))
     return result
 
 
@@ -73,7 +73,7 @@ def paste_face(
     photo (after Reinhard et al. 2001, in RGB). As ``before`` is matched, changes of colour by the edit are kept.
 
     Args:
-        photo: uint8 [H, W, 3].
+        photo: uint8 [H, W, 3], or float32 from 0 to 255.
         edited: [R, R, 3], the drawn face.
         face_to_photo: float64 [3, 3].
         mask: [R, R], opacity of the drawn face; None for 1 except at the edge of the crop.
@@ -82,7 +82,7 @@ def paste_face(
             disappears, and the photo's light around the face carries into it.
 
     Returns:
-        uint8 [H, W, 3], a new array.
+        A new array like ``photo``; float32 is not rounded.
 
     Raises:
         ShapeError: pictures or masks of another shape.
@@ -97,7 +97,8 @@ def paste_face(
     known = drawn if before is None else to_window(before.astype(np.float32), face_to_photo, window)
     drawn = _matched(drawn, known, below, shown)
     result = photo.copy()
-    result[window] = _poisson(below, drawn, shown) if poisson else _bytes(below + (drawn - below) * shown)
+    replaced = levels_like(photo, below + (drawn - below) * shown)
+    result[window] = _poisson(below, drawn, shown, replaced) if poisson else replaced
     return result
 
 
@@ -105,9 +106,9 @@ def checked_faces(photo: np.ndarray, edited: np.ndarray, before: np.ndarray, mas
     """The side R of two drawn faces.
 
     Raises:
-        ShapeError: the photo is not uint8 [H, W, 3], the faces are not both [R, R, 3], or the mask is not [R, R].
+        ShapeError: the photo is not uint8 or float32 [H, W, 3], a face is not [R, R, 3], or the mask is not [R, R].
     """
-    check_photo(photo)
+    check_photo(photo, fractions=True)
     size = len(edited)
     if edited.shape != (size, size, 3) or before.shape != edited.shape:
         raise ShapeError(f"the faces are {list(edited.shape)} and {list(before.shape)}; expected both [R, R, 3].")
@@ -194,16 +195,18 @@ def _matched(drawn: np.ndarray, known: np.ndarray, below: np.ndarray, shown: np.
     return (drawn - mean) * gain + wanted_mean
 
 
-def _poisson(below: np.ndarray, drawn: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Poisson blending of ``drawn``, where its opacity is above one half, into ``below``."""
+def _poisson(below: np.ndarray, drawn: np.ndarray, shown: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Poisson blending of ``drawn``, where its opacity is above one half, into ``below``.
+
+    Where that is too little to blend, the result is ``otherwise``. OpenCV blends in 8 bits; fractions of ``below`` are
+    added afterwards.
+    """
     mask = np.where(shown[..., 0] > 0.5, 255, 0).astype(np.uint8)
     mask[[0, -1]] = mask[:, [0, -1]] = 0  # the blend follows from the photo's colours around the mask
     x, y, width, height = cv2.boundingRect(mask)
     if min(width, height) < 3:
-        return _bytes(below + (drawn - below) * shown)
+        return otherwise
     centre = (x + width // 2, y + height // 2)
-    return np.asarray(cv2.seamlessClone(_bytes(drawn), np.ascontiguousarray(below), mask, centre, cv2.NORMAL_CLONE))
-
-
-def _bytes(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.rint(values).clip(0, 255).astype(np.uint8))
+    source, target = (np.ascontiguousarray(without_fractions(one.clip(0, 255))) for one in (drawn, below))
+    cloned = np.asarray(cv2.seamlessClone(source, target, mask, centre, cv2.NORMAL_CLONE))
+    return levels_like(below, cloned + (below - target))

@@ -20,17 +20,36 @@ BAND_PIXELS = 2_000_000  # supersampled pixels in memory at a time
 KERNEL_REACH = 3  # pixels that a bicubic kernel reads beyond a sample, rounded up
 
 
-def check_photo(pixels: np.ndarray) -> None:
-    """Check that a photo is uint8 [H, W, 3] with at least one pixel.
+def check_photo(pixels: np.ndarray, *, fractions: bool = False) -> None:
+    """Check that a photo is uint8 [H, W, 3] with at least one pixel; with ``fractions``, it may be float32.
 
     Raises:
         ShapeError: another type or shape.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+    types = (np.uint8, np.float32) if fractions else (np.uint8,)
+    if pixels.dtype not in types or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         raise ShapeError(
             f"the photo is {pixels.dtype} {list(pixels.shape)}; "
             "expected uint8 [H, W, 3], as relatent.core.images.read_photo gives it."
         )
+
+
+def levels_like(photo: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values clipped to 0 to 255; rounded if the photo is uint8, and with their fractions if it is float32."""
+    values = values.clip(0, 255)
+    return np.asarray(np.rint(values).astype(np.uint8) if photo.dtype == np.uint8 else values.astype(np.float32))
+
+
+def sum_like(photo: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """:func:`levels_like` of the sum of two pictures of any kind, faster."""
+    if photo.dtype == np.uint8:
+        return np.asarray(cv2.add(one, other, dtype=cv2.CV_8U))  # rounds and clips
+    return levels_like(photo, cv2.add(one, other, dtype=cv2.CV_32F))
+
+
+def without_fractions(photo: np.ndarray) -> np.ndarray:
+    """A photo as uint8."""
+    return photo if photo.dtype == np.uint8 else np.rint(photo).astype(np.uint8)
 
 
 def square_matrix(centre: np.ndarray, half: np.ndarray, size: int) -> np.ndarray:

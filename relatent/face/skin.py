@@ -7,7 +7,7 @@ import numpy as np
 
 from relatent.face.flow import blurred, largest, pixel_grid, smooth_step, spread
 from relatent.face.paste import photo_window, to_window
-from relatent.face.sampling import glance
+from relatent.face.sampling import glance, sum_like
 
 SIDE = 256  # px; side of the square in which skin is searched
 REACH = 2.0  # its side relative to the face's crop
@@ -32,7 +32,7 @@ def run_out(
     has no low frequencies, nothing is changed.
 
     Args:
-        pasted: uint8 [H, W, 3], changed.
+        pasted: uint8 [H, W, 3], or float32 from 0 to 255; changed.
         photo: uint8 [H, W, 3], without changes, in which skin is searched.
         change: float32 [S, S, 3], added to the face, in levels.
         shown: [S, S] from 0 to 1, where it has been added already.
@@ -58,7 +58,7 @@ def run_out(
     window = photo_window(part_to_photo, (bottom - top, right - left), photo.shape[:2])
     part = np.ascontiguousarray(low[top:bottom, left:right])
     added = to_window(part, part_to_photo, window, cv2.INTER_LINEAR)
-    pasted[window] = cv2.add(pasted[window], added, dtype=cv2.CV_8U)  # rounded and clipped
+    pasted[window] = sum_like(pasted, pasted[window], added)
 
 
 def _enlarged(size: int) -> np.ndarray:

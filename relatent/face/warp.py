@@ -43,7 +43,7 @@ from relatent.face.flow import (
 )
 from relatent.face.paste import checked_faces, edge_mask, photo_window, to_window
 from relatent.face.regions import drawn_landmarks, region_mask
-from relatent.face.sampling import glance, map_points, sample_square
+from relatent.face.sampling import glance, map_points, sample_square, sum_like, without_fractions
 from relatent.face.skin import run_out
 from relatent.face.texture import with_texture_only
 
@@ -91,7 +91,7 @@ def paste_warped(
     Where both drawings are equal, the photo keeps its exact values.
 
     Args:
-        photo: uint8 [H, W, 3].
+        photo: uint8 [H, W, 3], or float32 from 0 to 255.
         edited: [R, R, 3], the drawn face after the edit.
         before: [R, R, 3], the drawn face before it.
         face_to_photo: float64 [3, 3].
@@ -100,7 +100,7 @@ def paste_warped(
         warp: of :func:`warp_of` with the same faces, landmarks and mask, which spares measuring it again.
 
     Returns:
-        uint8 [H, W, 3], a new array.
+        A new array like ``photo``; float32 is not rounded.
 
     Raises:
         ShapeError: pictures, landmarks or masks of another shape.
@@ -116,10 +116,11 @@ def paste_warped(
     warp = warp_of(edited, before, landmarks, mask) if warp is None else warp
     free = _free(mask)
     after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
-    photo_below = glance(photo, to_photo, SIZE).astype(np.float32)
+    seen = without_fractions(photo)
+    photo_below = glance(seen, to_photo, SIZE).astype(np.float32)
     offset = _offset(photo_below, first, warp)
     _compose(result, photo, to_photo, (edited, before), warp, offset)
-    run_out(result, photo, _change(after, first, photo_below, warp, offset), warp.shown, to_photo, free)
+    run_out(result, seen, _change(after, first, photo_below, warp, offset), warp.shown, to_photo, free)
     return result
 
 
@@ -208,7 +209,7 @@ def _compose(
     _remove_lines(seen, gone.clip(0, 1), face, pixel)
     how = cv2.INTER_LINEAR if len(drawn[0]) <= SIZE // 2 else cv2.INTER_CUBIC  # the former are enlarged already
     added = to_window(np.ascontiguousarray(added[rows, columns]), part_to_photo, window, how)
-    result[window] = cv2.add(seen, added, dtype=cv2.CV_8U)  # rounded and clipped
+    result[window] = sum_like(photo, seen, added)
 
 
 def _changing(change: np.ndarray) -> tuple[slice, slice]:

@@ -35,12 +35,12 @@ def require_gradio() -> Any:
     """The package gradio.
 
     Raises:
-        MissingPackageError: it is not installed; the message names the extra.
+        MissingPackageError: it is not installed; the message says how to install it.
     """
     try:
         import gradio
     except ImportError:
-        raise MissingPackageError("gradio", "app", "the page") from None
+        raise MissingPackageError("gradio", "", "the page") from None
     return gradio
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.files import atomic_file
+from relatent.core.results import require_replaceable
 from stylegan.formats.checkpoint import (
     Provenance,
     is_foreign,
@@ -68,12 +69,13 @@ def convert(
     The written file is read back, and is deleted if it does not draw the same pictures.
 
     Raises:
-        UsageError: the suffix of ``out`` is not ``.safetensors``, or as :func:`stylegan.load`.
+        UsageError: ``out`` is a file of somebody else, or not called ``.safetensors``, or as :func:`stylegan.load`.
         CheckpointError: the network cannot be read, or its copy draws other pictures.
         OutputError: ``out`` cannot be written.
     """
     if out.suffix != SUFFIX:
         raise UsageError(f"the result would be called {out}; expected a name that ends in {SUFFIX}.")
+    require_replaceable([out], "OUT")
     generator = load(source, entry=entry)
     path = find_network(str(source))
     generator.name = name or generator.name

@@ -10,6 +10,7 @@ import click
 from relatent.core.command import PATH, RelatentCommand, config_options, device_option
 from relatent.core.device import pick_device
 from relatent.core.files import write_bytes
+from relatent.core.results import require_replaceable
 from stylegan.formats.loading import find_network, load
 from stylegan.measuring.config import MetricsConfig
 from stylegan.measuring.features import open_features
@@ -35,6 +36,7 @@ def metrics_command(
     are computed on the embedded perceptual backbone, and bear its name.
     """
     config = MetricsConfig(**options)
+    require_replaceable([out] if out else ())
     source = find_network(network)
     where = pick_device(device)
     generator = load(network).to(where).eval().requires_grad_(False)

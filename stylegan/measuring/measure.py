@@ -39,6 +39,7 @@ NAMES = {
         "recall": "recall (backbone)",
     },
 }
+FORMAT = "relatent-metrics-1"
 MIN_HALF = 20  # pictures in each half of the real ones
 
 Tell = Callable[[str], None]
@@ -79,7 +80,7 @@ class Measures:
     config: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2)
 
     def table(self) -> str:
         """The measures as text."""

@@ -40,7 +40,7 @@ class PictureClasses:
             from sklearn.pipeline import make_pipeline
             from sklearn.preprocessing import StandardScaler
         except ImportError:
-            raise MissingPackageError("scikit-learn", "train", "a classifier of pictures") from None
+            raise MissingPackageError("scikit-learn", "", "a classifier of pictures") from None
         values = features.double().numpy()
         if labels is None:
             if len(values) < 2 * CLUSTERS:
@@ -108,7 +108,7 @@ def _entropy_given_side(latents: Tensor, logits: Tensor) -> float:
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import LinearSVC
     except ImportError:
-        raise MissingPackageError("scikit-learn", "train", "measuring separability") from None
+        raise MissingPackageError("scikit-learn", "", "measuring separability") from None
     surest = logits.abs().argsort(descending=True, stable=True)[: max(2, round(len(logits) * CONFIDENT))]
     x, y = latents[surest].double().numpy(), (logits[surest] > 0).numpy()
     folds = min(FOLDS, int(y.sum()), int((~y).sum()))

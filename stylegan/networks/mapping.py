@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relatent.core.errors import ShapeError, UsageError
+from relatent.core.numbers import as_truncation
 from stylegan.bounds import require_whole
 from stylegan.networks import ops
 from stylegan.networks.layers import Linear
@@ -92,7 +93,7 @@ class MappingNetwork(nn.Module):
         """w [N, w_dim] to ws [N, num_ws, w_dim], the first ``cutoff`` layers (None: all) truncated towards w_avg.
 
         Raises:
-            UsageError: ``cutoff`` is not from 0 to num_ws.
+            UsageError: ``psi`` is not from -100 to 100, or ``cutoff`` not from 0 to num_ws.
         """
         if cutoff is not None:
             require_whole("truncation_cutoff", cutoff, 0, self.num_ws)
@@ -100,7 +101,7 @@ class MappingNetwork(nn.Module):
         if psi == 1.0:
             return ws
         count = self.num_ws if cutoff is None else cutoff
-        truncated = self.w_avg.lerp(ws[:, :count], psi)
+        truncated = self.w_avg.lerp(ws[:, :count], as_truncation(psi))
         return torch.cat([truncated, ws[:, count:]], dim=1)
 
 

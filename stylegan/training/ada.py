@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan.networks import ops
+from stylegan.training.shard import draw
 
 TARGET = 0.6  # of the mean sign of D at real pictures (sec. 3.1)
 ADJUSTMENT_KIMG = 500.0  # thousands of pictures in which p can rise from 0 to 1
@@ -51,10 +52,11 @@ def _blits(n: int, p: float, side: int, device: torch.device) -> Tensor:
     """Flips, rotations by 90 degrees and integer shifts as matrices on [-1, 1] coordinates, [N, 3, 3]."""
     mirror = torch.where(_chosen(n, p / 2, device), -1.0, 1.0)
     matrix = _scaling(mirror, torch.ones_like(mirror))
-    quarters = torch.randint(4, (n,), device=device) * _chosen(n, p, device)
+    quarters = draw(lambda count: torch.randint(4, (count,), device=device), n) * _chosen(n, p, device)
     matrix = matrix @ _rotation(quarters * (math.pi / 2))
     reach = int(side * SHIFT)
-    pixels = torch.randint(-reach, reach + 1, (2, n), device=device) * _chosen(n, p, device)
+    pixels = draw(lambda count: torch.randint(-reach, reach + 1, (2, count), device=device), n, dim=1)
+    pixels = pixels * _chosen(n, p, device)
     return matrix @ _translation(pixels[0] * (2 / side), pixels[1] * (2 / side))
 
 
@@ -64,13 +66,13 @@ def _geometry(n: int, p: float, device: torch.device) -> Tensor:
     half = 1 - math.sqrt(1 - p)
 
     def scale() -> Tensor:
-        return torch.exp(torch.randn(n, device=device) * LOG_SCALE * _chosen(n, p, device))
+        return torch.exp(_normal(n, device) * LOG_SCALE * _chosen(n, p, device))
 
     def rotation() -> Tensor:
-        return _rotation((torch.rand(n, device=device) * 2 - 1) * math.pi * _chosen(n, half, device))
+        return _rotation((_uniform(n, device) * 2 - 1) * math.pi * _chosen(n, half, device))
 
     even, uneven = scale(), scale()
-    shift = torch.randn(2, n, device=device) * SHIFT * 2 * _chosen(n, p, device)
+    shift = draw(lambda count: torch.randn(2, count, device=device), n, dim=1) * SHIFT * 2 * _chosen(n, p, device)
     matrix = _scaling(even, even) @ rotation() @ _scaling(uneven, 1 / uneven) @ rotation()
     return matrix @ _translation(shift[0], shift[1])
 
@@ -79,7 +81,7 @@ def _colour(n: int, p: float, device: torch.device) -> Tensor:
     """Brightness, contrast, luma flip, hue and saturation as affine maps of RGB, [N, 4, 4]."""
 
     def normal(deviation: float) -> Tensor:
-        return torch.randn(n, device=device) * deviation * _chosen(n, p, device)
+        return _normal(n, device) * deviation * _chosen(n, p, device)
 
     eye, (along, _) = torch.eye(4, device=device), _grey_axis(device)
     matrix = eye.repeat(n, 1, 1)
@@ -88,7 +90,7 @@ def _colour(n: int, p: float, device: torch.device) -> Tensor:
     matrix = torch.diag_embed(torch.cat([contrast.expand(-1, 3), torch.ones_like(contrast)], dim=1)) @ matrix
     flip = _chosen(n, p / 2, device).float()[:, None, None]
     matrix = (eye - 2 * along * flip) @ matrix
-    matrix = _hue_rotation((torch.rand(n, device=device) * 2 - 1) * math.pi * _chosen(n, p, device)) @ matrix
+    matrix = _hue_rotation((_uniform(n, device) * 2 - 1) * math.pi * _chosen(n, p, device)) @ matrix
     saturation = torch.exp(normal(math.log(2)))[:, None, None]
     return (along + (eye - along) * _keep_last_row(saturation)) @ matrix
 
@@ -173,7 +175,15 @@ class _ResampleTransposed(torch.autograd.Function):
 
 
 def _chosen(n: int, p: float, device: torch.device) -> Tensor:
-    return torch.rand(n, device=device) < p
+    return _uniform(n, device) < p
+
+
+def _uniform(n: int, device: torch.device) -> Tensor:
+    return draw(lambda count: torch.rand(count, device=device), n)
+
+
+def _normal(n: int, device: torch.device) -> Tensor:
+    return draw(lambda count: torch.randn(count, device=device), n)
 
 
 def _matrices(n: int, entries: dict[tuple[int, int], Tensor], device: torch.device) -> Tensor:

@@ -52,7 +52,7 @@ def sklearn_digits() -> Arrays:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise MissingPackageError("scikit-learn", "train", f"--data {DIGITS}") from None
+        raise MissingPackageError("scikit-learn", "", f"--data {DIGITS}") from None
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     return Arrays(_numbered("", len(pixels)), pixels, torch.from_numpy(digits.target.astype(np.int64)))

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan.training.shard import draw
+
 
 def diff_augment(image: Tensor, strength: float = 1.0) -> Tensor:
     """Random colour, translation and cutout for each sample; [N, 3, H, W] to the same shape.
@@ -20,10 +22,11 @@ def diff_augment(image: Tensor, strength: float = 1.0) -> Tensor:
     """
     if strength <= 0:
         return image
+    where = image.device
     for change in (_colour, _translate, _cutout):
         applied = change(image)
         if strength < 1:
-            chosen = torch.rand(len(image), 1, 1, 1, device=image.device) < strength
+            chosen = draw(lambda n: torch.rand(n, 1, 1, 1, device=where), len(image)) < strength
             applied = torch.where(chosen, applied, image)
         image = applied
     return image
@@ -31,12 +34,16 @@ def diff_augment(image: Tensor, strength: float = 1.0) -> Tensor:
 
 def random_flip(image: Tensor) -> Tensor:
     """Mirror half of the pictures left to right."""
-    chosen = torch.rand(len(image), 1, 1, 1, device=image.device) < 0.5
+    chosen = draw(lambda n: torch.rand(n, 1, 1, 1, device=image.device), len(image)) < 0.5
     return torch.where(chosen, image.flip(3), image)
 
 
 def _uniform(image: Tensor) -> Tensor:
-    return torch.rand(len(image), 1, 1, 1, device=image.device, dtype=image.dtype)
+    return draw(lambda n: torch.rand(n, 1, 1, 1, device=image.device, dtype=image.dtype), len(image))
+
+
+def _whole(low: int, high: int, image: Tensor) -> Tensor:
+    return draw(lambda n: torch.randint(low, high, (n, 1, 1), device=image.device), len(image))
 
 
 def _colour(image: Tensor) -> Tensor:
@@ -51,8 +58,8 @@ def _translate(image: Tensor, share: float = 0.125) -> Tensor:
     """Shift by an integer number of pixels, at most ``share`` of the side, with zero padding."""
     n, _, height, width = image.shape
     reach_y, reach_x = int(height * share + 0.5), int(width * share + 0.5)
-    shift_y = torch.randint(-reach_y, reach_y + 1, (n, 1, 1), device=image.device)
-    shift_x = torch.randint(-reach_x, reach_x + 1, (n, 1, 1), device=image.device)
+    shift_y = _whole(-reach_y, reach_y + 1, image)
+    shift_x = _whole(-reach_x, reach_x + 1, image)
     padded = F.pad(image, (reach_x, reach_x, reach_y, reach_y))
     rows = torch.arange(height, device=image.device)[None, :, None] + shift_y + reach_y
     columns = torch.arange(width, device=image.device)[None, None, :] + shift_x + reach_x
@@ -62,10 +69,10 @@ def _translate(image: Tensor, share: float = 0.125) -> Tensor:
 
 def _cutout(image: Tensor, share: float = 0.5) -> Tensor:
     """Set a square of ``share`` of the side to zero, centred anywhere in the picture."""
-    n, _, height, width = image.shape
+    _, _, height, width = image.shape
     half_y, half_x = int(height * share + 0.5) // 2, int(width * share + 0.5) // 2
-    centre_y = torch.randint(0, height, (n, 1, 1), device=image.device)
-    centre_x = torch.randint(0, width, (n, 1, 1), device=image.device)
+    centre_y = _whole(0, height, image)
+    centre_x = _whole(0, width, image)
     rows = torch.arange(height, device=image.device)[None, :, None] - centre_y  # [N, H, 1]
     columns = torch.arange(width, device=image.device)[None, None, :] - centre_x  # [N, 1, W]
     inside = (rows >= -half_y) & (rows < half_y) & (columns >= -half_x) & (columns < half_x)

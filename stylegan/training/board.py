@@ -10,7 +10,7 @@ from PIL import Image
 
 from relatent.core.errors import MissingPackageError
 from relatent.core.files import output_errors
-from stylegan.training.trainer import Tick
+from stylegan.training.tick import Tick
 
 FOLDER = "tensorboard"
 

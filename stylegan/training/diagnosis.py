@@ -19,7 +19,7 @@ STRONG = 0.8  # probability of adaptive augmentation above which it shows in the
 
 @dataclass(frozen=True)
 class Log:
-    """The lines of a run's log.jsonl, oldest first; see :class:`stylegan.training.trainer.Tick` for the keys."""
+    """The lines of a run's log.jsonl, oldest first; see :class:`stylegan.training.tick.Tick` for the keys."""
 
     lines: list[dict[str, float]]
 

@@ -33,7 +33,7 @@ def write_interpolation(generator: Generator, path: Path) -> None:
     try:
         write_video(interpolation_frames(generator), path)
     except ImportError:
-        raise MissingPackageError("imageio-ffmpeg", "train", "the interpolation video") from None
+        raise MissingPackageError("imageio-ffmpeg", "", "the interpolation video") from None
 
 
 @torch.no_grad()

@@ -56,11 +56,12 @@ class Run(Protocol[T_co]):
 
 def run_to_end(
     trainer: Run[T],
-    log: Path,
+    log: Path | None,
     schedule: Schedule,
     write_snapshot: Callable[[], R],
     *,
     until: float = math.inf,
+    agreed: Callable[[bool], bool] = bool,
     before_snapshot: Callable[[T], T] | None = None,
     on_tick: Callable[[T], None] | None = None,
 ) -> R:
@@ -70,10 +71,11 @@ def run_to_end(
 
     Args:
         trainer: steps and reports a tick, a dataclass with ``kimg``.
-        log: the file of ticks, one JSON object a line; its folder is made if needed.
+        log: the file of ticks, one JSON object a line; its folder is made if needed. None for no log.
         schedule: how long the run and a tick are, and how often a snapshot is written; the last is at the end.
         write_snapshot: writes the results so far, and the state to go on from.
         until: a moment of ``time.monotonic()`` after which no step is taken but the first.
+        agreed: makes the answer of one of several processes, whether time is up, that of all.
         before_snapshot: completes a tick that a snapshot follows.
         on_tick: called with each tick.
 
@@ -82,13 +84,14 @@ def run_to_end(
         RelatentError: training diverged.
     """
     end = schedule.kimg * 1000
-    _start_log(log, trainer.images_seen / 1000)
+    if log:
+        _start_log(log, trainer.images_seen / 1000)
     done = trainer.images_seen >= end
     ticks = 0
     while not done:
         tick = trainer.run_tick(round(min(schedule.tick_kimg * 1000, end - trainer.images_seen)), until)
         ticks += 1
-        done = trainer.images_seen >= end or time.monotonic() >= until
+        done = trainer.images_seen >= end or agreed(time.monotonic() >= until)
         snapshot = done or ticks % schedule.snapshot_ticks == 0
         if snapshot and before_snapshot:
             tick = before_snapshot(tick)
@@ -125,7 +128,7 @@ def _kimg_of(line: str) -> float:
         return math.inf  # half a line of a killed run
 
 
-def _write_log(log: Path, tick: Any) -> None:
+def _write_log(log: Path | None, tick: Any) -> None:
     """Add a line, unless training has diverged: then stop, before a snapshot spoils the last good state."""
     values = {name: value for name, value in dataclasses.asdict(tick).items() if value is not None}
     if not all(map(math.isfinite, _numbers(values.values()))):
@@ -133,6 +136,11 @@ def _write_log(log: Path, tick: Any) -> None:
             f"training diverged before {tick.kimg:g} kimg: the losses are no longer finite. Go on from the last state "
             "(--resume) or start again, with a smaller --lr or --precision float32; a generator, with a larger --gamma."
         )
+    if log:
+        _append(log, values)
+
+
+def _append(log: Path, values: dict[str, Any]) -> None:
     with output_errors(log), log.open("a") as file:
         file.write(json.dumps(values) + "\n")
 

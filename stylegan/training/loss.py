@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stylegan.bounds import require_number, require_whole
 from stylegan.networks.generator import Generator
+from stylegan.training.shard import draw
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,13 @@ def mixed_ws(generator: Generator, z: Tensor, c: Tensor | None, probability: flo
     """
     if generator.num_ws < 2:
         return generator.mapping(z, c)
-    other = torch.randn_like(z)
+    other = draw(lambda n: z.new_empty(n, z.shape[1]).normal_(), len(z))
     both = generator.mapping.map(torch.cat([z, other]), None if c is None else torch.cat([c, c]))
     first, second = both.chunk(2)
     count = generator.num_ws
-    n = len(z)
-    crossover = torch.randint(1, count, (n, 1), device=z.device)
-    crossover = torch.where(torch.rand(n, 1, device=z.device) < probability, crossover, count)
+    crossover = draw(lambda n: torch.randint(1, count, (n, 1), device=z.device), len(z))
+    mixed = draw(lambda n: torch.rand(n, 1, device=z.device), len(z)) < probability
+    crossover = torch.where(mixed, crossover, count)
     keep = torch.arange(count, device=z.device)[None] < crossover
     return torch.where(keep[:, :, None], first[:, None], second[:, None])
 
@@ -91,6 +92,9 @@ def path_lengths(image: Tensor, ws: Tensor) -> Tensor:
         image: [N, 3, R, R], drawn from ``ws`` with gradients enabled.
         ws: [N, L, w_dim].
     """
-    noise = torch.randn_like(image) / (image.shape[2] * image.shape[3]) ** 0.5
+    noise = (
+        draw(lambda n: image.new_empty(n, *image.shape[1:]).normal_(), len(image))
+        / (image.shape[2] * image.shape[3]) ** 0.5
+    )
     (gradient,) = torch.autograd.grad((image * noise).sum(), ws, create_graph=True)
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()

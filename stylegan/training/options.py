@@ -15,7 +15,7 @@ from stylegan.networks.synthesis import StyleMethod
 from stylegan.training.dataset import ImageDataset
 from stylegan.training.loss import GanLossWeights, usual_r1_gamma
 from stylegan.training.recipes import is_digits, is_idx_data
-from stylegan.training.settings import TrainingSettings
+from stylegan.training.settings import Progressive, TrainingSettings
 
 
 def settings_from_options(
@@ -35,6 +35,13 @@ def settings_from_options(
     style_method: StyleMethod,
     cond: bool,
     batch: int,
+    accumulate: int = 1,
+    freeze_d: int = 0,
+    warmup_kimg: float | None = None,
+    progressive: bool = False,
+    start_resolution: str = "8",
+    stage_kimg: float = 600.0,
+    fade_kimg: float = 100.0,
     lr: float,
     gamma: float | None,
     mixing_prob: float,
@@ -100,6 +107,10 @@ def settings_from_options(
             feature_weight=feature_weight,
         ),
         batch=batch,
+        accumulate=accumulate,
+        freeze_d=freeze_d,
+        warmup_kimg=warmup_kimg or 0.0,
+        progressive=Progressive(int(start_resolution), stage_kimg, fade_kimg) if progressive else None,
         learning_rate=lr,
         ema_kimg=batch * 10 / 32 if ema_kimg is None else ema_kimg,
         flip=flip,
@@ -127,7 +138,7 @@ def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingS
     if "batch" in typed:
         settings = _with_batch(settings, typed["batch"])
     renamed = {"augment": "augment_strength", "lr": "learning_rate"}
-    kept = ("ema_kimg", "precision", "compile")
+    kept = ("accumulate", "freeze_d", "ema_kimg", "precision", "compile")
     changes = {renamed.get(name, name): value for name, value in typed.items() if name in renamed or name in kept}
     weights = {"gamma": "r1_gamma", "feature_weight": "feature_weight"}
     typed_weights = {weights[name]: value for name, value in typed.items() if name in weights}

@@ -26,13 +26,16 @@ from relatent.core.errors import DatasetError
 from relatent.core.files import output_errors, write_bytes
 from relatent.core.images import encode_png, grid
 from stylegan.formats.checkpoint import Provenance, save_generator
+from stylegan.training import processes
 from stylegan.training.dataset import ImageDataset
 from stylegan.training.growth import settled
 from stylegan.training.loop import Schedule, run_to_end
 from stylegan.training.report import LOG_FILE, write_report
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.state import load_smaller, load_state, save_state
-from stylegan.training.trainer import Tick, Trainer
+from stylegan.training.tick import Tick
+from stylegan.training.trainer import Trainer
+from stylegan.training.transfer import begin_with
 from stylegan.training.validation import Validation
 
 STATE_FILE = "training-state.safetensors"
@@ -49,6 +52,7 @@ def train(
     device: torch.device,
     resume: Path | None = None,
     grow_from: Path | None = None,
+    begin_from: str | None = None,
     minutes: float | None = None,
     validation: Validation | None = None,
     on_tick: Callable[[Tick], None] | None = None,
@@ -64,6 +68,8 @@ def train(
         resume: a state file to go on from; None to start afresh.
         grow_from: the state of a run at half the resolution to begin with, for settings made by
             :func:`stylegan.training.growth.grown_settings`; of no account to a resumed run.
+        begin_from: a network's name or file to begin with, for settings made by
+            :func:`stylegan.training.transfer.transfer_settings`; of no account to a resumed run.
         minutes: take no further step when so many minutes have passed since the call, even if the schedule's end has
             not come; results are then written as at any other end. None for no limit.
         validation: measures each snapshot's distance to pictures kept back, for the log.
@@ -83,18 +89,27 @@ def train(
             load_state(trainer, resume)
         elif grow_from is not None:
             load_smaller(trainer, grow_from)
-        write_bytes(outdir / "settings.json", settings.to_json().encode())
+        elif begin_from is not None:
+            begin_with(trainer, begin_from)
+        if processes.is_main():
+            write_bytes(outdir / "settings.json", settings.to_json().encode())
 
     def with_distance(tick: Tick) -> Tick:
         assert validation is not None
         return dataclasses.replace(tick, distance=round(validation.distance(trainer.average), 3))
 
+    def agreed(late: bool) -> bool:
+        return until < math.inf and processes.agreed(late, device)
+
+    if not processes.is_main():
+        return run_to_end(trainer, None, schedule, lambda: outdir, until=until, agreed=agreed)
     return run_to_end(
         trainer,
         outdir / LOG_FILE,
         schedule,
         lambda: write_snapshot(trainer, outdir),
         until=until,
+        agreed=agreed,
         before_snapshot=with_distance if validation else None,
         on_tick=on_tick,
     )
@@ -155,11 +170,12 @@ def write_snapshot(trainer: Trainer, outdir: Path) -> Path:
     trainer.average.recompute_w_avg()
     write_bytes(outdir / f"samples-{stamp}.png", encode_png(sample_grid(trainer)))
     settings = trainer.settings
+    began = f", begun with {settings.origin}" if settings.origin else ""
     grown = f", grown from {settings.growth.origin}" if settings.growth else ""
     provenance = Provenance(
         licence=settings.licence,
         attribution=settings.attribution,
-        origin=f"trained on {trainer.images_seen} pictures by python -m stylegan train{grown}",
+        origin=f"trained on {trainer.images_seen} pictures by python -m stylegan train{began}{grown}",
     )
     network = outdir / f"network-{stamp}.safetensors"
     save_generator(settled(trainer.average), network, provenance=provenance)

@@ -16,7 +16,15 @@ from stylegan.bounds import require_number, require_whole
 from stylegan.formats.checkpoint import load_strictly
 from stylegan.training.growth import plant
 from stylegan.training.settings import TrainingSettings
-from stylegan.training.state_file import Groups, moments_of, read_groups, read_progress, restore_moments, write_groups
+from stylegan.training.state_file import (
+    Groups,
+    moments_of,
+    read_groups,
+    read_progress,
+    restore_moments,
+    steps_of,
+    write_groups,
+)
 from stylegan.training.trainer import Trainer
 
 FORMAT = "relatent-training-1"
@@ -43,7 +51,10 @@ def save_state(trainer: Trainer, path: Path, *, half: bool = False) -> None:
         "seconds": str(trainer.seconds),
         "augment": repr(trainer.strength.p),
         "path_mean": repr(float(trainer.path_mean)),
+        **{key: str(steps_of(getattr(trainer, optimizer))) for key, (_, optimizer) in MOMENTS.items()},
     }
+    if trainer.feature_discriminator:
+        metadata[HEAD_MOMENTS] = str(steps_of(trainer.optimizer_f))
     write_groups(path, FORMAT, _halved(groups) if half else groups, metadata)
 
 
@@ -76,21 +87,23 @@ def load_state(trainer: Trainer, path: Path) -> None:
         CheckpointError: the file is not the state of a training run, or of one with other networks.
     """
     groups, metadata = _read(path)
+    trainer.images_seen = _images_seen(metadata, path)
+    trainer.reach_stage(plant_weights=False)
     for network in NETWORKS:
         module = getattr(trainer, network)
         load_strictly(module, {k: v.to(trainer.device) for k, v in groups[network].items()}, path)
     trainer.step, trainer.seconds = read_progress(metadata, path)
-    trainer.images_seen = _images_seen(metadata, path)
     trainer.strength.p = _number(metadata, "augment", 1.0, path)
     trainer.path_mean.fill_(_number(metadata, "path_mean", 1e9, path))
     trainer.set_fade()
     for key, (network, optimizer) in MOMENTS.items():
         module, adam = getattr(trainer, network), getattr(trainer, optimizer)
-        restore_moments(module, adam, None, groups[key], trainer.step, path)
+        steps = _whole(metadata, key, trainer.step, path)
+        restore_moments(module, adam, None, groups[key], steps, path)
     if trainer.feature_discriminator and groups[HEADS]:  # else they begin here
         heads = trainer.feature_discriminator.heads
         load_strictly(heads, {k: v.to(trainer.device) for k, v in groups[HEADS].items()}, path)
-        steps = trainer.step if groups[HEAD_MOMENTS] else 0  # saved before the first step of these heads
+        steps = _whole(metadata, HEAD_MOMENTS, trainer.step if groups[HEAD_MOMENTS] else 0, path)
         restore_moments(heads, trainer.optimizer_f, None, groups[HEAD_MOMENTS], steps, path)
 
 
@@ -160,6 +173,16 @@ def _images_seen(metadata: dict[str, str], path: Path) -> int:
     except (ValueError, UsageError) as error:
         raise CheckpointError(f"{path} does not say how far its training is: {error!s:.300}") from error
     return images
+
+
+def _whole(metadata: dict[str, str], name: str, missing: int, path: Path) -> int:
+    """A count of the state; ``missing`` if an older file lacks it."""
+    try:
+        value = int(metadata.get(name, missing))
+        require_whole(name, value, 0, 2**53)
+    except (ValueError, UsageError) as error:
+        raise CheckpointError(f"{path} has an unusable {name}: {error!s:.300}") from error
+    return value
 
 
 def _number(metadata: dict[str, str], name: str, high: float, path: Path) -> float:

@@ -65,12 +65,21 @@ def read_progress(metadata: dict[str, str], path: Path) -> tuple[int, float]:
 
 
 def moments_of(network: nn.Module, optimizer: torch.optim.Optimizer, moment: str) -> dict[str, Tensor]:
-    """One of Adam's moments ("exp_avg" or "exp_avg_sq") for each parameter that has been updated."""
+    """One of Adam's moments ("exp_avg" or "exp_avg_sq") for each parameter, 0 for one that is frozen.
+
+    Before the first step there are none.
+    """
+    moving = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     return {
-        name: optimizer.state[parameter][moment]
+        name: optimizer.state[parameter][moment] if parameter in optimizer.state else torch.zeros_like(parameter)
         for name, parameter in network.named_parameters()
-        if parameter in optimizer.state
+        if optimizer.state and parameter in moving
     }
+
+
+def steps_of(optimizer: torch.optim.Optimizer) -> int:
+    """How many steps an optimiser has taken: fewer than its run if it started later."""
+    return max((int(state["step"]) for state in optimizer.state.values()), default=0)
 
 
 def restore_moments(

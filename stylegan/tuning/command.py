@@ -12,6 +12,7 @@ import click
 from relatent.core.command import PATH, RelatentCommand, config_options, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
+from relatent.core.results import require_replaceable
 from stylegan.measuring.features import BackboneFeatures, Features, InceptionFeatures
 from stylegan.training.options import settings_from_options
 from stylegan.training.recipe_file import NOT_OF_A_RECIPE, filled_options, was_typed, write_recipe
@@ -20,7 +21,7 @@ from stylegan.training.settings import TrainingSettings
 from stylegan.tuning.config import TuneConfig
 from stylegan.tuning.folds import Pictures
 from stylegan.tuning.page import PAGE_FILE, write_page
-from stylegan.tuning.search import import_optuna, open_study, search
+from stylegan.tuning.search import STUDY_FILE, import_optuna, open_study, search
 
 RECIPE_FILE = "recipe.json"
 RUN_ONLY = (  # options of train that say nothing about how well it trains
@@ -57,6 +58,7 @@ def tune_command(
     """
     config, where = TuneConfig(**options), pick_device(device)
     import_optuna()
+    require_room(outdir)
     base, typed = base_settings(context, data, outdir, options_of_train)
     network: Features = InceptionFeatures(where) if inception else BackboneFeatures(where)
     images, classes = open_pictures(base, progress=True)
@@ -75,6 +77,17 @@ def tune_command(
     if not write_results(study, outdir, typed, network.origin):
         raise RelatentError("no recipe was trained to its end. Raise --trials or --warmup-trials.")
     click.echo(f"recipe: {outdir / RECIPE_FILE}\npage:   {outdir / PAGE_FILE}")
+
+
+def require_room(outdir: Path) -> None:
+    """Check that a search would replace no file of somebody else.
+
+    Raises:
+        UsageError: it would.
+    """
+    require_replaceable([outdir / RECIPE_FILE], "--outdir")
+    if (outdir / PAGE_FILE).exists() and not (outdir / STUDY_FILE).exists():
+        raise UsageError(f"{outdir / PAGE_FILE} is not of a search. Move it, or choose another --outdir.")
 
 
 def base_settings(

@@ -114,7 +114,7 @@ def with_changes(levels: np.ndarray, profile: bytes | None, before: np.ndarray, 
     Args:
         levels: uint8 or uint16 [H, W, C]: grey, grey and alpha, RGB, or RGB and alpha.
         profile: ICC of its colours; None for sRGB.
-        before: uint8 [H, W, 3], its form in sRGB, transparency on white.
+        before: uint8 or float32 [H, W, 3] from 0 to 255, its form in sRGB, transparency on white.
         after: the same, changed.
 
     Returns:
@@ -132,7 +132,7 @@ def with_changes(levels: np.ndarray, profile: bytes | None, before: np.ndarray, 
         if convert is not None:
             change = convert.from_srgb(new) - convert.from_srgb(old)
         else:
-            change = new.astype(np.float32) - old
+            change = new.astype(np.float32) - old.astype(np.float32)
         if grey or change.shape[1] > colours:
             change = (change @ LUMA)[:, None]
         own = levels[place].astype(np.float32)

@@ -10,13 +10,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from relatent.core.errors import UnreadablePhotoError
-from relatent.core.images.colour import is_grey, with_changes
+from relatent.core.images.adobe_rgb import adobe_rgb_profile, says_adobe_rgb
+from relatent.core.images.colour import conversion, is_grey, with_changes
 from relatent.core.images.decoding import decoded, iptc_of, orientation_of, turn_upright, xmp_of
 from relatent.core.images.deep import is_deep, read_deep
 
@@ -77,22 +79,35 @@ class Photo:
     original: np.ndarray | None = None
 
     def changed(self, pixels: np.ndarray) -> np.ndarray:
-        """Apply changed ``pixels``, uint8 [H, W, 3], to the photo's own pixels; returns an array like ``original``.
+        """Apply changes to the photo's own pixels; returns an array like ``original``.
 
         A grey photo stays grey, transparency is kept, and unchanged pixels keep their 16 bits.
+
+        Args:
+            pixels: :attr:`pixels` with changes, uint8 [H, W, 3]; or :attr:`fine_pixels` with changes, float32.
         """
         if self.original is None and not is_grey(self.pixels):
             return pixels.copy()
         own, profile = (self.pixels, None) if self.original is None else (self.original, self.icc_profile)
-        return with_changes(own, profile, self.pixels, pixels)
+        before = self.pixels if pixels.dtype == np.uint8 else self.fine_pixels
+        return with_changes(own, profile, before, pixels)
+
+    @cached_property
+    def fine_pixels(self) -> np.ndarray:
+        """The pixels to compute with: those of a photo with 16 bits per channel as float32 [H, W, 3] from 0 to 255, so
+        that changes are not rounded to 8 bits; of others, :attr:`pixels`."""
+        if self.original is None or self.original.dtype != np.uint16:
+            return self.pixels
+        plain = self.original.shape[2] == 3 and (not self.icc_profile or conversion(self.icc_profile, "RGB") is None)
+        return self.original.astype(np.float32) / np.float32(257) if plain else self.pixels.astype(np.float32)
 
 
 def read_photo(source: str | Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read any picture as upright sRGB.
 
     Transparent pixels are composited on white, 16-bit pictures are reduced to 8 bits, other colour spaces and palettes
-    are converted. Of an animation the first frame is used, and ``note`` says so. ``original`` keeps the pixels before
-    these conversions.
+    are converted, also Adobe RGB that EXIF names and no profile. Of an animation the first frame is used, and ``note``
+    says so. ``original`` keeps the pixels before these conversions.
 
     Args:
         source: a path, or the bytes of a file.
@@ -131,6 +146,8 @@ def photo_of(picture: Image.Image, name: str = "the picture") -> Photo:
 def _photo_of(picture: Image.Image, name: str) -> Photo:
     """Convert a loaded picture, to which the EXIF orientation is applied in place."""
     xmp, iptc = xmp_of(picture), iptc_of(picture)
+    if not picture.info.get("icc_profile") and says_adobe_rgb(picture):
+        picture.info["icc_profile"] = adobe_rgb_profile()
     exif = turn_upright(picture)
     colours = decoded(picture)
     return Photo(colours.pixels, name, "", exif, colours.profile, xmp, iptc, colours.original)

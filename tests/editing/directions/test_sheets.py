@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from editing.directions.direction import Direction
-from editing.directions.sheets import HEADER_HEIGHT, LABEL_WIDTH, LEAST_CELL, contact_sheet, write_sheet
+from editing.directions.sheets import HEADER_HEIGHT, LABEL_WIDTH, LEAST_CELL, contact_sheet, even_strengths, write_sheet
 from relatent.core.errors import UsageError
 from stylegan import network_id
 
@@ -66,3 +66,10 @@ def test_the_file_says_that_a_network_made_it(tiny_generator, directions, tmp_pa
     assert b"rainedAlgorithmicMedia" in data
     with Image.open(tmp_path / "deep" / "sheet.png") as sheet:
         assert sheet.size == (LABEL_WIDTH + 128, HEADER_HEIGHT + 128)
+
+
+def test_numbers_beyond_what_a_picture_can_show_are_refused(tiny_generator, directions):
+    with pytest.raises(UsageError, match=r"the truncation is 1e\+39; expected a number from -100 to 100"):
+        contact_sheet(tiny_generator, directions, psi=1e39)
+    with pytest.raises(UsageError, match=r"the sheet is 1e\+39; expected a number from -1000 to 1000"):
+        even_strengths(1e39)

@@ -44,7 +44,7 @@ def example(kind: type[RelatentError]) -> RelatentError:
     if kind is UnknownNameError:
         return UnknownNameError("network", "fhq", ["ffhq-1024"])
     if kind is MissingPackageError:
-        return MissingPackageError("gradio", "app", "the page")
+        return MissingPackageError("optuna", "train", "searching")
     return kind("me.jpg is bad.")
 
 
@@ -96,6 +96,7 @@ class TestUnknownName:
 
 
 def test_a_missing_package_names_the_command():
-    assert str(MissingPackageError("gradio", "app", "the page")) == (
-        'the page needs the package gradio, which is not installed. Install it with: pip install -e ".[app]"'
+    assert str(MissingPackageError("optuna", "train", "searching")) == (
+        'searching needs the package optuna, which is not installed. Install it with: pip install -e ".[train]"'
     )
+    assert str(MissingPackageError("gradio", "", "the page")).endswith("Install it with: pip install -e .")

@@ -7,7 +7,7 @@ import torch
 
 from relatent.core import execution
 from relatent.core.errors import UnknownNameError
-from relatent.core.execution import GRAPH, WARM_UP, Repeated, choose
+from relatent.core.execution import GRAPH, WARM_UP, Repeated, resolved_execution
 
 CPU = torch.device("cpu")
 
@@ -39,12 +39,12 @@ def walk():
     [("auto", "cpu", "eager"), ("auto", "cuda", "graph"), ("auto", "mps", "eager"), ("compile", "cpu", "compile")],
 )
 def test_choice(name, device, chosen):
-    assert choose(name, torch.device(device)) == chosen
+    assert resolved_execution(name, torch.device(device)) == chosen
 
 
 def test_unknown_choice():
     with pytest.raises(UnknownNameError, match="did you mean graph"):
-        choose("graphs", CPU)
+        resolved_execution("graphs", CPU)
 
 
 @pytest.mark.parametrize("how", ["eager", "graph", "compile"])

@@ -47,5 +47,7 @@ def test_what_edits_take():
 
 def test_text():
     assert [number_in(text) for text in ("2", "-1.5", "1e3", "nan", "inf", "x", "")] == [2, -1.5, 1000, *[None] * 4]
+    assert [number_in(text) for text in (" 2 ", "+.5", "2.", "-2E-3", "1e999")] == [2, 0.5, 2, -0.002, None]
+    assert [number_in(text) for text in ("1_0", "٣", "0x10", "1e", ".", "+-1", "1 2")] == [None] * 7
     assert [digits_in(text) for text in ("7", "007", "9" * 18)] == [7, 7, 10**18 - 1]
     assert [digits_in(text) for text in ("", "-1", "1.5", "²", "٣", "9" * 19, "9" * 5000)] == [None] * 7

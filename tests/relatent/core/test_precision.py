@@ -5,7 +5,7 @@ import torch
 
 from relatent.core import precision
 from relatent.core.errors import UnknownNameError, UsageError
-from relatent.core.precision import check_precision, choose, computing_in
+from relatent.core.precision import check_precision, computing_in, resolved_precision
 
 CPU = torch.device("cpu")
 
@@ -49,22 +49,22 @@ def test_what_a_gpu_has(monkeypatch, capability, sound):
 def test_auto_is_bfloat16_where_a_processor_computes_in_it(monkeypatch, tmp_path, processor, expected):
     (tmp_path / "cpuinfo").write_text(processor)
     monkeypatch.setattr(precision, "PROCESSOR", tmp_path / "cpuinfo")
-    assert choose("auto", CPU) == expected
-    assert choose("float32", CPU) == "float32"
+    assert resolved_precision("auto", CPU) == expected
+    assert resolved_precision("float32", CPU) == "float32"
     with pytest.raises(UnknownNameError, match="Known: auto, "):
-        choose("half", CPU)
+        resolved_precision("half", CPU)
 
 
 def test_auto_where_nothing_says_what_the_processor_has(monkeypatch, tmp_path):
     monkeypatch.setattr(precision, "PROCESSOR", tmp_path / "missing")
-    assert choose("auto", CPU) == "float32"
-    assert choose("auto", torch.device("mps")) == "float32"
+    assert resolved_precision("auto", CPU) == "float32"
+    assert resolved_precision("auto", torch.device("mps")) == "float32"
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((9, 0), "bfloat16")])
 def test_auto_on_a_gpu(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert choose("auto", torch.device("cuda", 0)) == expected
+    assert resolved_precision("auto", torch.device("cuda", 0)) == expected
 
 
 def test_the_features_dtype():

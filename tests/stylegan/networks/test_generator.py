@@ -171,6 +171,11 @@ class TestTruncation:
         ws = tiny_generator.mapping(torch.randn(3, 16), truncation_psi=0)
         assert torch.equal(ws, tiny_generator.w_avg.expand(3, 8, -1))
 
+    @pytest.mark.parametrize("psi", [math.nan, math.inf, 1e39, "0.7", None])
+    def test_impossible_psi(self, tiny_generator, psi):
+        with pytest.raises(UsageError, match="the truncation is"):
+            tiny_generator.mapping(torch.randn(1, 16), truncation_psi=psi)
+
     @pytest.mark.parametrize("cutoff", [-1, 9, 2.0])
     def test_impossible_cutoff(self, tiny_generator, cutoff):
         with pytest.raises(UsageError, match="truncation_cutoff"):

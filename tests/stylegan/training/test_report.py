@@ -9,7 +9,7 @@ from relatent.core.errors import DatasetError
 from stylegan.training.interpolation import COLUMNS, ROWS, interpolation_frames
 from stylegan.training.report import as_script_data, report_data, thinned, write_report
 from stylegan.training.run import write_snapshot
-from stylegan.training.trainer import Tick
+from stylegan.training.tick import Tick
 
 
 def tick(kimg, **changes):

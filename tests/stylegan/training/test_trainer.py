@@ -11,7 +11,8 @@ import reference
 import torch
 
 from stylegan.training import loss as gan_loss
-from stylegan.training.trainer import Trainer, seeded
+from stylegan.training.seeding import seeded
+from stylegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -52,12 +53,13 @@ class TestSteps:
         trainer = tiny_trainer()
         before = {name: value.detach().clone() for name, value in parameters(trainer, "generator").items()}
         real, _ = trainer._real_batch()
-        trainer._step_discriminator(real, torch.randn(4, 3, 8, 8), None)
+        trainer._move_discriminators(trainer._discriminator_gradients(real, torch.randn(4, 3, 8, 8), None))
         after = parameters(trainer, "generator")
         assert all(torch.equal(before[name], after[name]) for name in before)
         judge = {name: value.detach().clone() for name, value in parameters(trainer, "discriminator").items()}
         z = torch.randn(4, 8)
-        trainer._step_generator(trainer.generator(z), z, None)
+        trainer._generator_gradients(trainer.generator(z), z, None)
+        trainer._move_generator()
         assert all(torch.equal(judge[name], value) for name, value in parameters(trainer, "discriminator").items())
         assert any(not torch.equal(before[name], after[name]) for name in before)
 

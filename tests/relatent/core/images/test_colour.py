@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.ExifTags import IFD, Base
 from profiles import ADOBE_RGB, DISPLAY_P3, grey_profile, in_srgb, matrix_profile
 
-from relatent.core.images import Photo, photo_of
+from relatent.core.images import Photo, photo_of, read_photo
 from relatent.core.images.colour import conversion, is_grey, with_changes
 
 RNG = np.random.default_rng(0)
@@ -79,6 +82,45 @@ def test_a_changed_photo_looks_as_its_srgb_form_was_changed(mode):
     seen = photo_of(again).pixels.astype(int)
     assert np.abs(seen - wanted).max() <= 4
     assert np.abs(seen - wanted).mean() < 0.6
+
+
+def exif_of(space, index=None):
+    """EXIF data that name a colour space as cameras do."""
+    exif = Image.Exif()
+    exif[Base.Make] = "a camera"  # Pillow writes no EXIF data of an empty first directory
+    exif.get_ifd(IFD.Exif)[0xA001] = space
+    if index:
+        exif.get_ifd(IFD.Exif)[IFD.Interop] = {1: index, 2: b"0100"}
+    return exif
+
+
+@pytest.mark.parametrize(("space", "index"), [(0xFFFF, "R03"), (2, None)])
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_adobe_rgb_that_only_exif_names(space, index, suffix, tmp_path):
+    pixels = np.ascontiguousarray(np.broadcast_to(np.uint8([90, 150, 60]), (40, 40, 3)))
+    path = tmp_path / f"me.{suffix}"
+    Image.fromarray(pixels).save(path, exif=exif_of(space, index), lossless=True)
+    photo = read_photo(path)
+    wanted = in_srgb(pixels[:1, :1].astype(float), ADOBE_RGB, 563 / 256)
+    assert np.abs(photo.pixels - wanted.clip(0, 255)).max() <= 1
+    assert np.array_equal(photo.original, pixels)
+    assert np.array_equal(photo.changed(photo.pixels.copy()), pixels)
+    assert ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(photo.icc_profile))).strip()
+
+
+@pytest.mark.parametrize(("space", "index"), [(1, "R98"), (0xFFFF, "R98"), (0xFFFF, None)])
+def test_other_colour_spaces_of_exif_are_srgb(space, index, tmp_path):
+    pixels = RNG.integers(0, 256, (20, 20, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "me.png", exif=exif_of(space, index))
+    photo = read_photo(tmp_path / "me.png")
+    assert np.array_equal(photo.pixels, pixels)
+    assert photo.icc_profile is None
+
+
+def test_an_embedded_profile_counts_more_than_exif(tmp_path):
+    own = matrix_profile(DISPLAY_P3, 2.2)
+    Image.new("RGB", (20, 20), (90, 150, 60)).save(tmp_path / "me.png", exif=exif_of(2), icc_profile=own)
+    assert read_photo(tmp_path / "me.png").icc_profile == own
 
 
 @pytest.mark.parametrize("noise", [0, 2])
