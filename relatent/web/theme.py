@@ -8,11 +8,13 @@ SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-s
 MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; overflow: clip !important; }
+.gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important;
+  overflow: clip !important; }
 .gradio-container .prose h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.01em; margin: 0; }
 .gradio-container > .main { width: 100% !important; max-width: 1240px !important; padding: 16px 24px !important; }
 .gradio-container > .main > .wrap, .gradio-container main { width: 100% !important; max-width: 100% !important;
   padding: 0 !important; }
+.gradio-container :has(#lead) { width: 100% !important; align-self: stretch; }  /* never as narrow as its content */
 .form, .relatent-centred, .relatent-side .block { background: transparent !important; }
 .relatent-side .label-wrap { font-weight: 600; }
 .relatent-side .form { gap: 4px; }
@@ -23,7 +25,6 @@ CSS = """
 #lead p { margin: 2px 0 0; opacity: 0.8; }
 #notice-line { padding: 0 !important; min-height: 0; }
 #notice:empty { display: none; }
-.gradio-container main > .column, .gradio-container .wrap > .column { gap: 6px; }
 /* Buttons are as wide as their words, not as the page. */
 button.lg, #get-photo { flex: 0 1 auto !important; width: auto !important; min-width: min(220px, 100%) !important;
   padding-inline: 28px !important; align-self: center; }
@@ -34,6 +35,7 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 .relatent-screen { align-items: flex-start; }
 .block, .form { border-color: transparent !important; box-shadow: none !important; }
 .tabitem { border: 0 !important; padding: 12px 0 !important; }
+.gradio-container :has(> #lead) { gap: 4px; }
 #status { min-height: 28px; position: sticky; top: 0; z-index: 100; background: var(--body-background-fill); }
 .relatent-status { padding: 4px 2px; }
 .relatent-status p { margin: 2px 0; }

@@ -28,6 +28,7 @@ def test_the_photo_has_the_width_and_its_buttons_lie_below_it(visitor, artefacts
     picture, button = page.locator("#edited img").bounding_box(), page.locator("#quick-smile").bounding_box()
     page.screenshot(path=artefacts / f"page-edit-{width}.png")
     assert overflow(page) <= 0
+    assert page.locator("#lead").bounding_box()["width"] > 0.85 * min(width, 1240)
     assert 0 <= button["y"] - picture["y"] - picture["height"] < 60
     for name in ("quick-smile", "quick-older", "undo", "compare", "get-photo", "another"):
         assert page.locator(f"#{name}").bounding_box()["height"] >= 44, name
