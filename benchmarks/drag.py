@@ -148,7 +148,7 @@ def main(
         landmarks = drawn_landmarks(before, generator.alignment)
         row = [before]
         for handle in HANDLES:
-            start, end = _pair(handle, landmarks, generator.resolution)
+            start, end = way_of(handle, landmarks, generator.resolution)
             one = _ours(handle, inversion, generator, start, end)
             measured = _measured(one, name, before, landmarks, generator)
             rules["relatent"].append(measured)
@@ -178,10 +178,11 @@ def main(
     click.echo(as_markdown(result))
 
 
-def _pair(handle: str, landmarks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+def way_of(handle: str, landmarks: np.ndarray, side: int, way_share: float = WAY) -> tuple[np.ndarray, np.ndarray]:
+    """Where a handle starts, and where it is to go, in pixels of the face."""
     numbers, way = HANDLES[handle]
     start = np.clip(landmarks[list(numbers)].mean(axis=0), 1, side - 2)  # the crop may end at the chin
-    return start, start + np.array(way) / np.hypot(*way) * WAY * side
+    return start, np.clip(start + np.array(way) / np.hypot(*way) * way_share * side, 0, side - 1)
 
 
 def _ours(handle: str, inversion: Inversion, network: Generator, start: np.ndarray, end: np.ndarray) -> Outcome:
@@ -243,7 +244,7 @@ def _landmark_protocol(network: Generator, pairs: int) -> list[dict[str, float]]
             kept = [number for number in numbers if inside[number]]
             if not kept:
                 continue
-            options = DragOptions(pixels="face", limit=100, num_steps=10)
+            options = DragOptions(pixels="face", limit=1000, num_steps=20)
             done = drag_points(one, network, here[kept].tolist(), there[kept].tolist(), options=options)
             now = drawn_landmarks(to_pixels(done.face.tensor(network))[0], network.alignment)
             distances = [float(np.linalg.norm((x - there)[kept], axis=1).mean()) / side * 100 for x in (here, now)]

@@ -27,6 +27,7 @@ from inversion.pipeline import open_network
 from relatent.core.device import pick_device
 from relatent.core.errors import CheckpointError, PhotoError, RelatentError, UsageError
 from relatent.core.images import SUFFIXES
+from relatent.core.numbers import whole_number
 from relatent.core.ranges import is_number_list, whole_numbers
 from stylegan import Generator, network_id
 from stylegan.formats.checkpoint import is_foreign, same_network
@@ -266,8 +267,9 @@ def open_face(face: FaceLike, network: Generator | str | Path | None = None, *, 
     """
     if isinstance(face, Inversion):
         return face
-    if isinstance(face, int) and not isinstance(face, bool):
-        return seed_inversion(open_network(network), face, psi)
+    seed = whole_number(face)
+    if seed is not None:
+        return seed_inversion(open_network(network), seed, psi)
     if isinstance(face, bool) or not isinstance(face, str | Path):
         return invert(face, network=network)  # type: ignore[arg-type] # which says what it cannot take
     (named,) = _only(find_faces([str(face)]), face)

@@ -41,7 +41,13 @@ def open_photo(photo: PhotoLike) -> Photo:
         return read_photo(photo)
     if isinstance(photo, Image.Image):
         return photo_of(photo)
-    if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
+    if (
+        isinstance(photo, np.ndarray)
+        and photo.dtype == np.uint8
+        and photo.ndim == 3
+        and photo.shape[2] == 3
+        and photo.size
+    ):
         return Photo(photo, name="the picture")
     raise UsageError(f"a photo came as {_described(photo)}")
 
@@ -57,6 +63,8 @@ def _described(photo: object) -> str:
     if photo.dtype == np.uint8 and (photo.ndim == 2 or photo.shape[2:] in ((1,), (2,), (4,))):
         kind = "A grey array" if photo.ndim == 2 or photo.shape[2] < 3 else "An array with transparency"
         return f"{text} {kind} is read through Pillow: Image.fromarray(array)."
+    if not photo.size:
+        return f"{text} It has no pixels."
     if photo.ndim == 3 and photo.shape[0] in (1, 3, 4):
         return f"{text} Move its channels last with np.moveaxis(array, 0, -1)."
     return text

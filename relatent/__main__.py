@@ -13,6 +13,7 @@ COMMANDS = {  # name: (module, attribute, help text)
     "mix": ("editing.cli.mix", "mix_command", "Combine the layers of several faces."),
     "morph": ("editing.cli.mix", "morph_command", "Draw a video that goes from face to face."),
     "directions": ("editing.__main__", "directions", "List, learn, find and import directions."),
+    "make-dataset": ("relatent.face.__main__", "make_dataset_command", "Align the faces of photos, to train on."),
     "train": ("stylegan.__main__", "train_command", "Train a generator on a zip file or folder of pictures."),
     "metrics": ("stylegan.__main__", "metrics_command", "Measure a generator against real pictures."),
     "tune": ("stylegan.__main__", "tune_command", "Search for a training recipe."),

@@ -94,8 +94,7 @@ def drag_saved(
         if task.save_video:
             source = None if photo is None else read_photo(photo)
             shown = photo_face(result.face, network, source, LARGEST) if task.at == "photo" else None
-            last = [one.replace(mask=result.face.mask) for one in stages]
-            more[VIDEO_FILE] = video_of(last, network, shown, task)
+            more[VIDEO_FILE] = video_of(stages, network, shown, task)
         account = {
             **result.report(network.resolution),
             "options": asdict(task.options),

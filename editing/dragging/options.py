@@ -31,17 +31,17 @@ class DragOptions:
         default=0.5, metadata=described("A point has arrived this close to its target, in per cent of the face's side.")
     )
     limit: float = field(
-        default=10.0,
+        default=30.0,
         metadata=described(
-            "Stop where the face has changed so much that this percentage of pairs of different faces are more alike."
+            "Stop where the face has changed by this percentage of the usual difference between two people."
         ),
     )
     level: int | None = field(
         default=None,
-        metadata=described("Rate of the features, in pixels a side.  [default: half of the network's size]", least=4),
+        metadata=described("Rate of the features, in pixels a side.  [default: the network's, at most 128]", least=4),
     )
     radius: float | None = field(
-        default=None, metadata=described("Of the patch around a point, in per cent of the face's side.  [default: 5]")
+        default=None, metadata=described("Of the patch around a point, in per cent of the face's side.  [default: 8]")
     )
     damping: float = field(
         default=1.0, metadata=described("Pull towards usual latents: more changes more than the point, more plausibly.")
@@ -50,7 +50,7 @@ class DragOptions:
     def __post_init__(self) -> None:
         if self.pixels not in PIXELS:
             raise UsageError(f"pixels is {self.pixels!r:.60}; expected photo or face.")
-        for name, low, high in (("tolerance", 0.01, 50), ("limit", 0, 100), ("damping", 1e-6, 1e6)):
+        for name, low, high in (("tolerance", 0.01, 50), ("limit", 0, 1000), ("damping", 1e-6, 1e6)):
             object.__setattr__(self, name, as_number(name, getattr(self, name), low, high))
         object.__setattr__(self, "num_steps", as_whole("num_steps", self.num_steps, 1, 10_000))
         if self.level is not None:

@@ -32,22 +32,24 @@ class Dragged:
 
     Attributes:
         face: the dragged face.
+        name: of the edit, among those of ``face``.
         steps: pictures drawn with new latents.
         reason: why it ended, see :data:`REASONS`.
         handles: where the points started, float64 [N, 2] in pixels of the face.
         targets: where they were to go, likewise.
         points: where they are, likewise.
-        percentile: see :meth:`editing.dragging.plausibility.Plausibility.percentile`.
+        change: of the picture, see :meth:`editing.dragging.plausibility.Plausibility.change`.
         seconds: of the whole.
     """
 
     face: Inversion
+    name: str
     steps: int
     reason: Reason
     handles: np.ndarray
     targets: np.ndarray
     points: np.ndarray
-    percentile: float
+    change: float
     seconds: float
 
     def report(self, side: int) -> dict[str, object]:
@@ -63,7 +65,7 @@ class Dragged:
             for start, end, now in zip(self.handles, self.targets, self.points, strict=True)
         ]
         about = {"steps": self.steps, "reason": self.reason, "ended_because": REASONS[self.reason]}
-        return {**about, "plausibility_percentile": round(self.percentile, 1), "points": rows}
+        return {**about, "change_percent": round(self.change, 1), "points": rows}
 
 
 def drag(
@@ -124,18 +126,14 @@ def drag_points(
     inversion.check_network(network)
     starts, ends, to_face = _places(inversion, network, handles, targets, landmarks or {}, options)
     weights = None if mask is None else _weights(mask, inversion, network)
+    way = _name(starts, ends, to_face)
     with cpu.prepared(network.w_avg.device):
-        run = Search(inversion, network, starts, ends, weights, options)
+        run = Search(inversion, network, starts, ends, weights, _shown(weights, inversion), way, options)
         reason = run.carry_out(progress)
     face = run.face()
-    way = _name(starts, ends, to_face)
-    face = face.replace(edits={**inversion.edits, way: 1.0})
-    if weights is not None and (inversion.origin is None or inversion.mask is not None):
-        shown = torch.from_numpy(weights)[None, None]
-        face = face.replace(mask=shown if inversion.mask is None else torch.maximum(inversion.mask, shown))
     seconds = time.perf_counter() - started
     points = run.points.double().cpu().numpy()
-    return Dragged(face, run.steps, reason, starts, ends, points, run.percentile, seconds)
+    return Dragged(face, way, run.steps, reason, starts, ends, points, run.change, seconds)
 
 
 def _places(
@@ -185,6 +183,14 @@ def _weights(mask: MaskLike, inversion: Inversion, network: Generator) -> np.nda
     if mask.max() < 0.5:
         raise UsageError("the mask leaves nothing of the face that may change. Draw it over the face, in white.")
     return np.asarray(mask, np.float32)
+
+
+def _shown(weights: np.ndarray | None, inversion: Inversion) -> torch.Tensor | None:
+    """The mask of the dragged face, [1, 1, R, R]: what was edited before has to stay visible."""
+    if weights is None or (inversion.edits and inversion.mask is None):
+        return inversion.mask
+    shown = torch.from_numpy(weights)[None, None]
+    return shown if inversion.mask is None else torch.maximum(inversion.mask, shown)
 
 
 def _name(starts: np.ndarray, ends: np.ndarray, to_photo: np.ndarray) -> str:

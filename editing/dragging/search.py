@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editing.dragging.features import Drawing, FeatureReader, layer_at
+from editing.dragging.features import FeatureReader, layer_at
 from editing.dragging.options import DragOptions
 from editing.dragging.plausibility import Plausibility
 from editing.dragging.steps import Stepper, derivative, metric_of
@@ -22,16 +22,19 @@ from stylegan import Generator
 Reason = Literal["arrived", "plausibility", "stuck", "steps", "stopped"]
 REASONS: dict[Reason, str] = {
     "arrived": "every point has arrived",
-    "plausibility": "going on would have made another face of it",
+    "plausibility": "going on would have changed the face too much",
     "stuck": "no step brings the points nearer",
     "steps": "the steps were used up",
     "stopped": "it was stopped",
 }
-RADIUS = 5.0  # of a patch, in per cent of the face's side
-FARTHEST = 3.0  # that a point may move in one step, likewise
+RADIUS = 8.0  # of a patch, in per cent of the face's side
+FARTHEST = 1.5  # that a point may move in one step, likewise
 NEAREST = 0.15  # a step for less than this is not tried, likewise
 REACH = 3.0  # how far from where it is expected a handle is searched, likewise
 GROW, SHRINK = 1.5, 0.5  # of the way of a step after one that helped, and after one that did not
+RESTORATIONS = 2  # in each step
+OUTSIDE = 100.0  # weight of the mean squared change of pixels outside the mask, relative to the perceptual distance
+LARGEST_LEVEL = 128  # px; "Drag Your GAN" reads the block of 128 px of networks up to 1024 px
 PROBE = 1e-3  # of the restoring direction, relative, for its derivative
 
 
@@ -58,7 +61,18 @@ Progress = Callable[[DragStep], object]
 
 
 class Search:
-    """One drag: its latents, and where its points are."""
+    """One drag: its latents, and where its points are.
+
+    Args:
+        inversion: the face.
+        network: draws it.
+        starts: of the points, [N, 2] in pixels of the face.
+        ends: their targets, likewise.
+        weights: where the face may change, [R, R]; None for everywhere.
+        shown: the mask of the dragged face, [1, 1, R, R].
+        name: of the edit.
+        options: of the drag.
+    """
 
     def __init__(
         self,
@@ -67,11 +81,14 @@ class Search:
         starts: np.ndarray,
         ends: np.ndarray,
         weights: np.ndarray | None,
+        shown: Tensor | None,
+        name: str,
         options: DragOptions,
     ) -> None:
-        self.inversion, self.network, self.options = inversion, network, options
+        self.inversion, self.network, self.shown, self.options = inversion, network, shown, options
+        self.edits = {**inversion.edits, name: 1.0}
         device, self.side = network.w_avg.device, network.resolution
-        layer = layer_at(network, options.level or max(8, self.side // 2))
+        layer = layer_at(network, options.level or min(LARGEST_LEVEL, self.side))
         # Noise maps keep their place while the face moves, and would hold its features back.
         still = [torch.zeros_like(level) for level in network.synthesis.noise_buffers]
         tuned = {name: (left.to(device), right.to(device)) for name, (left, right) in (inversion.tuned or {}).items()}
@@ -86,7 +103,7 @@ class Search:
         self.plausibility = Plausibility(network, first.image)
         self.kept = None if weights is None else 1 - torch.from_numpy(weights).to(device)[None, None]
         self.first = first.image
-        self.steps, self.percentile = 0, 0.0
+        self.steps, self.change = 0, 0.0
 
     def percent(self, share: float) -> float:
         """A share of the face's side in pixels."""
@@ -95,7 +112,8 @@ class Search:
     def face(self) -> Inversion:
         """The face as it is now."""
         origin = self.inversion.ws if self.inversion.origin is None else self.inversion.origin
-        return self.inversion.replace(ws=within_reach(self.ws.detach().cpu()), origin=origin, space="w+")
+        ws = within_reach(self.ws.detach().cpu())
+        return self.inversion.replace(ws=ws, origin=origin, edits=self.edits, mask=self.shown, space="w+")
 
     def carry_out(self, progress: Progress | None) -> Reason:
         """Step until the points have arrived, or cannot."""
@@ -116,7 +134,7 @@ class Search:
                 jacobian = derivative(self.tracker.places(self.reader.draw(ws).features, self.points), ws)
             way = way * (trust / way.norm(dim=1, keepdim=True).clamp(min=trust))
             new = self.stepper.step(self.ws, jacobian, way)
-            if self.kept is not None:
+            for _ in range(RESTORATIONS):
                 new = self._restored(new, jacobian)
             with torch.no_grad():
                 drawn = self.reader.draw(new)
@@ -125,13 +143,13 @@ class Search:
             if not self._nearer(found):
                 trust *= SHRINK
                 continue
-            percentile = self.plausibility.percentile(drawn.image)
-            if percentile > self.options.limit:
+            change = self.plausibility.change(drawn.image)
+            if change > self.options.limit:
                 if trust * SHRINK >= self.percent(NEAREST):
                     trust *= SHRINK
                     continue
                 return "plausibility"
-            self.ws, self.points, self.percentile = new, found, percentile
+            self.ws, self.points, self.change = new, found, change
             self.tracker.renew(drawn.features, found)
             jacobian, trust = None, min(self.percent(FARTHEST), trust * GROW)
             if self._tell(progress) is False:
@@ -143,26 +161,30 @@ class Search:
         return bool(new < old)
 
     def _restored(self, ws: Tensor, jacobian: Tensor) -> Tensor:
-        """ws after a step that brings the picture outside the mask back, and leaves the points where they are.
+        """ws after a step that brings the picture back towards the start, and leaves the points where they are.
 
-        A Gauss-Newton step along one direction: its length minimises the linearised squared difference.
+        A Gauss-Newton step along one direction: its length minimises the linearised squared residual.
         """
         ws = ws.detach().requires_grad_(True)
-        difference = self._difference(self.reader.draw(ws))
-        (gradient,) = torch.autograd.grad(difference.square().sum(), ws)
+        residual = self._residual(self.reader.draw(ws).image)
+        (gradient,) = torch.autograd.grad(residual.square().sum(), ws)
         with torch.no_grad():
             direction = self.stepper.restoring(jacobian, gradient)
             length = direction.norm()
             if not float(length) > 0:
                 return ws.detach()
             probe = PROBE * ws.norm() / length
-            slope = (self._difference(self.reader.draw(ws + probe * direction)) - difference) / probe
-            share = -(difference * slope).sum() / slope.square().sum().clamp(min=1e-20)
+            slope = (self._residual(self.reader.draw(ws + probe * direction).image) - residual) / probe
+            share = -(residual * slope).sum() / slope.square().sum().clamp(min=1e-20)
             return (ws + share.clamp(min=0) * direction).detach()
 
-    def _difference(self, drawing: Drawing) -> Tensor:
-        assert self.kept is not None
-        return (drawing.image - self.first) * self.kept
+    def _residual(self, image: Tensor) -> Tensor:
+        """A vector whose squared length says how far a picture is from the start, above all outside the mask."""
+        seen = self.plausibility.residual(image)
+        if self.kept is None:
+            return seen
+        outside = (image - self.first) * self.kept * (OUTSIDE / image.numel()) ** 0.5
+        return torch.cat([seen, outside.flatten()])
 
     def _tell(self, progress: Progress | None) -> object:
         if progress is None:

@@ -24,6 +24,9 @@ from editing.dragging.features import FeatureReader, square_offsets
 
 REFINEMENTS = 4  # Gauss-Newton steps of a place
 STIFFNESS = 1e-2  # added to G^T G, relative to its trace: where features hardly change, a place hardly moves
+SPRING = 1.0  # cost of a place REACH from where it is expected, relative to the least error of the features there: what
+# looks different from the first patch everywhere would slide along an edge
+EVEN = 0.02  # the same, relative to their mean error: of places that look alike, the expected one
 RENEWED = 0.5  # share of the latest patch in what is sought; the rest is the first one
 LONGEST = 1.0  # of a refinement, in features
 
@@ -40,7 +43,7 @@ class Tracker:
     """
 
     def __init__(self, reader: FeatureReader, features: Tensor, points: Tensor, radius: float, reach: float) -> None:
-        self.reader = reader
+        self.reader, self.reach = reader, reach
         self.offsets = square_offsets(radius, reader.step, points)  # [K, 2]
         self.moves = square_offsets(reach, reader.step / 2, points)  # [M, 2]
         self.scale = features.std(dim=(0, 2, 3)).clamp(min=1e-6).reciprocal()  # [C]: all channels count alike
@@ -55,14 +58,20 @@ class Tracker:
     def find(self, features: Tensor, near: Tensor) -> Tensor:
         """Where the handles are, [N, 2], searched around ``near``."""
         candidates = near[:, None] + self.moves  # [N, M, 2]
-        errors = (self.patches(features, candidates) - self.sought[:, None]).square().mean(dim=(2, 3))
-        best = errors.argmin(dim=1)
-        points = candidates[torch.arange(len(near)), best]
+        pairs = zip(candidates, self.sought, strict=True)
+        errors = torch.stack(  # point by point: all patches of all candidates together would not fit into memory
+            [(self.patches(features, places) - sought).square().mean(dim=(1, 2)) for places, sought in pairs]
+        )
+        pull = (SPRING * errors.amin(dim=1) + EVEN * errors.mean(dim=1)) / self.reach**2  # [N]
+        costs = errors + pull[:, None] * self.moves.square().sum(dim=1)
+        best = costs.argmin(dim=1)
+        every = torch.arange(len(near))
+        points = start = candidates[every, best]
         for _ in range(REFINEMENTS):
-            points = points + self._correction(features, points).clamp(-self.longest, self.longest)
+            points = points + self._correction(features, points, near, pull).clamp(-self.longest, self.longest)
         refined = (self.patches(features, points) - self.sought).square().mean(dim=(1, 2))
-        coarse = errors.gather(1, best[:, None])[:, 0]
-        return torch.where((refined <= coarse)[:, None], points, candidates[torch.arange(len(near)), best])
+        refined = refined + pull * (points - near).square().sum(dim=1)
+        return torch.where((refined <= costs[every, best])[:, None], points, start)
 
     @torch.no_grad()
     def renew(self, features: Tensor, points: Tensor) -> None:
@@ -85,14 +94,22 @@ class Tracker:
         """
         return points + self._correction(features, points)
 
-    def _correction(self, features: Tensor, points: Tensor) -> Tensor:
-        """(G^T G)^-1 G^T (f - F(p)), [N, 2]; differentiable in F."""
+    def _correction(
+        self, features: Tensor, points: Tensor, near: Tensor | None = None, pull: Tensor | None = None
+    ) -> Tensor:
+        """(G^T G)^-1 G^T (f - F(p)), [N, 2]; differentiable in F. With a ``pull`` [N] towards ``near`` [N, 2]."""
         slopes = self._slopes(features.detach(), points)  # [N, 2, K * C]
         normal = slopes @ slopes.transpose(1, 2)  # [N, 2, 2]
         trace = normal.diagonal(dim1=1, dim2=2).sum(dim=1)
-        normal = normal + torch.diag_embed((STIFFNESS * trace + 1e-9)[:, None].expand(-1, 2))
+        stiffness = STIFFNESS * trace + 1e-9
         difference = (self.sought - self.patches(features, points)).flatten(1)  # [N, K * C]
-        return torch.linalg.solve(normal, (slopes @ difference[:, :, None]))[:, :, 0]
+        right = (slopes @ difference[:, :, None])[:, :, 0]
+        if near is not None and pull is not None:
+            pull = pull * slopes.shape[2]  # of a sum, not of a mean
+            stiffness = stiffness + pull
+            right = right + pull[:, None] * (near - points)
+        normal = normal + torch.diag_embed(stiffness[:, None].expand(-1, 2))
+        return torch.linalg.solve(normal, right)
 
     def _slopes(self, features: Tensor, points: Tensor) -> Tensor:
         """The derivative of the patches in x and y, [N, 2, K * C]."""

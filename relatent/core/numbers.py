@@ -57,6 +57,12 @@ def as_whole(name: str, value: Any, low: int, high: int) -> int:
     return plain
 
 
+def whole_number(value: Any) -> int | None:
+    """An int of Python, NumPy or PyTorch as an int; None for anything else, True and 2.0 among it."""
+    plain = _plain(value)
+    return plain if isinstance(plain, int) and not isinstance(plain, bool) else None
+
+
 def as_strength(name: str, value: Any) -> float:
     """The strength of a direction called ``name``; raises UsageError as :func:`as_number` does."""
     return as_number(f"the strength of {name}", value, -STRENGTH, STRENGTH)

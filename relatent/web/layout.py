@@ -17,6 +17,9 @@ from relatent.web.tabs import (
     batch as batch_tab,
 )
 from relatent.web.tabs import (
+    drag as drag_tab,
+)
+from relatent.web.tabs import (
     explore as explore_tab,
 )
 from relatent.web.tabs import (
@@ -50,6 +53,8 @@ def lay_out(app: AppState) -> gr.Blocks:
         with gr.Tabs():  # a tab is one module of relatent/web/tabs with its actions
             with gr.Tab("Photo", id="photo") as photo_view:
                 photo = photo_tab.build(app, session, status)
+            with gr.Tab("Drag", id="drag") as drag_view:
+                drag = drag_tab.build(app, session, status)
             with gr.Tab("Mix", id="mix") as mix_view:
                 mix = mix_tab.build(app, session, status)
             with gr.Tab("Batch", id="batch"):
@@ -59,6 +64,7 @@ def lay_out(app: AppState) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 about_tab.build(app)
         photo_view.select(photo.show, [session], photo.outputs, api_visibility="private", show_progress="hidden")
+        drag_view.select(drag.show, [session], drag.outputs, api_visibility="private", show_progress="hidden")
         mix_view.select(mix.show, mix.inputs, mix.outputs, api_visibility="private", show_progress="hidden")
         explore_view.select(
             explore.show, explore.inputs, explore.outputs, api_visibility="private", show_progress="hidden"

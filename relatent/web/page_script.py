@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 
+from relatent.web import drag_script
+
 NOTICE = '<div class="relatent-status" role="status" id="notice"></div>'
 NO_FACE = "Choose a photo first, or wait until its face is found."
 NO_MIX = "Choose two faces first, and which styles come in."
@@ -48,7 +50,7 @@ SCRIPT = """
   }, true);
 
   const HOLD = 200;  // ms; a shorter press enlarges the picture
-  const comparing = (on) => document.body.classList.toggle("relatent-comparing", on);
+  const comparing = (on) => document.querySelector("#stage-picture")?.toggleAttribute("data-comparing", on);
   let pressed = 0;
   document.addEventListener("pointerdown", (event) => {
     if (event.target.closest?.("#compare")) return comparing(true);
@@ -79,7 +81,7 @@ SCRIPT = """
     dialog.append(Object.assign(new Image(), { src: picture.src, alt: picture.alt }));
     dialog.addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => dialog.remove());
-    document.body.append(dialog);
+    document.querySelector("#notice-line").parentElement.append(dialog);  // where the page's CSS holds
     dialog.showModal();
   });
 
@@ -127,4 +129,4 @@ SCRIPT = """
 
 def head() -> str:
     """HTML for the head of the page."""
-    return SCRIPT % json.dumps(REASONS)
+    return SCRIPT % json.dumps(REASONS) + drag_script.SCRIPT

@@ -77,8 +77,8 @@ Task = Callable[[Report], T]
 class Job(Generic[T]):
     """One task in the queue."""
 
-    def __init__(self, task: Task[T], queue: JobQueue) -> None:
-        self._task, self._queue = task, queue
+    def __init__(self, task: Task[T], queue: JobQueue, picture_seconds: float) -> None:
+        self._task, self._queue, self._picture_seconds = task, queue, picture_seconds
         self._cancelled, self._finished = threading.Event(), threading.Event()
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -147,7 +147,7 @@ class Job(Generic[T]):
         shown = self._news.picture
         if done < self._news.done or text != self._news.text:
             self._started, self._before = now, done  # a new stage, whose steps take a different time
-        if picture is not None and now - self._pictured >= PICTURE_SECONDS:
+        if picture is not None and now - self._pictured >= self._picture_seconds:
             shown, self._pictured = picture(), now
         since = done - self._before
         left = (now - self._started) / since * (total - done) if since > 0 else None
@@ -171,17 +171,18 @@ class JobQueue:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def start(self, task: Task[T], session: Owner | None = None) -> Job[T]:
+    def start(self, task: Task[T], session: Owner | None = None, picture_seconds: float = PICTURE_SECONDS) -> Job[T]:
         """Append a task to the queue; it starts when the jobs before it have finished.
 
         Args:
             task: the work.
             session: its owner, which can cancel it.
+            picture_seconds: shortest time between two preview pictures.
 
         Raises:
             BusyError: the queue is full, or the session has an unfinished job.
         """
-        job = Job(task, self)
+        job = Job(task, self, picture_seconds)
         with self._changed:
             if session is not None and session.job is not None and not session.job.finished:
                 raise BusyError("your last request is still at work. Wait for it, or cancel it first.")

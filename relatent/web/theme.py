@@ -54,6 +54,23 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 .relatent-figure img { width: 100%; height: auto; border-radius: 8px; display: block; }
 .relatent-figure figcaption { padding-top: 4px; font-size: 0.9em; color: var(--body-text-color); opacity: 0.8; }
 .relatent-lead { font-size: 1.05em; }
+/* The Drag tab: an overlay of the face's size takes the pointer. */
+#drag-stage { position: relative; gap: 0; width: min(512px, 100%); margin: 0 auto; flex: 0 0 auto; min-width: 0; }
+#drag-picture, #drag-picture .html-container { padding: 0; }
+#drag-picture .relatent-figure { flex: 1 1 100%; max-width: 100%; }
+#drag-picture .relatent-figure img { width: 100%; border-radius: 12px; }
+#drag-picture figcaption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+#drag-above { position: absolute !important; inset: 0; padding: 0; z-index: 5; overflow: hidden !important; }
+#drag-above .html-container, #drag-above .prose { padding: 0; width: 100%; height: 100%; }
+#drag-overlay { display: block; width: 100%; height: 100%; touch-action: none; cursor: crosshair; user-select: none; }
+#drag-overlay circle { stroke: #fff; }
+#drag-overlay .start { fill: #c81e1e; }
+#drag-overlay .end { fill: #1d4ed8; }
+#drag-overlay line { stroke: #fff; }
+#drag-overlay text { fill: #fff; font-weight: 700; text-anchor: middle; pointer-events: none; }
+#drag-overlay .mask { opacity: 0.4; fill: none; stroke: #2dd4bf; stroke-linecap: round; stroke-linejoin: round; }
+#drag-mode label { min-height: 44px; }
+#drag-add { min-height: 44px; }
 /* The photo: its original lies over it and is shown while somebody compares. */
 #photo { border: 2px dashed var(--neutral-400) !important; border-radius: 14px; min-height: 240px; }
 #photo:hover { border-color: var(--color-accent) !important; }
@@ -65,8 +82,8 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
   -webkit-touch-callout: none; user-select: none; touch-action: pan-y; }
 #stage-picture .face img { width: min(512px, 100%); }
 #original { position: absolute !important; inset: 0; visibility: hidden; pointer-events: none; }
-body.relatent-comparing #original { visibility: visible; }
-body.relatent-comparing #edited { visibility: hidden; }
+#stage-picture[data-comparing] #original { visibility: visible; }
+#stage-picture[data-comparing] #edited { visibility: hidden; }
 #tags { position: absolute !important; inset: 0; z-index: 5; pointer-events: none; overflow: visible !important;
   min-height: 0; padding: 0; }
 .relatent-tag { position: absolute; pointer-events: auto; min-width: 32px; height: 32px; border-radius: 16px;

@@ -33,7 +33,7 @@ NAMES = {
     },
     "backbone": {
         "frechet": "Frechet distance (backbone)",
-        "kernel": "kernel distance x 1000 (backbone)",
+        "kernel": "kernel distance x 1000 (scaled backbone)",
         "score": "class score (backbone)",
         "precision": "precision (backbone)",
         "recall": "recall (backbone)",
@@ -138,9 +138,9 @@ def measure(
         assert real_logits is not None
         assert fake_logits is not None
         columns = [
-            compare(fake, real, fake_logits, config.neighbours),
-            compare(fake[:half], real[:half], fake_logits[:half], config.neighbours),
-            compare(real[half:], real[:half], real_logits[half:], config.neighbours),
+            compare(fake, real, fake_logits, config.neighbours, network.kernel_scale),
+            compare(fake[:half], real[:half], fake_logits[:half], config.neighbours, network.kernel_scale),
+            compare(real[half:], real[:half], real_logits[half:], config.neighbours, network.kernel_scale),
         ]
         found[network.name] = {name: Compared(*(column[name] for column in columns)) for name in columns[0]}
     assert backbone is not None
@@ -154,7 +154,7 @@ def measure(
     return Measures(found, latent, counts, origins, classes.kind, dataclasses.asdict(config))
 
 
-def compare(a: Tensor, b: Tensor, logits: Tensor, neighbours: int = 3) -> dict[str, float]:
+def compare(a: Tensor, b: Tensor, logits: Tensor, neighbours: int = 3, kernel_scale: float = 1.0) -> dict[str, float]:
     """The measures of one set against another.
 
     Args:
@@ -162,11 +162,12 @@ def compare(a: Tensor, b: Tensor, logits: Tensor, neighbours: int = 3) -> dict[s
         b: features of real pictures, [M, D].
         logits: of the pictures to judge, [N, C].
         neighbours: of precision and recall.
+        kernel_scale: of the network, :class:`stylegan.measuring.features.Features`.
     """
     precision, recall = precision_recall(a, b, neighbours)
     return {
         "frechet": frechet_distance(a, b),
-        "kernel": 1000 * kernel_distance(a, b),
+        "kernel": 1000 * kernel_distance(kernel_scale * a, kernel_scale * b),
         "score": inception_score(logits),
         "precision": precision,
         "recall": recall,

@@ -77,9 +77,15 @@ def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: in
     else:
         config = dataclasses.replace(config, resolution=side)
         discriminator = TrainingSettings.discriminator_of(config)
+    has_one = fitting_discriminator(find_network(name_or_file), discriminator) is not None
+    if options.get("freeze_d") and not has_one:
+        raise UsageError(
+            f"{name_or_file} holds no discriminator that fits, and blocks of a new one cannot be frozen before they "
+            "have learned. Leave out --freeze-d."
+        )
     warmup = options.get("warmup_kimg")
     if warmup is None:
-        warmup = WARMUP_KIMG if fitting_discriminator(find_network(name_or_file), discriminator) is None else 0.0
+        warmup = 0.0 if has_one else WARMUP_KIMG
     return dataclasses.replace(
         settings,
         generator=config,

@@ -102,10 +102,11 @@ def cross_validate(
 
 
 def held_out_score(trainer: Trainer, real: Tensor, network: Features, samples: int) -> float:
-    """1000 x KID of the averaged generator's pictures against held-out features [N, D]."""
+    """1000 x the kernel distance of the averaged generator's pictures to held-out features [N, D]."""
     trainer.average.recompute_w_avg(samples=1000)
     drawn = as_uint8(draw_samples(trainer.average, samples, seed=SEED))
-    return 1000 * kernel_distance(network.of(drawn)[0], real)
+    features = network.of(drawn)[0]
+    return 1000 * kernel_distance(network.kernel_scale * features, network.kernel_scale * real)
 
 
 def mean_and_spread(scores: list[float]) -> tuple[float, float]:

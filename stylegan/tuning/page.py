@@ -43,7 +43,8 @@ def write_page(study: Any, outdir: Path, origin: str) -> Path:
     body = [
         "<h1>Search for a recipe</h1>",
         f'<p class="faint">{len(complete)} recipes trained to the end, {len(trials) - len(complete)} given up early. '
-        f"Scores are 1000 x KID of the features of {escape(origin)} on the fold held out: lower is better.</p>",
+        f"Scores are 1000 x the kernel distance (KID's formula) in features of {escape(origin)} to the fold held out: "
+        "lower is better.</p>",
         _reading(best, complete),
         "<h2>Importance of each parameter</h2>",
         _importance_table(importances(study)),

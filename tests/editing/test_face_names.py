@@ -240,6 +240,10 @@ class TestPython:
             open_face("3,4", network)
         assert len(open_faces(["out/me", "latents.pt:0", 3])) == 3
 
+    @pytest.mark.parametrize("seed", [np.int64(7), np.uint8(7), torch.tensor(7)])
+    def test_a_seed_of_another_library(self, network, seed):
+        assert torch.equal(open_face(seed, network).ws, seed_inversion(network, 7).ws)
+
     def test_nothing_that_is_a_face(self, network):
         with pytest.raises(UsageError, match="a photo came as bool"):
             open_face(True, network)

@@ -228,6 +228,24 @@ def test_changes_of_a_16_bit_photo_are_not_in_steps_of_8_bits(younger, photo, ti
     assert np.array_equal(unedited.deep, levels)
 
 
+@pytest.mark.parametrize(
+    ("array", "advice"),
+    [
+        (np.zeros((9, 9, 3)), "Scale it to 0 to 255"),
+        (np.zeros((9, 9), np.uint8), "A grey array is read through Pillow"),
+        (np.zeros((9, 9, 4), np.uint8), "An array with transparency is read through Pillow"),
+        (np.zeros((3, 9, 9), np.uint8), "Move its channels last"),
+        (np.zeros((0, 0, 3), np.uint8), "It has no pixels"),
+        (np.zeros((0, 9, 3), np.uint8), "It has no pixels"),
+        (np.zeros((1, 9, 9, 3), np.uint8), "expected a path, a Pillow image or a uint8 array [H, W, 3]"),
+    ],
+)
+def test_arrays_that_are_no_photo_are_told_how_to_become_one(younger, tiny_generator, array, advice):
+    with pytest.raises(UsageError, match="a photo came as an array of") as error:
+        paste_back(younger, array, network=tiny_generator)
+    assert advice in str(error.value)
+
+
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 
 

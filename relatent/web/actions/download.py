@@ -12,7 +12,7 @@ from inversion.batch.report import latent_bytes
 from relatent.core.errors import UnknownNameError, UsageError
 from relatent.core.files import write_bytes
 from relatent.core.location import has_location, without_location
-from relatent.web.actions.edit import Change, named
+from relatent.web.actions.edit import Change, DragMove, named
 from relatent.web.actions.photo_files import encoded_photo, photo_suffix
 from relatent.web.actions.results import changed, face_picture, in_photo
 from relatent.web.session import Kept, Session
@@ -116,13 +116,21 @@ def command_lines(app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND) -> str
     face = int(facts.get("face", 1))
     invert += [f"--face {face}"] if face > 1 else []
     folder = Path(photo).stem + (f"-face{face}" if face > 1 else "")
-    edit = ["python -m editing edit", shlex.quote(f"out/{folder}")]
+    folder = f"out/{folder}"
+    drags = []
+    for drag in change.drags:
+        ends = [f"--from {x:.2f},{y:.2f} --to {to_x:.2f},{to_y:.2f}" for (x, y), (to_x, to_y) in _ways(drag)]
+        mask = [] if drag.mask is None else ["--mask mask.png"]  # painted on the page
+        drags.append(" ".join(["python -m editing drag", shlex.quote(folder), "--pixels face", *ends, *mask]))
+        folder = f"{folder.removesuffix('/edited.safetensors')}/edited.safetensors"
+    edit = ["python -m editing edit", shlex.quote(folder)]
     edit += [f"--set {_file_or_name(app, name)}={value:g}" for name, value in change.strengths.items()]
     edit += [f"--layers {layer_text(change.layer_numbers)}"] if change.layer_numbers is not None else []
     edit += [f"--truncation {change.truncation:g}"] if change.truncation != 1 else []
     edit += [f"--blend {blend}"] if blend != DEFAULT_BLEND else []
-    lines = [" ".join(invert)] if one.photo else []
-    return "\n".join(lines if change.nothing else [*lines, " ".join(edit)])
+    lines = [*([" ".join(invert)] if one.photo else []), *drags]
+    moved = change.strengths or change.truncation != 1
+    return "\n".join([*lines, " ".join(edit)] if moved else lines)
 
 
 def python_lines(app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
@@ -140,17 +148,29 @@ def python_lines(app: AppState, one: Kept, blend: Blend = DEFAULT_BLEND) -> str:
     edits += [f"truncation={change.truncation:g}"] if change.truncation != 1 else []
     how = f", blend={blend!r}" if blend != DEFAULT_BLEND else ""
     start = f"me = invert({', '.join([photo, *options])})" if one.photo else 'me = Inversion.load("face.safetensors")'
+    drags = []
+    for drag in change.drags:
+        ends = [
+            [tuple(round(value, 2) for value in point) for point in points] for points in zip(*_ways(drag), strict=True)
+        ]
+        drags.append(f'me = drag(me, {ends[0]}, {ends[1]}, options=DragOptions(pixels="face"))')
     return "\n".join(
         [
-            "from editing import edit, paste_back",
+            f"from editing import {'DragOptions, drag, ' if drags else ''}edit, paste_back",
             "from inversion import Inversion, invert",
             "",
             start,
+            *drags,
             f"changed = edit(me, {', '.join(edits)})",
             'changed.image().save("face.png")',
             *([f'paste_back(changed, {photo}{how}).save("photo-edited.png")'] if one.photo else []),
         ]
     )
+
+
+def _ways(drag: DragMove) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Start and end of each point, in pixels of the drawn face."""
+    return list(zip(drag.handles, drag.targets, strict=True))
 
 
 def _network_option(app: AppState) -> list[str]:

@@ -1,4 +1,4 @@
-"""The edits of the Edit tab (strengths, range of layers, truncation) and their undo history."""
+"""The edits of a face (drags, strengths, range of layers, truncation) and their undo history."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from editing.directions.direction import Direction
-from editing.edits import moved, truncated
+from editing.edits import moved, truncated, within_reach
 from editing.seeds import random_direction
 from inversion import Inversion
 from relatent.core.errors import UnknownNameError
@@ -18,14 +20,36 @@ MOST_STEPS = 100  # of undo
 STEP_SECONDS = 0.7  # changes by one control that follow each other faster are one step
 
 
+@dataclass(frozen=True, eq=False)
+class DragMove:
+    """What a drag did to a face, so that other edits can come before and after it.
+
+    Attributes:
+        ws: the change of the latents before truncation, [1, L, w_dim].
+        name: of the edit.
+        mask: where it shows, [1, 1, R, R]; None for everywhere.
+        handles: where its points started, (x, y) in pixels of the drawn face.
+        targets: where they were to go.
+        points: where they came to.
+    """
+
+    ws: Tensor
+    name: str
+    mask: Tensor | None
+    handles: tuple[tuple[float, float], ...]
+    targets: tuple[tuple[float, float], ...]
+    points: tuple[tuple[float, float], ...]
+
+
 @dataclass(frozen=True)
 class Change:
-    """The values of the Edit tab's controls.
+    """All that is done to a face: its drags, and the values of the controls.
 
     Attributes:
         strengths: by direction; those of 0 are left out.
         layers: (first, last) layer that may move, counted from 0; None for all.
         truncation: 1 keeps the face, 0 is the network's average one.
+        drags: oldest first.
 
     Raises:
         UsageError: a number that cannot be meant.
@@ -34,6 +58,7 @@ class Change:
     strengths: Mapping[str, float] = field(default_factory=dict)
     layers: tuple[int, int] | None = None
     truncation: float = 1.0
+    drags: tuple[DragMove, ...] = ()
 
     def __post_init__(self) -> None:
         strengths = {name: as_strength(name, value) for name, value in self.strengths.items()}
@@ -43,7 +68,7 @@ class Change:
     @property
     def nothing(self) -> bool:
         """Whether the face is not changed."""
-        return not self.strengths and self.truncation == 1
+        return not self.strengths and self.truncation == 1 and not self.drags
 
     @property
     def layer_numbers(self) -> tuple[int, ...] | None:
@@ -70,8 +95,28 @@ class Change:
             UsageError: a direction of another network, or layers that the network does not have.
         """
         moves = [(named(name, network, directions), strength) for name, strength in self.strengths.items()]
-        start = inversion if self.truncation == 1 else truncated(inversion, network, self.truncation)
+        start = dragged(inversion, self.drags)
+        if start.mask is not None and self.drags and (moves or self.truncation != 1):
+            start = start.replace(mask=inversion.mask)  # what is not dragged shows everywhere
+        start = start if self.truncation == 1 else truncated(start, network, self.truncation)
         return moved(start, moves, self.layer_numbers if layers is None else layers)
+
+
+def dragged(inversion: Inversion, drags: tuple[DragMove, ...]) -> Inversion:
+    """An inversion with drags; it shows what they change where one of their masks lets it."""
+    if not drags:
+        return inversion
+    mask = drags[0].mask
+    for drag in drags[1:]:
+        mask = None if mask is None or drag.mask is None else mask.maximum(drag.mask)
+    ws = inversion.ws
+    for drag in drags:
+        ws = ws + drag.ws
+    edits = {**inversion.edits, **{drag.name: 1.0 for drag in drags}}
+    origin = inversion.ws if inversion.origin is None else inversion.origin
+    if inversion.edits:  # what was edited before stays visible
+        mask = inversion.mask if mask is None or inversion.mask is None else mask.maximum(inversion.mask)
+    return inversion.replace(ws=within_reach(ws), origin=origin, edits=edits, mask=mask, space="w+")
 
 
 def named(name: str, network: Generator, directions: Mapping[str, Direction]) -> Direction:

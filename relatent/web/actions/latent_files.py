@@ -50,7 +50,8 @@ def _read(path: Path, network: Generator) -> list[Inversion]:
     if kind is None and path.suffix.lower() not in SUFFIXES:
         raise UsageError(
             f"{path} is no latent; expected inversion.safetensors as this page and inversion.project write it, or an "
-            ".npz, .npy or .pt file of another projector or encoder."
+            ".npz, .npy or .pt file of another projector or encoder. A photo is inverted first: on the Photo tab, or "
+            "with /invert."
         )
     if path.suffix.lower() == SUFFIXES[0] and (kind is None or not is_foreign(path)):
         return [Inversion.load(path)]

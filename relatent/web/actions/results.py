@@ -64,7 +64,7 @@ def shown(
         face: whether the face is wanted; without it, a face with a photo is shown there alone, which is faster.
     """
     edited = changed(app, one)
-    found = _photo_face(app, one)
+    found = photo_face_of(app, one)
     screen = _screen(one) if edited.face_to_photo is not None else None
     if screen is not None:
         for other in others:
@@ -100,7 +100,7 @@ def _pasted(
     warp: Warp | None = None,
 ) -> np.ndarray:
     assert edited.face_to_photo is not None
-    found = _photo_face(app, one)
+    found = photo_face_of(app, one)
     placed = edited.replace(face_to_photo=_scaled(edited.face_to_photo, one.factor))
     before, points = (found.before, found.landmarks) if found else (_levels(app, edited.unedited()), None)
     pasted = paste_drawn(screen, placed, levels, before, app.network, blend, points, warp)
@@ -130,7 +130,7 @@ def _screen(one: Kept) -> np.ndarray | None:
         return np.array(opened.convert("RGB"))
 
 
-def _photo_face(app: AppState, one: Kept) -> PhotoFace | None:
+def photo_face_of(app: AppState, one: Kept) -> PhotoFace | None:
     """The photo's face, looked at once; None where it is not kept with the latent."""
     if not one.at_photo:
         with app.network_lock.quick():
@@ -171,7 +171,7 @@ def sweep(app: AppState, one: Kept, name: str, strengths: Sequence[float]) -> Ma
         UnknownNameError: there is no such direction.
     """
     base, direction = changed(app, one), named(name, app.network, app.directions)
-    found = _photo_face(app, one)
+    found = photo_face_of(app, one)
     small = found and found.resized(max(app.network.resolution, min(found.side, SWEEP_SIDE)))
     cells = []
     for strength in strengths:

@@ -12,7 +12,7 @@ import numpy as np
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from relatent.core.errors import UsageError
 from relatent.web.actions.download import KINDS, Download, command_lines, python_lines, write_download
-from relatent.web.actions.edit import Change
+from relatent.web.actions.edit import Change, DragMove
 from relatent.web.actions.results import changed, drawing, original, shown, sweep
 from relatent.web.errors import reported
 from relatent.web.pictures import figure, figures, smooth
@@ -244,7 +244,7 @@ class _Handlers:
             one = session.chosen()
             now = one.history.now
             value = 0.0 if now.strengths.get(name) == strength else strength
-            one.history.add(Change({**now.strengths, name: value}, now.layers, now.truncation))
+            one.history.add(Change({**now.strengths, name: value}, now.layers, now.truncation, now.drags))
             return self.everything(session, original=False)
 
         return set_to
@@ -290,7 +290,7 @@ class _Handlers:
     def live(self, session: Session, *values: Any) -> dict[Any, Any]:
         one = session.chosen()
         within = [clamped(value) for value in values[: len(self.names)]]
-        change = self._change((*within, *values[len(self.names) :]))
+        change = self._change((*within, *values[len(self.names) :]), one.history.now.drags)
         one.history.add(change, _moved_control(one.history.now, change))
         session.memory["blend"] = values[-1]
         undo, redo = self._steps(one)
@@ -332,17 +332,17 @@ class _Handlers:
         used = next((int(name.rpartition("_")[2]) for name in now.strengths if name not in self.names), 0)
         seed = int(np.random.default_rng().integers(1, 100_000)) if used == 0 else used + 1
         kept = {name: value for name, value in now.strengths.items() if name in self.names}
-        one.history.add(Change({**kept, f"random_{seed}": 0.5}, now.layers, now.truncation))
+        one.history.add(Change({**kept, f"random_{seed}": 0.5}, now.layers, now.truncation, now.drags))
         return self.everything(session, original=False)
 
-    def _change(self, values: tuple[Any, ...]) -> Change:
+    def _change(self, values: tuple[Any, ...], drags: tuple[DragMove, ...] = ()) -> Change:
         strengths = dict(zip(self.names, values[: len(self.names)], strict=True))
         seed, far, first, last, truncation, _ = values[len(self.names) :]
         if first > last:
             raise UsageError(f"the first layer is {first:g} and the last one {last:g}. Let the first come before it.")
         strengths[f"random_{int(seed or 0)}"] = far
         everything = (int(first), int(last)) == (0, self.app.network.num_ws - 1)
-        return Change(strengths, None if everything else (int(first), int(last)), float(truncation))
+        return Change(strengths, None if everything else (int(first), int(last)), float(truncation), drags)
 
     def _values(self, change: Change, blend: Any) -> list[Any]:
         random = next(((name, value) for name, value in change.strengths.items() if name not in self.names), None)

@@ -8,6 +8,7 @@ from invented import invented
 import relatent
 from editing import DragOptions, drag
 from editing.dragging.features import FeatureReader, feature_layers, layer_at
+from editing.dragging.plausibility import Plausibility
 from editing.dragging.points import LANDMARKS, checked_points, landmark, parse_landmark, parse_point
 from editing.dragging.run import drag_points
 from editing.dragging.steps import Stepper, derivative, metric_of
@@ -15,7 +16,7 @@ from editing.dragging.tracking import Tracker
 from editing.seeds import seed_inversion
 from relatent.core.errors import ShapeError, UnknownNameError, UsageError
 
-FACE = DragOptions(pixels="face", limit=100)
+FACE = DragOptions(pixels="face", limit=1000)
 
 
 def smooth_features(size=32, channels=6, shift=(0.0, 0.0)):
@@ -39,8 +40,9 @@ def reader(tiny_generator):
 def test_a_handle_is_found_where_its_features_went(reader, shift):
     points = torch.tensor([[12.0, 14.0], [20.0, 11.5]])
     tracker = Tracker(reader, smooth_features(), points, radius=3, reach=3)
-    found = tracker.find(smooth_features(shift=shift), points)
-    assert torch.allclose(found - points, torch.tensor(shift).expand(2, 2), atol=0.06)
+    expected = points + 0.7 * torch.tensor(shift)
+    found = tracker.find(smooth_features(shift=shift), expected)
+    assert torch.allclose(found - points, torch.tensor(shift).expand(2, 2), atol=0.12)
 
 
 def test_the_derivative_of_a_place_is_that_of_tracking_it(tiny_generator):
@@ -128,7 +130,7 @@ def test_landmarks_are_where_dlib_puts_them():
 
 @pytest.mark.parametrize(
     "change",
-    [{"pixels": "screen"}, {"num_steps": 0}, {"tolerance": float("nan")}, {"limit": 101}, {"radius": 0}, {"level": 2}],
+    [{"pixels": "screen"}, {"num_steps": 0}, {"tolerance": float("nan")}, {"limit": 1001}, {"radius": 0}, {"level": 2}],
 )
 def test_bad_options_get_a_sentence(change):
     with pytest.raises(UsageError, match=next(iter(change))):
@@ -224,14 +226,14 @@ def test_a_bad_mask_gets_a_sentence(tiny_generator):
             drag(inversion, [(15, 15)], [(17, 15)], mask, options=FACE, network=tiny_generator)
 
 
-def test_a_drag_stops_where_the_face_would_become_another(tiny_generator, monkeypatch):
+def test_a_drag_stops_where_the_face_would_change_too_much(tiny_generator, monkeypatch):
     inversion = seed_inversion(tiny_generator, 4)
-    monkeypatch.setattr("editing.dragging.plausibility.pair_distances", lambda _: (1e-9, 1e9))  # any change is half way
+    monkeypatch.setattr("editing.dragging.plausibility.usual_distance", lambda _: 1e-9)  # any change is too much
     result = drag_points(inversion, tiny_generator, [(15, 15)], [(17, 15)], options=DragOptions(pixels="face"))
     assert torch.equal(result.face.ws, inversion.ws)
     assert result.reason == "plausibility"
-    assert result.percentile == 0
-    assert "another face" in result.report(32)["ended_because"]
+    assert result.change == 0
+    assert "too much" in result.report(32)["ended_because"]
 
 
 def test_progress_sees_every_accepted_step_and_may_stop(tiny_generator):
@@ -262,3 +264,32 @@ def test_one_point_of_an_embedded_face_arrives():
     assert result.steps < 20
     assert result.report(64)["points"][0]["distance_after_percent"] <= 0.5
     assert relatent.drag is drag
+
+
+def test_a_handle_does_not_slide_along_an_edge(reader):
+    edge = torch.tanh(torch.arange(32.0) - 15).expand(1, 6, 32, 32).transpose(2, 3).contiguous()  # changes with y alone
+    points = torch.tensor([[12.0, 15.0]])
+    tracker = Tracker(reader, edge, points, radius=3, reach=3)
+    expected = points + torch.tensor([[0.7, 0.0]])
+    found = tracker.find(edge.roll(1, dims=2), expected)
+    assert torch.allclose(found, torch.tensor([[12.7, 16.0]]), atol=0.15)
+
+
+def test_a_drag_brings_back_what_the_points_do_not_need(tiny_generator, monkeypatch):
+    inversion = seed_inversion(tiny_generator, 4)
+    changes = []
+    for restorations in (0, 2):
+        monkeypatch.setattr("editing.dragging.search.RESTORATIONS", restorations)
+        result = drag_points(inversion, tiny_generator, [(15, 15)], [(16.5, 15)], options=FACE)
+        changes.append(result.change)
+        assert gone(result).max() < 0.6
+    assert changes[1] < 0.9 * changes[0]
+
+
+def test_the_residual_is_the_distance(tiny_generator):
+    pictures = [seed_inversion(tiny_generator, seed).tensor(tiny_generator) for seed in (1, 2)]
+    plausibility = Plausibility(tiny_generator, pictures[0])
+    distance = plausibility.residual(pictures[1]).square().sum()
+    assert 100 * float(distance) / plausibility.usual == pytest.approx(plausibility.change(pictures[1]), rel=1e-4)
+    assert 20 < plausibility.change(pictures[1]) < 500
+    assert plausibility.change(pictures[0]) == 0

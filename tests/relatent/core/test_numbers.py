@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from relatent.core.errors import UsageError
-from relatent.core.numbers import as_number, as_strength, as_truncation, as_whole, digits_in, number_in
+from relatent.core.numbers import as_number, as_strength, as_truncation, as_whole, digits_in, number_in, whole_number
 
 
 @pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2), np.array(2.0), torch.tensor(2.0)])
@@ -43,6 +43,16 @@ def test_what_edits_take():
     for call in (lambda: as_strength("smile", 1e39), lambda: as_truncation(1e39)):
         with pytest.raises(UsageError, match="expected a number from"):
             call()
+
+
+@pytest.mark.parametrize("value", [7, np.int64(7), np.uint8(7), torch.tensor(7), np.array(7)])
+def test_a_whole_number_of_any_library(value):
+    assert (whole_number(value), type(whole_number(value))) == (7, int)
+
+
+@pytest.mark.parametrize("value", [True, 7.0, np.float32(7), "7", None, [7], np.array([7, 8]), torch.tensor([7.0])])
+def test_what_is_no_whole_number(value):
+    assert whole_number(value) is None
 
 
 def test_text():

@@ -156,6 +156,7 @@ class TestGoingOn:
         assert "1 faces of 4 photos" in output
         assert not (tmp_path / "new").exists()
 
+    @pytest.mark.slow
     def test_in_several_processes_one_may_die(self, tmp_path):
         """The photo that ends its process is rejected; all others are read."""
         items = [(tmp_path / f"{'bad' if index in (1, 4) else 'good'}{index}.png", tmp_path) for index in range(6)]

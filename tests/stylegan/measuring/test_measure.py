@@ -6,12 +6,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from skimage import data
 
 from relatent.core.errors import CheckpointError, DatasetError, MissingWeightsError, ShapeError, UsageError
 from stylegan.__main__ import main
 from stylegan.measuring.config import MetricsConfig
 from stylegan.measuring.features import BackboneFeatures, InceptionFeatures, in_colour, open_features
 from stylegan.measuring.measure import as_uint8, compare, measure
+from stylegan.training.metrics import kernel_distance
 from stylegan.training.validation import draw_samples
 
 CPU = torch.device("cpu")
@@ -54,6 +56,20 @@ def test_floor_and_generated_half_are_computed_alike(tiny_generator, backbone):
     logits = torch.zeros(20, 3)
     assert compare(features, features, logits)["frechet"] == pytest.approx(0, abs=0.01)
     assert compare(features, features, logits)["precision"] == 1
+
+
+def test_kernel_distance_has_the_scale_of_kid(tiny_generator, backbone):
+    """The cubic kernel is dominated by its constant where features are small, and explodes where they are large."""
+    face = Image.fromarray(data.astronaut()[40:240, 120:320]).resize((64, 64))
+    photo = torch.from_numpy(np.array(face)).permute(2, 0, 1)[None]
+    scaled = backbone.kernel_scale * backbone.of(photo)[0]
+    assert 0.5 < scaled.square().mean().sqrt() < 2
+    real, noise = backbone.of(as_uint8(draw_samples(tiny_generator, 20)))[0], torch.randn(20, 512)
+    logits = torch.zeros(20, 3)
+    found = compare(noise, real, logits, kernel_scale=backbone.kernel_scale)["kernel"]
+    assert found == pytest.approx(1000 * kernel_distance(noise / 8.5, real / 8.5))
+    assert 0 < found < 1e5
+    assert InceptionFeatures.kernel_scale == 1
 
 
 def test_too_few_real_pictures(tiny_generator, backbone):

@@ -143,7 +143,9 @@ class TestFromAPickle:
 
 
 class TestFreezing:
-    def test_frozen_blocks_do_not_move(self, file, picture_folder, tmp_path):
+    def test_frozen_blocks_do_not_move(self, source, picture_folder, tmp_path):
+        judge = Discriminator(TrainingSettings.discriminator_of(CONFIG))
+        file = pickle_with_discriminator(source, tmp_path / "theirs.pkl", judge)
         before = {}
         for kimg in (0, 0.012):
             out = tmp_path / f"{kimg}"
@@ -193,6 +195,10 @@ class TestRefused:
         other = Generator(GeneratorConfig(**{**vars(CONFIG), "channel_max": 12}))
         with pytest.raises(CheckpointError, match="does not fit"):
             take_over(other, source.state_dict(), tmp_path)
+
+    def test_freezing_what_has_not_learned(self, file, picture_folder, tmp_path):
+        output = train(tmp_path / "run", "--resume", file, "--data", picture_folder, "--freeze-d", 1, code=2)
+        assert "holds no discriminator" in output
 
     def test_freezing_without_blocks(self, tmp_path):
         output = train(tmp_path / "run", "--data", "digits", "--arch", "mlp", "--freeze-d", 1, code=2)

@@ -135,3 +135,9 @@ def test_files_of_other_kinds_are_refused_in_words(tmp_path, network, name):
     (tmp_path / name).write_bytes(b"hello")
     with pytest.raises(RelatentError, match=rf"^{name} is "):
         open_latent(tmp_path / name, network)
+
+
+def test_a_photo_given_as_a_latent_is_shown_the_way(network, tmp_path):
+    (tmp_path / "me.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(UsageError, match=r"^me\.jpg is no latent; .* A photo is inverted first: .*/invert\.$"):
+        open_latent(tmp_path / "me.jpg", network)
