@@ -58,7 +58,7 @@ def lay_out(app: AppState) -> gr.Blocks:
             with gr.Tab("Mix", id="mix") as mix_view:
                 mix = mix_tab.build(app, session, status)
             with gr.Tab("Batch", id="batch"):
-                batch_tab.build(app, session, status)
+                batch = batch_tab.build(app, session, status)
             with gr.Tab("Explore", id="explore") as explore_view:
                 explore = explore_tab.build(app, session, status)
             with gr.Tab("About", id="about"):
@@ -83,7 +83,9 @@ def lay_out(app: AppState) -> gr.Blocks:
         quiet: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
         blocks.load(arrive, [session, visit], [session, visit], js=RETURNING, **quiet).then(
             None, [visit], None, js=REMEMBER, **quiet
-        ).then(photo.show, [session], photo.outputs, **quiet)
+        ).then(photo.show, [session], photo.outputs, **quiet).then(
+            batch.show, [session], batch.outputs, concurrency_limit=None, **{**quiet, "queue": True}
+        )
         blocks.unload(leave)
     # Jobs wait in the page's own queue, which shows their position; Gradio's limits would make them wait twice.
     blocks.queue(default_concurrency_limit=None, api_open=False)

@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -55,6 +55,19 @@ class Kept:
     at_photo: list[PhotoFace] = field(default_factory=list)
 
 
+class LastingWork(Protocol):
+    """Work of several jobs that goes on when the browser leaves: a batch."""
+
+    @property
+    def ended(self) -> float | None:
+        """When it ended, as time.monotonic; None while it is at work."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop at the next step."""
+        ...
+
+
 class Session:
     """The data of one user. After its end it is empty and can be used again.
 
@@ -63,6 +76,7 @@ class Session:
         current: key of the face that the Edit tab shows; empty for none.
         memory: small data of tabs, by the tab's name.
         job: its latest job.
+        batch: its latest batch, which does not end when the browser leaves; None before the first.
         token: random; who has it comes back to the session after a reload.
     """
 
@@ -72,6 +86,7 @@ class Session:
         self.current = ""
         self.memory: dict[str, Any] = {}
         self.job: Job[Any] | None = None
+        self.batch: LastingWork | None = None
         self._folder: Path | None = None
         self._uploads: set[Path] = set()
         self.token = secrets.token_urlsafe(24)
@@ -172,19 +187,25 @@ class Session:
         return one
 
     def cancel(self) -> None:
-        """Cancel the session's job."""
+        """Cancel the session's job, or its batch."""
+        if self.batch is not None:
+            self.batch.cancel()
         if self.job is not None:
             self.job.cancel()
 
     def leave(self) -> None:
-        """Called when the browser tab was closed: cancels the job. The session ends soon unless it is used again."""
-        self.cancel()
+        """Called when the browser tab was closed or reloaded: cancels the job, unless it is a batch's.
+
+        The session ends soon unless it is used again.
+        """
+        if self.batch is None or self.batch.ended is not None:
+            self.cancel()
         self.left = time.monotonic()
 
     def end(self) -> None:
         """Delete all data and files."""
         self.cancel()
-        self.kept, self.current, self.memory, self.job = {}, "", {}, None
+        self.kept, self.current, self.memory, self.job, self.batch = {}, "", {}, None, None
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -263,9 +284,14 @@ class Sessions:
             session.end()
 
     def _is_over(self, session: Session, now: float) -> bool:
+        left, batch = session.left, session.batch
+        if batch is not None and batch.ended is None:
+            return left is not None and now - left > self.minutes * 60  # nobody comes back for it
         if session.job is not None and not session.job.finished:
             return False
-        gone = session.left is not None and now - session.left > self.leave_seconds
+        if left is not None and batch is not None and batch.ended is not None:
+            left = max(left, batch.ended)  # time to fetch its results
+        gone = left is not None and now - left > self.leave_seconds
         return gone or now - session.used > self.minutes * 60
 
     def _sweep_for_ever(self) -> None:

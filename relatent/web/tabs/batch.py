@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ import gradio as gr
 
 from editing.pasting import BLENDS
 from inversion.presets import DEFAULT_PRESET
-from relatent.core.errors import BusyError, Cancelled, PhotoError, RelatentError
+from relatent.core.errors import PhotoError
 from relatent.core.wording import listed
 from relatent.web.batch.run import DONE, FAILED, Batch, BatchOptions, Row
+from relatent.web.batch.running import RunningBatch
 from relatent.web.batch.table import CSV_HEADER, csv_rows, summary, table
 from relatent.web.batch.zip_file import Unpacked, unpack_photos, write_results
 from relatent.web.errors import reported, status_text
-from relatent.web.queue import Job, follow
+from relatent.web.queue import NEWS_SECONDS
 from relatent.web.session import Session
 from relatent.web.state import AppState
 from relatent.web.tabs.direction_slider import clamped, direction_sliders
@@ -27,10 +29,21 @@ from relatent.web.tabs.photo import PRESET_TEXTS, status_html
 from relatent.web.tabs.widgets import ClampedNumber
 from relatent.web.uploads import Limits, check_count, check_upload
 
-MEMORY = "batch"  # key in Session.memory; "cancelled" stops the batch before the next photo
 MOST_NAMED = 10  # skipped files of a zip that the status names
-RETRY_SECONDS = 1.0  # between attempts to enter a full queue
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How the tab shows what a session holds.
+
+    Attributes:
+        show: an event handler whose input is the session.
+        outputs: the components that it fills.
+    """
+
+    show: Any
+    outputs: list[Any]
 
 
 @dataclass
@@ -47,8 +60,8 @@ class _Widgets:
         return [self.start, self.cancel, self.status, self.rows, self.results]
 
 
-def build(app: AppState, session: gr.State, page_status: gr.HTML) -> None:
-    """Build the widgets and events of the tab."""
+def build(app: AppState, session: gr.State, page_status: gr.HTML) -> Shown:
+    """Build the widgets and events of the tab; returns what shows the batch of a visitor who comes back."""
     limits = app.settings.limits
     gr.Markdown(
         f"Up to {limits.photos} photos, as files or in a .zip. Each gets the edits that you choose. "
@@ -91,6 +104,8 @@ def build(app: AppState, session: gr.State, page_status: gr.HTML) -> None:
         trigger_mode="once", concurrency_limit=None, **QUIET,
     )  # fmt: skip
     cancel.click(_cancel, [session], None, queue=False, **QUIET)
+    outputs = [*widgets.all(), page_status]
+    return Shown(reported(_coming_back(widgets), widgets.all(), page_status), outputs)
 
 
 def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
@@ -115,13 +130,10 @@ def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:
 
 
 def _cancel(session: Session) -> None:
-    session.memory[MEMORY] = "cancelled"
     session.cancel()
 
 
 def _running(app: AppState, to: _Widgets, names: list[str]) -> Any:
-    idle = {to.start: gr.update(visible=True), to.cancel: gr.update(visible=False)}
-
     async def run(
         session: Session,
         uploads: list[str] | None,
@@ -131,7 +143,6 @@ def _running(app: AppState, to: _Widgets, names: list[str]) -> Any:
         blend: str,
         *strengths: float,
     ) -> AsyncIterator[dict[Any, Any]]:
-        session.memory.pop(MEMORY, None)
         folder = session.new_file("batch")
         try:
             paths = [session.take_upload(Path(path)) for path in uploads or []]
@@ -145,74 +156,69 @@ def _running(app: AppState, to: _Widgets, names: list[str]) -> Any:
                 folders=app.settings.folders,
                 max_pixels=app.settings.limits.pixels,
             )
-            batch = Batch(gathered.photos, folder / "out", app.network, options)
-            yield {
-                to.start: gr.update(visible=False), to.cancel: gr.update(visible=True), to.rows: table(batch.rows()),
-                to.results: gr.update(visible=False, value=None),
-            }  # fmt: skip
-            async for update in _processed(app, session, batch, to):
-                yield update
-            results = await asyncio.to_thread(_packed, session, batch.rows())
-            yield {
-                **idle,
-                to.status: status_text(f"{summary(batch.rows()).capitalize()}.{_others(gathered.passed_over)}"),
-                to.rows: table(batch.rows()),
-                to.results: gr.update(visible=results is not None, value=None if results is None else str(results)),
-            }
-        except RelatentError:
-            yield {**idle, to.status: ""}
-            raise
-        finally:
+            running = RunningBatch(
+                Batch(gathered.photos, folder / "out", app.network, options),
+                folder.parent,
+                functools.partial(_packed, session),
+                _others(gathered.passed_over),
+            )
+            running.start(app.queue, session)
+        except BaseException:
             shutil.rmtree(folder.parent, ignore_errors=True)
+            raise
+        async for update in _watched(session, running, to):
+            yield update
 
     return run
 
 
-async def _processed(app: AppState, session: Session, batch: Batch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
-    """Process the photos, each as a job of its own, so that jobs of other users can run in between."""
-    for index in range(len(batch.photos)):
-        session.touch()
-        try:
-            async for job in _queued(app, session, batch, index):
-                if job is None:
-                    yield {to.status: status_text("Waiting for a place in the queue …")}
-                    continue
-                async for news in follow(job):
-                    name = batch.of_photo[index][0].name
-                    loss = "" if news.details is None else f", loss {news.details:.3f}"
-                    head = f"Photo {index + 1} of {len(batch.photos)}, {name}{loss}"
-                    yield {to.status: status_text(head) + status_html(news)}
-                job.result()
-        except Cancelled:
-            batch.cancel()
-            return
-        yield {to.rows: table(batch.rows())}
+def _coming_back(to: _Widgets) -> Any:
+    async def show_batch(session: Session) -> AsyncIterator[dict[Any, Any]]:
+        """The batch of a visitor who comes back, as far as it is."""
+        if isinstance(session.batch, RunningBatch):
+            async for update in _watched(session, session.batch, to):
+                yield update
+        else:
+            yield {to.cancel: gr.update(visible=False)}
+
+    return show_batch
 
 
-async def _queued(app: AppState, session: Session, batch: Batch, index: int) -> AsyncIterator[Job[None] | None]:
-    """Queue the job of one photo. Yields None every second while the queue is full, which for the first photo is an
-    error instead, and then the job."""
+async def _watched(session: Session, running: RunningBatch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
+    """What the browser shows of a batch until its end. If the browser leaves, the batch goes on without it."""
+    shown = -1
+    while running.ended is None:
+        if shown != running.index:
+            shown = running.index
+            session.touch()
+            yield {
+                to.start: gr.update(visible=False), to.cancel: gr.update(visible=True),
+                to.rows: table(running.batch.rows()), to.results: gr.update(visible=False, value=None),
+            }  # fmt: skip
+        yield {to.status: _progress(running)}
+        await asyncio.sleep(NEWS_SECONDS)
+    idle = {to.start: gr.update(visible=True), to.cancel: gr.update(visible=False)}
+    if running.error is not None:
+        yield {**idle, to.status: ""}
+        raise running.error
+    rows, results = running.batch.rows(), running.results
+    yield {
+        **idle,
+        to.status: status_text(f"{summary(rows).capitalize()}.{running.remark}"),
+        to.rows: table(rows),
+        to.results: gr.update(visible=results is not None, value=None if results is None else str(results)),
+    }
 
-    def task(report: Any) -> None:
-        def watch(_: tuple[Row, ...]) -> object:
-            row = batch.of_photo[index][0]
-            return report(row.step, row.total, "inverting", details=row.loss)
 
-        batch.take(index, watch)
-
-    while True:
-        if session.memory.get(MEMORY) == "cancelled":
-            raise Cancelled("the batch was cancelled; what was done before is kept.")
-        try:
-            job = app.queue.start(task, session)
-        except BusyError:
-            if index == 0:
-                raise
-            yield None
-            await asyncio.sleep(RETRY_SECONDS)
-            continue
-        yield job
-        return
+def _progress(running: RunningBatch) -> str:
+    """The status of a batch at work."""
+    news = running.news()
+    if news is None:
+        return status_text("Waiting for a place in the queue …")
+    name = running.batch.of_photo[running.index][0].name
+    loss = "" if news.details is None else f", loss {news.details:.3f}"
+    head = f"Photo {running.index + 1} of {len(running.batch.photos)}, {name}{loss}"
+    return status_text(head) + status_html(news)
 
 
 def _others(names: tuple[str, ...]) -> str:

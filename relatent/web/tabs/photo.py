@@ -253,7 +253,7 @@ class _Work:
     def show(self, session: Session) -> dict[Any, Any]:
         """The session's current face, which another tab may have made."""
         if session.current not in session.kept:
-            return {}
+            return {self.to.facts: gr.update()}  # Gradio refuses an empty dict
         return {**self._screen(stage=True), **self._everything(session)}
 
     def _screen(self, *, stage: bool) -> dict[Any, Any]:

@@ -145,3 +145,30 @@ def test_a_better_latent_keeps_the_edits(app, face):
     assert session.chosen() is refined
     assert refined.history is one.history
     assert (refined.inversion, refined.preset) == (better, "best")
+
+
+class Lasting:
+    """A batch at work."""
+
+    ended, cancelled = None, False
+
+    def cancel(self):
+        self.cancelled = True
+
+
+def test_a_batch_outlasts_a_reload(app):
+    session, batch = app.sessions.begin(), Lasting()
+    session.touch()
+    session.batch = batch
+    session.leave()
+    minutes, seconds = app.sessions.minutes * 60, app.sessions.leave_seconds
+    assert not batch.cancelled
+    assert app.sessions.sweep(session.left + seconds + 1) == 0
+    batch.ended = session.left + seconds + 10
+    assert app.sessions.sweep(batch.ended + seconds - 1) == 0  # time to fetch the results
+    assert app.sessions.sweep(batch.ended + seconds + 1) == 1
+    session.batch = batch = Lasting()
+    session.touch()
+    session.leave()
+    assert app.sessions.sweep(session.left + minutes + 1) == 1  # nobody has come back
+    assert batch.cancelled

@@ -62,6 +62,24 @@ def test_a_batch_is_cancelled(visitor, tmp_path):
     assert not page.is_visible("#batch-cancel")
 
 
+def test_a_batch_survives_a_reload(visitor, tmp_path):
+    page = visitor()
+    choose(page, pack(tmp_path / "photos.zip"), demo_photo(), steps=5000)
+    page.click("#batch-start")
+    wait_for_text(page, "#batch-status", "Photo 1 of 2")
+    page.reload()
+    open_tab(page, "Batch")
+    wait_for_text(page, "#batch-status", "Photo 1 of 2")
+    assert not page.is_visible("#batch-start")
+    page.click("#batch-cancel")
+    wait_for_text(page, "#batch-status", "2 cancelled")
+    page.reload()
+    open_tab(page, "Batch")
+    wait_for_text(page, "#batch-status", "2 cancelled")
+    assert page.is_visible("#batch-start")
+    assert page.faults == []
+
+
 def test_a_bomb_is_refused_and_the_limit_named(visitor, tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("a.png", bytes(2_000_000))

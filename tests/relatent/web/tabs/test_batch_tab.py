@@ -82,6 +82,49 @@ def test_a_batch_is_cancelled_between_two_photos_and_within_one(page, session, s
     assert "▸ working" not in rows
 
 
+def test_a_batch_goes_on_when_the_browser_leaves(page, session, start, photos):
+    """A reload ends the stream of updates; the visitor who comes back gets the rest, and the results."""
+    show = coming_back(page)
+
+    async def watch():
+        stream = start(photos)
+        async for update in stream:
+            if "Photo 1" in str(update):
+                break
+        await stream.aclose()
+        session.leave()
+        again = [str(update) async for update in start(photos)]
+        return again, [update async for update in show(session)]
+
+    refused, updates = asyncio.run(watch())
+    assert "your last batch is still at work" in refused[-1].lower()
+    assert "of 3, " in str(updates)  # photos are seen at work
+    assert "2 done, 1 failed" in said(updates, widget(page.blocks, "batch-status"))
+    assert zipfile.is_zipfile(said(updates, widget(page.blocks, "batch-results")))
+    assert everything(show(session))[-1].keys() == updates[-1].keys()  # and once more, when all is done
+    session.end()
+    assert "Photo" not in str(everything(show(session)))
+
+
+def test_a_session_that_ends_takes_its_batch_along(page, session, start, photos):
+    async def begin():
+        async for update in start(photos):
+            if "Photo 1" in str(update):
+                break
+
+    asyncio.run(begin())
+    batch = session.batch
+    session.end()
+    assert batch.wait(60)
+    assert batch.results is None
+    assert not batch.folder.exists()
+
+
+def coming_back(page):
+    (found,) = [one.fn for one in page.blocks.fns.values() if one.fn and one.fn.__name__ == "show_batch"]
+    return found
+
+
 def test_nothing_to_do_says_so(page, start):
     assert "No photo came" in said(everything(start(None)), widget(page.blocks, "status"))
 
