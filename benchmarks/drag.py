@@ -38,7 +38,7 @@ from editing.seeds import seed_inversion
 from inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.files import write_bytes
-from relatent.core.images import encode_png, to_pixels
+from relatent.core.images import to_pixels
 from relatent.face import identity_distance
 from relatent.face.regions import drawn_landmarks
 from stylegan import Generator, network_id
@@ -123,7 +123,7 @@ def _at(features: Tensor, points: Tensor) -> Tensor:
 @click.option("--most", default=300, show_default=True, help="Steps of the published rule.")
 @click.option("--pairs", default=4, show_default=True, help="Of drawn faces.")
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
-@click.option("--sheet", type=click.Path(path_type=Path), help="A contact sheet of the dragged faces, .png.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="A contact sheet of the dragged faces, .jpg.")
 @click.option("--out", default="drag", show_default=True, help="Name of the result.")
 def main(
     faces: Path,
@@ -174,7 +174,9 @@ def main(
     write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
     write_bytes(FOLDER / f"{out}.md", as_markdown(result).encode())
     if sheet is not None:
-        write_bytes(sheet, encode_png(_sheet(tiles[:SHEET_FACES])))
+        from PIL import Image
+
+        Image.fromarray(_sheet(tiles[:SHEET_FACES])).save(sheet, quality=88)
     click.echo(as_markdown(result))
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks.page
     python -m benchmarks.page --pictures      only the pictures
 
-Needs Chromium and the extra `test`. The photo is the one of `inversion.project --demo`, enlarged to 12 megapixels so
-that its face crop is about 1,000 px. Server, browser and network are part of every time. Writes
+Needs Chromium and the extra `test`. The photo is the one of `inversion.project --demo`, enlarged to 12 megapixels,
+where the network's crop of the face is 726 px. Server, browser and network are part of every time. Writes
 benchmarks/results/page.json, or docs/images/page-*.png.
 """
 

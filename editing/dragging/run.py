@@ -132,7 +132,7 @@ def drag_points(
         reason = run.carry_out(progress)
     face = run.face()
     seconds = time.perf_counter() - started
-    points = run.points.double().cpu().numpy()
+    points = run.points.cpu().double().numpy()
     return Dragged(face, way, run.steps, reason, starts, ends, points, run.change, seconds)
 
 

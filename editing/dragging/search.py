@@ -194,8 +194,8 @@ class Search:
             DragStep(
                 self.steps,
                 self.options.num_steps,
-                self.points.double().cpu().numpy(),
-                distances.double().cpu().numpy(),
+                self.points.cpu().double().numpy(),
+                distances.cpu().double().numpy(),
                 self.face(),
             )
         )

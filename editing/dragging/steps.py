@@ -96,5 +96,7 @@ class Stepper:
     @staticmethod
     def _solved(matrix: Tensor, right: Tensor) -> Tensor:
         mean = matrix.diagonal().mean().clamp(min=1e-20)
-        wide = matrix.double() + torch.eye(len(matrix), device=matrix.device) * (CONTRADICTION * mean).double()
-        return torch.linalg.solve(wide, right.double()).to(right)
+        wide = (
+            matrix.cpu().double() + torch.eye(len(matrix)) * (CONTRADICTION * mean).cpu().double()
+        )  # mps has no double
+        return torch.linalg.solve(wide, right.cpu().double()).to(right)

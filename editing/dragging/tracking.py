@@ -65,7 +65,7 @@ class Tracker:
         pull = (SPRING * errors.amin(dim=1) + EVEN * errors.mean(dim=1)) / self.reach**2  # [N]
         costs = errors + pull[:, None] * self.moves.square().sum(dim=1)
         best = costs.argmin(dim=1)
-        every = torch.arange(len(near))
+        every = torch.arange(len(near), device=near.device)
         points = start = candidates[every, best]
         for _ in range(REFINEMENTS):
             points = points + self._correction(features, points, near, pull).clamp(-self.longest, self.longest)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from pretend_device import DEVICE
 
-from editing import edit, mix
+from editing import DragOptions, drag, edit, mix
 from editing.directions.channels import strongest_in_region
 from editing.directions.direction import Direction
 from editing.directions.ganspace import ganspace_directions
@@ -54,6 +55,16 @@ def test_tuned_weights(network, tiny_generator, faces):
     name, weight = next((n, p) for n, p in tiny_generator.synthesis.named_parameters() if p.ndim == 4)
     factors = (torch.ones(weight.shape[0], 1).half() / 9, torch.ones(1, weight[0].numel()).half() / 9)
     assert_drawn_alike(faces[0].replace(tuned={name: factors}), network, tiny_generator)
+
+
+def test_drags(network, tiny_generator, faces):
+    options = DragOptions(pixels="face", num_steps=3, limit=1000)
+    mask = np.pad(np.ones((24, 32), np.float32), ((8, 0), (0, 0)))
+    there, here = (
+        drag(faces[0], [(14, 18)], [(17, 18)], mask, options=options, network=one) for one in (network, tiny_generator)
+    )
+    torch.testing.assert_close(there.ws, here.ws, rtol=0, atol=0.02)
+    assert (there.ws - faces[0].ws).abs().max() > 0.05
 
 
 def test_mixes(network, tiny_generator, faces):

@@ -93,7 +93,7 @@ def test_without_gradio_the_command_that_installs_it_is_named(monkeypatch):
 def test_the_page_is_launched_closed_to_the_outside(built, monkeypatch):
     given = {}
     monkeypatch.setattr(built.blocks, "launch", lambda **options: given.update(options) or (None, "here", None))
-    built.launch()
+    built.launch(wait=False)
     assert given["server_name"] == "127.0.0.1"
     assert given["share"] is False
     assert given["run_history"] is False
