@@ -96,7 +96,7 @@ def project_photos(
 ) -> Iterator[Outcome]:
     """Invert photos into folders below ``outdir``; yields the outcome of each face when it is finished.
 
-    `OUTDIR/manifest.sqlite` says what is done. Memory does not grow with the number of photos, nor does it matter when
+    `OUTDIR/manifest.sqlite` says what is done. Photos and results are not held in memory, and it does not matter when
     the process is killed: the next call goes on.
 
     Args:
