@@ -26,7 +26,7 @@ from benchmarks.machine import describe
 from relatent.core.files import write_bytes
 from relatent.core.images import from_uint8, read_photo, to_tensor
 from stylegan.networks.backbone import Backbone, load_backbone
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from weights.embedded import backbone_path
 
 FOLDER = Path(__file__).parent / "results"

@@ -52,7 +52,7 @@ from relatent.core import cpu
 from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
 from stylegan import Generator, network_id
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"

@@ -22,7 +22,7 @@ from relatent.core.command import RelatentCommand
 from relatent.core.files import write_bytes
 from relatent.core.images import encode_png, from_uint8, grid
 from stylegan import Generator, load
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from stylegan.training.validation import draw_samples
 
 CONFIDENT = 0.9

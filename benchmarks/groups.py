@@ -30,7 +30,7 @@ from inversion.metrics import measure
 from inversion.pipeline import open_network
 from relatent.core.files import write_bytes
 from stylegan import Generator, network_id
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"

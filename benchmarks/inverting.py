@@ -31,7 +31,7 @@ from inversion.stages import encoder_for, presets_of, run_plan
 from relatent.core.images import from_uint8, read_photo, to_pixels, to_tensor
 from relatent.core.precision import computing_in
 from stylegan import Generator, network_id
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 
 SEED = 303
 ASTRONAUT = "astronaut"

@@ -28,7 +28,7 @@ from relatent.core.images import encode_png, from_uint8, grid
 from stylegan import load, network_id
 from stylegan.networks.backbone import Backbone, load_backbone
 from stylegan.networks.generator import Generator
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from stylegan.training.metrics import frechet_distance, kernel_distance, mean_pairwise_distance
 from stylegan.training.validation import deep_features, draw_samples
 

@@ -29,7 +29,7 @@ from inversion.presets import PAPER, Plan
 from relatent.core.files import write_bytes
 from relatent.core.images import encode_png, grid
 from stylegan import network_id
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 GAINS = {"doubled, as the paper says": 2.0, "as published projectors do": 1.0}

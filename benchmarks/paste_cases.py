@@ -19,7 +19,7 @@ from relatent.face.crop import cut_crop
 from relatent.face.sampling import square_matrix
 from relatent.face.warp import face_in_photo
 from stylegan.networks.generator import Generator
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 
 FACE_SIDE = 128  # px of the validation faces
 SHOWN_SIDE = 384  # px they are enlarged to: a face in a photo of some megapixels

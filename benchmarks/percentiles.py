@@ -39,7 +39,7 @@ from inversion.presets import DEFAULT_PRESET, PRESET_NAMES
 from inversion.stages import presets_of
 from relatent.core.files import write_bytes
 from stylegan import network_id
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK, PERCENTILES_FILE, network_path
 
 WORK = Path(__file__).parent / "results" / "percentiles.parts"

@@ -34,7 +34,7 @@ from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
 from relatent.core.images import encode_png, grid, read_photo, to_pixels, to_tensor
 from stylegan import Generator, network_id
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"

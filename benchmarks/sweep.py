@@ -35,7 +35,7 @@ from inversion.stages import presets_of
 from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
 from stylegan import Generator, network_id
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"

@@ -25,7 +25,7 @@ from relatent.core.files import atomic_file, write_bytes
 from relatent.core.images import grid
 from stylegan import Generator, load
 from stylegan.__main__ import train_command
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from stylegan.training.validation import Validation, draw_samples
 from weights.embedded import DEFAULT_NETWORK
 

@@ -22,7 +22,7 @@ from inversion.stages import encoder_for, run_plan
 from relatent.core.device import synchronize
 from relatent.core.execution import EAGER
 from stylegan import Generator
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 
 FACES = 3  # beside the astronaut
 

@@ -22,14 +22,14 @@ from stylegan.formats.loading import find_network, load
 from stylegan.measuring.command import metrics_command
 from stylegan.networks.synthesis import STYLE_METHODS
 from stylegan.training import processes
-from stylegan.training.board import Board
 from stylegan.training.growth import grown_settings
-from stylegan.training.interpolation import write_interpolation
 from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
 from stylegan.training.recipe_file import filled_options, was_typed
 from stylegan.training.recipes import ARCHS
-from stylegan.training.report import PAGE_FILE, SETTINGS_FILE, VIDEO_FILE, write_report
+from stylegan.training.report.board import Board
+from stylegan.training.report.interpolation import write_interpolation
+from stylegan.training.report.page import PAGE_FILE, SETTINGS_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS, TrainingSettings
 from stylegan.training.state import compact_state, describe_state, read_settings
@@ -214,7 +214,7 @@ def add_video(network: Path, outdir: Path, device: torch.device) -> None:
 @click.argument("outdir", type=PATH)
 def curves_command(outdir: Path) -> None:
     """Plot the training curves of the run in OUTDIR as curves.png and describe its state in words."""
-    from stylegan.training.diagnosis import write_curves
+    from stylegan.training.report.diagnosis import write_curves
 
     path, text = write_curves(outdir)
     click.echo(f"{text}\n{path}")

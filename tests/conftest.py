@@ -37,7 +37,7 @@ def pretend(monkeypatch):
 
     from inversion.losses.perceptual import _load
     from stylegan.networks.ops import _kept_kernel
-    from stylegan.training.ada import _grey_axis
+    from stylegan.training.data.ada import _grey_axis
 
     kinds = ["cpu", DEVICE.type]
     for name in ("adam", "optimizer"):  # PyTorch hides the modules, and moved the list from one to the other

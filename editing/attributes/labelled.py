@@ -18,7 +18,7 @@ from relatent.core.folders import FolderContents, look_through
 from relatent.core.images import read_photo, square
 from relatent.face import align_face, find_faces
 from stylegan.bounds import shown
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 
 MAX_TABLE_BYTES = 64 * 2**20  # a table of a million names
 FILE_COLUMN = "file"

@@ -18,7 +18,7 @@ from relatent.core.errors import CheckpointError
 from relatent.core.files import write_bytes
 from stylegan.formats.checkpoint import load_strictly
 from stylegan.networks.backbone import FORMAT
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from stylegan.training.loop import Schedule, log_path, run_to_end, state_path
 from stylegan.training.state_file import Groups, read_groups, read_progress, write_groups
 

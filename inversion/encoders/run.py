@@ -17,7 +17,7 @@ from inversion.encoders.training import EncoderSettings, EncoderTick, EncoderTra
 from relatent.core.errors import DatasetError
 from stylegan import load
 from stylegan.formats.checkpoint import Provenance, load_strictly
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from stylegan.training.loop import Schedule, log_path, run_to_end, state_path
 from stylegan.training.state_file import Groups, moments_of, read_groups, read_progress, restore_moments, write_groups
 

@@ -33,7 +33,7 @@ from stylegan.bounds import require_number, require_text, require_whole
 from stylegan.formats.checkpoint import network_id
 from stylegan.networks.backbone import load_backbone
 from stylegan.networks.generator import Generator
-from stylegan.training.augment import random_flip
+from stylegan.training.data.augment import random_flip
 from stylegan.training.seeding import seeded
 
 PRECISIONS = ("float32", "bfloat16")

@@ -11,8 +11,8 @@ from relatent.core.command import PATH, RelatentCommand, config_options
 from relatent.core.cpu import processors
 from relatent.core.folders import passed_over
 from relatent.core.progress import ProgressBar
-from relatent.face.face_set import make_face_set, report_path
-from relatent.face.set_options import FaceSetOptions
+from relatent.face.dataset.making import make_face_set, report_path
+from relatent.face.dataset.options import FaceSetOptions
 
 SHOWN = 20  # rejections printed; the report has all
 

@@ -15,8 +15,8 @@ from stylegan.formats.loading import find_network, load
 from stylegan.measuring.config import MetricsConfig
 from stylegan.measuring.features import open_features
 from stylegan.measuring.measure import measure
-from stylegan.training.dataset import ImageDataset
-from stylegan.training.report import METRICS_SUFFIX, is_run, write_report
+from stylegan.training.data.dataset import ImageDataset
+from stylegan.training.report.page import METRICS_SUFFIX, is_run, write_report
 
 
 @click.command("metrics", cls=RelatentCommand)

@@ -12,7 +12,7 @@ from stylegan.networks.discriminator import DiscriminatorConfig
 from stylegan.networks.generator import GeneratorConfig
 from stylegan.networks.mlp import MlpConfig, MlpDiscriminatorConfig
 from stylegan.networks.synthesis import StyleMethod
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from stylegan.training.loss import GanLossWeights, usual_r1_gamma
 from stylegan.training.recipes import is_digits, is_idx_data
 from stylegan.training.settings import Progressive, TrainingSettings

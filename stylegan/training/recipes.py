@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stylegan.training.arrays import DIGITS, is_idx, picture_files
+from stylegan.training.data.arrays import DIGITS, is_idx, picture_files
 
 ARCHS = ("stylegan2", "stylegan", "mlp")
 OF_ARCH: dict[str, dict[str, Any]] = {

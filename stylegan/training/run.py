@@ -27,10 +27,10 @@ from relatent.core.files import output_errors, write_bytes
 from relatent.core.images import encode_png, grid
 from stylegan.formats.checkpoint import Provenance, save_generator
 from stylegan.training import processes
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.dataset import ImageDataset
 from stylegan.training.growth import settled
 from stylegan.training.loop import Schedule, run_to_end
-from stylegan.training.report import LOG_FILE, write_report
+from stylegan.training.report.page import LOG_FILE, write_report
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.state import load_smaller, load_state, save_state
 from stylegan.training.tick import Tick

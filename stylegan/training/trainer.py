@@ -24,9 +24,9 @@ from stylegan.networks.discriminator import Discriminator
 from stylegan.networks.feature_discriminator import FeatureDiscriminator, mean_over_features
 from stylegan.training import loss as gan_loss
 from stylegan.training import processes
-from stylegan.training.ada import AugmentationStrength, ada_augment
-from stylegan.training.augment import diff_augment
-from stylegan.training.batches import real_batch
+from stylegan.training.data.ada import AugmentationStrength, ada_augment
+from stylegan.training.data.augment import diff_augment
+from stylegan.training.data.batches import real_batch
 from stylegan.training.growth import plant, set_fade
 from stylegan.training.making import make_networks
 from stylegan.training.metrics import mean_pairwise_distance

@@ -273,7 +273,7 @@ class TestEmbeddedTrunk:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the faces and the teacher of ../shared")
 def test_embedded_trunk_ranks_as_its_teacher_does():
     """A small version of benchmarks/backbone.py: held-out faces under blur and noise of random strength."""
-    from stylegan.training.dataset import ImageDataset
+    from stylegan.training.data.dataset import ImageDataset
 
     data = ImageDataset(SHARED / "faces" / "fairface-128.zip", 64, "val")
     faces = (

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from relatent.core.errors import DatasetError
 from stylegan.__main__ import main
-from stylegan.training.diagnosis import Log, describe_run
+from stylegan.training.report.diagnosis import Log, describe_run
 from stylegan.training.validation import Validation, deep_features, draw_samples
 
 CPU = torch.device("cpu")

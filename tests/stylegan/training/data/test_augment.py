@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylegan.training import augment
-from stylegan.training.augment import diff_augment, random_flip
+from stylegan.training.data import augment
+from stylegan.training.data.augment import diff_augment, random_flip
 
 CHANGES = [augment._colour, augment._translate, augment._cutout]
 

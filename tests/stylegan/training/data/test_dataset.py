@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from relatent.core.errors import DatasetError
-from stylegan.training import dataset
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data import dataset
+from stylegan.training.data.dataset import ImageDataset
 
 
 def png(value, size=8):

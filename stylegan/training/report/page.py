@@ -11,7 +11,7 @@ from PIL import Image
 
 from relatent.core.errors import DatasetError
 from relatent.core.files import write_bytes
-from stylegan.training.diagnosis import Log, readings
+from stylegan.training.report.diagnosis import Log, readings
 
 PAGE_FILE = "index.html"
 LOG_FILE = "log.jsonl"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relatent.core.images import from_uint8
-from stylegan.training.augment import random_flip
+from stylegan.training.data.augment import random_flip
 from stylegan.training.seeding import mixed_seed
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.shard import draw

@@ -16,11 +16,11 @@ from PIL import Image
 from skimage import data
 
 from relatent.core.errors import UsageError
-from relatent.face import face_set
 from relatent.face.__main__ import main
-from relatent.face.set_duplicates import duplicates
-from relatent.face.set_options import FaceSetOptions
-from relatent.face.set_photos import PhotoResult, perceptual_hash, share_outside
+from relatent.face.dataset import making as face_set
+from relatent.face.dataset.duplicates import duplicates
+from relatent.face.dataset.options import FaceSetOptions
+from relatent.face.dataset.photos import PhotoResult, perceptual_hash, share_outside
 
 
 def png_of_size(width, height):

@@ -24,9 +24,9 @@ from relatent.core.files import atomic_file, output_errors, sha256_of, write_byt
 from relatent.core.folders import look_through
 from relatent.core.stopping import end_with_parent
 from relatent.core.wording import printable
-from relatent.face.set_duplicates import duplicates
-from relatent.face.set_options import FaceSetOptions
-from relatent.face.set_photos import PhotoResult, examine
+from relatent.face.dataset.duplicates import duplicates
+from relatent.face.dataset.options import FaceSetOptions
+from relatent.face.dataset.photos import PhotoResult, examine
 
 STAMP = (1980, 1, 1, 0, 0, 0)  # of all members, so that the same faces make the same file
 SETTINGS_FILE = "options.json"

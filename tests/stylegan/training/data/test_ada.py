@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from stylegan.training import ada
-from stylegan.training.ada import AugmentationStrength, ada_augment
+from stylegan.training.data import ada
+from stylegan.training.data.ada import AugmentationStrength, ada_augment
 
 
 def pictures(count=4, size=16, seed=0):

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from relatent.core.errors import DatasetError
-from stylegan.training.interpolation import COLUMNS, ROWS, interpolation_frames
-from stylegan.training.report import as_script_data, report_data, thinned, write_report
+from stylegan.training.report.interpolation import COLUMNS, ROWS, interpolation_frames
+from stylegan.training.report.page import as_script_data, report_data, thinned, write_report
 from stylegan.training.run import write_snapshot
 from stylegan.training.tick import Tick
 
@@ -115,7 +115,7 @@ def test_tensorboard_has_ticks_and_samples(run):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from stylegan.training.board import Board
+    from stylegan.training.report.board import Board
 
     board = Board(run)  # of a resumed run: its older grids are not added again
     board.add(tick(9.0, distance=3.5))

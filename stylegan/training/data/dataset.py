@@ -18,7 +18,7 @@ from relatent.core.folders import look_through, passed_over
 from relatent.core.images import SUFFIXES, read_photo, square
 from relatent.core.progress import ProgressBar
 from stylegan.bounds import MAX_DIM, shown
-from stylegan.training.arrays import DIGITS, Arrays, is_idx, picture_files, read_idx_pictures, sklearn_digits
+from stylegan.training.data.arrays import DIGITS, Arrays, is_idx, picture_files, read_idx_pictures, sklearn_digits
 
 MAX_MEMBER_BYTES = 256 * 2**20  # of one picture, which may be a large TIFF
 MAX_TABLE_BYTES = 2**28  # of a zip's table of contents: some three million pictures

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from relatent.core.errors import DatasetError
-from stylegan.training.diagnosis import Log, describe_run, write_curves
+from stylegan.training.report.diagnosis import Log, describe_run, write_curves
 
 
 def log(count=8, **columns):

@@ -11,9 +11,9 @@ from PIL import Image
 from relatent.core.errors import MissingPackageError, RelatentError
 from relatent.core.images import encode_png, read_photo
 from relatent.face.align import align_face
+from relatent.face.dataset.options import HASH_BITS, FaceSetOptions
 from relatent.face.landmarks import Face, find_faces
 from relatent.face.sampling import map_points
-from relatent.face.set_options import HASH_BITS, FaceSetOptions
 
 GRID = 64  # points a side at which the share outside the photo is measured
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from relatent.core.errors import DatasetError
-from stylegan.training.arrays import read_idx
-from stylegan.training.dataset import ImageDataset
+from stylegan.training.data.arrays import read_idx
+from stylegan.training.data.dataset import ImageDataset
 
 PIXELS = np.arange(5 * 6 * 7, dtype=np.uint8).reshape(5, 6, 7)
 LABELS = np.array([3, 1, 4, 1, 5], np.uint8)

@@ -1,0 +1,1 @@
+"""Makes a set of aligned faces from photos."""

@@ -1,0 +1,1 @@
+"""The pictures of a training run, and their augmentation."""
