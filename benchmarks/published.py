@@ -63,13 +63,15 @@ class PublishedTrainer(Trainer):
 
     def train_step(self, compare: bool = False) -> None:  # noqa: ARG002 - nobody reads the report's distances
         settings = self.settings
+        self._zero_gradients()
         with seeded(settings.seed, self.step, self.device):
             real, c = self._real_batch()
             z = torch.randn(settings.batch, settings.generator.z_dim, device=self.device)
-            self._step_generator(self._drawn(z), z, c)
+            self._generator_gradients(self._drawn(z), z, c)
+            self._move_generator()
             with torch.no_grad():
                 fake = self._drawn(torch.randn_like(z))
-            self._step_discriminator(real, fake, c)
+            self._move_discriminators(self._discriminator_gradients(real, fake, c))
         self._update_average()
         self.step += 1
         self.images_seen += settings.batch

@@ -160,13 +160,18 @@ class TestCommand:
         assert f"preconditioner: {out}" in result.output
         assert read_preconditioner(out).values.shape == (8,)
 
-    def test_replaces_only_when_asked(self, tiny_file, tmp_path):
+    def test_replaces_its_own_files_only_and_when_asked(self, tiny_file, tmp_path):
         out = tmp_path / "c.safetensors"
-        out.write_text("mine")
+        assert self.run(tiny_file, out).exit_code == 0
         result = self.run(tiny_file, out)
-        assert (result.exit_code, out.read_text()) == (2, "mine")
+        assert result.exit_code == 2
         assert "--overwrite" in result.output
         assert self.run(tiny_file, out, "--overwrite").exit_code == 0
+        out.write_text("mine")
+        for options in ((), ("--overwrite",)):
+            result = self.run(tiny_file, out, *options)
+            assert (result.exit_code, out.read_text()) == (2, "mine")
+            assert "Move it" in result.output
 
     def test_a_bad_rank_is_no_traceback(self, tiny_file, tmp_path):
         result = self.run(tiny_file, tmp_path / "c.safetensors", "--rank", 5000)
