@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
+from benchmarks.machine import describe
 from relatent.core.command import RelatentCommand
 from relatent.core.files import write_bytes
 from relatent.core.images import encode_png, from_uint8, grid
@@ -105,7 +106,7 @@ def main(networks: tuple[str, ...], psi: float, out: Path | None, picture: Path 
             images = draw_samples(generator, SAMPLES, psi, SEED)
             write_bytes(picture, encode_png(grid(torch.nn.functional.interpolate(images, scale_factor=2), 20)))
     if out:
-        write_bytes(out, (json.dumps(result, indent=2) + "\n").encode())
+        write_bytes(out, (json.dumps({"networks": result, "machine": describe()}, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":
