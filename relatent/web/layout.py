@@ -50,6 +50,7 @@ def lay_out(app: AppState) -> gr.Blocks:
         status = gr.HTML(elem_id="status")  # of all live controls, on every tab
         gr.HTML(page_script.NOTICE, elem_id="notice-line")
         visit = gr.Textbox("", visible="hidden", label="visit", elem_id="visit")
+        at_work = gr.Textbox("", visible="hidden", label="batch", elem_id="batch-at-work")
         with gr.Tabs():  # a tab is one module of relatent/web/tabs with its actions
             with gr.Tab("Photo", id="photo") as photo_view:
                 photo = photo_tab.build(app, session, status)
@@ -63,7 +64,9 @@ def lay_out(app: AppState) -> gr.Blocks:
                 explore = explore_tab.build(app, session, status)
             with gr.Tab("About", id="about"):
                 about_tab.build(app)
-        photo_view.select(photo.show, [session], photo.outputs, api_visibility="private", show_progress="hidden")
+        photo_view.select(  # fires when the page loads, too
+            photo.show, [session], photo.outputs, api_visibility="private", show_progress="hidden", queue=False
+        )
         drag_view.select(drag.show, [session], drag.outputs, api_visibility="private", show_progress="hidden")
         mix_view.select(mix.show, mix.inputs, mix.outputs, api_visibility="private", show_progress="hidden")
         explore_view.select(
@@ -72,20 +75,21 @@ def lay_out(app: AppState) -> gr.Blocks:
         api.add(app, session)
         mix_api.add(app, session)
 
-        def arrive(own: Any, token: str | None, request: gr.Request) -> tuple[Any, str]:
+        def arrive(own: Any, token: str | None, request: gr.Request) -> tuple[Any, str, str]:
             found = app.sessions.again(token) or own
             app.sessions.arrive(found, str(request.session_hash))
-            return found, found.token
+            return found, found.token, found.token if found.batch is not None else ""
 
         def leave(request: gr.Request) -> None:
             app.sessions.leave(str(request.session_hash))
 
         quiet: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
-        blocks.load(arrive, [session, visit], [session, visit], js=RETURNING, **quiet).then(
+        # Nothing here goes through Gradio's queue unless a batch is at work: its browser code may lose the answer to a
+        # photo that is dropped while another event of the queue ends.
+        blocks.load(arrive, [session, visit], [session, visit, at_work], js=RETURNING, **quiet).then(
             None, [visit], None, js=REMEMBER, **quiet
-        ).then(photo.show, [session], photo.outputs, **quiet).then(
-            batch.show, [session], batch.outputs, concurrency_limit=None, **{**quiet, "queue": True}
-        )
+        ).then(photo.show, [session], photo.outputs, **quiet)
+        at_work.change(batch.show, [session], batch.outputs, concurrency_limit=None, **{**quiet, "queue": True})
         blocks.unload(leave)
     # Jobs wait in the page's own queue, which shows their position; Gradio's limits would make them wait twice.
     blocks.queue(default_concurrency_limit=None, api_open=False)
