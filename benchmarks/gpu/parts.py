@@ -181,7 +181,9 @@ def tests(bench: Bench) -> Iterator[Row]:
         text, ended = done.stdout + done.stderr, {0: "passed", 1: "failed"}.get(done.returncode, "not run")
     except subprocess.TimeoutExpired as error:
         text, ended = (error.stdout or b"").decode(errors="replace"), "cut short"
-    lines = text.splitlines()
+    lines = [
+        line for line in text.splitlines() if not line.startswith(("platform ", "rootdir: "))
+    ]  # paths of the machine
     bench.note("tests", lines[-60:])
     yield Row("tests", where, f"{ended}: {lines[-1] if lines else 'nothing said'}")
 
