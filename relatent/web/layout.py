@@ -65,9 +65,9 @@ def lay_out(app: AppState) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 about_tab.build(app)
         photo_view.select(  # fires when the page loads, too
-            photo.show, [session], photo.outputs, api_visibility="private", show_progress="hidden", queue=False
+            photo.show, photo.inputs, photo.outputs, api_visibility="private", show_progress="hidden", queue=False
         )
-        drag_view.select(drag.show, [session], drag.outputs, api_visibility="private", show_progress="hidden")
+        drag_view.select(drag.show, drag.inputs, drag.outputs, api_visibility="private", show_progress="hidden")
         mix_view.select(mix.show, mix.inputs, mix.outputs, api_visibility="private", show_progress="hidden")
         explore_view.select(
             explore.show, explore.inputs, explore.outputs, api_visibility="private", show_progress="hidden"
@@ -88,8 +88,8 @@ def lay_out(app: AppState) -> gr.Blocks:
         # photo that is dropped while another event of the queue ends.
         blocks.load(arrive, [session, visit], [session, visit, at_work], js=RETURNING, **quiet).then(
             None, [visit], None, js=REMEMBER, **quiet
-        ).then(photo.show, [session], photo.outputs, **quiet)
-        at_work.change(batch.show, [session], batch.outputs, concurrency_limit=None, **{**quiet, "queue": True})
+        ).then(photo.show, photo.inputs, photo.outputs, **quiet)
+        at_work.change(batch.show, batch.inputs, batch.outputs, concurrency_limit=None, **{**quiet, "queue": True})
         blocks.unload(leave)
     # Jobs wait in the page's own queue, which shows their position; Gradio's limits would make them wait twice.
     blocks.queue(default_concurrency_limit=None, api_open=False)

@@ -26,24 +26,12 @@ from relatent.web.session import Session
 from relatent.web.state import AppState
 from relatent.web.tabs.direction_slider import clamped, direction_sliders
 from relatent.web.tabs.photo import PRESET_TEXTS, status_html
+from relatent.web.tabs.tab import Tab
 from relatent.web.tabs.widgets import ClampedNumber
 from relatent.web.uploads import Limits, check_count, check_upload
 
 MOST_NAMED = 10  # skipped files of a zip that the status names
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How the tab shows what a session holds.
-
-    Attributes:
-        show: an event handler whose input is the session.
-        outputs: the components that it fills.
-    """
-
-    show: Any
-    outputs: list[Any]
 
 
 @dataclass
@@ -60,7 +48,7 @@ class _Widgets:
         return [self.start, self.cancel, self.status, self.rows, self.results]
 
 
-def build(app: AppState, session: gr.State, page_status: gr.HTML) -> Shown:
+def build(app: AppState, session: gr.State, page_status: gr.HTML) -> Tab:
     """Build the widgets and events of the tab; returns what shows the batch of a visitor who comes back."""
     limits = app.settings.limits
     gr.Markdown(
@@ -105,7 +93,7 @@ def build(app: AppState, session: gr.State, page_status: gr.HTML) -> Shown:
     )  # fmt: skip
     cancel.click(_cancel, [session], None, queue=False, **QUIET)
     outputs = [*widgets.all(), page_status]
-    return Shown(reported(_coming_back(widgets), widgets.all(), page_status), outputs)
+    return Tab(reported(_coming_back(widgets), widgets.all(), page_status), [session], outputs)
 
 
 def gather(uploads: list[Path], folder: Path, limits: Limits) -> Unpacked:

@@ -23,6 +23,7 @@ from relatent.web.queue import Report, follow
 from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
 from relatent.web.tabs.edit import PRIVATE
+from relatent.web.tabs.tab import Tab
 
 HINT = figures('<p class="relatent-lead">No face yet: choose a photo on the Photo tab first.</p>')
 HOW = (
@@ -33,20 +34,7 @@ NEWS_SECONDS = PICTURE_SECONDS = 0.2
 FIELDS = ("Start, across", "Start, down", "End, across", "End, down")
 
 
-@dataclass
-class DragTab:
-    """The interface for events of the page.
-
-    Attributes:
-        show: handler of (session) for ``outputs``, when the tab is opened.
-        outputs: of ``show``.
-    """
-
-    show: Any
-    outputs: list[Any]
-
-
-def build(app: AppState, session: gr.State, status: gr.HTML) -> DragTab:
+def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
     """Build the widgets and events of the tab."""
     with gr.Row(elem_classes="relatent-screen"):
         with gr.Column(scale=6, min_width=300, elem_classes="relatent-main"):
@@ -90,7 +78,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> DragTab:
     on(add.click, tab.add, [session, marks, *fields])
     on(remove.click, tab.remove, [session, marks])
     on(clear.click, tab.clear, [session, marks])
-    return DragTab(reported(tab.show, outputs, status), [*outputs, status])
+    return Tab(reported(tab.show, outputs, status), [session], [*outputs, status])
 
 
 def _stop(session: Session) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -18,6 +17,7 @@ from relatent.web.errors import reported
 from relatent.web.pictures import figure, figures, smooth
 from relatent.web.session import Session
 from relatent.web.state import AppState
+from relatent.web.tabs.tab import Tab
 from relatent.web.tabs.widgets import ClampedNumber, ClampedSlider
 
 SHEET = 12  # faces of a sheet
@@ -27,22 +27,7 @@ NAMES = {"sefa": "SeFa", "ganspace": "GANSpace"}
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-@dataclass
-class ExploreTab:
-    """The interface for events of the page.
-
-    Attributes:
-        show: handler that draws the face of the controls.
-        inputs: of ``show``.
-        outputs: of ``show``.
-    """
-
-    show: Any
-    inputs: list[Any]
-    outputs: list[Any]
-
-
-def build(app: AppState, session: gr.State, status: gr.HTML) -> ExploreTab:
+def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
     """Build the widgets and events of the tab."""
     components = Components(app.network)
     gr.Markdown(
@@ -93,7 +78,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> ExploreTab:
     on(keep.click, _keeping(app, components), face, [kept])
     on(many.click, _many(app), [session, first, psi, number], [sheet])
     sheet.select(_picked(len(sliders)), [first], [seed, *sliders], **QUIET).then(show, face, shown, **QUIET)
-    return ExploreTab(show, face, shown)
+    return Tab(show, face, shown)
 
 
 def _sliders(kind: str, count: int, *, is_open: bool) -> list[gr.Slider]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -26,6 +25,7 @@ from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
 from relatent.web.tabs.download_buttons import downloads, hidden_download
 from relatent.web.tabs.photo import status_html
+from relatent.web.tabs.tab import Tab
 from relatent.web.tabs.widgets import ClampedSlider
 from relatent.web.uploads import check_upload
 
@@ -40,22 +40,7 @@ FILES = ("photo", "face-png", "latent", "inversion")
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-@dataclass
-class MixTab:
-    """The interface for events of the page.
-
-    Attributes:
-        show: handler that updates the tab with the session's faces.
-        inputs: of ``show``.
-        outputs: of ``show``.
-    """
-
-    show: Any
-    inputs: list[Any]
-    outputs: list[Any]
-
-
-def build(app: AppState, session: gr.State, status: gr.HTML) -> MixTab:
+def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
     """Build the widgets and events of the tab."""
 
     def write(kind: str) -> Callable[..., Download]:
@@ -108,7 +93,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> MixTab:
     keep.click(reported(_keeping(app), [kept], status), controls, [kept, status], **QUIET).then(
         show, inputs, outputs, **QUIET
     )
-    return MixTab(show, inputs, outputs)
+    return Tab(show, inputs, outputs)
 
 
 def _source(app: AppState, label: str, name: str, on: tuple[str, ...]) -> list[Any]:

@@ -32,6 +32,7 @@ from relatent.web.session import Kept, Session
 from relatent.web.state import AppState
 from relatent.web.tabs import edit as edit_tab
 from relatent.web.tabs.edit import PRIVATE, EditTab
+from relatent.web.tabs.tab import Tab
 from relatent.web.tabs.widgets import ClampedNumber, UploadedImage
 from relatent.web.uploads import read_upload
 
@@ -44,19 +45,6 @@ PRESET_TEXTS = {
     "best": "Best: closer still, takes three times as long",
     "paper": "Paper: the StyleGAN2 paper's projector, for comparison",
 }
-
-
-@dataclass
-class PhotoTab:
-    """The interface for events of the page.
-
-    Attributes:
-        show: handler of (session) for ``outputs``, when the tab is opened.
-        outputs: of ``show``.
-    """
-
-    show: Any
-    outputs: list[Any]
 
 
 @dataclass
@@ -88,7 +76,7 @@ class _Widgets:
         ]
 
 
-def build(app: AppState, session: gr.State, status: gr.HTML) -> PhotoTab:
+def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
     """Build the widgets and events of the tab."""
     with gr.Row(elem_classes="relatent-screen"):
         with gr.Column(scale=6, min_width=300, elem_classes="relatent-main"):
@@ -132,7 +120,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> PhotoTab:
     on(face.input, work.chosen, [session, face, *settings])
     on(other.click, work.leave, [session], queue=False)
     cancel.click(_cancel, [session], None, queue=False, **PRIVATE)
-    return PhotoTab(reported(work.show, outputs, status), [*outputs, status])
+    return Tab(reported(work.show, outputs, status), [session], [*outputs, status])
 
 
 def _cancel(session: Session) -> None:
