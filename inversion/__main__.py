@@ -105,7 +105,9 @@ def train_backbone_command(
 @click.option("--out", required=True, type=PathType(dir_okay=False), help="The encoder's file.")
 @click.option("--kimg", type=click.FloatRange(min=0), default=200, show_default=True, help="Thousands of pictures.")
 @click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
-@click.option("--start", default="", metavar="FILE", help="Begin with another encoder's weights, of the same sizes.")
+@click.option(
+    "--start", default="", metavar="FILE", help="Begin with another encoder's weights; its resolution may differ."
+)
 @click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Pictures a step.")
 @click.option(
     "--iterations",

@@ -49,7 +49,8 @@ class EncoderSettings:
         network: name or file of the generator.
         data: zip file or folder of photos, aligned for the generator.
         data_folder: only pictures below this folder of the data; None for all.
-        start: encoder of the same sizes to initialise the weights from; empty for random ones.
+        start: encoder to initialise the weights from, of the same w_dim and hidden; empty for random ones. Layers of w
+            that it doesn't predict start with the offset of its last one.
         batch: pictures per step, half of them generated.
         iterations: of the encoder, at most.
         learning_rate: of Adam, the highest of the schedule.
@@ -262,7 +263,7 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
     """A new encoder for a generator; without ``settings.start`` it maps every photo to the average w.
 
     Raises:
-        CheckpointError: ``settings.start`` has other sizes.
+        CheckpointError: ``settings.start`` has another w_dim or number of hidden units, or is of another kind.
     """
     config = EncoderConfig(
         resolution=min(network.resolution, MAX_SIDE),
@@ -276,8 +277,23 @@ def new_encoder(settings: EncoderSettings, network: Generator) -> RefiningEncode
     assert isinstance(encoder.model, ResidualNetwork)
     encoder.model.backbone.load_state_dict(load_backbone().state_dict())
     if settings.start:
-        other = load_encoder(settings.start)
-        if not isinstance(other, RefiningEncoder) or other.config != config:
-            raise CheckpointError(f"{settings.start} is an encoder of other sizes; expected one of {config}.")
-        encoder.model.load_state_dict(other.model.state_dict())
+        encoder.model.load_state_dict(_start_weights(settings.start, config))
     return encoder
+
+
+def _start_weights(start: str, config: EncoderConfig) -> dict[str, Tensor]:
+    """The weights of the encoder ``start`` for one of ``config``, which may have another resolution and num_ws."""
+    other = load_encoder(start)
+    if not isinstance(other, RefiningEncoder):
+        raise CheckpointError(f"{start} is an encoder of another architecture; expected one that train-encoder wrote.")
+    if (other.config.w_dim, other.config.hidden) != (config.w_dim, config.hidden):
+        raise CheckpointError(
+            f"{start} has w_dim {other.config.w_dim} and {other.config.hidden} hidden units; expected {config.w_dim} and "
+            f"{config.hidden}, as the encoder to be trained has them."
+        )
+    weights = other.model.state_dict()
+    # Layers finer than the other encoder's start as its finest one.
+    layers = torch.arange(config.num_ws).clamp(max=other.config.num_ws - 1)
+    for name in ("offsets.weight", "offsets.bias"):
+        weights[name] = weights[name].unflatten(0, (other.config.num_ws, config.w_dim))[layers].flatten(0, 1)
+    return weights

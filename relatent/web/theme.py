@@ -81,6 +81,8 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 #stage-picture img { width: auto; max-width: 100%; max-height: 62vh; cursor: zoom-in; border-radius: 12px;
   -webkit-touch-callout: none; user-select: none; touch-action: pan-y; }
 #stage-picture .face img { width: min(512px, 100%); }
+/* Gradio fades every change of its containers; comparing is at once. */
+#stage-picture .html-container { transition: none; }
 #original { position: absolute !important; inset: 0; visibility: hidden; pointer-events: none; }
 #stage-picture[data-comparing] #original { visibility: visible; }
 #stage-picture[data-comparing] #edited { visibility: hidden; }

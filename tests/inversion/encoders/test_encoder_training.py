@@ -20,6 +20,7 @@ from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.images import from_uint8
 from stylegan import load, network_id
 from stylegan.networks.backbone import load_backbone
+from stylegan.networks.generator import Generator
 from stylegan.training.loop import Schedule, state_path
 
 CPU = torch.device("cpu")
@@ -153,10 +154,30 @@ class TestCommand:
         assert json.loads(result.output)["iterations"] == 3
         assert not (tmp_path / "e.safetensors").exists()
 
-    def test_an_encoder_of_other_sizes_is_no_start(self, tiny_generator, photos, tmp_path):
+    def test_an_encoder_of_another_width_is_no_start(self, tiny_generator, photos, tmp_path):
         write_snapshot(trainer(tiny_generator, photos, hidden=8), tmp_path / "small.safetensors")
-        with pytest.raises(CheckpointError, match="other sizes"):
+        with pytest.raises(CheckpointError, match="8 hidden units; expected"):
             trainer(tiny_generator, photos, start=str(tmp_path / "small.safetensors"))
+
+    def test_an_encoder_of_a_smaller_network_starts_one_of_a_larger(self, tiny_generator, photos, tmp_path):
+        small = trainer(tiny_generator, photos)
+        torch.nn.init.normal_(small.encoder.model.offsets.weight)
+        small.average.load_state_dict(small.encoder.state_dict())
+        write_snapshot(small, tmp_path / "small.safetensors")
+        config = dataclasses.replace(tiny_generator.config, resolution=2 * tiny_generator.resolution)
+        larger = Generator(config)
+        assert larger.num_ws == tiny_generator.num_ws + 2
+        pictures = torch.nn.functional.interpolate(photos, scale_factor=2)
+        started = trainer(larger, pictures, start=str(tmp_path / "small.safetensors")).encoder
+        image, drawn = (from_uint8(pictures[k : k + 1]) for k in (0, 1))
+        with torch.no_grad():
+            got = started.residual(image, drawn)
+        assert got.shape == (1, larger.num_ws, larger.w_dim)
+        finest = got[:, tiny_generator.num_ws - 1]
+        for layer in range(tiny_generator.num_ws, larger.num_ws):
+            torch.testing.assert_close(got[:, layer], finest)
+        weights = started.model.gather.weight, small.average.model.gather.weight
+        torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-3)  # files are in half precision
 
     def test_state_of_something_else(self, tiny_file, data, tmp_path):
         settings = dataclasses.replace(SETTINGS, network=str(tiny_file), data=str(data))
