@@ -50,7 +50,7 @@ def status_command(outdir: Path) -> None:
     help="Thousands of pictures to train on, from the very start.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the state beside OUT.")
-@click.option("--name", default="faces-trunk", show_default=True, help="What the backbone is called in reports.")
+@click.option("--name", default="faces-backbone", show_default=True, help="What the backbone is called in reports.")
 @click.option(
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures a step at 64 px; fewer larger."
 )

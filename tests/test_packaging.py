@@ -146,12 +146,12 @@ def test_a_wheel_works_where_no_checkout_is(wheel, tmp_path):
         assert Path(file).is_relative_to(packages)
     relatent = python.with_name("relatent")
     run([python, "-m", "inversion.project", "--demo", "--num-steps", "3"], work)
-    assert json.loads((work / "out/astronaut/report.json").read_text())["network"].startswith("faces-64")
+    assert json.loads((work / "out/astronaut/report.json").read_text())["network"].startswith("faces-128")
     run([relatent, "edit", "out/astronaut", "--set", "smile=1"], work)
     assert (work / "out/astronaut/edited.png").stat().st_size > 1000
     code = "import relatent; relatent.edit(relatent.Inversion.load('out/astronaut'), smile=1).image().save('a.png')"
     run([python, "-c", code], work)
-    assert "faces-64" in run([relatent, "weights", "list"], work)
+    assert "faces-128" in run([relatent, "weights", "list"], work)
     assert "--port" in run([relatent, "page", "--help"], work)
 
 

@@ -7,7 +7,7 @@
 # Where only a small tree may travel to the GPU (64 MiB, the zip file included), leave these out first; nothing here
 # reads them, and the tree is 21 MiB without them:
 #
-#   rm -r weights/faces-64/{encoder,preconditioner,generator}.safetensors docs/images benchmarks/results
+#   rm -r weights/faces-128/{encoder,preconditioner,generator}.safetensors docs/images benchmarks/results
 #   git checkout weights docs benchmarks          brings them back
 #
 #   training/on_gpu.sh --rehearse --out results          the same at a tiny size, on the CPU

@@ -7,12 +7,12 @@ from pathlib import Path
 from relatent.core.errors import UnknownNameError
 
 FOLDER = Path(__file__).parent
-DEFAULT_NETWORK = "faces-64"
+DEFAULT_NETWORK = "faces-128"
 GENERATOR_FILE = "generator.safetensors"
 ENCODER_FILE = "encoder.safetensors"
 PRECONDITIONER_FILE = "preconditioner.safetensors"
 PERCENTILES_FILE = "percentiles.json"
-BACKBONE = "faces-trunk"
+BACKBONE = "faces-backbone"
 
 
 def network_names() -> list[str]:
@@ -52,4 +52,4 @@ def percentiles_path(name: str) -> Path | None:
 
 def backbone_path() -> Path:
     """The file of the embedded perceptual backbone."""
-    return FOLDER / BACKBONE / "trunk.safetensors"
+    return FOLDER / BACKBONE / "backbone.safetensors"

@@ -268,8 +268,8 @@ def presets(bench: Bench) -> Iterator[Row]:
     for name in PRESET_NAMES:
         yield attempted(
             "presets",
-            f"faces-64, {name}",
-            lambda n=name: _preset_row(bench, pipeline_network, photo, n, "faces-64"),  # type: ignore[misc]
+            f"faces-128, {name}",
+            lambda n=name: _preset_row(bench, pipeline_network, photo, n, "faces-128"),  # type: ignore[misc]
         )
     yield attempted("presets", "balanced against paper", lambda: _until_row(bench, pipeline_network))
     size = bench.sizes[0]
@@ -332,7 +332,7 @@ def _until_row(bench: Bench, network: Generator) -> Row:
     times = found["times_as_fast"]
     value = float(times) if isinstance(times, int | float) else "not reached"
     met = value >= 50 if isinstance(value, float) else False
-    what = "faces-64, balanced reaches paper's loss"
+    what = "faces-128, balanced reaches paper's loss"
     return Row("presets", what, value, "x as fast", "1/50 of paper's time", met, {"found": found})
 
 

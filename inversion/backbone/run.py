@@ -1,8 +1,8 @@
 """Trains a backbone, and writes and resumes its files. For `--out backbone.safetensors` these are
 
-trunk.safetensors          the averaged student in half precision, replaced at each snapshot
-trunk.state.safetensors    everything needed to go on, replaced with it
-trunk.log.jsonl            one line a tick
+backbone.safetensors          the averaged student in half precision, replaced at each snapshot
+backbone.state.safetensors    everything needed to go on, replaced with it
+backbone.log.jsonl            one line a tick
 """
 
 from __future__ import annotations

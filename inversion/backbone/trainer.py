@@ -60,7 +60,7 @@ class BackboneSettings:
     raw_weight: float = 0.5
     precision: str = "float32"
     seed: int = 0
-    name: str = "faces-trunk"
+    name: str = "faces-backbone"
     licence: str = ""
     attribution: str = ""
 

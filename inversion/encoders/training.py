@@ -288,8 +288,8 @@ def _start_weights(start: str, config: EncoderConfig) -> dict[str, Tensor]:
         raise CheckpointError(f"{start} is an encoder of another architecture; expected one that train-encoder wrote.")
     if (other.config.w_dim, other.config.hidden) != (config.w_dim, config.hidden):
         raise CheckpointError(
-            f"{start} has w_dim {other.config.w_dim} and {other.config.hidden} hidden units; expected {config.w_dim} and "
-            f"{config.hidden}, as the encoder to be trained has them."
+            f"{start} has w_dim {other.config.w_dim} and {other.config.hidden} hidden units; expected "
+            f"{config.w_dim} and {config.hidden}, as the encoder to be trained has them."
         )
     weights = other.model.state_dict()
     # Layers finer than the other encoder's start as its finest one.

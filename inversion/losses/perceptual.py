@@ -34,7 +34,7 @@ class PerceptualDistance(nn.Module):
 
     Args:
         net: pictures [N, 3, R, R] to the features of each layer, [N, C, h, w].
-        backbone: its name in reports, for example "faces-trunk".
+        backbone: its name in reports, for example "faces-backbone".
         scaling: what pictures in [-1, 1] go through before it; None for nothing.
         heads: a weight for each channel of each layer, [1, C, 1, 1], not negative; None for 1.
     """

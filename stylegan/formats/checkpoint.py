@@ -65,7 +65,7 @@ def _digest(tensors: dict[str, Tensor]) -> str:
 
 
 def network_id(generator: Generator) -> str:
-    """Name and fingerprint, for example "faces-64@0123456789ab", by which latents and directions refer to a network."""
+    """Name and fingerprint, such as "faces-128@0123456789ab", by which latents and directions refer to a network."""
     if not generator._network_id:
         generator._network_id = f"{generator.name or 'unnamed'}@{fingerprint(generator)}"
     return generator._network_id

@@ -24,7 +24,7 @@ def load(name_or_file: str | Path, *, entry: str | None = None) -> Generator:
     alignment and the name of their file.
 
     Args:
-        name_or_file: an embedded network ("faces-64"), a published one that has been fetched ("ffhq-1024"), or a
+        name_or_file: an embedded network ("faces-128"), a published one that has been fetched ("ffhq-1024"), or a
             path: our ``.safetensors``; StyleGAN2-ADA or StyleGAN3 by NVIDIA as a pickle, as PTI and others save it
             with ``torch.save``, or as a state dict in ``.pt`` or ``.safetensors``; a ``.pt`` of rosinality, pSp or e4e.
         entry: which network of a foreign file that holds several; None for its "G_ema", "g_ema" or decoder, or the

@@ -79,7 +79,7 @@ class Generator(nn.Module):
     Attributes:
         config: the sizes.
         alignment: how faces must be cropped for this network.
-        name: for example "faces-64".
+        name: for example "faces-128".
         file: the name or path given to ``stylegan.load``; empty for a network built in memory.
     """
 

@@ -58,7 +58,7 @@ def test_every_face_is_measured_in_every_way(quality, tmp_path):
     assert result["ws_distance_of_samples"] == pytest.approx(1.0, abs=0.1)
     text = (tmp_path / "quality.md").read_text()
     assert "| balanced | 2 |" in text
-    assert "LPIPS (faces-trunk)" in text
+    assert "LPIPS (faces-backbone)" in text
     sheet = np.asarray(Image.open(tmp_path / "quality.png"))
     assert sheet.shape == (3 * 32, 3 * 32, 3)  # photos and two methods, three faces
     photo = inverting.validation_faces(tmp_path / "faces.zip", "val", ["val/0.png"], 32)

@@ -81,7 +81,7 @@ def test_the_batch_follows_free_memory(full_size, gpu, monkeypatch):
 PROGRAM = """
 import sys, torch
 from inversion import invert_images
-(found,) = invert_images(torch.zeros(1, 3, 64, 64), "faces-64", device=sys.argv[1], num_steps=5)
+(found,) = invert_images(torch.zeros(1, 3, 64, 64), "faces-128", device=sys.argv[1], num_steps=5)
 assert found.ws.isfinite().all()
 """
 

@@ -19,7 +19,7 @@ ON_THE_CPU = {"fast": (None, 0.5466), "balanced": (30, 0.3210), "best": (10, 0.1
 
 @pytest.fixture(scope="module")
 def network():
-    return open_network("faces-64", "cpu")
+    return open_network("faces-128", "cpu")
 
 
 def loss_of(image, network, preset, **options):

@@ -20,10 +20,10 @@ def test_ms_ssim_takes_small_pictures_and_knows_equality():
     assert ms_ssim(a, pictures(1)) < 0.3
 
 
-def test_measures_name_their_trunk_and_judge_what_is_written():
+def test_measures_name_their_backbone_and_judge_what_is_written():
     a = pictures(0)
     quality = measure(a + 0.001, a, load_perceptual())  # rounds to the same 8 bits almost everywhere
-    assert quality.lpips_trunk == "faces-trunk"
+    assert quality.lpips_trunk == "faces-backbone"
     assert quality.psnr > 48
     assert quality.lpips < 0.02
     outside = measure(a * 50, a, load_perceptual())

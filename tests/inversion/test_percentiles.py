@@ -28,7 +28,7 @@ def table(tmp_path, tiny_file, few_steps, monkeypatch):
             "encoder": "",
             "preconditioner": "",
             "settings": settings_of(plan_for("balanced")),
-            "lpips_trunk": "faces-trunk",
+            "lpips_trunk": "faces-backbone",
         }
         presets = {"balanced": {**entry, "faces": len(lpips), "lpips": list(lpips), **changes}}
         network = network or network_id(load(tiny_file))
@@ -52,7 +52,7 @@ def test_counts_what_was_easier():
 def test_none_but_the_same_network_preset_and_settings(table, tiny_file):
     network, plan = load(tiny_file), plan_for("balanced")
     table()
-    assert measured_faces(network, "balanced", plan) == MeasuredFaces("faces-trunk", SCALE)
+    assert measured_faces(network, "balanced", plan) == MeasuredFaces("faces-backbone", SCALE)
     assert measured_faces(network, "best", plan_for("best")) is None
     assert measured_faces(network, "balanced", plan_for("balanced", num_steps=5)) is None
     assert measured_faces(network, "balanced", plan_for("balanced", precision="bfloat16")) is None
@@ -101,11 +101,11 @@ def test_the_command_says_it(table, tiny_file, tmp_path):
 
 def test_what_ships_fits_what_ships():
     """A new network or encoder, or other settings, need a new run of benchmarks/percentiles.py."""
-    path = percentiles_path("faces-64")
+    path = percentiles_path("faces-128")
     if path is None:
         pytest.skip("no faces have been measured")
     table = json.loads(path.read_text())
-    network = load("faces-64")
+    network = load("faces-128")
     for preset, entry in table["presets"].items():
         faces = measured_faces(network, preset, presets_of(network)[preset])
         assert faces is not None, f"run: python -m benchmarks.percentiles --preset {preset} --count {entry['faces']}"

@@ -244,9 +244,9 @@ def test_usage_errors_exit_2(project, tmp_path, astronaut):
     result = project(astronaut, "--device", "tpu9")
     assert result.exit_code == 2
     one_line_error(result, "tpu9", "cpu")
-    result = project(astronaut, network="faces-65")
+    result = project(astronaut, network="faces-129")
     assert result.exit_code == 2
-    one_line_error(result, "faces-65", "did you mean faces-64")
+    one_line_error(result, "faces-129", "did you mean faces-128")
     for args in (["--preset", "fast"], ["--preset", "fast", "--dry-run"]):
         result = project(astronaut, *args)
         assert result.exit_code == 2

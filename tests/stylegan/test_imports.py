@@ -20,7 +20,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import stylegan
-stylegan.load("faces-64")
+stylegan.load("faces-128")
 assert "torch._dynamo" not in sys.modules, "loading a network has imported PyTorch's compiler, which takes seconds"
 for module in pkgutil.walk_packages(stylegan.__path__, "stylegan."):
     importlib.import_module(module.name)

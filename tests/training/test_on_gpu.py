@@ -75,7 +75,7 @@ class TestTree:
     def test_instructions_name_what_is_left_out(self, file):
         text = (ROOT / "training" / file).read_text()
         weights = [Path(name).stem for name in on_gpu.LEFT_OUT if name.endswith(".safetensors")]
-        assert f"rm -r weights/faces-64/{{{','.join(weights)}}}.safetensors docs/images benchmarks/results" in text
+        assert f"rm -r weights/faces-128/{{{','.join(weights)}}}.safetensors docs/images benchmarks/results" in text
 
 
 class TestParts:

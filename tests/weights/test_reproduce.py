@@ -21,8 +21,10 @@ from weights.__main__ import main
 from weights.embedded import network_path
 from weights.reproduce import Needed, carry_out, check, describe, read_recipe, recipe_names
 
-TINY = "kimg_first=0.016 kimg_second=0.032 kimg=0.048 z_dim=8 w_dim=8 channel_base=64 channel_max=4"
-TINY += " batch=4 tick=0.016 encoder_kimg=0.004 preconditioner_pictures=4 preconditioner_rank=8 measured=2"
+TINY = "kimg_first=0.008 kimg_second=0.016 kimg_third=0.024 kimg_64=0.032 kimg_fade=0.008 kimg_grown=0.008"
+TINY += " kimg_judged=0.016 kimg=0.024 z_dim=8 w_dim=8 channel_base=64 channel_max=4"
+TINY += " batch=4 tick=0.008 encoder_64_kimg=0.004 encoder_kimg=0.004"
+TINY += " preconditioner_pictures=4 preconditioner_rank=8 measured=2"
 
 
 def run(*args):
@@ -37,17 +39,17 @@ def faces(tmp_path):
         for folder, count in (("train", 8), ("val", 4)):
             for index in range(count):
                 buffer = io.BytesIO()
-                pixels = torch.randint(0, 256, (64, 64, 3), dtype=torch.uint8).numpy()
+                pixels = torch.randint(0, 256, (128, 128, 3), dtype=torch.uint8).numpy()
                 Image.fromarray(pixels).save(buffer, "PNG")
                 archive.writestr(f"{folder}/{index}.png", buffer.getvalue())
     return path
 
 
 def test_every_embedded_file_has_a_recipe():
-    assert recipe_names() == ["faces-64", "faces-trunk"]
+    assert recipe_names() == ["faces-128", "faces-backbone"]
 
 
-@pytest.mark.parametrize("name", ["faces-64", "faces-trunk"])
+@pytest.mark.parametrize("name", ["faces-128", "faces-backbone"])
 def test_dry_run_prints_commands_checks_and_hours(name, faces, tmp_path):
     result = run(name, "--dry-run", "--data", f"faces={faces}", "--outdir", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -61,18 +63,18 @@ def test_dry_run_prints_commands_checks_and_hours(name, faces, tmp_path):
 
 
 def test_dry_run_asks_for_what_was_not_named():
-    assert "give it with --data faces=FILE" in run("faces-64", "--dry-run").output
+    assert "give it with --data faces=FILE" in run("faces-128", "--dry-run").output
 
 
 @pytest.mark.slow
-def test_faces_64_at_a_tiny_size(faces, tmp_path, monkeypatch):
+def test_faces_128_at_a_tiny_size(faces, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     sizes = [word for pair in TINY.split() for word in ("--set", pair)]
-    args = ["faces-64", "--data", f"faces={faces}", "--other-data", "--outdir", tmp_path / "out", *sizes]
+    args = ["faces-128", "--data", f"faces={faces}", "--other-data", "--outdir", tmp_path / "out", *sizes]
     result = run(*args)
     assert result.exit_code == 0, result.output
     network = load(tmp_path / "out" / "generator.safetensors")
-    assert (network.name, network.resolution, network.w_dim) == ("faces-64", 64, 8)
+    assert (network.name, network.resolution, network.w_dim) == ("faces-128", 128, 8)
     encoder = load_encoder(tmp_path / "out" / "encoder.safetensors")
     assert encoder.network == network_id(network)
     preconditioner = read_preconditioner(tmp_path / "out" / "preconditioner.safetensors")
@@ -81,59 +83,59 @@ def test_faces_64_at_a_tiny_size(faces, tmp_path, monkeypatch):
     assert percentiles["network"] == network_id(network)
     assert percentiles["presets"]["balanced"]["faces"] == 2
     again = run(*args)
-    assert again.output.count("done before") == 7
+    assert again.output.count("done before") == 12
 
 
 @pytest.mark.slow
-def test_faces_64_directions_of_few_samples(tmp_path, monkeypatch):
+def test_faces_128_directions_of_few_samples(tmp_path, monkeypatch):
     """The one step that a trial leaves out needs faces to look at: those of the network that ships."""
     monkeypatch.setattr(disentangling, "STEP_PROBES", 2)
     for module in (disentangling, effects):
         monkeypatch.setattr(module, "SCALE_PROBES", 4)
-    recipe = read_recipe("faces-64")
+    recipe = read_recipe("faces-128")
     few = dataclasses.replace(recipe, sizes={**recipe.sizes, "samples": 150})
     (learning,) = (
         step for step in few.work({}, tmp_path, {}) if step not in recipe.work({}, tmp_path, {"samples": 150})
     )
-    (tmp_path / "generator.safetensors").write_bytes(network_path("faces-64").read_bytes())
+    (tmp_path / "generator.safetensors").write_bytes(network_path("faces-128").read_bytes())
     assert learning.command[:2] == ("-m", "editing")
     result = CliRunner().invoke(editing.__main__.main, learning.command[2:])
     assert result.exit_code == 0, result.output
     assert learning.makes.is_file()
     learnt = {file.name for file in learning.makes.parent.glob("*.safetensors")}
-    assert learnt == {file.name for file in network_path("faces-64").parent.glob("directions/*.safetensors")}
+    assert learnt == {file.name for file in network_path("faces-128").parent.glob("directions/*.safetensors")}
 
 
 @pytest.mark.slow
-def test_faces_trunk_at_a_tiny_size(faces, tmp_path, monkeypatch):
+def test_faces_backbone_at_a_tiny_size(faces, tmp_path, monkeypatch):
     from safetensors.torch import save_file
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     save_file(Backbone().state_dict(), tmp_path / "teacher.safetensors")
     args = ["--data", f"faces={faces}", "--data", f"teacher={tmp_path / 'teacher.safetensors'}", "--other-data"]
-    result = run("faces-trunk", *args, "--outdir", tmp_path / "out", "--set", "kimg=0.004", "--set", "batch=2")
+    result = run("faces-backbone", *args, "--outdir", tmp_path / "out", "--set", "kimg=0.004", "--set", "batch=2")
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "out" / "trunk.safetensors").stat().st_size < 2e6
+    assert (tmp_path / "out" / "backbone.safetensors").stat().st_size < 2e6
 
 
 def test_other_data_are_refused(faces, tmp_path):
-    result = run("faces-64", "--data", f"faces={faces}", "--outdir", tmp_path / "out")
+    result = run("faces-128", "--data", f"faces={faces}", "--outdir", tmp_path / "out")
     assert result.exit_code == 1
     assert "is another file" in result.output
-    result = run("faces-64", "--data", "faces=nowhere.zip", "--other-data", "--outdir", tmp_path / "out")
+    result = run("faces-128", "--data", "faces=nowhere.zip", "--other-data", "--outdir", tmp_path / "out")
     assert result.exit_code == 1
     assert "nowhere.zip does not exist" in result.output
-    assert run("faces-64").exit_code == 2
+    assert run("faces-128").exit_code == 2
 
 
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["faces-65"], "did you mean faces-64"),
-        (["faces-64", "--data", "face=x"], "did you mean faces"),
-        (["faces-64", "--data", "faces"], "expected a name, = and a value"),
-        (["faces-64", "--set", "kimg=many"], "'many' is no number"),
-        (["faces-64", "--set", "images=3"], "unknown name for --set"),
+        (["faces-129"], "did you mean faces-128"),
+        (["faces-128", "--data", "face=x"], "did you mean faces"),
+        (["faces-128", "--data", "faces"], "expected a name, = and a value"),
+        (["faces-128", "--set", "kimg=many"], "'many' is no number"),
+        (["faces-128", "--set", "images=3"], "unknown name for --set"),
     ],
 )
 def test_what_cannot_be_meant(args, words):
@@ -152,18 +154,18 @@ class TestPieces:
         assert "is another file" in check(dataclasses.replace(needed, sha256="0" * 64), tmp_path / "a")
 
     def test_paths_with_spaces_stay_whole(self, tmp_path):
-        work = read_recipe("faces-64").work({"faces": tmp_path / "my faces.zip"}, tmp_path / "my out", {})
+        work = read_recipe("faces-128").work({"faces": tmp_path / "my faces.zip"}, tmp_path / "my out", {})
         assert str(tmp_path / "my faces.zip") in work[0].command
-        assert str(tmp_path / "my out" / "generator") in work[0].command
+        assert str(tmp_path / "my out" / "generator-64") in work[0].command
         assert "'" in work[0].line()
 
     def test_unknown_size(self, tmp_path):
         with pytest.raises(UnknownNameError, match="size"):
-            read_recipe("faces-64").work({}, tmp_path, {"kimgs": 3})
+            read_recipe("faces-128").work({}, tmp_path, {"kimgs": 3})
 
     def test_a_failed_command_stops_and_the_next_try_goes_on(self, tmp_path):
-        (first, *_) = read_recipe("faces-64").work({}, tmp_path, {})
-        recipe = dataclasses.replace(read_recipe("faces-64"), data={})
+        (first, *_) = read_recipe("faces-128").work({}, tmp_path, {})
+        recipe = dataclasses.replace(read_recipe("faces-128"), data={})
         script = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(' '.join(sys.argv[2:])); sys.exit(3)"
         step = dataclasses.replace(
             first, command=("-c", script, str(tmp_path / "args")), makes=tmp_path / "made", resumes=tmp_path / "state"
@@ -187,17 +189,17 @@ class TestPieces:
         assert said[-1].startswith("done before")
 
     def test_a_command_that_is_not_here_is_told_before_anything_runs(self, tmp_path):
-        (first, *_) = read_recipe("faces-64").work({}, tmp_path, {})
-        recipe = dataclasses.replace(read_recipe("faces-64"), data={})
+        (first, *_) = read_recipe("faces-128").work({}, tmp_path, {})
+        recipe = dataclasses.replace(read_recipe("faces-128"), data={})
         here = dataclasses.replace(first, command=("-c", "raise SystemExit('ran')"))
         gone = dataclasses.replace(first, command=("-m", "no_such_house.percentiles"))
         with pytest.raises(UsageError, match=r"no_such_house.*clone"):
             carry_out(recipe, [here, gone], {}, tell=print, same_data=True)
 
     def test_refusals(self, tmp_path):
-        recipe = read_recipe("faces-64")
+        recipe = read_recipe("faces-128")
         with pytest.raises(UsageError, match="--data faces=FILE"):
             carry_out(recipe, [], {}, tell=print, same_data=True)
         with pytest.raises(DatasetError, match="does not exist"):
             carry_out(recipe, [], {"faces": tmp_path / "no.zip"}, tell=print, same_data=False)
-        assert "5.5 hours in all" in describe(recipe, recipe.work({}, tmp_path, {}), {})
+        assert "12.6 hours in all" in describe(recipe, recipe.work({}, tmp_path, {}), {})

@@ -116,7 +116,7 @@ class TestListVerifyWhere:
         lines = run("list", entries=[here, there]).stdout.splitlines()
         rows = [line.split() for line in lines]
         assert rows[0] == ["NAME", "KIND", "SIZE", "FETCHED", "LICENCE"]
-        assert ["faces-64", "generator", "embedded"] in rows
+        assert ["faces-128", "generator", "embedded"] in rows
         assert ["net", "generator", "3", "MB", "yes", "MIT"] in rows
         assert ["other-net", "generator", "7", "MB", "no", "MIT", "(non-commercial)"] in rows
 

@@ -250,7 +250,7 @@ def test_the_known_attributes_have_scores_for_every_crop_that_shows_them(tmp_pat
     assert [one.name for one in find_attributes(["Mouth-Open"], known)] == ["mouth_open"]
 
 
-def test_the_classifiers_that_ship_fit_the_trunk_that_ships():
+def test_the_classifiers_that_ship_fit_the_backbone_that_ships():
     known = known_attributes(CROP)
     assert {"age", "gender", "glasses", "beard", "fringe"} <= set(known)
     assert known["glasses"].up == "glasses"
@@ -306,5 +306,5 @@ def test_a_function_by_its_import_path(tmp_path, monkeypatch):
             imported_score(path)
 
 
-def test_the_number_of_features_is_what_the_trunk_gives(two_kinds):
+def test_the_number_of_features_is_what_the_backbone_gives(two_kinds):
     assert two_kinds[0].shape == (80, NUM_FEATURES)

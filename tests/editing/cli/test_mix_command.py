@@ -207,7 +207,7 @@ def test_no_metadata(run, faces, tmp_path):
         (["out/me", "out/you", "--strength=1e39"], 2, "the strength is 1e+39"),
         (["out/me", "9" * 20], 2, "at most 18 digits"),
         (["out/me", "85", "--trunc=1e39"], 2, "the truncation is 1e+39"),
-        (["out/me", "out/you", "--network=faces-64"], 2, "belongs to the network tiny"),
+        (["out/me", "out/you", "--network=faces-128"], 2, "belongs to the network tiny"),
         (["out/me", "out/foreign"], 2, "belongs to the network"),
         (["--rows=0-9999", "--cols=0-99", "--outdir=grid", "--network=tiny.safetensors"], 2, "Name fewer rows"),
         (["--rows=1", "--cols=1", "--layers=0", "--layers=1", "--outdir=grid"], 2, "once each"),

@@ -257,7 +257,7 @@ def test_the_same_drag_gives_the_same_face(tiny_generator):
 
 
 def test_one_point_of_an_embedded_face_arrives():
-    face = seed_inversion(relatent.load("faces-64"), 2, psi=0.7)
+    face = seed_inversion(relatent.load("faces-128"), 2, psi=0.7)
     network = face.open_network()
     result = drag_points(face, network, [(24, 48)], [(22, 46)], options=DragOptions(pixels="face"))
     assert result.reason == "arrived"

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from inversion.__main__ import main
-from inversion.backbone import pictures as trunk_pictures
+from inversion.backbone import pictures as backbone_pictures
 from inversion.backbone import run as training
-from inversion.backbone import trainer as trunk_trainer
+from inversion.backbone import trainer as backbone_trainer
 from inversion.backbone.muon import Optimizer
 from inversion.backbone.pictures import degrade, random_crops
 from inversion.backbone.run import train_backbone
@@ -53,21 +53,21 @@ def settings(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     """Every step on two pictures of 64 px."""
-    monkeypatch.setattr(trunk_trainer, "SIZES", (64,))
+    monkeypatch.setattr(backbone_trainer, "SIZES", (64,))
 
 
 class TestTraining:
-    def test_two_steps_write_a_trunk_a_state_and_a_log(self, settings, tmp_path, small):
-        out = tmp_path / "run" / "trunk.safetensors"
+    def test_two_steps_write_a_backbone_a_state_and_a_log(self, settings, tmp_path, small):
+        out = tmp_path / "run" / "backbone.safetensors"
         ticks = []
         assert train_backbone(settings, out, Schedule(0.004, tick_kimg=0.002), device=CPU, on_tick=ticks.append) == out
-        assert load_backbone(out).name == "faces-trunk"
+        assert load_backbone(out).name == "faces-backbone"
         assert out.stat().st_size < 2_000_000
         lines = [json.loads(line) for line in out.with_suffix(".log.jsonl").read_text().splitlines()]
         assert [line["kimg"] for line in lines] == [tick.kimg for tick in ticks] == [0.002, 0.004]
         assert all(0 < tick.loss < 4 for tick in ticks)
         assert sorted(p.name for p in out.parent.iterdir()) == sorted(
-            ["trunk.safetensors", "trunk.state.safetensors", "trunk.log.jsonl"]
+            ["backbone.safetensors", "backbone.state.safetensors", "backbone.log.jsonl"]
         )
 
     def test_resumed_run_equals_unbroken_run(self, settings, tmp_path, small):
@@ -83,8 +83,8 @@ class TestTraining:
         for name, tensor in ours.items():
             torch.testing.assert_close(tensor, theirs[name], atol=1e-5, rtol=1e-4)
 
-    def test_a_finished_run_only_writes_its_trunk_again(self, settings, tmp_path, small):
-        out = tmp_path / "trunk.safetensors"
+    def test_a_finished_run_only_writes_its_backbone_again(self, settings, tmp_path, small):
+        out = tmp_path / "backbone.safetensors"
         train_backbone(settings, out, Schedule(0.002), device=CPU)
         before = load_file(out)
         out.unlink()
@@ -93,7 +93,7 @@ class TestTraining:
 
     def test_the_student_learns(self, settings, small, monkeypatch):
         """A few steps bring the first layer closer to the teacher's."""
-        monkeypatch.setattr(trunk_trainer, "WARMUP_STEPS", 1)
+        monkeypatch.setattr(backbone_trainer, "WARMUP_STEPS", 1)
         images = training.ImageDataset(training.Path(settings.data), 128, "train").load()
         eager = dataclasses.replace(settings, batch=8, learning_rate=0.05)
         trainer = BackboneTrainer(eager, images, 10, CPU)
@@ -114,7 +114,7 @@ class TestStates:
         with pytest.raises(CheckpointError):
             train_backbone(settings, tmp_path / "t.safetensors", Schedule(0.002), device=CPU, resume=True)
 
-    def test_a_trunk_is_no_state(self, settings, tmp_path):
+    def test_a_backbone_is_no_state(self, settings, tmp_path):
         save_file(
             Backbone().state_dict(), state_path(tmp_path / "t.safetensors"), metadata={"format": "relatent-trunk-1"}
         )
@@ -146,7 +146,7 @@ class TestPictures:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             image = torch.rand(16, 3, 128, 128) * 2 - 1
-            for size in trunk_trainer.SIZES:
+            for size in backbone_trainer.SIZES:
                 crops = random_crops(image, size)
                 changed = degrade(crops.clone())
                 assert crops.shape == changed.shape == (16, 3, size, size)
@@ -155,7 +155,7 @@ class TestPictures:
                 assert changed.abs().max() < 6
 
     @pytest.mark.parametrize(
-        "change", [change for change, _ in trunk_pictures.CHANGES], ids=lambda f: f.__name__.strip("_")
+        "change", [change for change, _ in backbone_pictures.CHANGES], ids=lambda f: f.__name__.strip("_")
     )
     def test_each_change_changes(self, change):
         with torch.random.fork_rng():
@@ -172,7 +172,7 @@ class TestPictures:
         with torch.random.fork_rng():
             torch.manual_seed(2)
             flat = torch.full((1, 3, 16, 16), 0.5)
-            changed = trunk_pictures._blocks(flat)
+            changed = backbone_pictures._blocks(flat)
         assert float((changed - changed.mean()).abs().max()) < 1e-5
         assert float(changed.mean()) == pytest.approx(0.5, abs=0.02)
 

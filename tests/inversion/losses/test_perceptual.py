@@ -105,7 +105,7 @@ def test_the_older_layout_of_torch_save(put):
 
 
 @pytest.mark.parametrize("size", [16, 300])
-def test_sizes_are_brought_into_range_as_with_the_embedded_trunk(put, size):
+def test_sizes_are_brought_into_range_as_with_the_embedded_backbone(put, size):
     put("squeeze", as_published(random_features("squeeze")))
     a, b = pictures(1, size, seed=1), pictures(1, size, seed=2)
     ours = load_perceptual("squeeze")
@@ -138,7 +138,7 @@ def test_a_file_that_is_not_as_published_is_refused():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_missing_trunk_names_the_command(name):
+def test_a_missing_backbone_names_the_command(name):
     with pytest.raises(MissingWeightsError, match=f"python -m weights fetch lpips-{name}"):
         load_perceptual(name)
     assert issubclass(MissingWeightsError, UsageError)
@@ -152,7 +152,7 @@ def test_the_command_says_so_before_any_work(tmp_path):
 
 
 @pytest.mark.usefixtures("few_steps")
-def test_reports_name_the_trunk(put, tiny_file, tmp_path):
+def test_reports_name_the_backbone(put, tiny_file, tmp_path):
     put("squeeze", as_published(random_features("squeeze")))
     config = InvertConfig(lpips="squeeze", align=False)
     (outcome,) = project_photos([demo_photo()], tmp_path / "out", tiny_file, config)
@@ -162,5 +162,5 @@ def test_reports_name_the_trunk(put, tiny_file, tmp_path):
     assert report["settings"]["lpips"] == "squeeze"
 
 
-def test_the_embedded_trunk_needs_no_network():
-    assert load_perceptual().backbone == "faces-trunk"
+def test_the_embedded_backbone_needs_no_network():
+    assert load_perceptual().backbone == "faces-backbone"

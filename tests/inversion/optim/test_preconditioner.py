@@ -141,7 +141,7 @@ class TestChoice:
         with pytest.raises(UsageError, match="measure-preconditioner"):
             preconditioner_for(tiny_generator, str(embedded / "preconditioner.safetensors"))
 
-    def test_none_for_another_trunks_distance(self, tiny_generator, tiny_preconditioner, embedded):
+    def test_none_for_another_backbones_distance(self, tiny_generator, tiny_preconditioner, embedded):
         assert preconditioner_for(tiny_generator, lpips="vgg") is None
         with pytest.raises(UsageError, match="embedded backbone"):
             preconditioner_for(tiny_generator, tiny_preconditioner, lpips="vgg")

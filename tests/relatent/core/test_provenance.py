@@ -16,7 +16,7 @@ from relatent.core.provenance import FORMATS as KNOWN_FORMATS
 
 Image.init()
 FORMATS = [kind for kind in KNOWN_FORMATS if kind in Image.SAVE]  # AVIF needs Pillow 11.3
-SOFTWARE = software_tag("faces-64@0123456789ab", {"smile": 2.0, "age": -1.0})
+SOFTWARE = software_tag("faces-128@0123456789ab", {"smile": 2.0, "age": -1.0})
 RIGHTS = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:rights="mine"/>'
@@ -58,9 +58,9 @@ def packet_of(picture):
 
 
 def test_the_tag_names_network_and_edits():
-    assert "faces-64@0123456789ab" in SOFTWARE
+    assert "faces-128@0123456789ab" in SOFTWARE
     assert "smile +2, age -1" in SOFTWARE
-    assert "edits none" in software_tag("faces-64@0123456789ab")
+    assert "edits none" in software_tag("faces-128@0123456789ab")
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -218,7 +218,7 @@ def test_two_processes_never_write_one_folder(tmp_path):
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_pictures_of_ours_are_known_wherever_they_lie(tmp_path, suffix):
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
-    MarkedImage(pixels, software_tag("faces-64@0123456789ab", {"smile": 2.0})).save(tmp_path / f"ours{suffix}")
+    MarkedImage(pixels, software_tag("faces-128@0123456789ab", {"smile": 2.0})).save(tmp_path / f"ours{suffix}")
     MarkedImage(pixels, "Camera 3").save(tmp_path / f"mine{suffix}")
     write(tmp_path / "me", names=("target.png",))
     (tmp_path / "me" / "me.jpg").write_text("my photo")

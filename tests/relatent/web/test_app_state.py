@@ -13,11 +13,11 @@ from stylegan import save_generator
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("faces-64", "faces-64"),
+        ("faces-128", "faces-128"),
         ("ffhq-1024", "ffhq-1024"),
         ("/srv/private/mine.safetensors", "mine.safetensors"),
         ("C:\\\\private\\\\mine.pkl", "mine.pkl"),
-        ("elsewhere/faces-64", ""),  # called like ours, and another
+        ("elsewhere/faces-128", ""),  # called like ours, and another
         ("", ""),
     ],
 )

@@ -57,8 +57,8 @@ def test_without_embedded_networks(tmp_path, monkeypatch):
     monkeypatch.setattr(weights.embedded, "FOLDER", tmp_path)
     with pytest.raises(CheckpointError, match="none is embedded"):
         load(tmp_path)
-    with pytest.raises(UnknownNameError, match=r"unknown network 'faces-64'.*Known: [^.]*ffhq-1024"):
-        load("faces-64")
+    with pytest.raises(UnknownNameError, match=r"unknown network 'faces-128'.*Known: [^.]*ffhq-1024"):
+        load("faces-128")
 
 
 def test_public_names():

@@ -233,11 +233,11 @@ class TestEmbeddedTrunk:
 
         assert backbone_path().stat().st_size < 2_000_000
         metadata = read_safetensors(backbone_path())[1]
-        assert (metadata["format"], metadata["name"]) == (FORMAT, "faces-trunk")
+        assert (metadata["format"], metadata["name"]) == (FORMAT, "faces-backbone")
         assert "FairFace" in metadata["attribution"]
         assert "keras-squeezenet" in metadata["attribution"]
         assert metadata["licence"] == "CC BY 4.0"
-        assert load_backbone().name == "faces-trunk"
+        assert load_backbone().name == "faces-backbone"
 
     def test_its_card_names_its_checksum(self):
         digest = hashlib.sha256(backbone_path().read_bytes()).hexdigest()
@@ -271,7 +271,7 @@ class TestEmbeddedTrunk:
 
 @EMBEDDED
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the faces and the teacher of ../shared")
-def test_embedded_trunk_ranks_as_its_teacher_does():
+def test_embedded_backbone_ranks_as_its_teacher_does():
     """A small version of benchmarks/backbone.py: held-out faces under blur and noise of random strength."""
     from stylegan.training.data.dataset import ImageDataset
 

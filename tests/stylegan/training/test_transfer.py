@@ -102,11 +102,11 @@ class TestFromOurOwnFormat:
             assert torch.allclose(ours, small.synthesis(ws[:, : small.num_ws], "none"), atol=1e-6)
 
     def test_the_embedded_network(self, picture_folder, tmp_path):
-        output = train(tmp_path / "run", "--resume", "faces-64", "--data", picture_folder, "--dry-run")
+        output = train(tmp_path / "run", "--resume", "faces-128", "--data", picture_folder, "--dry-run")
         settings = json.loads(output)
         assert settings["generator"]["resolution"] == 64
         assert settings["alignment"] == {"scale": 0.62, "shift": 0.08}
-        assert settings["origin"].startswith("faces-64@")
+        assert settings["origin"].startswith("faces-128@")
 
 
 class TestFromAPickle:

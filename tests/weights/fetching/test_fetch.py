@@ -196,7 +196,7 @@ class TestFilesPutThereByHand:
 class TestNames:
     def test_known_or_not(self):
         assert is_known("ffhq-1024")
-        assert not is_known("faces-64")
+        assert not is_known("faces-128")
         assert not is_known("")
 
     def test_missing_weights_name_the_command(self):

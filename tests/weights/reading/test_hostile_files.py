@@ -354,7 +354,11 @@ def test_bombs_do_not_go_off(tmp_path):
         paths.append(tmp_path / f"{index}.pkl")
         paths[-1].write_bytes(data)
     done = subprocess.run(
-        [sys.executable, "-c", CHILD % BYTES, "faces-64", *paths], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", CHILD % BYTES, "faces-128", *paths],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.stderr == ""
     lines = done.stdout.splitlines()

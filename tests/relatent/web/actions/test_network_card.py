@@ -26,19 +26,19 @@ def test_nothing_points_to_files_beside_the_text():
 
 
 def test_the_embedded_networks_card():
-    network = load("faces-64")
+    network = load("faces-128")
     card = network_card(network)
     assert network_id(network) in card
     assert "64 x 64 px" in card
     assert "FairFace" in card
     assert "CC BY 4.0" in card
     assert "](" not in card.replace("](https://", "")
-    assert "### faces-64" in card
+    assert "### faces-128" in card
     assert "comes with Relatent" in licences(network)
 
 
 def test_a_network_that_only_bears_the_name_has_no_card(tiny_generator):
-    tiny_generator.name, tiny_generator.file = "faces-64", "/tmp/faces-64.safetensors"
+    tiny_generator.name, tiny_generator.file = "faces-128", "/tmp/faces-128.safetensors"
     assert "FairFace" not in network_card(tiny_generator)
     assert "32 x 32 px" in network_card(tiny_generator)
     assert "ask them for its licence" in licences(tiny_generator)
