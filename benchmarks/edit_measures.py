@@ -32,7 +32,7 @@ STEP_BACK = 0.1  # deviations by which a score may fall from one strength to the
 LEAST_SPEARMAN = 0.9
 # Where an edit is meant to show; all that are not named here change the face, and warm light all of the picture.
 REGIONS = {"smile": "mouth", "mouth_open": "mouth", "eyes_open": "eyes", "brow_darkness": "brows"}
-EVERYWHERE = ("warm_light",)
+EVERYWHERE = ("warm_light", "light_background")
 
 
 @dataclass(frozen=True)

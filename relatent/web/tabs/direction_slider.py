@@ -15,17 +15,22 @@ GROUPS = {
     "Expression": ("smile", "mouth_open", "eyes_open"),
     "Face": ("age", "gender"),
     "Pose": ("yaw", "pitch"),
-    "Light and colour": ("light_from_right", "warm_light", "skin_tone", "brow_darkness"),
+    "Glasses and hair": ("glasses", "beard", "fringe"),
+    "Light and colour": ("light_from_right", "light_background", "warm_light", "skin_tone", "brow_darkness"),
 }
 OPEN = ("Expression", "Face")  # the other groups move more of the face than their name says
-LABELS = {"yaw": "Turn", "pitch": "Nod"}
+LABELS = {"yaw": "Turn", "pitch": "Nod", "fringe": "Hair over the forehead"}
 ENDS = {
     "smile": ("serious", "smiling"),
     "mouth_open": ("closed", "open"),
     "eyes_open": ("closed", "open"),
     "age": ("younger", "older"),
     "gender": ("more female", "more male"),
+    "glasses": ("without", "with"),
+    "beard": ("without", "with"),
+    "fringe": ("without", "with"),
     "light_from_right": ("from the left", "from the right"),
+    "light_background": ("darker", "lighter"),
     "warm_light": ("cold", "warm"),
     "skin_tone": ("darker", "lighter"),
     "brow_darkness": ("lighter", "darker"),

@@ -29,7 +29,7 @@ def test_the_embedded_networks_card():
     network = load("faces-128")
     card = network_card(network)
     assert network_id(network) in card
-    assert "64 x 64 px" in card
+    assert "128 x 128 px" in card
     assert "FairFace" in card
     assert "CC BY 4.0" in card
     assert "](" not in card.replace("](https://", "")
