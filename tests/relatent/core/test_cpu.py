@@ -111,7 +111,7 @@ def test_the_environment_has_its_say_on_memory(monkeypatch, name):
     def refuse(*_):
         raise AssertionError("the C library was asked")
 
-    monkeypatch.setattr(cpu.ctypes, "CDLL", refuse)
+    monkeypatch.setattr(cpu, "_c_library", refuse)
     monkeypatch.setattr(cpu.platform, "libc_ver", lambda: ("glibc", "2.36"))
     for other in cpu.MEMORY_FROM_OUTSIDE:
         monkeypatch.delenv(other, raising=False)
