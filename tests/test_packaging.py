@@ -66,6 +66,7 @@ def crowded(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_no_folder_of_the_users_is_taken_for_one_of_ours(crowded):
     done = run([sys.executable, "-c", EVERY_COMMAND, json.dumps(COMMANDS)], crowded, PYTHONPATH=str(ROOT))
     assert done.count("Usage") == len(COMMANDS)

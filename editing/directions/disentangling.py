@@ -108,8 +108,8 @@ def _coefficients(
 ) -> np.ndarray:
     """For each score, the coefficients of the steps whose effects add up to a row of ``wanted``; [names, S].
 
-    With effects E [S, names] and wanted effects t, the coefficients c minimise |c E - t|^2 over the other scores, except
-    those ``allowed`` to change, plus regularisation |c|^2, subject to c E = t at the score itself.
+    With effects E [S, names] and wanted effects t, the coefficients c minimise |c E - t|^2 over the other scores, but
+    for those ``allowed`` to change, plus regularisation |c|^2, subject to c E = t at the score itself.
 
     Raises:
         UsageError: no step changes the score.

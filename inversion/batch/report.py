@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import io
 import json
@@ -160,6 +161,11 @@ def _thumbnail(target: np.ndarray, drawn: np.ndarray) -> bytes:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that affect results."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
     base = {"python": platform.python_version(), "relatent": _version("relatent")}
     return base | {package: _version(package) for package in PACKAGES}
 

@@ -167,7 +167,7 @@ class Optimisation:
         spread = network.w_std() if settings.initial_noise_factor else 0.0
         self.schedule = Schedule(self.latents.w, settings, spread)
         self.best = BestSoFar(self.latents) if settings.keep_best else None
-        self.repeated = Repeated(network.w_avg.device, execution, self.state)
+        self.repeated = Repeated(network.w_avg.device, execution)
         self._draw: Callable[..., Tensor] = network.synthesis
         self._terms: Callable[..., Tensor] = self.target.terms
         if execution == COMPILE:
@@ -220,7 +220,8 @@ class Optimisation:
         self.schedule.advance()
         # L-BFGS has nothing to compare a first step with, and so does less.
         other = self._first and isinstance(self.optimiser, PreconditionedLbfgs)
-        losses, drawn = self.repeated.run_eagerly(self.step) if other else self.repeated.run(self.step)
+        repeated = self.repeated
+        losses, drawn = repeated.run_eagerly(self.step) if other else repeated.run(self.step, self.state)
         self._first = False
         return losses, drawn
 

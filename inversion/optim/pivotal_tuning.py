@@ -99,7 +99,7 @@ class Tuning:
         self.rates = torch.tensor(rates, dtype=scalar_dtype(device), device=device)
         self.row = torch.zeros(1, dtype=torch.int64, device=device)  # of the rates, for the next step
         self.near_row = torch.zeros(1, dtype=torch.int64, device=device)  # of the latents of the locality term
-        self.repeated = Repeated(device, execution, self.state)
+        self.repeated = Repeated(device, execution)
         self._synthesis = torch.compile(network.synthesis, dynamic=False) if execution == COMPILE else network.synthesis
 
     def run(self, progress: Progress | None) -> tuple[Tuned, Tensor]:
@@ -108,7 +108,7 @@ class Tuning:
         pace = Pace(self.network.w_avg.device)
         for index in range(total):
             local = bool(settings.locality) and index % settings.locality_interval == 0
-            losses, drawn = self.repeated.run(self.local_step if local else self.step, kind=local)
+            losses, drawn = self.repeated.run(self.local_step if local else self.step, self.state, kind=local)
             pace.step_launched()
             if progress and progress(Step(index + 1, total, losses, drawn, stage="tune")) is False:
                 raise Cancelled(f"cancelled at step {index + 1} of {total} of the tuning; nothing was written.")

@@ -40,7 +40,7 @@ def prepared(device: torch.device) -> Iterator[None]:
         yield
     finally:
         if device.type == "cpu" and keep_freed_memory():
-            ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(KEPT))
+            _c_library().malloc_trim(ctypes.c_size_t(KEPT))
 
 
 @functools.cache
@@ -56,10 +56,15 @@ def keep_freed_memory() -> bool:
     """
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in MEMORY_FROM_OUTSIDE):
         return False
-    library = ctypes.CDLL(None)
+    library = _c_library()
     if not (library.mallopt(MMAP_THRESHOLD, KEPT) or library.mallopt(MMAP_THRESHOLD, OLDER)):
         return False
     return bool(library.mallopt(TRIM_THRESHOLD, NEVER))
+
+
+@functools.cache  # each one leaves a class of its own to the garbage collector
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 @functools.cache

@@ -30,6 +30,7 @@ MOST_APART = 0.02  # of a replayed step from the eager one, relative to the leng
 
 Outputs = tuple[Tensor, ...]
 Step = Callable[[], Outputs]
+State = Callable[[], Sequence[Tensor]]
 
 
 def resolved_execution(name: str, device: torch.device) -> str:
@@ -51,21 +52,28 @@ class Repeated:
     The first ``WARM_UP`` calls of each kind of step run eagerly. The next one captures the step, and is run both ways:
     if the replay fails or differs from the eager step, a warning says so and all steps run eagerly from then on.
 
+    It keeps neither the steps nor their state: these mostly belong to the object that it is part of, and the two would
+    keep each other alive, with all their tensors, until the garbage collector comes by.
+
     Args:
         device: where the steps compute.
         execution: "eager", "graph" or "compile"; what "compile" compiles is the caller's to choose.
-        state: the tensors that a step changes; compared and restored when a graph is checked.
     """
 
-    def __init__(self, device: torch.device, execution: str, state: Callable[[], Sequence[Tensor]]) -> None:
-        self.device, self.state = device, state
+    def __init__(self, device: torch.device, execution: str) -> None:
+        self.device = device
         self.capturing = execution == GRAPH
         self._calls: dict[Hashable, int] = {}
         self._graphs: dict[Hashable, _Graph] = {}
         self._stream = torch.cuda.Stream(device) if self.capturing and device.type == "cuda" else None
 
-    def run(self, step: Step, kind: Hashable = None) -> Outputs:
+    def run(self, step: Step, state: State, kind: Hashable = None) -> Outputs:
         """Run ``step`` once; steps of the same ``kind`` do the same operators on the same tensors.
+
+        Args:
+            step: the step.
+            state: the tensors that a step changes; compared and restored when a graph is checked.
+            kind: of the step.
 
         Returns:
             What the step returned, in tensors that later steps do not change.
@@ -73,9 +81,9 @@ class Repeated:
         if not self.capturing:
             return step()
         if kind in self._graphs:
-            return self._graphs[kind].replay()
+            return self._graphs[kind].replay(step)
         calls = self._calls[kind] = self._calls.get(kind, 0) + 1
-        return self._eager(step) if calls <= WARM_UP else self._captured(step, kind)
+        return self._eager(step) if calls <= WARM_UP else self._captured(step, state, kind)
 
     def run_eagerly(self, step: Step) -> Outputs:
         """Run ``step`` as a warm-up does: for a first step that does other operators than the rest."""
@@ -92,42 +100,31 @@ class Repeated:
         here.wait_stream(self._stream)
         return outputs
 
-    def _captured(self, step: Step, kind: Hashable) -> Outputs:
+    def _captured(self, step: Step, state: State, kind: Hashable) -> Outputs:
         """Run a step eagerly, capture it, and replay it from the same state; keep the graph if both agree."""
-        before = [tensor.clone() for tensor in self.state()]
+        before = [tensor.clone() for tensor in state()]
         outputs = [tensor.clone() for tensor in self._eager(step)]
-        after = [tensor.clone() for tensor in self.state()]
-        self._set(before)
+        after = [tensor.clone() for tensor in state()]
+        _set(state(), before)
         try:
             graph = _Graph(step, self._stream, self.device)
-            replayed = graph.replay()
+            replayed = graph.replay(step)
         except RuntimeError as error:
-            self._give_up(f"it could not be captured ({str(error).splitlines()[0]:.200})", after)
+            self._give_up(f"it could not be captured ({str(error).splitlines()[0]:.200})")
+            _set(state(), after)
             return tuple(outputs)
-        if not self._agree(before, after) or not _close(outputs, replayed):
-            self._give_up("its replay differs from the eager step", after)
+        if not _agree(before, after, state()) or not _close(outputs, replayed):
+            self._give_up("its replay differs from the eager step")
+            _set(state(), after)
             return tuple(outputs)
         self._graphs[kind] = graph
         return replayed
 
-    def _agree(self, before: list[Tensor], after: list[Tensor]) -> bool:
-        """Whether the state is now close to ``after``, relative to the distance from ``before``."""
-        moved = [_apart(a, b) for a, b in zip(before, after, strict=True)]
-        apart = [_apart(b, now) for b, now in zip(after, self.state(), strict=True)]
-        scale = [b.nan_to_num(posinf=0.0).float().norm() * 1e-5 for b in after]  # rounding where little moves
-        fine = [a <= MOST_APART * m + s for a, m, s in zip(apart, moved, scale, strict=True)]
-        return bool(torch.stack(fine).all())
-
-    def _give_up(self, reason: str, state: list[Tensor]) -> None:
+    def _give_up(self, reason: str) -> None:
         self.capturing = False
         self._graphs.clear()
         return_memory(self.device)  # what a capture may have taken
-        self._set(state)
         warnings.warn(f"the steps run eagerly, without a CUDA graph: {reason}.", stacklevel=4)
-
-    def _set(self, state: list[Tensor]) -> None:
-        for place, value in zip(self.state(), state, strict=True):
-            place.copy_(value)
 
 
 class _Graph:
@@ -140,7 +137,6 @@ class _Graph:
     """
 
     def __init__(self, step: Step, stream: Any, device: torch.device) -> None:
-        self._step = step
         self._outputs: Outputs = ()
         self._graph: Any = None
         if stream is None:
@@ -152,13 +148,27 @@ class _Graph:
         with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._outputs = step()
 
-    def replay(self) -> Outputs:
-        """Run the step; its outputs are copied, as the next replay overwrites them."""
+    def replay(self, step: Step) -> Outputs:
+        """Run the step, which is the captured one; its outputs are copied, as the next replay overwrites them."""
         if self._graph is None:
-            self._outputs = self._step()
+            self._outputs = step()
         else:
             self._graph.replay()
         return tuple(tensor.clone() for tensor in self._outputs)
+
+
+def _agree(before: Sequence[Tensor], after: Sequence[Tensor], now: Sequence[Tensor]) -> bool:
+    """Whether the state is now close to ``after``, relative to the distance from ``before``."""
+    moved = [_apart(a, b) for a, b in zip(before, after, strict=True)]
+    apart = [_apart(b, c) for b, c in zip(after, now, strict=True)]
+    scale = [b.nan_to_num(posinf=0.0).float().norm() * 1e-5 for b in after]  # rounding where little moves
+    fine = [a <= MOST_APART * m + s for a, m, s in zip(apart, moved, scale, strict=True)]
+    return bool(torch.stack(fine).all())
+
+
+def _set(state: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for place, value in zip(state, values, strict=True):
+        place.copy_(value)
 
 
 def _close(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> bool:

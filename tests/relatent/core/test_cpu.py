@@ -12,82 +12,79 @@ import torch
 
 from relatent.core import cpu
 
-PAGES = """
-import json, resource
+# In one process of its own: what is asked of a process's memory holds for all of it.
+PROGRAM = """
+import ctypes, json, os, sys, time
+from pathlib import Path
 import numpy as np
-from relatent.core.cpu import keep_freed_memory
+import torch
+from relatent.core import cpu
+
+def computes_after_a_fork():
+    torch.set_num_threads(2)
+    picture, weight = torch.ones(4, 16, 64, 64), torch.ones(16, 16, 3, 3)
+    before = torch.conv2d(picture, weight)
+    child = os.fork()
+    if child == 0:
+        after = torch.conv2d(picture, weight)  # hung: the threads of the parent do not exist here
+        os._exit(3 if torch.equal(before, after) and torch.get_num_threads() == 1 else 4)
+    for _ in range(600):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    return [os.waitstatus_to_exitcode(status) if done else "hangs", torch.get_num_threads()]
 
 def pages_taken():
+    import resource
+
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
         first, second = np.ones(6_000_000), np.ones(6_000_000)  # 48 MB each: beyond what glibc keeps by itself
         del first, second
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-before = pages_taken()
-print(json.dumps([keep_freed_memory(), before, pages_taken()]))
-"""
-
-
-FORKED = """
-import json, os, time
-import torch
-from relatent.core import cpu
-
-torch.set_num_threads(2)
-picture, weight = torch.ones(4, 16, 64, 64), torch.ones(16, 16, 3, 3)
-before = torch.conv2d(picture, weight)
-child = os.fork()
-if child == 0:
-    after = torch.conv2d(picture, weight)  # hung: the threads of the parent do not exist here
-    os._exit(3 if torch.equal(before, after) and torch.get_num_threads() == 1 else 4)
-for _ in range(600):
-    done, status = os.waitpid(child, os.WNOHANG)
-    if done:
-        break
-    time.sleep(0.05)
-else:
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-print(json.dumps([os.waitstatus_to_exitcode(status) if done else "hangs", torch.get_num_threads()]))
-"""
-
-
-HELD = """
-import json
-from pathlib import Path
-import numpy as np
-import torch
-from relatent.core import cpu
-
 def held():
     return next(int(line.split()[1]) // 1024 for line in Path("/proc/self/status").read_text().splitlines()
                 if line.startswith("VmRSS"))
 
-cpu.KEPT = 2**26
-before = held()
-try:
-    with cpu.prepared(torch.device("cpu")):
-        blocks = [np.ones(2_000_000) for _ in range(30)]  # 16 MB each
-        del blocks
-        during = held()
-        raise KeyboardInterrupt
-except KeyboardInterrupt:
-    print(json.dumps([during - before, held() - before]))
+def memory():
+    pages = pages_taken()
+    kept = [cpu.keep_freed_memory(), pages, pages_taken()]
+    ctypes.CDLL(None).malloc_trim(0)
+    cpu.KEPT = 2**26
+    before = held()
+    try:
+        with cpu.prepared(torch.device("cpu")):
+            blocks = [np.ones(2_000_000) for _ in range(30)]  # 16 MB each
+            del blocks
+            during = held()
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return kept, [during - before, held() - before]
+
+found = {}
+if hasattr(os, "fork"):
+    found["forked"] = computes_after_a_fork()
+if sys.argv[1] == "glibc":
+    found["kept"], found["held"] = memory()
+print(json.dumps(found))
 """
 
-
-def pages(**environment):
-    return run(PAGES, **environment)
+GLIBC = platform.libc_ver()[0] == "glibc"
 
 
-def run(program, **environment):
-    """What a program prints, in a process of its own: what is asked of a process's memory holds for all of it."""
+@pytest.fixture(scope="module")
+def found():
+    """What the program finds."""
     clean = {name: value for name, value in os.environ.items() if name not in cpu.MEMORY_FROM_OUTSIDE}
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", PROGRAM, "glibc" if GLIBC else "another"],
         cwd=Path(__file__).parents[3],
-        env={**clean, **environment},
+        env=clean,
         capture_output=True,
         text=True,
         check=True,
@@ -95,24 +92,34 @@ def run(program, **environment):
     return json.loads(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
-def test_blocks_are_not_taken_from_the_system_again():
-    asked, before, after = pages()
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be asked")
+def test_blocks_are_not_taken_from_the_system_again(found):
+    asked, before, after = found["kept"]
     assert asked
     assert after < before / 4
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
-def test_memory_is_handed_back_when_work_is_over_or_broken_off():
-    during, after = run(HELD)
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be asked")
+def test_memory_is_handed_back_when_work_is_over_or_broken_off(found):
+    during, after = found["held"]
     assert during > 400  # MB
     assert after < 100
 
 
-def test_the_environment_has_its_say_on_memory():
-    if sys.platform == "win32":
-        pytest.skip("no resource module")
-    assert pages(MALLOC_TRIM_THRESHOLD_="1000000")[0] is False
+@pytest.mark.parametrize("name", cpu.MEMORY_FROM_OUTSIDE)
+def test_the_environment_has_its_say_on_memory(monkeypatch, name):
+    def refuse(*_):
+        raise AssertionError("the C library was asked")
+
+    monkeypatch.setattr(cpu, "_c_library", refuse)
+    monkeypatch.setattr(cpu.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    for other in cpu.MEMORY_FROM_OUTSIDE:
+        monkeypatch.delenv(other, raising=False)
+    decide = cpu.keep_freed_memory.__wrapped__
+    with pytest.raises(AssertionError, match="was asked"):
+        decide()
+    monkeypatch.setenv(name, "1000000")
+    assert decide() is False
 
 
 @pytest.mark.parametrize(
@@ -174,5 +181,5 @@ def test_other_devices_are_left_alone(eight_threads, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_process_computes():
-    assert run(FORKED) == [3, 2]
+def test_a_forked_process_computes(found):
+    assert found["forked"] == [3, 2]

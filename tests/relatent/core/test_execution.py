@@ -49,31 +49,31 @@ def test_unknown_choice():
 
 @pytest.mark.parametrize("how", ["eager", "graph", "compile"])
 def test_steps_follow_each_other(walk, how):
-    repeated = Repeated(CPU, how, walk.state)
-    places = [repeated.run(walk)[0] for _ in range(8)]
+    repeated = Repeated(CPU, how)
+    places = [repeated.run(walk, walk.state)[0] for _ in range(8)]
     assert torch.equal(torch.stack(places)[:, 0], 1.5 ** torch.arange(8.0))
     assert torch.equal(walk.place, torch.full((2,), 1.5**8))
 
 
 def test_the_check_of_a_graph_costs_one_step(walk):
-    repeated = Repeated(CPU, GRAPH, walk.state)
+    repeated = Repeated(CPU, GRAPH)
     calls = []
     for _ in range(WARM_UP + 3):
-        repeated.run(walk)
+        repeated.run(walk, walk.state)
         calls.append(walk.calls)
     assert calls == [1, 2, 4, 5, 6]
 
 
 def test_kinds_are_captured_apart(walk):
-    repeated = Repeated(CPU, GRAPH, walk.state)
+    repeated = Repeated(CPU, GRAPH)
 
     def other():
         walk.place.add_(1.0)
         return (walk.place.clone(),)
 
     for _ in range(5):
-        repeated.run(walk, kind="walk")
-        repeated.run(other, kind="other")
+        repeated.run(walk, walk.state, kind="walk")
+        repeated.run(other, walk.state, kind="other")
     expected = 1.0
     for _ in range(5):
         expected = expected * 1.5 + 1
@@ -86,36 +86,36 @@ def test_without_a_graph_where_none_can_be_captured(walk, monkeypatch):
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     monkeypatch.setattr(execution, "_Graph", refuse)
-    repeated = Repeated(CPU, GRAPH, walk.state)
+    repeated = Repeated(CPU, GRAPH)
     with pytest.warns(UserWarning, match=r"without a CUDA graph: it could not be captured \(operation not permitted"):
-        places = [float(repeated.run(walk)[0][0]) for _ in range(6)]
+        places = [float(repeated.run(walk, walk.state)[0][0]) for _ in range(6)]
     assert places == [1.5**n for n in range(6)]
 
 
 @pytest.mark.parametrize("wrong", ["state", "outputs"])
 def test_without_a_graph_that_does_something_else(walk, monkeypatch, wrong):
     class Wrong(execution._Graph):
-        def replay(self):
-            (found,) = super().replay()
+        def replay(self, step):
+            (found,) = super().replay(step)
             if wrong == "state":
                 walk.place.mul_(1.1)
             return (found * 1.1 if wrong == "outputs" else found,)
 
     monkeypatch.setattr(execution, "_Graph", Wrong)
-    repeated = Repeated(CPU, GRAPH, walk.state)
+    repeated = Repeated(CPU, GRAPH)
     with pytest.warns(UserWarning, match="its replay differs from the eager step"):
-        places = [float(repeated.run(walk)[0][0]) for _ in range(6)]
+        places = [float(repeated.run(walk, walk.state)[0][0]) for _ in range(6)]
     assert places == [1.5**n for n in range(6)]
     assert walk.place[0] == pytest.approx(1.5**6)
 
 
 def test_what_a_step_returned_stays(walk):
     """A replay writes over the tensors of the one before; what was handed out is not among them."""
-    repeated = Repeated(CPU, GRAPH, walk.state)
+    repeated = Repeated(CPU, GRAPH)
 
     def step():
         walk()
         return (walk.place,)  # the very tensor that the next step changes
 
-    places = [repeated.run(step)[0] for _ in range(7)][WARM_UP:]
+    places = [repeated.run(step, walk.state)[0] for _ in range(7)][WARM_UP:]
     assert [float(place[0]) for place in places] == [1.5**n for n in range(WARM_UP + 1, 8)]
