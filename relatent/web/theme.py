@@ -127,6 +127,7 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 .gradio-container { --relatent-rail: var(--neutral-300); }
 .dark .gradio-container, .gradio-container.dark { --relatent-rail: var(--neutral-600); }
 .relatent-centred input[type=range]::-moz-range-progress { background: transparent !important; }
+footer .divider { display: none !important; }  /* it would divide the only link from nothing */
 .relatent-saved {
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none;
 }
@@ -141,6 +142,7 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 .relatent-table .failed { color: var(--error-text-color); }
 :focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (min-width: 768px) {
+  #photo, #photo > .image-container { height: 440px !important; }
   .relatent-result, .relatent-main { position: sticky; top: 44px; align-self: flex-start; }
 }
 @media (max-width: 767px) {
