@@ -235,7 +235,7 @@ def _as_ws(found: _Found, network: Generator, path: Path) -> Tensor:
     if last != width or len(sides) > 2 or (len(sides) == 2 and sides[1] != layers):
         raise ShapeError(
             f"{name} has shape {list(numbers.shape)}; this network reads [1, {layers}, {width}]. It is a latent of "
-            "another network: name that one with --network."
+            "another network. Name that one with --network."
         )
     values = numbers.detach().float()
     if not values.isfinite().all():

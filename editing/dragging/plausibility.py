@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import statistics
 import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -20,13 +22,20 @@ LARGE = 256
 SEED = 11
 SMALL = 1e-6  # for networks that draw one picture alone
 
+Turn = Callable[[], AbstractContextManager[None]]
+
 _kept: weakref.WeakKeyDictionary[Generator, float] = weakref.WeakKeyDictionary()
 
 
-def usual_distance(network: Generator) -> float:
-    """The median LPIPS (embedded backbone) over all pairs of some random faces of a network; kept for each network."""
+def usual_distance(network: Generator, turn: Turn = nullcontext) -> float:
+    """The median LPIPS (embedded backbone) over all pairs of some random faces of a network; kept for each network.
+
+    Args:
+        network: the generator.
+        turn: makes a context for each use of the network, for callers who share it with others.
+    """
     if network not in _kept:
-        _kept[network] = _measured(network)
+        _kept[network] = _measured(network, turn)
     return _kept[network]
 
 
@@ -55,11 +64,15 @@ class Plausibility:
 
 
 @torch.no_grad()
-def _measured(network: Generator) -> float:
+def _measured(network: Generator, turn: Turn) -> float:
     perceptual = load_perceptual("embedded", network.w_avg.device)
     count = FACES if network.resolution <= LARGE else FACES_OF_LARGE
-    ws = network.sample_w(count, SEED)[:, None].expand(-1, network.num_ws, -1)
-    parts = [perceptual.features(network.synthesis(one)) for one in ws.split(1)]
+    parts = []
+    with turn():
+        ws = network.sample_w(count, SEED)[:, None].expand(-1, network.num_ws, -1)
+    for one in ws.split(1):
+        with turn():
+            parts.append(perceptual.features(network.synthesis(one)))
     features = [torch.cat(level) for level in zip(*parts, strict=True)]
     distances: list[float] = []
     for shift in range(1, count):

@@ -86,7 +86,7 @@ def smoothed_flow(motion: Motion, where: np.ndarray) -> np.ndarray:
         where: [h, w] from 0 to 1, at the pixels of ``after``.
     """
     weight = (motion.trust * motion.changed + 1e-3) * where + 1e-5
-    return spread(motion.flow, weight, FLOW_BLUR * len(where)) * motion.changed[..., None]
+    return scaled(spread(motion.flow, weight, FLOW_BLUR * len(where)), motion.changed)
 
 
 def carried_points(points: np.ndarray, motion: Motion, inside: np.ndarray) -> np.ndarray:
@@ -133,9 +133,18 @@ def largest(values: np.ndarray) -> np.ndarray:
 
 def spread(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
     """Weighted Gaussian mean of ``values`` [h, w] or [h, w, C], which fills areas of low ``weight`` [h, w]."""
-    shaped = weight if values.ndim == 2 else weight[..., None]
-    total = blurred(weight, sigma) + 1e-9
-    return np.asarray(blurred(values * shaped, sigma) / (total if values.ndim == 2 else total[..., None]), np.float32)
+    return scaled(blurred(scaled(values, weight), sigma), 1 / (blurred(weight, sigma) + 1e-9))
+
+
+def scaled(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``values`` [h, w] or [h, w, C] times ``weight`` [h, w], float32; NumPy is slow over short axes."""
+    channels = 1 if values.ndim == 2 else values.shape[2]
+    return np.asarray(cv2.multiply(values, cv2.merge([weight] * channels), dtype=cv2.CV_32F))
+
+
+def square_sum(values: np.ndarray) -> np.ndarray:
+    """The sum of squares over the channels of [h, w, C], float32 [h, w]; NumPy is slow over short axes."""
+    return np.asarray(cv2.transform(values * values, np.ones((1, values.shape[2]), np.float32)))
 
 
 def smooth_step(x: np.ndarray) -> np.ndarray:
@@ -162,4 +171,4 @@ def _stretched(after: np.ndarray, before: np.ndarray, where: np.ndarray) -> tupl
 def _agreement(there: np.ndarray, back: np.ndarray) -> np.ndarray:
     """exp(-(d / tolerance)^2), where d is the error of forward and backward flow combined."""
     off = there + moved(back, there)
-    return np.asarray(np.exp(-(off * off).sum(axis=2) / (TOLERANCE * len(there)) ** 2), np.float32)
+    return np.asarray(np.exp(-square_sum(off) / (TOLERANCE * len(there)) ** 2), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from relatent.face.flow import blurred, largest, pixel_grid, smooth_step, spread
+from relatent.face.flow import blurred, largest, pixel_grid, scaled, smooth_step, spread, square_sum
 from relatent.face.paste import photo_window, to_window
 from relatent.face.sampling import glance, sum_like
 
@@ -48,7 +48,7 @@ def run_out(
     weight *= _nearness(there) * _inside()
     if mask is not None:
         weight *= _at(mask, square_to_face, cv2.BORDER_REPLICATE)
-    low *= blurred(weight, 0.6)[..., None]
+    low = scaled(low, blurred(weight, 0.6))
     strongest = largest(low)
     rows, columns = (np.flatnonzero(strongest.max(axis=axis) > LEAST_CHANGE) for axis in (1, 0))
     if not len(rows):
@@ -78,19 +78,18 @@ def _at(picture: np.ndarray, square_to_face: np.ndarray, border: int = cv2.BORDE
 def _low_frequencies(change: np.ndarray, there: np.ndarray) -> np.ndarray:
     """The change around the face, averaged over a distance that increases further out."""
     near, far = spread(change, there, NEAR * SIDE), spread(change, there, FAR * SIDE)
-    share = np.clip(3 * blurred(there, NEAR * SIDE), 0, 1)[..., None]
-    return near * share + far * (1 - share)
+    return far + scaled(near - far, np.clip(3 * blurred(there, NEAR * SIDE), 0, 1))
 
 
 def _skin(pixels: np.ndarray, there: np.ndarray) -> np.ndarray:
     """How much each pixel has the colours of the face, 0 to 1."""
-    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32) * (100 / 255, 1, 1)
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32) * np.array((100 / 255, 1, 1), np.float32)
     own = lab[there > 0.9]
     if not len(own):
         return np.zeros(there.shape, np.float32)
     middle = np.median(own, axis=0)
     deviation = np.maximum(1.4826 * np.median(np.abs(own - middle), axis=0), LEAST_SPREAD) * TOLERANCE
-    distance = np.square((lab - middle) / deviation).sum(axis=2)
+    distance = square_sum((lab - middle) * (1 / deviation).astype(np.float32))
     return np.asarray(np.exp(-0.5 * distance**1.5), np.float32)
 
 

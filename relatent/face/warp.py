@@ -37,9 +37,11 @@ from relatent.face.flow import (
     motion_between,
     moved,
     pixel_grid,
+    scaled,
     smooth_step,
     smoothed_flow,
     spread,
+    square_sum,
 )
 from relatent.face.paste import checked_faces, edge_mask, photo_window, to_window
 from relatent.face.regions import drawn_landmarks, region_mask
@@ -157,8 +159,8 @@ def measured_warp(after: np.ndarray, before: np.ndarray, landmarks: np.ndarray, 
     bound = max(UNEXPLAINED, CONTRAST * _structure(before, outline))
     known = _explained(after - moved(before, flow), motion, outline, bound)
     inside = cv2.erode(smooth_step(2 * new - 1), np.ones((3, 3), np.uint8))
-    whole = beside + outline[..., None] * (flow - beside)
-    return Warp(flow=whole * free[..., None], known=1 - (1 - known) * free, shown=inside * free)
+    whole = beside + scaled(flow - beside, outline)
+    return Warp(flow=scaled(whole, free), known=1 - (1 - known) * free, shown=inside * free)
 
 
 def resized(picture: np.ndarray, size: int) -> np.ndarray:
@@ -188,9 +190,9 @@ def _compose(
     size = max(SIZE, len(drawn[0]))
     after, before = (resized(one.astype(np.float32), size) for one in drawn)
     flow, offset = (cv2.resize(one, (size, size)) for one in (warp.flow * (size / SIZE), offset))
-    known, shown = (cv2.resize(one, (size, size))[..., None] for one in (warp.known, warp.shown))
+    known, shown = (cv2.resize(one, (size, size)) for one in (warp.known, warp.shown))
     replaced = shown * (1 - known)  # share of the drawing in place of the moved photo
-    added = shown * (after - known * moved(before, flow)) + replaced * offset
+    added = scaled(after - scaled(moved(before, flow), known), shown) + scaled(offset, replaced)
     rows, columns = _changing(np.maximum(largest(flow), largest(added)))
     if rows.start == rows.stop:
         return
@@ -264,14 +266,15 @@ def _offset(below: np.ndarray, before: np.ndarray, warp: Warp) -> np.ndarray:
 
 def _change(after: np.ndarray, before: np.ndarray, below: np.ndarray, warp: Warp, offset: np.ndarray) -> np.ndarray:
     """The change that is added to the moved photo, in levels, [SIZE, SIZE, 3]."""
-    known = warp.known[..., None]
     explained = after - moved(before, warp.flow)
-    return np.asarray(known * explained + (1 - known) * (after + offset - moved(below, warp.flow)), np.float32)
+    replaced = after + offset - moved(below, warp.flow)
+    return np.asarray(replaced + scaled(explained - replaced, warp.known), np.float32)
 
 
 def _structure(drawn: np.ndarray, outline: np.ndarray) -> float:
     """The amount of fine structure in a drawn face, in levels."""
-    return math.sqrt(float((np.square(_fine(drawn, outline)).mean(axis=2) * outline).sum() / max(1.0, outline.sum())))
+    fine = square_sum(_fine(drawn, outline)) / 3
+    return math.sqrt(float((fine * outline).sum() / max(1.0, outline.sum())))
 
 
 def _fine(drawn: np.ndarray, outline: np.ndarray) -> np.ndarray:
@@ -281,7 +284,7 @@ def _fine(drawn: np.ndarray, outline: np.ndarray) -> np.ndarray:
 def _explained(left: np.ndarray, motion: Motion, outline: np.ndarray, bound: float) -> np.ndarray:
     """c from the residual of motion, [SIZE, SIZE, 3]: 1 where it is small or only colour, 0 where it is structure."""
     fine = _fine(left, outline)
-    unexplained = np.sqrt(blurred(np.square(fine).mean(axis=2), PATCH * SIZE)) / bound
+    unexplained = np.sqrt(blurred(square_sum(fine) / 3, PATCH * SIZE)) / bound
     # trust is exp(-d^2): the same kind of bound, twice as far and as steep as the other
     astray = -np.log(np.maximum(motion.trust, 1e-12)) / 4
     known = np.exp(-(unexplained**4)) * np.exp(-(blurred(astray, PATCH * SIZE) ** 2))
@@ -293,7 +296,7 @@ def _beside(flow: np.ndarray, old: np.ndarray, new: np.ndarray, landmarks: np.nd
     receding = blurred(cv2.dilate(np.maximum(old - new, 0), np.ones((7, 7), np.uint8)), 0.03 * SIZE)
     away = cv2.distanceTransform((old <= 0.5).astype(np.uint8), cv2.DIST_L2, 5) / SIZE
     weight = smooth_step(4 * receding) * smooth_step(1 - away / DRAWN_ALONG) * _below_temples(landmarks)
-    return spread(flow, np.square(new) + 1e-6, 0.04 * SIZE) * weight[..., None]
+    return scaled(spread(flow, np.square(new) + 1e-6, 0.04 * SIZE), weight)
 
 
 def _below_temples(landmarks: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("example_pictures")
-EXAMPLES = {"smile": "Smile", "serious": "Serious", "turn": "Turn"}
+EXAMPLES = {"smile": "Smile", "serious": "Serious", "older": "Older"}
 
 
 def examples_html() -> str:
@@ -18,6 +18,6 @@ def examples_html() -> str:
             data = base64.b64encode(path.read_bytes()).decode()
             cards.append(
                 f'<figure class="relatent-example"><img src="data:image/jpeg;base64,{data}" '
-                f'alt="a photo before and after one click on {text}"><figcaption>{text}</figcaption></figure>'
+                f'alt="a portrait before and after one click on {text}"><figcaption>{text}</figcaption></figure>'
             )
     return f'<div class="relatent-examples">{"".join(cards)}</div>' if cards else ""

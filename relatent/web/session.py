@@ -16,12 +16,30 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from editing.photo_faces import PhotoFace
 from inversion import Inversion
 from relatent.core.errors import UsageError
 from relatent.web.actions.edit import History
 from relatent.web.queue import Job
+
+
+class ScreenCopy:
+    """The decoded screen copy of the photo that was shown last, because each move of a slider needs it."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._pixels = np.empty(0)
+
+    def read(self, path: Path) -> np.ndarray:
+        """The picture at ``path``, uint8 [H, W, 3], which must not be written to."""
+        if path != self._path:
+            with Image.open(path) as opened:
+                pixels = np.array(opened.convert("RGB"))
+            pixels.setflags(write=False)
+            self._path, self._pixels = path, pixels
+        return self._pixels
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,7 @@ class Kept:
         facts: measures and seconds, for whoever wants them.
         history: what was done to it in the Edit tab.
         at_photo: the photo's face waiting for edits, at most one.
+        screen: reads the photo's screen copy; one for all faces of a session.
     """
 
     key: str
@@ -53,6 +72,7 @@ class Kept:
     facts: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
     at_photo: list[PhotoFace] = field(default_factory=list)
+    screen: ScreenCopy = field(default_factory=ScreenCopy)
 
 
 class LastingWork(Protocol):
@@ -87,6 +107,7 @@ class Session:
         self.memory: dict[str, Any] = {}
         self.job: Job[Any] | None = None
         self.batch: LastingWork | None = None
+        self._screen = ScreenCopy()
         self._folder: Path | None = None
         self._uploads: set[Path] = set()
         self.token = secrets.token_urlsafe(24)
@@ -145,7 +166,8 @@ class Session:
         while unique in taken:
             number += 1
             unique = f"{label} ({number})"
-        one = Kept(key=secrets.token_hex(8), label=unique, stem=stem, inversion=inversion, aligned=aligned, **more)
+        key, screen = secrets.token_hex(8), self._screen
+        one = Kept(key, unique, stem, inversion, aligned, screen=screen, **more)
         self.kept[one.key] = one
         self.current = one.key
         while len(self.kept) > self._sessions.most_kept:
@@ -206,6 +228,7 @@ class Session:
         """Delete all data and files."""
         self.cancel()
         self.kept, self.current, self.memory, self.job, self.batch = {}, "", {}, None, None
+        self._screen = ScreenCopy()
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -110,10 +110,12 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 #view label:focus-within { outline: 2px solid var(--color-accent); outline-offset: -2px; }
 #get-photo { min-height: 48px; }
 #location { opacity: 0.85; }
-.relatent-examples { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 12px; }
-.relatent-example { margin: 0; text-align: center; }
-.relatent-example img { width: 100%; border-radius: 10px; display: block; }
-.relatent-example figcaption { padding-top: 4px; font-size: 0.9em; opacity: 0.8; }
+.relatent-examples { display: grid; gap: 12px; }
+.relatent-example { margin: 0; position: relative; }
+.relatent-example img { width: 100%; border-radius: 12px; display: block; cursor: zoom-in; }
+.relatent-example figcaption { position: absolute; left: 50%; bottom: 10px; transform: translateX(-50%);
+  padding: 3px 14px; border-radius: 14px; font-size: 0.9em; font-weight: 600; white-space: nowrap;
+  background: rgba(255, 255, 255, 0.92); color: #1c2321; }
 .relatent-zoom { border: 0; padding: 0; margin: auto; background: transparent; max-width: 100vw; max-height: 100vh; }
 .relatent-zoom::backdrop { background: rgba(0, 0, 0, 0.85); }
 .relatent-zoom img { width: 96vw; height: 94vh; object-fit: contain; cursor: zoom-out; }
@@ -125,6 +127,7 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 .gradio-container { --relatent-rail: var(--neutral-300); }
 .dark .gradio-container, .gradio-container.dark { --relatent-rail: var(--neutral-600); }
 .relatent-centred input[type=range]::-moz-range-progress { background: transparent !important; }
+footer .divider { display: none !important; }  /* it would divide the only link from nothing */
 .relatent-saved {
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none;
 }
@@ -139,6 +142,7 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 .relatent-table .failed { color: var(--error-text-color); }
 :focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (min-width: 768px) {
+  #photo, #photo > .image-container { height: 440px !important; }
   .relatent-result, .relatent-main { position: sticky; top: 44px; align-self: flex-start; }
 }
 @media (max-width: 767px) {
@@ -148,8 +152,10 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
   .relatent-main, .relatent-side { width: 100%; min-width: 0 !important; }
   .relatent-quick { gap: 6px !important; }
   .relatent-quick button { min-width: 0 !important; padding: 0 2px !important; font-size: 0.85rem; }
-  .relatent-tools { gap: 6px !important; }
-  .relatent-tools button.sm { padding-inline: 10px !important; font-size: 0.8rem; min-width: 0 !important; }
+  .relatent-tools { gap: 6px !important; flex-wrap: wrap !important; }
+  .relatent-tools button.sm { padding-inline: 8px !important; font-size: 0.8rem; min-width: 0 !important;
+    flex: 1 1 auto !important; white-space: nowrap; }
+  #view label { padding-inline: 8px !important; font-size: 0.8rem; }
   #get-photo { width: 100% !important; }
   .relatent-result { display: contents !important; }
   .relatent-live { order: -1; position: sticky; top: 40px; z-index: 90; width: 100%; padding: 4px;

@@ -149,7 +149,7 @@ class TestEdit:
     def test_latents_of_another_network_are_refused_in_words(self, home):
         result = run("edit", "0.pt", "--set", "smile=2")  # the embedded network's latents are of other sizes
         assert result.exit_code == 1
-        assert "It is a latent of another network: name that one with --network." in result.stderr
+        assert "It is a latent of another network. Name that one with --network." in result.stderr
         assert not (home / "0").exists()
 
     def test_one_that_fails_does_not_stop_the_others(self, home):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from editing.dragging.options import MOST_POINTS, DragOptions
+from editing.dragging.plausibility import usual_distance
 from editing.dragging.run import Dragged, drag_points
 from editing.dragging.search import REASONS, DragStep, Progress
 from editing.pasting import DEFAULT_BLEND, Blend
@@ -126,6 +128,39 @@ class Marks:
                 cv2.circle(painted, (int(x), int(y)), radius, 255, -1)
         soft = cv2.GaussianBlur(painted.astype(np.float32) / 255, (0, 0), max(0.5, FEATHER * size) * FINE)
         return np.asarray(cv2.resize(soft, (size, size), interpolation=cv2.INTER_AREA))
+
+
+class Measuring:
+    """Measures what drags of a network are compared with, once and in the background: it takes seconds.
+
+    Other drawings and jobs go on meanwhile. A drag waits for it before it takes the network.
+    """
+
+    def __init__(self, app: AppState) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def begin(self) -> None:
+        """Start it, unless it was started before."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._measure, name="relatent-drag", daemon=True)
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self.begin()
+        assert self._thread is not None
+        self._thread.join()
+
+    def _measure(self) -> None:
+        usual_distance(self._app.network, self._app.network_lock.quick)
 
 
 def drag_face(app: AppState, one: Kept, marks: Marks, progress: Progress | None = None) -> Dragged:

@@ -12,6 +12,7 @@ from stylegan import Generator, network_id
 from stylegan.formats.checkpoint import is_foreign
 
 LONGEST_NAME = 60  # characters
+INSTEAD = "Or choose the photo itself on the Photo tab: it is inverted for the network of this page."
 SUFFIXES = (".safetensors", ".npz", ".npy", ".pt", ".pth", ".pkl")
 
 
@@ -36,6 +37,8 @@ def open_latents(path: Path, network: Generator, name: str = "") -> list[Inversi
     name = name or path.name
     try:
         return [_checked(one, network, name) for one in _read(path, network)]
+    except ShapeError as error:
+        raise ShapeError(f"{str(error).replace(str(path), name)} {INSTEAD}") from error
     except RelatentError as error:
         raise type(error)(str(error).replace(str(path), name)) from error
 

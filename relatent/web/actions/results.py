@@ -126,8 +126,7 @@ def face_picture(app: AppState, inversion: Inversion, blend: Blend = DEFAULT_BLE
 def _screen(one: Kept) -> np.ndarray | None:
     if one.photo is None:
         return None
-    with Image.open(one.photo.with_name(SCREEN_FILE)) as opened:
-        return np.array(opened.convert("RGB"))
+    return one.screen.read(one.photo.with_name(SCREEN_FILE))
 
 
 def photo_face_of(app: AppState, one: Kept) -> PhotoFace | None:

@@ -14,7 +14,7 @@ from editing.dragging.run import Dragged
 from editing.dragging.search import DragStep
 from editing.pasting import DEFAULT_BLEND
 from relatent.core.errors import Cancelled
-from relatent.web.actions.drag import Marks, account, add_drag, drag_face, marks_at, square_of
+from relatent.web.actions.drag import Marks, Measuring, account, add_drag, drag_face, marks_at, square_of
 from relatent.web.actions.results import changed
 from relatent.web.drag_script import OVERLAY, SHOW
 from relatent.web.errors import reported, status_text
@@ -101,11 +101,13 @@ class _Handlers:
 
     def __init__(self, app: AppState, to: _Widgets) -> None:
         self.app, self.to = app, to
+        self.measuring = Measuring(app)
 
     def show(self, session: Session) -> dict[Any, Any]:
         """The session's current face."""
         if session.current not in session.kept:
             return {self.to.picture: HINT, self.to.marks: ""}
+        self.measuring.begin()  # while the visitor marks points
         return self._face(session, session.chosen())
 
     async def start(self, session: Session, text: str) -> AsyncIterator[dict[Any, Any]]:
@@ -115,6 +117,9 @@ class _Handlers:
         before = changed(self.app, one)
         square = await asyncio.to_thread(square_of, self.app, one)
         size = self.app.network.resolution
+        if not self.measuring.done:
+            yield {to.start: gr.update(interactive=False), to.status: status_text("Getting ready \u2026")}
+            await asyncio.to_thread(self.measuring.wait)
 
         def task(report: Report) -> Dragged:
             def seen(step: DragStep) -> bool:

@@ -32,6 +32,7 @@ QUICK = {
 }
 SINGLE = ("photo-png", "photo-jpeg", "face-png", "drawn-png", "latent", "inversion", "direction")
 VIEWS = (("Photo", "photo"), ("Face", "face"))
+STATES = "edit-states"  # key in Session.memory: what the browser knows of the buttons that edits turn on and off
 
 
 @dataclass
@@ -257,6 +258,7 @@ class _Handlers:
             values = self._values(Change(), blend)
             return [gr.update(visible=False), *values, "", "", off, off, off, *self._pressed(Change(), ready=False)]
         one = session.chosen()
+        session.memory[STATES] = self._states(one)
         labels = [(kept.label, key) for key, kept in session.kept.items()]
         faces = gr.update(choices=labels, value=one.key, visible=len(labels) > 1)
         return [
@@ -293,10 +295,11 @@ class _Handlers:
         change = self._change((*within, *values[len(self.names) :]), one.history.now.drags)
         one.history.add(change, _moved_control(one.history.now, change))
         session.memory["blend"] = values[-1]
-        undo, redo = self._steps(one)
-        picture = self._picture(session, one, values[-1])
-        found: dict[Any, Any] = {self.stage.picture: picture, self.stage.undo: undo, self.stage.redo: redo}
-        found |= dict(zip(self.stage.buttons, self._pressed(change, ready=True), strict=True))
+        found: dict[Any, Any] = {self.stage.picture: self._picture(session, one, values[-1])}
+        known, states = session.memory.get(STATES, {}), self._states(one)
+        # Gradio makes every widget anew that is updated, and a dragged slider waits for it.
+        found |= {widget: state for widget, state in states.items() if known.get(widget) != state}
+        session.memory[STATES] = states
         for name, sent, value in zip(self.names, values, within, strict=False):
             if sent != value:
                 found[self.controls.sliders[name]] = value
@@ -356,6 +359,12 @@ class _Handlers:
         states = [change.strengths.get(name) == strength for name, strength in self.stage.quick.values()]
         variants = [gr.update(variant="primary" if on else "secondary", interactive=ready) for on in states]
         return [*variants, gr.update(interactive=ready)]
+
+    def _states(self, one: Kept) -> dict[Any, Any]:
+        """States of the buttons that depend on the edits."""
+        stage = self.stage
+        widgets = [stage.undo, stage.redo, *stage.buttons]
+        return dict(zip(widgets, [*self._steps(one), *self._pressed(one.history.now, ready=True)], strict=True))
 
     def _steps(self, one: Kept) -> tuple[Any, Any]:
         return gr.update(interactive=one.history.can_undo), gr.update(interactive=one.history.can_redo)

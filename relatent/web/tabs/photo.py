@@ -52,6 +52,7 @@ class _Widgets:
     """The widgets that the work on a photo updates."""
 
     upload: gr.Column
+    examples: gr.HTML
     stage: gr.Column
     sliders: gr.Column
     photo: gr.Image
@@ -65,6 +66,7 @@ class _Widgets:
     def all(self) -> list[Any]:
         return [
             self.upload,
+            self.examples,
             self.stage,
             self.sliders,
             self.photo,
@@ -87,7 +89,6 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
                     placeholder="Drop a photo of a face here\n- or -\nclick to choose one",
                 )  # fmt: skip
                 example = gr.Button("Try it with an example photo", elem_id="example")
-                gr.HTML(examples_html(), elem_id="examples")
             with gr.Column(visible=False, elem_id="stage") as stage_column:
                 tags = gr.HTML("", elem_id="tags")
                 stage = edit_tab.build_stage(app)
@@ -96,6 +97,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
                     other = gr.Button("Another photo", size="sm", elem_id="another")
                     cancel = gr.Button("Cancel", variant="stop", size="sm", visible=False, elem_id="cancel")
         with gr.Column(scale=4, min_width=300, elem_classes="relatent-side", elem_id="controls"):
+            examples = gr.HTML(examples_html(), elem_id="examples")
             with gr.Column(visible=False, elem_id="sliders") as sliders:
                 edit = edit_tab.build(app, session, status, stage)
                 with gr.Accordion("Measures", open=False):
@@ -105,7 +107,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
                 preset = gr.Radio(known, value=DEFAULT_PRESET, label="Quality", elem_id="preset")
                 advanced = _advanced()
                 start = gr.Button("Start", elem_id="invert", interactive=False)
-    to = _Widgets(upload, stage_column, sliders, photo, face, tags, start, cancel, facts, status)
+    to = _Widgets(upload, examples, stage_column, sliders, photo, face, tags, start, cancel, facts, status)
     work = _Work(app, to, edit)
     outputs = [*to.all(), *edit.outputs]
     options: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
@@ -249,7 +251,7 @@ class _Work:
         shown, hidden = gr.update(visible=True), gr.update(visible=False)
         to = self.to
         return {
-            to.upload: hidden if stage else shown,
+            **dict.fromkeys((to.upload, to.examples), hidden if stage else shown),
             **dict.fromkeys((to.stage, to.sliders), shown if stage else hidden),
         }
 

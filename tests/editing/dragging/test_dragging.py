@@ -1,5 +1,7 @@
 """Points of a face are dragged: tracking, steps, bad points, and whole drags on small networks of every kind."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from invented import invented
 
 import relatent
 from editing import DragOptions, drag
+from editing.dragging import plausibility
 from editing.dragging.features import FeatureReader, feature_layers, layer_at
 from editing.dragging.plausibility import Plausibility
 from editing.dragging.points import LANDMARKS, checked_points, landmark, parse_landmark, parse_point
@@ -224,6 +227,23 @@ def test_a_bad_mask_gets_a_sentence(tiny_generator):
     ):
         with pytest.raises(error):
             drag(inversion, [(15, 15)], [(17, 15)], mask, options=FACE, network=tiny_generator)
+
+
+def test_the_yardstick_takes_its_turn_for_every_face_and_is_kept(tiny_generator):
+    turns = []
+
+    @contextmanager
+    def turn():
+        turns.append("on")
+        yield
+        turns.append("off")
+
+    plausibility._kept.pop(tiny_generator, None)
+    usual = plausibility.usual_distance(tiny_generator, turn)
+    assert usual > plausibility.SMALL
+    assert turns == ["on", "off"] * (1 + plausibility.FACES)  # others may draw between two faces
+    assert plausibility.usual_distance(tiny_generator, turn) == usual
+    assert len(turns) == 2 * (1 + plausibility.FACES)
 
 
 def test_a_drag_stops_where_the_face_would_change_too_much(tiny_generator, monkeypatch):

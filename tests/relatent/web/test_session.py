@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from editing.seeds import seed_inversion
 from relatent.core.errors import Cancelled, UsageError
@@ -172,3 +173,24 @@ def test_a_batch_outlasts_a_reload(app):
     session.leave()
     assert app.sessions.sweep(session.left + minutes + 1) == 1  # nobody has come back
     assert batch.cancelled
+
+
+def test_the_screen_copy_of_the_latest_photo_stays_decoded(app, tmp_path):
+    session = app.sessions.begin()
+    files = []
+    for level in (10, 200):
+        files.append(tmp_path / f"{level}.png")
+        Image.new("RGB", (4, 3), (level, level, level)).save(files[-1])
+    inversion = seed_inversion(app.network, 1)
+    first, second = (session.keep(inversion, ALIGNED, "me", photo=file) for file in files)
+    assert first.screen is second.screen  # one for the visit: the memory of one picture
+    assert first.screen.read(files[0]).tolist() == [[[10] * 3] * 4] * 3
+    files[0].unlink()
+    pixels = second.screen.read(files[0])  # from memory
+    with pytest.raises(ValueError, match="read-only"):
+        pixels[0] = 0
+    assert second.screen.read(files[1]).max() == 200
+    with pytest.raises(FileNotFoundError):
+        first.screen.read(files[0])  # that one is forgotten
+    session.end()
+    assert session.keep(inversion, ALIGNED, "me").screen is not first.screen

@@ -12,7 +12,18 @@ from editing.photo_faces import photo_face
 from relatent.core.errors import UsageError
 from relatent.core.images import to_pixels
 from relatent.face.crop import pack_crop
-from relatent.web.actions.drag import Marks, Square, Stroke, account, add_drag, drag_face, marks_at, square_of
+from relatent.web.actions import drag as drag_action
+from relatent.web.actions.drag import (
+    Marks,
+    Measuring,
+    Square,
+    Stroke,
+    account,
+    add_drag,
+    drag_face,
+    marks_at,
+    square_of,
+)
 from relatent.web.actions.edit import Change, DragMove, dragged
 from relatent.web.actions.results import changed, shown
 
@@ -69,6 +80,18 @@ def test_a_painted_mask_lies_where_the_brush_went():
     assert Marks().mask(32) is None
     assert Marks((), (Stroke(0.05, ((0.5, 0.5),)),)).mask(32)[15:17, 15:17].min() > 0.5  # a touch
     assert Marks((), (Stroke(9e9, ((9e9, -9e9),)),)).mask(32) is not None
+
+
+def test_what_drags_are_compared_with_is_measured_once(app, monkeypatch):
+    asked = []
+    monkeypatch.setattr(drag_action, "usual_distance", lambda *given: asked.append(given))
+    measuring = Measuring(app)
+    assert not measuring.done
+    measuring.begin()
+    measuring.begin()
+    measuring.wait()
+    assert measuring.done
+    assert asked == [(app.network, app.network_lock.quick)]
 
 
 @pytest.mark.parametrize("change", [Change(), Change({"smile": 0.3}), Change({"smile": 0.3}, None, 0.5)])

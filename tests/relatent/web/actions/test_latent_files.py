@@ -5,6 +5,7 @@ import torch
 from editing.seeds import seed_inversion
 from relatent.core.errors import CheckpointError, RelatentError, ShapeError, UsageError
 from relatent.web.actions.latent_files import open_latent, open_latents
+from relatent.web.errors import in_page_words
 from stylegan import network_id
 
 
@@ -95,6 +96,14 @@ def test_latents_of_other_tools(tmp_path, network):
 def test_other_sizes_are_refused_in_words(packed, network, shape):
     with pytest.raises(ShapeError, match=r"^w in x\.npz has shape .* this network reads \[1, 8, 24\]"):
         open_latent(packed(w=np.zeros(shape, np.float32)), network)
+
+
+def test_a_visitor_is_told_what_can_be_done_on_the_page(packed, network):
+    with pytest.raises(ShapeError) as caught:
+        open_latent(packed(w=np.zeros((1, 18, 512), np.float32)), network)
+    words = in_page_words(caught.value)
+    assert "another network. Or choose the photo itself on the Photo tab" in words
+    assert "--" not in words
 
 
 def test_arrays_of_other_names_are_refused_in_words(packed, network):

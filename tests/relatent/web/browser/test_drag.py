@@ -5,7 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from steps import error_text, keep_random_face, open_tab, overflow, wait_for_text
+from steps import (
+    choose_quality,
+    error_text,
+    keep_random_face,
+    open_tab,
+    overflow,
+    upload_astronaut,
+    wait_for_another_picture,
+    wait_for_text,
+)
 
 pytestmark = pytest.mark.slow
 BUTTONS = ("drag-start", "drag-stop", "drag-undo", "drag-reset", "drag-remove", "drag-clear")
@@ -28,16 +37,57 @@ def source(page):
     return page.get_attribute("#drag-picture img", "src")
 
 
+def pointer(page):
+    """A function that moves the mouse to a place of the face, in shares of its square."""
+    box = page.locator("#drag-overlay").bounding_box()
+    assert abs(box["width"] - page.locator("#drag-picture img").bounding_box()["width"]) < 2
+    return lambda x, y: page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def dragged(page):
+    """Start, and wait for the end; the number of pictures that were seen."""
+    page.evaluate(
+        """() => { window.sources = new Set(); new MutationObserver(() =>
+            window.sources.add(document.querySelector('#drag-picture img')?.src)).observe(
+                document.querySelector('#drag-picture'), { subtree: true, childList: true, attributes: true }); }"""
+    )
+    page.click("#drag-start")
+    page.wait_for_function(
+        "/arrived|nearer|stopped|used up|too much/.test(document.querySelector('#status').innerText)"
+    )
+    return page.evaluate("window.sources.size")
+
+
+def test_a_point_of_a_real_photo_is_dragged_and_the_photo_follows(visitor, artefacts):
+    page = visitor(viewport={"width": 1280, "height": 900})
+    choose_quality(page)
+    upload_astronaut(page)
+    photo = page.get_attribute("#edited img", "src")
+    open_tab(page, "Drag")
+    page.wait_for_selector("#drag-picture img")
+    page.wait_for_timeout(300)
+    before = source(page)
+    to = pointer(page)
+    to(0.62, 0.72)
+    page.mouse.down()
+    to(0.64, 0.70)
+    to(0.66, 0.68)
+    page.mouse.up()
+    page.wait_for_function("document.querySelectorAll('#drag-overlay circle').length === 2")
+    assert dragged(page) >= 2  # pictures on the way
+    assert source(page) != before
+    page.screenshot(path=artefacts / "page-dragged-photo-1280.png")
+    open_tab(page, "Photo")
+    wait_for_another_picture(page, "#edited img", photo)
+    assert page.is_enabled("#undo")
+    assert page.faults == []
+
+
 def test_a_mouth_corner_is_dragged_and_comes_back(visitor, artefacts):
     page = visitor(viewport={"width": 1280, "height": 900})
     face_to_drag(page)
     before = source(page)
-    box = page.locator("#drag-overlay").bounding_box()
-    assert abs(box["width"] - page.locator("#drag-picture img").bounding_box()["width"]) < 2
-
-    def to(x, y):
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-
+    to = pointer(page)
     to(0.36, 0.72)
     page.mouse.down()
     to(0.34, 0.70)
@@ -55,16 +105,7 @@ def test_a_mouth_corner_is_dragged_and_comes_back(visitor, artefacts):
     page.screenshot(path=artefacts / "page-drag-1280.png")
     page.click("#drag-clear")
     page.wait_for_function("document.querySelectorAll('#drag-overlay polyline').length === 0")
-    page.evaluate(
-        """() => { window.sources = new Set(); new MutationObserver(() =>
-            window.sources.add(document.querySelector('#drag-picture img')?.src)).observe(
-                document.querySelector('#drag-picture'), { subtree: true, childList: true, attributes: true }); }"""
-    )
-    page.click("#drag-start")
-    page.wait_for_function(
-        "/arrived|nearer|stopped|used up|too much/.test(document.querySelector('#status').innerText)"
-    )
-    assert page.evaluate("window.sources.size") >= 2  # it was seen on the way
+    assert dragged(page) >= 2  # pictures on the way
     assert source(page) != before
     page.screenshot(path=artefacts / "page-dragged-1280.png")
     page.click("#drag-undo")

@@ -15,6 +15,13 @@ def test_nothing_is_wider_than_the_window(visitor, artefacts):
         page.wait_for_timeout(50)
         assert overflow(page) <= 0, width
         assert page.locator("#example").bounding_box()["height"] >= 44
+        drop, shown = page.locator("#photo").bounding_box(), page.locator("#examples img").first.bounding_box()
+        if width < 768:
+            assert shown["y"] >= drop["y"] + drop["height"]
+            assert shown["width"] > 0.85 * width
+        else:  # beside the place for the photo
+            assert shown["x"] >= drop["x"] + drop["width"]
+            assert abs(shown["y"] - drop["y"]) < 40
         page.screenshot(path=artefacts / f"page-start-{width}.png")
 
 
@@ -32,6 +39,8 @@ def test_the_photo_has_the_width_and_its_buttons_lie_below_it(visitor, artefacts
     assert 0 <= button["y"] - picture["y"] - picture["height"] < 60
     for name in ("quick-smile", "quick-older", "undo", "compare", "get-photo", "another"):
         assert page.locator(f"#{name}").bounding_box()["height"] >= 44, name
+    undo, view = page.locator("#undo").bounding_box(), page.locator("#view").bounding_box()
+    assert abs(undo["y"] + undo["height"] / 2 - view["y"] - view["height"] / 2) < 10  # in one row
     if width < 768:
         assert picture["width"] > 0.8 * width
         assert picture["y"] + picture["height"] <= 780  # it was scrolled to

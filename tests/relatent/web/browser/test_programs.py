@@ -15,7 +15,9 @@ from relatent.core.images import read_photo
 
 @pytest.fixture(scope="module")
 def page(server, tmp_path_factory):
-    client = Client(server.address, verbose=False, download_files=tmp_path_factory.mktemp("programs"))
+    patient = {"timeout": 240}  # s; a busy machine takes longer than the client's usual 5
+    folder = tmp_path_factory.mktemp("programs")
+    client = Client(server.address, verbose=False, download_files=folder, httpx_kwargs=patient)
     yield client
     client.close()
 

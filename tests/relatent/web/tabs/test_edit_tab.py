@@ -49,6 +49,20 @@ def test_the_next_success_clears_the_status_line(page, session, kept):
     assert call(page, "slider-smile", "input", session, *values_of(page, smile=1))[status] == ""
 
 
+def test_only_buttons_that_change_are_sent_while_a_slider_moves(page, session, kept):
+    stage = [widget(page.blocks, name) for name in ("undo", "redo", "quick-smile", "compare")]
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=1))
+    assert found[stage[0]]["interactive"] is True
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=1.1))
+    assert widget(page.blocks, "edited") in found
+    assert not set(stage) & set(found)
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=1.2))  # as the quick button does
+    assert found[stage[2]]["variant"] == "primary"
+    call(page, "undo", "click", session)
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=0.5))
+    assert found[stage[1]]["interactive"] is False  # nothing to redo after a new edit
+
+
 def test_a_quick_button_sets_takes_back_and_leaves_the_rest(page, session, kept):
     call(page, "slider-yaw", "input", session, *values_of(page, yaw=0.5))
     found = call(page, "quick-smile", "click", session)
