@@ -32,7 +32,7 @@ from stylegan.training.report.interpolation import write_interpolation
 from stylegan.training.report.page import PAGE_FILE, SETTINGS_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS, TrainingSettings
-from stylegan.training.state import compact_state, describe_state, read_settings
+from stylegan.training.state import compact_state, describe_state, images_seen, read_settings
 from stylegan.training.tick import Tick
 from stylegan.training.transfer import is_state, transfer_settings
 from stylegan.tuning.command import tune_command
@@ -155,7 +155,9 @@ def train_command(
     elif state:
         settings = read_settings(state)
     elif grow_from:
-        settings = grown_settings(read_settings(grow_from), options["fade_kimg"], describe_state(grow_from))
+        settings = grown_settings(
+            read_settings(grow_from), images_seen(grow_from), options["fade_kimg"], describe_state(grow_from)
+        )
     else:
         settings = settings_from_options(**options)
     if state or grow_from:

@@ -1,4 +1,4 @@
-"""Checks numbers given by users: on a command line, through the page's API, or in Python."""
+"""Checks numbers given by users, on a command line, through the page's API or in Python, and writes some for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 import operator
 import re
 from typing import Any
+
+import numpy as np
 
 from relatent.core.errors import UsageError
 
@@ -79,6 +81,13 @@ def number_in(text: str) -> float | None:
         return None
     value = float(text)
     return value if math.isfinite(value) else None
+
+
+def readable(value: float, digits: int = 3) -> str:
+    """A number of ``digits`` significant digits for a reader: 6050 and 0.0012, and 1.2e-07 only below 0.0001."""
+    if not math.isfinite(value) or abs(value) < 1e-4:
+        return f"{value:.{digits}g}"
+    return np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
 
 
 def digits_in(text: str) -> int | None:

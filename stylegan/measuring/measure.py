@@ -13,32 +13,16 @@ from torch import Tensor, nn
 
 from relatent.core.errors import DatasetError
 from relatent.core.images import to_pixels
+from relatent.core.numbers import readable
 from stylegan.measuring.config import MetricsConfig
 from stylegan.measuring.features import BackboneFeatures, Features
 from stylegan.measuring.path_length import path_length
 from stylegan.measuring.separability import PictureClasses, attribute_logits, separability
 from stylegan.networks.backbone import Backbone
 from stylegan.networks.generator import Generator
-from stylegan.training.metrics import frechet_distance, inception_score, kernel_distance, precision_recall
+from stylegan.training.metrics import NAMES, frechet_distance, inception_score, kernel_distance, precision_recall
 from stylegan.training.validation import CHUNK, draw_samples
 
-# What each measure is called with the features of either network: published names belong to Inception alone.
-NAMES = {
-    "inception": {
-        "frechet": "FID",
-        "kernel": "KID x 1000",
-        "score": "Inception Score",
-        "precision": "precision (Inception)",
-        "recall": "recall (Inception)",
-    },
-    "backbone": {
-        "frechet": "Frechet distance (backbone)",
-        "kernel": "kernel distance x 1000 (scaled backbone)",
-        "score": "class score (backbone)",
-        "precision": "precision (backbone)",
-        "recall": "recall (backbone)",
-    },
-}
 FORMAT = "relatent-metrics-1"
 MIN_HALF = 20  # pictures in each half of the real ones
 
@@ -88,12 +72,12 @@ class Measures:
         rows: list[tuple[str, ...]] = [("", "generated", f"generated, n={half}", f"real against real, n={half}")]
         for kind, found in self.measures.items():
             rows += [
-                (NAMES[kind][name], *(f"{value:.4g}" for value in dataclasses.astuple(one)))
+                (NAMES[kind][name], *(readable(value, 4) for value in dataclasses.astuple(one)))
                 for name, one in found.items()
             ]
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines += [f"{name.ljust(widths[0])}  {value:.4g}" for name, value in self.latent.items()]
+        lines += [f"{name.ljust(widths[0])}  {readable(value, 4)}" for name, value in self.latent.items()]
         return "\n".join(lines)
 
 

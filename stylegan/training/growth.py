@@ -23,18 +23,19 @@ from stylegan.networks.synthesis import SynthesisNetwork
 from stylegan.training.settings import Growth, TrainingSettings
 
 
-def grown_settings(settings: TrainingSettings, fade_kimg: float, origin: str) -> TrainingSettings:
+def grown_settings(settings: TrainingSettings, images_seen: int, fade_kimg: float, origin: str) -> TrainingSettings:
     """The settings of a run at twice the resolution that starts from another run's networks.
 
-    The weight of R1 is scaled with R^2; everything else is kept.
+    The weight of R1 is scaled with R^2; everything else is kept, but a progressive run's schedule, which has ended.
 
     Args:
         settings: of the run to grow from.
+        images_seen: how many pictures that run has seen.
         fade_kimg: thousands of pictures over which the new blocks are faded in.
         origin: description of that run, for the records.
 
     Raises:
-        UsageError: the network has the largest resolution already.
+        UsageError: the network has the largest resolution already, or is still growing itself.
     """
     generator, discriminator = settings.generator, settings.discriminator
     if isinstance(generator, MlpConfig) or isinstance(discriminator, MlpDiscriminatorConfig):
@@ -42,8 +43,15 @@ def grown_settings(settings: TrainingSettings, fade_kimg: float, origin: str) ->
     side = generator.resolution * 2
     if side > max(RESOLUTIONS):
         raise UsageError(f"a network of {side // 2} px cannot grow; the largest size is {max(RESOLUTIONS)} px.")
+    reached = settings.progressive.at(images_seen, side // 2)[0] if settings.progressive else side // 2
+    if reached < side // 2 or settings.fade_weight(images_seen) < 1:
+        raise UsageError(
+            f"the run is still growing to {side // 2} px after {images_seen / 1000:g} thousand pictures. Go on with "
+            "--resume until its newest blocks have faded in, and grow from it then."
+        )
     return dataclasses.replace(
         settings,
+        progressive=None,
         generator=dataclasses.replace(generator, resolution=side),
         discriminator=dataclasses.replace(discriminator, resolution=side),
         loss_weights=dataclasses.replace(settings.loss_weights, r1_gamma=settings.loss_weights.r1_gamma * 4),
@@ -62,7 +70,9 @@ def plant(network: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
     Raises:
         CheckpointError: the weights are not those of a network at half the resolution.
     """
-    renamed = {_grown_name(name): tensor for name, tensor in tensors.items()}
+    # A network that has grown before still holds the fromRGB layer that it faded out.
+    current = {name: tensor for name, tensor in tensors.items() if not name.startswith("old_fromrgb.")}
+    renamed = {_grown_name(name): tensor for name, tensor in current.items()}
     own = network.state_dict()
     strange = sorted(name for name, tensor in renamed.items() if name not in own or own[name].shape != tensor.shape)
     if strange or not renamed:

@@ -13,6 +13,24 @@ from torch import Tensor
 
 from relatent.core.errors import ShapeError
 
+# What each measure is called with the features of either network: published names belong to Inception alone.
+NAMES = {
+    "inception": {
+        "frechet": "FID",
+        "kernel": "KID x 1000",
+        "score": "Inception Score",
+        "precision": "precision (Inception)",
+        "recall": "recall (Inception)",
+    },
+    "backbone": {
+        "frechet": "Frechet distance (backbone)",
+        "kernel": "kernel distance x 1000 (scaled backbone)",
+        "score": "class score (backbone)",
+        "precision": "precision (backbone)",
+        "recall": "recall (backbone)",
+    },
+}
+
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Squared distance of the Gaussians fitted to two sets of features (Heusel et al. 2017, eq. 6).

@@ -111,9 +111,8 @@ class Trainer:
             smaller = {name: getattr(self, name).state_dict() for name in ("generator", "discriminator", "average")}
             self._make_networks(self.resolution * 2)
             for name, tensors in smaller.items():
-                kept = {key: tensor for key, tensor in tensors.items() if not key.startswith("old_fromrgb.")}
                 if plant_weights:
-                    plant(getattr(self, name), kept, Path(self.settings.name))
+                    plant(getattr(self, name), tensors, Path(self.settings.name))
         self.set_fade()
 
     def run_tick(self, images: int, until: float = math.inf) -> Tick:

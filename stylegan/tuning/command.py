@@ -12,6 +12,7 @@ import click
 from relatent.core.command import PATH, RelatentCommand, config_options, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import RelatentError, UsageError
+from relatent.core.numbers import readable
 from relatent.core.results import require_replaceable
 from stylegan.measuring.features import BackboneFeatures, Features, InceptionFeatures
 from stylegan.training.options import settings_from_options
@@ -66,10 +67,14 @@ def tune_command(
     study = open_study(outdir, config, identity_of(base, config, network, pictures))
 
     def show(trial: Any) -> None:
-        found = f"{trial.value:.3g} +- {trial.user_attrs['spread']:.2g}" if trial.value is not None else "given up"
+        found = (
+            f"{readable(trial.value)} +- {readable(trial.user_attrs['spread'], 2)}"
+            if trial.value is not None
+            else "given up"
+        )
         if "scores" not in trial.user_attrs:
             found = "diverged" if trial.user_attrs.get("diverged") else "given up early"
-        shown = ", ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
+        shown = ", ".join(f"{name} {readable(value)}" for name, value in trial.params.items())
         click.echo(f"recipe {trial.number}: {shown}: {found}")
         write_results(study, outdir, typed, network.origin)
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from relatent.core.files import write_bytes
+from relatent.core.numbers import readable
 from stylegan.tuning.search import importances
 
 PAGE_FILE = "index.html"
 PARAMETERS = ("lr", "gamma", "augment", "batch")
 WIDTH, HEIGHT = 260, 170  # of a scatter plot
 MARGIN = 34
+LEFT = 48  # of the axis: room for scores of five digits
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d1d1f; --faint: #6b6b70; --line: #d9d9de; --page: #fff;
@@ -68,7 +70,8 @@ def _reading(best: Any, complete: list[Any]) -> str:
     spread = best.user_attrs["spread"]
     near = [trial for trial in complete if trial is not best and trial.value - best.value < spread]
     text = (
-        f"The best is recipe {best.number}: {best.value:.3g} on average over the folds, with a spread of {spread:.2g}."
+        f"The best is recipe {best.number}: {readable(best.value)} on average over the folds, "
+        f"with a spread of {readable(spread, 2)}."
     )
     if near:
         text += (
@@ -77,7 +80,7 @@ def _reading(best: Any, complete: list[Any]) -> str:
         )
     own = next((trial for trial in complete if trial.number == 0), None)
     if own is not None and own is not best:
-        text += f" The settings that the search started from scored {own.value:.3g}."
+        text += f" The settings that the search started from scored {readable(own.value)}."
     return f"<p>{text}</p>"
 
 
@@ -116,20 +119,23 @@ def _plot(name: str, trials: list[Any]) -> str:
         return start + (value - low) / (high - low or 1) * (end - start)
 
     dots = "".join(
-        f'<circle r="4" cx="{place(x, x0, x1, MARGIN + 6, WIDTH - 10):.1f}" '
+        f'<circle r="4" cx="{place(x, x0, x1, LEFT + 6, WIDTH - 10):.1f}" '
         f'cy="{place(y, y0, y1, HEIGHT - MARGIN - 6, 12):.1f}"{"" if "scores" in t.user_attrs else " class=pruned"}>'
-        f"<title>recipe {t.number}: {value:.3g}, score {score:.3g}</title></circle>"
+        f"<title>recipe {t.number}: {readable(value)}, score {readable(score)}</title></circle>"
         for x, y, (value, score, t) in zip(xs, ys, points, strict=True)
     )
     low, high = min(p[0] for p in points), max(p[0] for p in points)
     least, most = min(p[1] for p in points), max(p[1] for p in points)
     return (
         f'<figure><svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="score by {name}">'
-        f'<path d="M{MARGIN},8V{HEIGHT - MARGIN}H{WIDTH - 4}" fill="none" stroke="var(--line)"/>{dots}'
-        f'<text x="{MARGIN}" y="{HEIGHT - 18}">{low:.2g}</text>'
-        f'<text x="{WIDTH - 6}" y="{HEIGHT - 18}" text-anchor="end">{high:.2g}</text>'
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 4}" text-anchor="middle">{name}{", log" if logarithmic else ""}</text>'
-        f'<text x="2" y="16">{most:.3g}</text><text x="2" y="{HEIGHT - MARGIN}">{least:.3g}</text></svg></figure>'
+        f'<path d="M{LEFT},8V{HEIGHT - MARGIN}H{WIDTH - 4}" fill="none" stroke="var(--line)"/>{dots}'
+        f'<text x="{LEFT}" y="{HEIGHT - 18}">{readable(low, 2)}</text>'
+        f'<text x="{WIDTH - 6}" y="{HEIGHT - 18}" text-anchor="end">{readable(high, 2)}</text>'
+        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 4}" text-anchor="middle">'
+        f"{name}{', log' if logarithmic else ''}</text>"
+        f'<text x="{LEFT - 5}" y="16" text-anchor="end">{readable(most)}</text>'
+        f'<text x="{LEFT - 5}" y="{HEIGHT - MARGIN}" text-anchor="end">'
+        f"{readable(least)}</text></svg></figure>"
     )
 
 
@@ -139,11 +145,11 @@ def _table(trials: list[Any], best: Any) -> str:
     for trial in sorted(
         trials, key=lambda one: (one.value is None or "scores" not in one.user_attrs, _score(one) or 0)
     ):
-        cells = [str(trial.number), *(f"{trial.params[name]:.3g}" for name in PARAMETERS)]
+        cells = [str(trial.number), *(readable(trial.params[name]) for name in PARAMETERS)]
         scores = trial.user_attrs.get("scores")
         if scores:
-            folds = ", ".join(f"{score:.3g}" for score in scores)
-            cells += [f"{trial.value:.3g}", f"{trial.user_attrs['spread']:.2g}", folds]
+            folds = ", ".join(readable(score) for score in scores)
+            cells += [readable(trial.value), readable(trial.user_attrs["spread"], 2), folds]
         else:
             cells += ["diverged" if trial.user_attrs.get("diverged") else "given up early", "", ""]
         mark = ' class="best"' if best is not None and trial.number == best.number else ""

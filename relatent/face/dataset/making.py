@@ -140,7 +140,7 @@ def _made(
     repeated = duplicates([face["hash"] for *_, face in found], [f["side"] for *_, f in found], options.most_alike)
     for left_out, kept in repeated.items():
         name = found[left_out][0].removesuffix(".png")
-        rejected.setdefault(name, []).append(f"it looks like {found[kept][0]}, which is kept.")
+        rejected.setdefault(name, []).append(f"it looks like {found[kept][0].removesuffix('.png')}, which is kept.")
     chosen = [face for index, face in enumerate(found) if index not in repeated]
     if not chosen:
         reasons = "; ".join(f"{name}: {why[0]}" for name, why in list(rejected.items())[:3])

@@ -81,7 +81,7 @@ def _aligned(pixels: np.ndarray, face: Face, options: FaceSetOptions) -> FoundFa
     outside = share_outside(aligned.face_to_photo, options.size, pixels.shape[:2])
     if outside > options.most_outside:
         return (
-            f"{100 * outside:.0f} % of its crop lie outside the photo; at most {100 * options.most_outside:g} % are "
+            f"{100 * outside:.0f} % of its crop lies outside the photo; at most {100 * options.most_outside:g} % are "
             "allowed (--most-outside)."
         )
     return FoundFace(encode_png(aligned.image), side, perceptual_hash(aligned.image))

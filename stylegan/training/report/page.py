@@ -11,6 +11,8 @@ from PIL import Image
 
 from relatent.core.errors import DatasetError
 from relatent.core.files import write_bytes
+from relatent.core.numbers import readable
+from stylegan.training.metrics import NAMES
 from stylegan.training.report.diagnosis import Log, readings
 
 PAGE_FILE = "index.html"
@@ -101,8 +103,7 @@ def report_data(outdir: Path) -> dict[str, Any]:
     log = Log.read(outdir / LOG_FILE)
     settings = _read_json(outdir / SETTINGS_FILE)
     last = log.lines[-1]
-    hours = last.get("seconds", 0) / 3600
-    spent = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    spent = _duration(last.get("seconds", 0))
     measured = _measured(outdir)
     return {
         "title": f"Training of {settings.get('name', outdir.name)}",
@@ -149,7 +150,7 @@ def _measured(outdir: Path) -> list[tuple[float, dict[str, Any]]]:
 def _measured_charts(measured: list[tuple[float, dict[str, Any]]]) -> list[dict[str, Any]]:
     """A chart for each kind of features whose Frechet distance is known of two snapshots or more."""
     charts = []
-    for kind, name in (("inception", "FID"), ("backbone", "Frechet distance (backbone)")):
+    for kind, names in NAMES.items():
         values = [(kimg, found.get("measures", {}).get(kind, {}).get("frechet")) for kimg, found in measured]
         known = [(kimg, one) for kimg, one in values if isinstance(one, dict)]
         if len(known) > 1:
@@ -158,8 +159,14 @@ def _measured_charts(measured: list[tuple[float, dict[str, Any]]]) -> list[dict[
                 {"name": "real against real", "points": [[kimg, one["floor"]] for kimg, one in known]},
             ]
             text = "As measured by python -m stylegan metrics, of equally many pictures."
-            charts.append({"title": name, "text": text, "range": None, "level": None, "lines": lines})
+            charts.append({"title": names["frechet"], "text": text, "range": None, "level": None, "lines": lines})
     return charts
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _rows(found: dict[str, Any]) -> list[list[str]]:
@@ -167,8 +174,9 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
     rows = [["", "generated", f"generated, n={half}", f"real against real, n={half}"]]
     for kind, measures in found.get("measures", {}).items():
         for name, one in measures.items():
-            rows.append([f"{name} ({kind})", *(f"{one[key]:.4g}" for key in ("generated", "generated_half", "floor"))])
-    rows += [[name, f"{value:.4g}", "", ""] for name, value in found.get("latent", {}).items()]
+            shown = NAMES.get(kind, {}).get(name, f"{name} ({kind})")
+            rows.append([shown, *(readable(one[key], 4) for key in ("generated", "generated_half", "floor"))])
+    rows += [[name, readable(value, 4), "", ""] for name, value in found.get("latent", {}).items()]
     return rows
 
 

@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from relatent.core.errors import UsageError
-from relatent.core.numbers import as_number, as_strength, as_truncation, as_whole, digits_in, number_in, whole_number
+from relatent.core.numbers import (
+    as_number,
+    as_strength,
+    as_truncation,
+    as_whole,
+    digits_in,
+    number_in,
+    readable,
+    whole_number,
+)
 
 
 @pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2), np.array(2.0), torch.tensor(2.0)])
@@ -53,6 +62,23 @@ def test_a_whole_number_of_any_library(value):
 @pytest.mark.parametrize("value", [True, 7.0, np.float32(7), "7", None, [7], np.array([7, 8]), torch.tensor([7.0])])
 def test_what_is_no_whole_number(value):
     assert whole_number(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (6048.3, 3, "6050"),
+        (31850.7, 4, "31850"),
+        (-29.084, 4, "-29.08"),
+        (0.000214, 2, "0.00021"),
+        (64.0, 3, "64"),
+        (0.0, 3, "0"),
+        (1.2345e-7, 3, "1.23e-07"),
+        (math.inf, 3, "inf"),
+    ],
+)
+def test_readable(value, digits, text):
+    assert readable(value, digits) == text
 
 
 def test_text():

@@ -1,5 +1,6 @@
 """A network of 8 px grows to 16: what it starts as, how the new blocks fade in, and what the command does."""
 
+import dataclasses
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from relatent.core.errors import CheckpointError, UsageError
 from stylegan import load
 from stylegan.__main__ import main
 from stylegan.training.growth import grown_settings, settled
-from stylegan.training.settings import TrainingSettings
+from stylegan.training.settings import Progressive, TrainingSettings
 from stylegan.training.state import describe_state, load_smaller, load_state, save_state
 from stylegan.training.trainer import Trainer
 
@@ -38,7 +39,8 @@ def grow(small, state):
 
     def make():
         images = torch.randint(0, 256, (20, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-        trainer = Trainer(grown_settings(small.settings, FADE_KIMG, "tiny"), images, torch.arange(20) % 3, CPU)
+        settings = grown_settings(small.settings, small.images_seen, FADE_KIMG, "tiny")
+        trainer = Trainer(settings, images, torch.arange(20) % 3, CPU)
         load_smaller(trainer, state)
         return trainer
 
@@ -66,6 +68,22 @@ class TestStart:
         pictures = torch.randn(4, 3, 8, 8)
         doubled = pictures.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
         torch.testing.assert_close(grown.discriminator(doubled), small.discriminator(pictures))
+
+    def test_a_second_time(self, grow, tmp_path):
+        """The fromRGB layer of the first network is no part of the third."""
+        middle = grow()
+        middle.run_tick(FADE_KIMG * 1000)
+        save_state(middle, tmp_path / "middle.safetensors")
+        settings = grown_settings(middle.settings, middle.images_seen, FADE_KIMG, "tiny")
+        images = torch.zeros(20, 3, 32, 32, dtype=torch.uint8)
+        largest = Trainer(settings, images, torch.arange(20) % 3, CPU)
+        load_smaller(largest, tmp_path / "middle.safetensors")
+        assert torch.equal(largest.discriminator.old_fromrgb.weight, middle.discriminator.fromrgb.weight)
+        for trainer in (middle, largest):
+            trainer.set_fade()
+        pictures = torch.randn(4, 3, 16, 16)
+        doubled = pictures.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        torch.testing.assert_close(largest.discriminator(doubled), middle.discriminator(pictures))
 
     def test_from_a_state_in_half_precision(self, small, state, grow):
         save_state(small, state, half=True)
@@ -136,15 +154,31 @@ class TestFading:
 
 class TestRefusals:
     def test_largest_size(self, tiny_settings):
-        import dataclasses
-
         settings = tiny_settings()
         sizes = {
             name: dataclasses.replace(getattr(settings, name), resolution=1024)
             for name in ("generator", "discriminator")
         }
         with pytest.raises(UsageError, match="cannot grow"):
-            grown_settings(dataclasses.replace(settings, **sizes), 1, "tiny")
+            grown_settings(dataclasses.replace(settings, **sizes), 0, 1, "tiny")
+
+    def test_a_run_that_is_still_growing(self, tiny_settings):
+        grown = grown_settings(tiny_settings(), 0, 2, "tiny")
+        with pytest.raises(UsageError, match=r"still growing to 16 px after 1\.9 thousand"):
+            grown_settings(grown, 1900, 2, "tiny")
+        assert grown_settings(grown, 2000, 2, "tiny").generator.resolution == 32
+
+    def test_only_a_progressive_run_that_has_ended_grows(self, tiny_settings):
+        sizes = tiny_settings()
+        sizes = {
+            name: dataclasses.replace(getattr(sizes, name), resolution=16) for name in ("generator", "discriminator")
+        }
+        settings = dataclasses.replace(tiny_settings(), **sizes, progressive=Progressive(8, 2, 1))
+        for images in (1000, 2500):
+            with pytest.raises(UsageError, match="still growing"):
+                grown_settings(settings, images, 1, "tiny")
+        grown = grown_settings(settings, 3000, 1, "tiny")
+        assert (grown.progressive, grown.generator.resolution) == (None, 32)
 
     def test_state_of_another_network(self, tiny_trainer, grow, tmp_path):
         save_state(tiny_trainer(c_dim=3), tmp_path / "other.safetensors")
@@ -153,10 +187,10 @@ class TestRefusals:
 
     def test_fade_of_no_pictures(self, tiny_settings):
         with pytest.raises(UsageError, match="fade_kimg"):
-            grown_settings(tiny_settings(), 0, "tiny")
+            grown_settings(tiny_settings(), 0, 0, "tiny")
 
     def test_settings_survive_the_file(self, tiny_settings, tmp_path):
-        settings = grown_settings(tiny_settings(), 2, "tiny")
+        settings = grown_settings(tiny_settings(), 0, 2, "tiny")
         assert TrainingSettings.from_json(settings.to_json(), tmp_path) == settings
 
 

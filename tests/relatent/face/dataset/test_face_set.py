@@ -76,9 +76,9 @@ class TestTheSet:
     @pytest.mark.parametrize(
         ("name", "why"),
         [
-            ("her/b.jpg", "it looks like her/a.png.png, which is kept"),
+            ("her/b.jpg", "it looks like her/a.png, which is kept"),
             ("small.png", "would be enlarged"),
-            ("cut.png", "lie outside the photo"),
+            ("cut.png", "lies outside the photo"),
             ("coffee.png", "no face found"),
             ("text.jpg", "text.jpg"),
             ("empty.webp", "empty"),

@@ -48,6 +48,13 @@ def test_the_page_holds_everything(run):
     assert "--augment" in balance
 
 
+@pytest.mark.parametrize(("seconds", "text"), [(62, "62 seconds"), (480, "8 minutes"), (8640, "2.4 hours")])
+def test_the_summary_says_how_long_it_took(run, seconds, text):
+    line = {"kimg": 8.0, "loss_g": 1.0, "loss_d": 1.0, "seconds": seconds}
+    (run / "log.jsonl").write_text(json.dumps(line))
+    assert f"8 thousand pictures in {text}; data: a.zip" in report_data(run)["summary"]
+
+
 def test_columns_that_are_off_have_no_chart(run):
     titles = [chart["title"] for chart in report_data(run)["charts"]]
     assert "Augmentation strength" not in titles
@@ -64,13 +71,14 @@ def test_it_needs_nothing_from_elsewhere_and_runs_nothing_of_the_settings(run):
 
 def test_measures_of_snapshots_become_a_curve(run):
     for stamp, value in ((4, 20.0), (8, 10.0)):
-        one = {"generated": value, "generated_half": value + 1, "floor": 2.0}
+        one = {"generated": 3185 * value, "generated_half": value + 1, "floor": 2.0}
         found = {"measures": {"backbone": {"frechet": one}}, "latent": {"path length": 3.0}, "counts": {"half": 50}}
         (run / f"network-{stamp:06d}.metrics.json").write_text(json.dumps(found))
     data = report_data(run)
     chart = data["charts"][-1]
     assert chart["title"] == "Frechet distance (backbone)"
     assert chart["lines"][0]["points"] == [[4, 21], [8, 11]]
+    assert data["measures"][1]["rows"][1] == ["Frechet distance (backbone)", "31850", "11", "2"]
     assert [one["title"] for one in data["measures"]] == ["After 4 thousand pictures", "After 8 thousand pictures"]
 
 
