@@ -4,8 +4,7 @@ Attributes are correlated in what the network has learned: the axis of a smile a
 W do not prevent that, so effects are measured on pictures. Each attribute's axis is moved in the coarse, the middle and
 the fine layers separately, and all scores are measured for each of these steps. Small effects are nearly additive. For
 each attribute, the linear combination of steps is taken that changes its score by one standard deviation, changes the
-others least, and is short. Then its effect is measured, and a combination of steps that makes up for the difference is
-added, several times. That matters for attributes such as glasses, which appear at once: no small step shows them.
+others least, and is short. Its effect is then measured at a typical strength, and corrected in the same way.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from relatent.core.errors import UsageError
 from stylegan import network_id
 
 REGULARISATION = 0.1  # weight of the squared norm of the coefficients, relative to the squared effects on other scores
-CORRECTION = 0.05  # the same of a correction
-CORRECTIONS = 3  # effects of long steps are not additive; each correction leaves about half of what is wrong
+STRENGTH = 1.5  # at which combinations are measured, because large effects are not additive
 STEP_PROBES = 32  # faces on which single steps are measured; combinations are measured on all of them
+CORRECTION = 1.0  # the regularisation of the correction, which must be small: long steps leave the network's faces
 CHECK_SEED = 104729  # added to the samples' seed, so that reported effects come from faces not used for fitting
 
 
@@ -56,17 +55,13 @@ def disentangled(
     """
     deviations = np.array([learner.samples.deviation(name) for name in names])
     steps = _steps(learner, names)
-    planned = 2 * (STEP_PROBES * len(steps) + CORRECTIONS * SCALE_PROBES * len(names))
+    planned = 2 * (STEP_PROBES * len(steps) + SCALE_PROBES * len(names))
     effects = Effects(learner.network, learner.samples, learner.scores, progress, planned=planned)
     allowed = [{names.index(other) for other in (free or {}).get(name, ()) if other in names} for name in names]
     moved = _measured(effects, steps, names, STEP_PROBES) / deviations
-    wanted = np.eye(len(names))
-    coefficients = _coefficients(moved, wanted, allowed, REGULARISATION)
-    for _ in range(CORRECTIONS):
-        combined = np.tensordot(coefficients, steps, 1)  # [names, L, w_dim]
-        missing = wanted - _measured(effects, combined, names, SCALE_PROBES) / deviations
-        coefficients = coefficients + _coefficients(moved, missing, allowed, CORRECTION)
-    combined = np.tensordot(coefficients, steps, 1)
+    combined = _combine(steps, moved, allowed, REGULARISATION)
+    moved = _measured(effects, STRENGTH * combined, names, SCALE_PROBES) / deviations / STRENGTH
+    combined = _combine(combined, moved, allowed, CORRECTION, start=np.eye(len(names)))
     return [
         _direction(learner, name, step, names, up=(ups or {}).get(name, ""))
         for name, step in zip(names, combined, strict=True)
@@ -103,28 +98,33 @@ def _measured(effects: Effects, steps: np.ndarray, names: Sequence[str], faces: 
     return np.nan_to_num(np.array([[one[name] for name in names] for one in moved]))
 
 
-def _coefficients(
-    moved: np.ndarray, wanted: np.ndarray, allowed: Sequence[set[int]], regularisation: float
+def _combine(
+    steps: np.ndarray,
+    moved: np.ndarray,
+    allowed: Sequence[set[int]],
+    regularisation: float,
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
-    """For each score, the coefficients of the steps whose effects add up to a row of ``wanted``; [names, S].
+    """For each score, the linear combination of steps that changes it by 1 and the others least; [names, L, w_dim].
 
-    With effects E [S, names] and wanted effects t, the coefficients c minimise |c E - t|^2 over the other scores, but
-    for those ``allowed`` to change, plus regularisation |c|^2, subject to c E = t at the score itself.
+    With effects E [S, names], the coefficients c minimise |c E|^2 over the other scores, except those ``allowed`` to
+    change, plus regularisation |c - start|^2, subject to c E = 1 at the score itself.
 
     Raises:
         UsageError: no step changes the score.
     """
-    coefficients = []
+    combined = []
     for own in range(moved.shape[1]):
         others = [other for other in range(moved.shape[1]) if other != own and other not in allowed[own]]
         metric = moved[:, others] @ moved[:, others].T + regularisation * np.eye(len(moved))
-        without = np.linalg.solve(metric, moved[:, others] @ wanted[own, others])
+        begin = np.zeros(len(moved)) if start is None else np.linalg.solve(metric, regularisation * start[own])
         towards = np.linalg.solve(metric, moved[:, own])
         reach = float(moved[:, own] @ towards)
         if reach <= 1e-6:
             raise UsageError("no step moves one of the scores; this network does not follow it. Leave it out.")
-        coefficients.append(without + towards * (wanted[own, own] - float(moved[:, own] @ without)) / reach)
-    return np.stack(coefficients)
+        coefficients = begin + towards * (1 - float(moved[:, own] @ begin)) / reach
+        combined.append(np.tensordot(coefficients, steps, 1))
+    return np.stack(combined)
 
 
 def _direction(learner: Learner, name: str, step: np.ndarray, names: Sequence[str], up: str) -> Direction:
