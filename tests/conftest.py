@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 import sys
 import tempfile
@@ -55,6 +57,11 @@ def pretend(monkeypatch):
 @pytest.fixture
 def tiny_generator():
     """A generator of 32 px as `stylegan.load` would return it: frozen, with noise and a true w_avg."""
+    return copy.deepcopy(_tiny_generator())
+
+
+@functools.cache
+def _tiny_generator():
     from stylegan import Generator, GeneratorConfig
 
     config = GeneratorConfig(
@@ -84,21 +91,23 @@ def tiny_file(tiny_generator, tmp_path):
 @pytest.fixture
 def tiny_alias_free():
     """A function that makes alias-free generators of 32 px, as `tiny_generator`; keywords change the configuration."""
+    return lambda **changes: copy.deepcopy(_tiny_alias_free(**changes))
+
+
+@functools.cache
+def _tiny_alias_free(**changes):
     from stylegan import AliasFreeConfig, Generator
 
-    def make(**changes):
-        sizes = {"resolution": 32, "z_dim": 16, "w_dim": 24, "channel_base": 256, "channel_max": 16}
-        config = AliasFreeConfig(**{**sizes, "num_layers": 4, "num_critical": 1, **changes})
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            generator = Generator(config, name="smooth")
-            torch.nn.init.normal_(generator.synthesis.input.affine.weight, std=0.2)  # else all are placed alike
-        for index, layer in enumerate(generator.synthesis.layers):
-            torch.nn.init.constant_(layer.magnitude_ema, 0.5 + 0.1 * index)
-        generator.recompute_w_avg()
-        return generator.eval().requires_grad_(False)
-
-    return make
+    sizes = {"resolution": 32, "z_dim": 16, "w_dim": 24, "channel_base": 256, "channel_max": 16}
+    config = AliasFreeConfig(**{**sizes, "num_layers": 4, "num_critical": 1, **changes})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = Generator(config, name="smooth")
+        torch.nn.init.normal_(generator.synthesis.input.affine.weight, std=0.2)  # else all are placed alike
+    for index, layer in enumerate(generator.synthesis.layers):
+        torch.nn.init.constant_(layer.magnitude_ema, 0.5 + 0.1 * index)
+    generator.recompute_w_avg()
+    return generator.eval().requires_grad_(False)
 
 
 @pytest.fixture
