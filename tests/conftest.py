@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-import torch
 
 # pytest puts tests/ on the path, and tests/stylegan must not be taken for the package of that name.
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 for name in ("RELATENT_CACHE", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"):  # some are read on import
     os.environ[name] = str(Path(tempfile.gettempdir()) / "relatent-test-cache" / name)
 
-torch.set_num_threads(1)  # tiny networks gain nothing from more, and lose much on a busy machine
+BROWSER = "tests/relatent/web/browser/"
 
 
 def pytest_addoption(parser):
@@ -28,6 +29,25 @@ def pytest_xdist_auto_num_workers(config):
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(count, 4) if whole and count > 1 else 0
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """A process takes one file at a time, or all tests in the browser: they share one page and one Chromium."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+    return Files(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """The browser first: these tests are the longest that one process has to do alone, and others end beside them."""
+    import torch  # not above: the process that only hands out tests does not wait for it
+
+    torch.set_num_threads(1)  # tiny networks gain nothing from more, and lose much on a busy machine
+    items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
 
 
 @pytest.fixture
@@ -55,6 +75,13 @@ def pretend(monkeypatch):
 @pytest.fixture
 def tiny_generator():
     """A generator of 32 px as `stylegan.load` would return it: frozen, with noise and a true w_avg."""
+    return copy.deepcopy(_tiny_generator())
+
+
+@functools.cache
+def _tiny_generator():
+    import torch
+
     from stylegan import Generator, GeneratorConfig
 
     config = GeneratorConfig(
@@ -84,26 +111,32 @@ def tiny_file(tiny_generator, tmp_path):
 @pytest.fixture
 def tiny_alias_free():
     """A function that makes alias-free generators of 32 px, as `tiny_generator`; keywords change the configuration."""
+    return lambda **changes: copy.deepcopy(_tiny_alias_free(**changes))
+
+
+@functools.cache
+def _tiny_alias_free(**changes):
+    import torch
+
     from stylegan import AliasFreeConfig, Generator
 
-    def make(**changes):
-        sizes = {"resolution": 32, "z_dim": 16, "w_dim": 24, "channel_base": 256, "channel_max": 16}
-        config = AliasFreeConfig(**{**sizes, "num_layers": 4, "num_critical": 1, **changes})
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            generator = Generator(config, name="smooth")
-            torch.nn.init.normal_(generator.synthesis.input.affine.weight, std=0.2)  # else all are placed alike
-        for index, layer in enumerate(generator.synthesis.layers):
-            torch.nn.init.constant_(layer.magnitude_ema, 0.5 + 0.1 * index)
-        generator.recompute_w_avg()
-        return generator.eval().requires_grad_(False)
-
-    return make
+    sizes = {"resolution": 32, "z_dim": 16, "w_dim": 24, "channel_base": 256, "channel_max": 16}
+    config = AliasFreeConfig(**{**sizes, "num_layers": 4, "num_critical": 1, **changes})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = Generator(config, name="smooth")
+        torch.nn.init.normal_(generator.synthesis.input.affine.weight, std=0.2)  # else all are placed alike
+    for index, layer in enumerate(generator.synthesis.layers):
+        torch.nn.init.constant_(layer.magnitude_ema, 0.5 + 0.1 * index)
+    generator.recompute_w_avg()
+    return generator.eval().requires_grad_(False)
 
 
 @pytest.fixture
 def tiny_discriminator():
     """A discriminator for the tiny generator's pictures."""
+    import torch
+
     from stylegan import Discriminator, DiscriminatorConfig
 
     with torch.random.fork_rng(devices=[]):

@@ -5,6 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from kept_answers import dlib_is_asked_once  # noqa: F401
 from PIL import Image
 
 from inversion import presets as settings

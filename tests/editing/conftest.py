@@ -1,1 +1,3 @@
-"""Nothing but a place: it puts the helpers beside it (planted.py, invented.py) on the path of every test below."""
+"""Puts the helpers beside it (planted.py, invented.py) on the path of every test below."""
+
+from kept_answers import dlib_is_asked_once  # noqa: F401

@@ -1,6 +1,8 @@
+import copy
 import dataclasses
 
 import pytest
+from kept_answers import dlib_is_asked_once  # noqa: F401
 
 from inversion import presets as settings
 
@@ -19,9 +21,14 @@ def few_steps(monkeypatch):
         monkeypatch.setattr(settings, table, quick)
 
 
+_measured = []  # once: every test has the same tiny network
+
+
 @pytest.fixture
 def tiny_preconditioner(tiny_generator):
     """Of the tiny network, all its directions that a few hundred probes know."""
     from inversion.optim.preconditioner import PreconditionerSettings, measure_preconditioner
 
-    return measure_preconditioner(tiny_generator, PreconditionerSettings(pictures=32, probes=4, rank=96))
+    if not _measured:
+        _measured.append(measure_preconditioner(tiny_generator, PreconditionerSettings(pictures=32, probes=4, rank=96)))
+    return copy.deepcopy(_measured[0])

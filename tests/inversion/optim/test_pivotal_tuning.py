@@ -83,12 +83,13 @@ def test_rank_bounds_what_changes(tiny_generator, target, pivots):
         assert torch.linalg.matrix_rank(change, atol=1e-5) <= 2
 
 
-def test_locality_holds_the_rest_in_place(tiny_generator, target, pivots):
+def test_locality_holds_the_rest_in_place(tiny_generator, photos, pivots):
     """Pictures of other latents move less with the term than without it."""
+    one, target = Latents(pivots.w[:1], noise_of(pivots, 0)), Target(photos[:1], load_perceptual())
 
     def drift(locality):
         settings = dataclasses.replace(SHORT, locality=locality, locality_interval=1, num_steps=25)
-        tuned, _ = tune(tiny_generator, target, pivots, settings, seed=0)
+        tuned, _ = tune(tiny_generator, target, one, settings, seed=0)
         ws = pivots.w[:1] + 0.2 * (tiny_generator.mapping.truncate(tiny_generator.sample_w(8, 9)) - pivots.w[:1])
         noise = noise_of(pivots, 0)
         with torch.no_grad():

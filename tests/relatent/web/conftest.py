@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 import torch
+from kept_answers import dlib_is_asked_once  # noqa: F401
 
 
 @pytest.fixture

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import multiprocessing
 import os
 import socket
-import subprocess
-import sys
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
 from relatent.core.errors import UsageError
+from stylegan.training import processes
+from stylegan.training.settings import TrainingSettings
 from stylegan.training.shard import Shard, computing, draw
 from stylegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 STEPS = 10
-# What each process runs: ten steps in float64, and the losses of each.
-PROGRAM = """
-import json, sys
-from pathlib import Path
-import torch
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-from stylegan.training import processes
-from stylegan.training.settings import TrainingSettings
-from stylegan.training.trainer import Trainer
-settings = TrainingSettings.from_json(Path(sys.argv[1]).read_text(), Path(sys.argv[1]))
-images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
-with processes.joined(torch.device("cpu")) as device:
-    trainer = Trainer(settings, images, None, device)
-    losses = [(tick.loss_g, tick.loss_d, tick.r1, tick.path_length) for tick in
-              (trainer.run_tick(1) for _ in range(int(sys.argv[2])))]
-    weights = {name: float(value.double().sum()) for name, value in trainer.average.named_parameters()}
-    if processes.is_main():
-        print(json.dumps({"losses": losses, "weights": weights, "parts": trainer.parts}))
-"""
+
+
+def train(file, rank, world, port, says):
+    """What each process runs: ten steps in float64; the main one tells the losses of each, and the weights."""
+    warnings.simplefilter("ignore")
+    if world > 1:  # as torchrun does
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    settings = TrainingSettings.from_json(Path(file).read_text(), Path(file))
+    images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    with processes.joined(CPU) as device:
+        trainer = Trainer(settings, images, None, device)
+        ticks = [trainer.run_tick(1) for _ in range(STEPS)]
+        if processes.is_main():
+            losses = [(tick.loss_g, tick.loss_d, tick.r1, tick.path_length) for tick in ticks]
+            weights = {name: float(value.double().sum()) for name, value in trainer.average.named_parameters()}
+            says.send((losses, weights, trainer.parts))
+    says.close()
 
 
 @pytest.fixture
@@ -47,19 +49,29 @@ def settings(tiny_settings):
     return dataclasses.replace(made, loss_weights=weights)
 
 
-def start(file, program, *, rank=0, world=1, port=0):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    if world > 1:
-        env |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
-        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-W", "ignore", str(program), str(file), str(STEPS)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(file, rank=0, world=1, port=0):
+    """A process at work, and the end of the pipe on which it tells. Forked, it has everything imported."""
+    context = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+    hears, says = context.Pipe(duplex=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # later Pythons dislike forks
+        process = context.Process(target=train, args=(file, rank, world, port, says))
+        process.start()
+    says.close()
+    return process, hears
 
 
-def result(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out
+def told(process, hears):
+    """All that a process has told, when it has ended well."""
+    found = []
+    while hears.poll(300):
+        try:
+            found.append(hears.recv())
+        except EOFError:
+            break
+    process.join()
+    assert process.exitcode == 0
+    return found
 
 
 def free_port():
@@ -70,19 +82,18 @@ def free_port():
 
 def test_two_processes_do_what_one_does_with_the_doubled_batch(settings, tmp_path):
     """Ten steps in float64 with R1, path lengths, noise, mixing and both augmentations."""
-    file, program = tmp_path / "settings.json", tmp_path / "program.py"
+    file = tmp_path / "settings.json"
     file.write_text(settings.to_json())
-    program.write_text(PROGRAM)
     port = free_port()
-    running = [start(file, program), *(start(file, program, rank=r, world=2, port=port) for r in range(2))]
-    outputs = [result(process) for process in running]
-    one, two = json.loads(outputs[0]), json.loads(outputs[1])
-    assert outputs[2] == ""  # one log
-    assert (one["parts"], two["parts"]) == (1, 2)
-    assert one["losses"] == two["losses"]
-    assert one["losses"][0] != one["losses"][-1]
-    for name, value in one["weights"].items():
-        assert two["weights"][name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
+    running = [start(file), *(start(file, rank, 2, port) for rank in range(2))]
+    [one], [two], rest = (told(*process) for process in running)
+    assert rest == []  # one log
+    (losses, weights, parts), (losses_of_two, weights_of_two, parts_of_two) = one, two
+    assert (parts, parts_of_two) == (1, 2)
+    assert losses == losses_of_two
+    assert losses[0] != losses[-1]
+    for name, value in weights.items():
+        assert weights_of_two[name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
 
 
 def test_gradient_accumulation_does_what_the_whole_batch_does(settings):

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -127,11 +126,9 @@ class TestLock:
         other = self.holder(path)
         other.kill()
         other.communicate()
-        started = time.monotonic()
-        with locked(path, heard.append):
+        with locked(path, heard.append, wait=0):
             pass
         assert heard == []
-        assert time.monotonic() - started < 5
 
     def test_it_is_free_after_an_error(self, tmp_path):
         path = tmp_path / "net" / "net.pkl"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, ImageFile
 
 from relatent.core.errors import UnreadablePhotoError
 from relatent.core.images import MIN_SIDE, read_photo
@@ -230,12 +230,11 @@ def test_sides_of_zero(size, form):
 
 
 @pytest.mark.parametrize("size", [(40_000, 40_000), (14_000, 12_500), (2**31 - 1, 2**31 - 1), (2**31 - 1, 8)])
-def test_a_tiny_file_that_claims_a_huge_picture(size):
-    started = time.perf_counter()
+def test_a_tiny_file_that_claims_a_huge_picture(size, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it was decoded"))
     message = refusal(png(*size, zlib.compress(b"\0")))
     assert "claims too many pixels" in message
     assert "at most 170 megapixels are read" in message
-    assert time.perf_counter() - started < 1
 
 
 def test_a_huge_picture_that_is_really_there(tmp_path):
@@ -284,7 +283,7 @@ def test_300_mutations_either_load_or_are_refused(capfd):
     chance, messages, loaded, slowest = random.Random(20240229), [], 0, 0.0
     for index in range(300):
         data = mutated(files[index % len(files)], chance)
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             pixels = read_photo(data, "fuzz").pixels
         except UnreadablePhotoError as error:
@@ -293,7 +292,7 @@ def test_300_mutations_either_load_or_are_refused(capfd):
             assert pixels.dtype == np.uint8
             assert pixels.shape[2] == 3
             loaded += 1
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
     gc.collect()  # files left open would warn now
     assert all(message.startswith("fuzz ") for message in messages)
     assert 30 < loaded < 270  # the mutations are neither harmless nor hopeless

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -33,8 +34,20 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.browser)
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium on this machine: apt-get install chromium"))
-    # Last: the browser keeps an event loop running in this thread, in which no other test could run its own.
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+_opened = contextlib.ExitStack()  # the browser, and what it needs
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """End the browser after the last test of this folder.
+
+    It keeps an event loop running in this thread, in which no test elsewhere could run its own.
+    """
+    yield  # contexts of the test are closed here
+    if nextitem is None or not Path(nextitem.fspath).is_relative_to(Path(__file__).parent):
+        _opened.close()
 
 
 @dataclass
@@ -79,10 +92,10 @@ def server():
 def chromium():
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield browser
-        browser.close()
+    playwright = _opened.enter_context(sync_playwright())
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    _opened.callback(browser.close)
+    return browser
 
 
 @pytest.fixture
