@@ -11,7 +11,8 @@ CSS = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important;
   overflow: clip !important; }
 .gradio-container .prose h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.01em; margin: 0; }
-.gradio-container > .main { width: 100% !important; max-width: 1240px !important; padding: 16px 24px !important; }
+.gradio-container > .main { width: 100% !important; max-width: 1240px !important;
+  padding: 16px min(24px, 3vw) !important; }  /* here, because Gradio scopes the rules of media queries */
 .gradio-container > .main > .wrap, .gradio-container main { width: 100% !important; max-width: 100% !important;
   padding: 0 !important; }
 .gradio-container :has(#lead) { width: 100% !important; align-self: stretch; }  /* never as narrow as its content */
@@ -150,8 +151,6 @@ footer .divider { display: none !important; }  /* it would divide the only link 
   .relatent-result, .relatent-main { position: sticky; top: 44px; align-self: flex-start; }
 }
 @media (max-width: 767px) {
-  .gradio-container { padding: 0 !important; }
-  .gradio-container > .main { padding: 10px !important; }
   .relatent-screen { flex-direction: column !important; }
   .relatent-main, .relatent-side { width: 100%; min-width: 0 !important; }
   .relatent-quick { gap: 6px !important; }
