@@ -11,7 +11,8 @@ CSS = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important;
   overflow: clip !important; }
 .gradio-container .prose h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.01em; margin: 0; }
-.gradio-container > .main { width: 100% !important; max-width: 1240px !important; padding: 16px 24px !important; }
+.gradio-container > .main { width: 100% !important; max-width: 1240px !important;
+  padding: 16px min(24px, 3vw) !important; }  /* here, because Gradio scopes the rules of media queries */
 .gradio-container > .main > .wrap, .gradio-container main { width: 100% !important; max-width: 100% !important;
   padding: 0 !important; }
 .gradio-container :has(#lead) { width: 100% !important; align-self: stretch; }  /* never as narrow as its content */
@@ -88,15 +89,18 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 #stage-picture[data-comparing] #edited { visibility: hidden; }
 #tags { position: absolute !important; inset: 0; z-index: 5; pointer-events: none; overflow: visible !important;
   min-height: 0; padding: 0; }
-.relatent-tag { position: absolute; pointer-events: auto; min-width: 32px; height: 32px; border-radius: 16px;
+.relatent-tag { position: absolute; pointer-events: auto; display: grid; place-items: center; padding: 0;
+  width: 32px; min-width: 0; height: 32px; min-height: 0; line-height: 1; border-radius: 50%;
   transform: translate(-40%, -40%); font-weight: 650; background: rgba(255, 255, 255, 0.92); color: #1c2321;
   border: 1px solid rgba(0, 0, 0, 0.4); }
+.relatent-tag::after { content: ""; position: absolute; inset: -7px; }  /* a finger needs 44 px */
 .relatent-tag.chosen { background: var(--color-accent); color: #fff; }
 .relatent-quick { gap: 8px !important; flex-wrap: wrap; }
 .relatent-quick button, .relatent-tools button, #another, #example { border: 1px solid var(--border-color-primary); }
 .relatent-quick button { min-height: 44px; border-radius: 22px; font-weight: 600; flex: 1 1 0 !important;
   min-width: 0 !important; padding-inline: 6px !important; align-self: auto; }
-.relatent-tools { align-items: center; gap: 8px !important; }
+.relatent-tools { align-items: center; gap: 8px !important; justify-content: center; }
+.row:has(> #another) { justify-content: center; }
 .relatent-tools button, #another, #cancel, #example { min-height: 44px; }
 #example { align-self: center; border-radius: 22px; }
 #compare { touch-action: none; user-select: none; }
@@ -109,7 +113,8 @@ button.sm { width: auto !important; align-self: flex-start; flex: 0 1 auto !impo
 #view input { position: absolute; opacity: 0; }
 #view label:focus-within { outline: 2px solid var(--color-accent); outline-offset: -2px; }
 #get-photo { min-height: 48px; }
-#location { opacity: 0.85; }
+#location { opacity: 0.85; width: auto !important; align-self: center; }
+#view label span { margin: 0 !important; }
 .relatent-examples { display: grid; gap: 12px; }
 .relatent-example { margin: 0; position: relative; }
 .relatent-example img { width: 100%; border-radius: 12px; display: block; cursor: zoom-in; }
@@ -146,16 +151,14 @@ footer .divider { display: none !important; }  /* it would divide the only link 
   .relatent-result, .relatent-main { position: sticky; top: 44px; align-self: flex-start; }
 }
 @media (max-width: 767px) {
-  .gradio-container { padding: 0 !important; }
-  .gradio-container > .main { padding: 10px !important; }
   .relatent-screen { flex-direction: column !important; }
   .relatent-main, .relatent-side { width: 100%; min-width: 0 !important; }
   .relatent-quick { gap: 6px !important; }
-  .relatent-quick button { min-width: 0 !important; padding: 0 2px !important; font-size: 0.85rem; }
-  .relatent-tools { gap: 6px !important; flex-wrap: wrap !important; }
-  .relatent-tools button.sm { padding-inline: 8px !important; font-size: 0.8rem; min-width: 0 !important;
+  .relatent-quick button { min-width: 0 !important; padding: 0 2px !important; font-size: 0.8rem; }
+  .relatent-tools { gap: 4px !important; flex-wrap: wrap !important; }
+  .relatent-tools button.sm { padding-inline: 6px !important; font-size: 0.75rem; min-width: 0 !important;
     flex: 1 1 auto !important; white-space: nowrap; }
-  #view label { padding-inline: 8px !important; font-size: 0.8rem; }
+  #view label { padding-inline: 7px !important; font-size: 0.75rem; min-width: 44px; justify-content: center; }
   #get-photo { width: 100% !important; }
   .relatent-result { display: contents !important; }
   .relatent-live { order: -1; position: sticky; top: 40px; z-index: 90; width: 100%; padding: 4px;

@@ -320,7 +320,8 @@ class _Work:
         except Cancelled:
             if session.memory.get(WORK) is not mine:
                 return
-            said = "Stopped; the face stays as it was." if key else "Cancelled; nothing was kept."
+            kept = key or session.current in session.kept  # also of a face that is inverted anew
+            said = "Stopped; the face stays as it was." if kept else "Cancelled; nothing was kept."
             yield {**idle, to.status: status_text(said)}
             return
         except Exception:

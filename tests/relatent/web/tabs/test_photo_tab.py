@@ -76,6 +76,24 @@ def test_cancel_ends_the_fast_inversion_at_once(page, session):
     session.job.wait()
 
 
+def test_a_face_that_is_inverted_anew_stays_when_that_is_cancelled(page, session):
+    everything(arrive(page, session, demo_photo()))
+    before = session.chosen()
+
+    async def cancelled():
+        found = []
+        async for update in handler_of(page.blocks, "invert", "click")(session, *SETTINGS):
+            found.append(update)
+            if session.job is not None and not session.job.finished:
+                session.cancel()
+        return found
+
+    updates = asyncio.run(cancelled())
+    assert "Stopped; the face stays as it was." in said(updates, widget(page.blocks, "status"))
+    assert session.chosen() is before
+    session.job.wait()
+
+
 def test_numbers_stand_beside_several_faces():
     faces = tuple(Face(np.zeros((68, 2)), (x, 20.0, x + 40, 60.0), 1.0) for x in (100.0, 20.0))
     found = DetectedFaces(None, "us.jpg", faces, 2)
