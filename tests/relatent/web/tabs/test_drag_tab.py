@@ -7,6 +7,8 @@ from wiring import everything, handler_of, said, widget
 
 from editing.seeds import seed_inversion
 from relatent.web.actions.drag import Marks
+from stylegan import load
+from weights.embedded import DEFAULT_NETWORK
 
 pytest.importorskip("gradio")
 
@@ -39,10 +41,13 @@ def test_a_drag_is_seen_on_the_way_and_undone(page, session):
     assert [update[widget(page.blocks, "drag-stop")]["interactive"] for update in updates
             if widget(page.blocks, "drag-stop") in update] == [True, False]  # fmt: skip
     (drag,) = one.history.now.drags
-    assert drag.targets[0] == pytest.approx((0.33 * 64 - 0.5, 0.7 * 64 - 0.5))
+    side = load(DEFAULT_NETWORK).resolution
+    assert drag.targets[0] == pytest.approx((0.33 * side - 0.5, 0.7 * side - 0.5))
+    start = round(0.36 * side - 0.5, 2), round(0.72 * side - 0.5, 2)
     lines = handler_of(page.blocks, "lines", "expand")(session)
-    assert "python -m editing drag out/photo --pixels face --from 22.54,45.58" in told(page, [lines], "shell")
-    assert "me = drag(me, [(22.54, 45.58)]" in told(page, [lines], "python")
+    shell = told(page, [lines], "shell")
+    assert f"python -m editing drag out/photo --pixels face --from {start[0]:g},{start[1]:g}" in shell
+    assert f"me = drag(me, [({start[0]:g}, {start[1]:g})]" in told(page, [lines], "python")
     handler_of(page.blocks, "quick-smile", "click")(session)
     assert one.history.now.drags == (drag,)  # a slider leaves it alone
     call(page, "drag-undo", session)

@@ -6,6 +6,8 @@ from wiring import handler_of, widget
 from editing.seeds import seed_inversion
 from relatent.web.actions.explore import COUNT, KINDS
 from relatent.web.tabs.explore import SHEET
+from stylegan import load
+from weights.embedded import DEFAULT_NETWORK
 
 pytest.importorskip("gradio")
 STILL = [0.0] * (COUNT * len(KINDS))
@@ -48,7 +50,7 @@ def test_many_faces_at_once(page, session):
     for path, _ in shown:
         assert path.startswith(str(session.folder))
         with Image.open(path) as opened:
-            assert opened.size == (64, 64)
+            assert opened.size == (load(DEFAULT_NETWORK).resolution,) * 2
 
 
 def test_what_is_no_seed_is_refused_in_words(page, session):
