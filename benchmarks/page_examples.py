@@ -2,8 +2,8 @@
 
     python -m benchmarks.page_examples
 
-Writes relatent/web/example_pictures/*.jpg. The portraits are the one of `inversion.project --demo`, Grace Hopper's, which
-matplotlib ships (both are in the public domain), and a sample of the network.
+Writes relatent/web/example_pictures/*.jpg. The portraits are the one of `inversion.project --demo` and Grace Hopper's,
+which matplotlib ships; both are in the public domain.
 """
 
 from __future__ import annotations
@@ -17,48 +17,37 @@ import numpy as np
 from PIL import Image
 
 from editing import edit, paste_back
-from editing.seeds import seed_inversion
 from inversion import Inversion, invert
 from inversion.pipeline import open_network
 from inversion.project import demo_photo
 from relatent.core.files import write_bytes
 from relatent.core.images import read_photo
 from relatent.web.examples import EXAMPLES, FOLDER
-from relatent.web.pictures import smooth
 from relatent.web.tabs.edit import QUICK
 from weights.embedded import DEFAULT_NETWORK
 
-SIDE = 280  # px of each half
+SIDE = 260  # px of each half
 REACH = 2.1  # side of the part that is shown, relative to the aligned face's
-SAMPLE = 3  # seed of the network's own sample
-PORTRAITS: dict[str, Path | int] = {
+PORTRAITS = {
     "smile": Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg"),
     "serious": demo_photo(),
-    "older": SAMPLE,
+    "turn": demo_photo(),
 }
 
 
 @click.command()
 def main() -> None:
     """Draw the examples."""
+    inverted = {path: invert(str(path)) for path in set(PORTRAITS.values())}
     for name, text in EXAMPLES.items():
+        photo, face = read_photo(PORTRAITS[name]), inverted[PORTRAITS[name]]
         direction, strength = QUICK[text]
-        halves = _pair(PORTRAITS[name], {direction: strength})
+        pasted = np.asarray(paste_back(edit(face, {direction: strength}), photo).convert("RGB"))
+        halves = [_head(pixels, face) for pixels in (photo.pixels, pasted)]
         pair = Image.fromarray(np.concatenate([halves[0], np.full((SIDE, 6, 3), 255, np.uint8), halves[1]], axis=1))
         FOLDER.mkdir(exist_ok=True)
         write_bytes(FOLDER / f"{name}.jpg", _jpeg(pair))
         click.echo(f"{name}.jpg")
-
-
-def _pair(portrait: Path | int, strengths: dict[str, float]) -> list[np.ndarray]:
-    """A portrait before and after an edit, each uint8 [SIDE, SIDE, 3]."""
-    if isinstance(portrait, int):
-        face = seed_inversion(open_network(DEFAULT_NETWORK), portrait, psi=0.7)
-        drawn = [np.asarray(one.image().convert("RGB")) for one in (face, edit(face, strengths))]
-        return [smooth(pixels, SIDE) for pixels in drawn]
-    photo, face = read_photo(portrait), invert(str(portrait))
-    pasted = np.asarray(paste_back(edit(face, strengths), photo).convert("RGB"))
-    return [_head(pixels, face) for pixels in (photo.pixels, pasted)]
 
 
 def _head(pixels: np.ndarray, face: Inversion) -> np.ndarray:

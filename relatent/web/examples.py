@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("example_pictures")
-EXAMPLES = {"smile": "Smile", "serious": "Serious", "older": "Older"}
+EXAMPLES = {"smile": "Smile", "serious": "Serious", "turn": "Turn"}
 
 
 def examples_html() -> str:

@@ -35,7 +35,7 @@ def for_screen(pixels: np.ndarray, side: int = PHOTO_SIDE) -> tuple[np.ndarray, 
 def data_uri(pixels: np.ndarray) -> str:
     """uint8 [H, W, 3] as a data URI for an `img` element, so that no file is served that others could request."""
     _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def figure(pixels: np.ndarray, caption: str, kind: str = "face") -> str:
