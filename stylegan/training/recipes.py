@@ -14,16 +14,17 @@ ARCHS = ("stylegan2", "stylegan", "mlp")
 OF_ARCH: dict[str, dict[str, Any]] = {
     "stylegan2": {},
     "stylegan": {"style_method": "adain"},
-    # As plain as it can be: no R1, no augmentation, and Adam's learning rate of the DCGAN paper.
+    # As plain as it can be: no R1, no augmentation. On digits, twice the batch and 2.5 times the learning rate of the
+    # DCGAN paper drew better ones in less time.
     "mlp": {
         "resolution": "28",
         "z_dim": 100,
-        "batch": 64,
-        "lr": 0.0002,
+        "batch": 128,
+        "lr": 0.0005,
         "gamma": 0.0,
         "augment": 0.0,
         "path_length": 0.0,
-        "ema_kimg": 5.0,
+        "ema_kimg": 20.0,
     },
 }
 OF_GREY = {"flip": False}  # figures and letters: a mirrored one is another one, or none
@@ -40,7 +41,7 @@ OF_DIGITS: dict[str, dict[str, Any]] = {
         "gamma": 0.05,
         "ema_kimg": 5.0,
     },
-    "mlp": {"kimg": 400.0, "tick": 10.0},
+    "mlp": {"kimg": 563.0, "tick": 10.0},
 }
 
 
