@@ -9,6 +9,7 @@ benchmarks.groups finds the inversions there.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import click
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.edit_measures import (
@@ -40,7 +42,6 @@ from inversion.inversion import Inversion
 from inversion.pipeline import open_network
 from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
-from relatent.core.images import encode_png
 from stylegan import network_id
 from stylegan.networks.generator import Generator
 from weights.embedded import DEFAULT_NETWORK
@@ -49,6 +50,7 @@ FOLDER = Path(__file__).parent / "results"
 TARGETS = {"follows": 0.9, "leak": 1 / 3, "median_leak": 0.2, "identity": 0.45, "same_person": 0.8}
 DEVIATION_SAMPLES = 1000  # random faces, for scores without a direction
 SHEET_FACES = (0, 3)  # of the inverted ones
+QUALITY = 88  # of the sheet's JPEG
 
 
 @click.command()
@@ -60,7 +62,7 @@ SHEET_FACES = (0, 3)  # of the inverted ones
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
 @click.option("--out", default="editing", show_default=True, help="Name of the result.")
 def main(faces: Path, work: Path, directions: Path | None, count: int, batch: int, network: str, out: str) -> None:
-    """Measure and write results/OUT.json, OUT.md, OUT-leaks.png and OUT-sheet.png."""
+    """Measure and write results/OUT.json, OUT.md, OUT-leaks.png and OUT-sheet.jpg."""
     generator = open_network(network)
     chosen = scored_directions(generator, directions)
     scores, deviations = measured_scores(generator, chosen)
@@ -80,7 +82,9 @@ def main(faces: Path, work: Path, directions: Path | None, count: int, batch: in
         FOLDER / f"{out}-leaks.png", heat_map(np.array(result["leaks"]), [one.name for one in chosen], list(scores))
     )
     shown = [list(inverted.values())[index] for index in SHEET_FACES if index < len(inverted)]
-    write_bytes(FOLDER / f"{out}-sheet.png", encode_png(sheet(shown, chosen, generator)))
+    buffer = io.BytesIO()
+    Image.fromarray(sheet(shown, chosen, generator)).save(buffer, "JPEG", quality=QUALITY)
+    write_bytes(FOLDER / f"{out}-sheet.jpg", buffer.getvalue())
     click.echo(as_markdown(result))
 
 

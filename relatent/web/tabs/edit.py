@@ -25,7 +25,7 @@ from relatent.web.tabs.widgets import ClampedNumber, ClampedSlider
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK = {
     "Smile": ("smile", 1.0),
-    "Serious": ("smile", -0.9),
+    "Serious": ("smile", -0.7),
     "Younger": ("age", -0.8),
     "Older": ("age", 0.6),
     "Turn": ("yaw", 1.0),
