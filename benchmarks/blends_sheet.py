@@ -9,15 +9,14 @@ and skin tones, enlarged as in :mod:`benchmarks.paste_cases`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import cv2
 import numpy as np
-from PIL import Image
 
+from benchmarks.contact_sheet import as_jpeg
 from benchmarks.paste_cases import Case, load_cases
 from benchmarks.quality import FOLDER
 from editing import edit
@@ -55,9 +54,7 @@ def main(faces: Path, network: str, keep: Path | None, out: Path) -> None:
     generator = open_network(network)
     cases = load_cases(faces, list(NUMBERS), generator, keep)
     sheet = np.concatenate([titles(), *(row for case in cases for row in rows(case, generator))])
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
-    write_bytes(out, buffer.getvalue())
+    write_bytes(out, as_jpeg(sheet, QUALITY))
 
 
 def titles() -> np.ndarray:

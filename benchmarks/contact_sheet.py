@@ -1,15 +1,26 @@
-"""A contact sheet: a column for each face, with the photo and the result of every method."""
+"""Contact sheets: which faces they show, and their files."""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from relatent.core.errors import DatasetError
 
 ATTRIBUTES = ("race", "age", "gender")
+
+
+def as_jpeg(pixels: np.ndarray, quality: int = 88) -> bytes:
+    """A sheet uint8 [H, W, 3] as a JPEG file with full colour resolution."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
 
 
 def read_labels(labels: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:

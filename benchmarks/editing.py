@@ -9,7 +9,6 @@ benchmarks.groups finds the inversions there.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +16,9 @@ from typing import Any
 
 import click
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.contact_sheet import as_jpeg
 from benchmarks.edit_measures import (
     IDENTITY_AT,
     STRENGTHS,
@@ -50,7 +49,6 @@ FOLDER = Path(__file__).parent / "results"
 TARGETS = {"follows": 0.9, "leak": 1 / 3, "median_leak": 0.2, "identity": 0.45, "same_person": 0.8}
 DEVIATION_SAMPLES = 1000  # random faces, for scores without a direction
 SHEET_FACES = (0, 3)  # of the inverted ones
-QUALITY = 88  # of the sheet's JPEG
 
 
 @click.command()
@@ -82,9 +80,7 @@ def main(faces: Path, work: Path, directions: Path | None, count: int, batch: in
         FOLDER / f"{out}-leaks.png", heat_map(np.array(result["leaks"]), [one.name for one in chosen], list(scores))
     )
     shown = [list(inverted.values())[index] for index in SHEET_FACES if index < len(inverted)]
-    buffer = io.BytesIO()
-    Image.fromarray(sheet(shown, chosen, generator)).save(buffer, "JPEG", quality=QUALITY)
-    write_bytes(FOLDER / f"{out}-sheet.jpg", buffer.getvalue())
+    write_bytes(FOLDER / f"{out}-sheet.jpg", as_jpeg(sheet(shown, chosen, generator)))
     click.echo(as_markdown(result))
 
 

@@ -20,11 +20,12 @@ import click
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.contact_sheet import as_jpeg
 from benchmarks.machine import describe
 from benchmarks.network_measures import at_size, face_embeddings, octave_power, share_with_face
 from relatent.core.alignment import Alignment
 from relatent.core.files import write_bytes
-from relatent.core.images import encode_png, from_uint8, grid
+from relatent.core.images import from_uint8, grid
 from stylegan import load, network_id
 from stylegan.networks.backbone import Backbone, load_backbone
 from stylegan.networks.generator import Generator
@@ -67,8 +68,7 @@ def main(
         result = {"resolution": size, "generated": count, "validation": len(validation), "networks": rows}
         write_bytes(FOLDER / f"{out}.json", (json.dumps({**result, "machine": describe()}, indent=2) + "\n").encode())
         for psi in (0.7, 1.0):
-            picture = encode_png(grid(fakes(first, SHEET, psi), 12))
-            write_bytes(FOLDER / f"{out}-psi{psi}.png", picture)
+            write_bytes(FOLDER / f"{out}-psi{psi}.jpg", as_jpeg(grid(fakes(first, SHEET, psi), 12)))
 
 
 @dataclass(frozen=True)
