@@ -43,7 +43,8 @@ def test_mixes_as_the_function_does(call, faces, session, whole_page):
 
 def test_the_photo_comes_back_with_the_face_in_it(call, faces, whole_page, tmp_path):
     paths, (first, *_) = faces
-    place = np.array([[1.5, 0, 40], [0, 1.5, 30], [0, 0, 1]])
+    scale = 96 / whole_page.app.network.resolution  # so that the face covers 96 px
+    place = np.array([[scale, 0, 40], [0, scale, 30], [0, 0, 1]])
     first.replace(face_to_photo=place).save(paths[0])
     picture = Image.new("RGB", (200, 180), "grey")
     picture.paste("blue", (0, 140, 200, 180))  # below the face, and unlike skin, over which changes of colour run out

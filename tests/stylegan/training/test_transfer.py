@@ -104,7 +104,7 @@ class TestFromOurOwnFormat:
     def test_the_embedded_network(self, picture_folder, tmp_path):
         output = train(tmp_path / "run", "--resume", "faces-128", "--data", picture_folder, "--dry-run")
         settings = json.loads(output)
-        assert settings["generator"]["resolution"] == 64
+        assert settings["generator"]["resolution"] == 128
         assert settings["alignment"] == {"scale": 0.62, "shift": 0.08}
         assert settings["origin"].startswith("faces-128@")
 

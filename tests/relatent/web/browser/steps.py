@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from inversion.project import demo_photo
+from relatent.web.tabs.edit import QUICK
+
+SMILE = QUICK["Smile"][1]  # what the button sets
 
 
 def wait_for_text(page, selector, text):

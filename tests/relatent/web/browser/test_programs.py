@@ -11,6 +11,8 @@ from PIL import Image
 from inversion import Inversion
 from inversion.project import demo_photo
 from relatent.core.images import read_photo
+from stylegan import load
+from weights.embedded import DEFAULT_NETWORK
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,8 @@ def saved_ws(path):
 
 def test_invert(inverted):
     face, inversion, latent, facts = inverted
-    assert read_photo(face).pixels.shape == (64, 64, 3)
-    assert saved_ws(latent).shape == (1, 10, 256)
+    assert read_photo(face).pixels.shape == (load(DEFAULT_NETWORK).resolution,) * 2 + (3,)
+    assert saved_ws(latent).shape == (1, load(DEFAULT_NETWORK).num_ws, 256)
     found = Inversion.load(inversion)
     assert found.face_to_photo is not None
     assert np.array_equal(saved_ws(latent), found.ws.numpy())

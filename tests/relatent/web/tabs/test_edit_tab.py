@@ -6,8 +6,10 @@ from wiring import handler_of, widget
 from editing.pasting import BLENDS
 from editing.seeds import seed_inversion
 from relatent.web.tabs.direction_slider import ENDS
+from relatent.web.tabs.edit import QUICK
 
 pytest.importorskip("gradio")
+SMILE = QUICK["Smile"][1]
 
 
 @pytest.fixture
@@ -51,12 +53,12 @@ def test_the_next_success_clears_the_status_line(page, session, kept):
 
 def test_only_buttons_that_change_are_sent_while_a_slider_moves(page, session, kept):
     stage = [widget(page.blocks, name) for name in ("undo", "redo", "quick-smile", "compare")]
-    found = call(page, "slider-smile", "input", session, *values_of(page, smile=1))
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=0.6))
     assert found[stage[0]]["interactive"] is True
-    found = call(page, "slider-smile", "input", session, *values_of(page, smile=1.1))
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=0.7))
     assert widget(page.blocks, "edited") in found
     assert not set(stage) & set(found)
-    found = call(page, "slider-smile", "input", session, *values_of(page, smile=1.2))  # as the quick button does
+    found = call(page, "slider-smile", "input", session, *values_of(page, smile=SMILE))  # as the quick button does
     assert found[stage[2]]["variant"] == "primary"
     call(page, "undo", "click", session)
     found = call(page, "slider-smile", "input", session, *values_of(page, smile=0.5))
@@ -66,8 +68,8 @@ def test_only_buttons_that_change_are_sent_while_a_slider_moves(page, session, k
 def test_a_quick_button_sets_takes_back_and_leaves_the_rest(page, session, kept):
     call(page, "slider-yaw", "input", session, *values_of(page, yaw=0.5))
     found = call(page, "quick-smile", "click", session)
-    assert kept.history.now.strengths == {"yaw": 0.5, "smile": 1.2}
-    assert found[widget(page.blocks, "slider-smile")] == 1.2
+    assert kept.history.now.strengths == {"yaw": 0.5, "smile": SMILE}
+    assert found[widget(page.blocks, "slider-smile")] == SMILE
     assert found[widget(page.blocks, "undo")]["interactive"] is True
     call(page, "quick-smile", "click", session)
     assert kept.history.now.strengths == {"yaw": 0.5}
