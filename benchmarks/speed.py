@@ -13,7 +13,7 @@ memory     peak memory of a few steps, each in a process of its own
 floor      operations and bytes of a step against this machine's measured peaks: benchmarks/floor.py
 until      seconds until `balanced` reaches the LPIPS that `paper` has after its last step; the embedded network alone
 
-64 px is the embedded network; larger ones have random weights, which do not change the time. Implementations are timed
+128 px is the embedded network; larger ones have random weights, which do not change the time. Implementations are timed
 alternately, and medians reported. Each part is written as soon as it is measured, so an interrupted run continues. On a
 CPU, batches of more than 2^18 pixels are left out. On a shared machine use `--clock processor`, which counts the CPU
 time of the process, with one thread.
@@ -59,7 +59,7 @@ Forms = dict[str, tuple[int, Form]]  # photos of a step, and what does it, by na
 
 
 @click.command()
-@click.option("--sizes", multiple=True, type=int, default=(64, 128, 256, 1024), show_default=True, help="Pixels.")
+@click.option("--sizes", multiple=True, type=int, default=(128, 256, 1024), show_default=True, help="Pixels.")
 @click.option("--parts", multiple=True, type=click.Choice(PARTS), default=PARTS, show_default=True)
 @click.option("--steps", default=10, show_default=True, help="Timed in a row.")
 @click.option("--rounds", default=5, show_default=True, help="Timed, after one to warm up.")

@@ -22,7 +22,7 @@ from stylegan import Generator, GeneratorConfig
 from stylegan.networks.synthesis import SynthesisNetwork
 from weights.embedded import DEFAULT_NETWORK
 
-EMBEDDED_SIZE = 64
+EMBEDDED_SIZE = 128
 
 Form = Callable[[int], object]  # does so many steps
 
@@ -32,10 +32,7 @@ def network_of(size: int, device: torch.device) -> Generator:
     if size == EMBEDDED_SIZE:
         return open_network(DEFAULT_NETWORK, str(device))
     torch.manual_seed(0)
-    base = {128: 8192, 256: 16384}.get(size, 32768)
-    config = GeneratorConfig(
-        resolution=size, channel_base=base, channel_max=256 if size == 128 else 512, conv_clamp=None
-    )
+    config = GeneratorConfig(resolution=size, channel_base=16384 if size == 256 else 32768, conv_clamp=None)
     return open_network(Generator(config, name=f"random-{size}"), str(device))
 
 

@@ -32,7 +32,7 @@ def test_the_notebook_runs(monkeypatch):
         for output in cell.outputs
         if "data" in output
     ]
-    assert [face.size for face in faces] == [(64, 64), (64, 64)]
+    assert [face.size for face in faces] == [(128, 128), (128, 128)]
     assert faces[0].tobytes() != faces[1].tobytes()
 
 

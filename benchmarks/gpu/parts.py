@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.floor import Peaks, floor_of, measured_peaks
 from benchmarks.gpu.record import Row
-from benchmarks.steps import Form, network_of, ours, photos_of, published
+from benchmarks.steps import EMBEDDED_SIZE, Form, network_of, ours, photos_of, published
 from benchmarks.until import until
 from editing.directions.direction import Direction
 from editing.edits import moved
@@ -263,8 +263,8 @@ def _eager(bench: Bench, size: int, precision: str) -> Form:
 
 def presets(bench: Bench) -> Iterator[Row]:
     """Seconds of each preset for one photo with the embedded network; then at 1024 px with random weights."""
-    pipeline_network = network_of(64, bench.device)
-    photo = astronaut(64)
+    pipeline_network = network_of(EMBEDDED_SIZE, bench.device)
+    photo = astronaut(EMBEDDED_SIZE)
     for name in PRESET_NAMES:
         yield attempted(
             "presets",
@@ -328,7 +328,7 @@ def _until_row(bench: Bench, network: Generator) -> Row:
             for plan in (paper, balanced)
         )
     execution = GRAPH if bench.device.type == "cuda" else EAGER
-    found = until(network, astronaut(64).to(bench.device), paper, balanced, execution=execution)
+    found = until(network, astronaut(EMBEDDED_SIZE).to(bench.device), paper, balanced, execution=execution)
     times = found["times_as_fast"]
     value = float(times) if isinstance(times, int | float) else "not reached"
     met = value >= 50 if isinstance(value, float) else False
@@ -358,8 +358,8 @@ def _cancel_row(bench: Bench, network: Generator, photo: Tensor) -> Row:
 
 def slider(bench: Bench) -> Iterator[Row]:
     """From a moved slider to the JPEG that the browser shows."""
-    for size in (bench.sizes[0], 64):
-        network = bench.network(size) if size != 64 else network_of(64, bench.device)
+    for size in (bench.sizes[0], EMBEDDED_SIZE):
+        network = bench.network(size) if size != EMBEDDED_SIZE else network_of(size, bench.device)
         yield attempted("slider", f"{size} px", lambda n=network: _slider_row(bench, n))  # type: ignore[misc]
 
 
@@ -384,8 +384,8 @@ def _slider_row(bench: Bench, network: Generator) -> Row:
 
 def hour(bench: Bench) -> Iterator[Row]:
     """Photos an hour by `balanced`."""
-    for size in (64, bench.sizes[0]):
-        network = network_of(64, bench.device) if size == 64 else bench.network(size)
+    for size in (EMBEDDED_SIZE, bench.sizes[0]):
+        network = network_of(size, bench.device) if size == EMBEDDED_SIZE else bench.network(size)
         settings = presets_of(network)["balanced"].optimiser
         assert settings is not None
         for count in bench.batches:

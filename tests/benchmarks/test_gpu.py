@@ -40,7 +40,7 @@ def test_rehearsal(tmp_path, monkeypatch):
     assert found["complete"]
     assert {row["part"] for row in found["rows"]} == set(PARTS)
     sliders = [row for row in found["rows"] if row["part"] == "slider"]
-    assert [row["what"] for row in sliders] == ["16 px, a move to its JPEG", "64 px, a move to its JPEG"]
+    assert [row["what"] for row in sliders] == ["16 px, a move to its JPEG", "128 px, a move to its JPEG"]
     assert all(row["value"] > 0 for row in sliders)
     assert "| slider | 16 px, a move to its JPEG |" in table
     failed = [row for row in found["rows"] if "failed" in str(row["value"]) or "not begun" in str(row["value"])]

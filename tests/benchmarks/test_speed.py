@@ -110,5 +110,5 @@ def test_until_the_yardstick_is_reached(tiny_generator, monkeypatch):
 
 @pytest.mark.skipif(not peak_memory.Path("/proc/self/clear_refs").exists(), reason="reads Linux's account of memory")
 def test_peak_memory_is_that_of_the_steps():
-    found = peak_memory.in_a_new_process(64, "ours", 2, "cpu")  # where no earlier test has left memory to use again
+    found = peak_memory.in_a_new_process(128, "ours", 2, "cpu")  # where no earlier test has left memory to use again
     assert 0 < found["of_steps_mb"] < found["peak_mb"]

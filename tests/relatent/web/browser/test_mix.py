@@ -15,6 +15,8 @@ from steps import (
 )
 
 from inversion import Inversion
+from stylegan import load
+from weights.embedded import DEFAULT_NETWORK
 
 pytestmark = pytest.mark.slow  # minutes in a browser; test_flow.py has the main path
 
@@ -48,7 +50,7 @@ def test_a_mix_its_grid_and_its_morph(visitor, artefacts, tmp_path):
     mixed = Inversion.load(saved(page, "#mix-get-inversion", tmp_path))
     (name,) = mixed.edits
     assert name.startswith("mix:seed")
-    assert name.endswith(":0-2,7-9")
+    assert name.endswith(f":0-2,7-{load(DEFAULT_NETWORK).num_ws - 1}")
     page.get_by_role("button", name="Grid: every face").click()
     page.click("#mix-grid")
     page.wait_for_selector("#mix-grid-picture img")
@@ -71,7 +73,8 @@ def test_latents_of_another_network_are_refused_in_words(visitor, tmp_path):
     with page.expect_file_chooser() as waiting:
         page.click("#mix-add")
     waiting.value.set_files(tmp_path / "other.npz")
-    assert "other.npz has shape [1, 18, 512]; this network reads [1, 10, 256]" in error_text(page)
+    reads = [1, load(DEFAULT_NETWORK).num_ws, 256]
+    assert f"other.npz has shape [1, 18, 512]; this network reads {reads}" in error_text(page)
 
 
 def test_mix_on_a_telephone(visitor, artefacts):
