@@ -294,10 +294,11 @@ class _Work:
         preset, to = settings[0], self.to
         idle = {to.start: gr.update(interactive=True), to.cancel: gr.update(visible=False)}
         presets = [FIRST, preset] if first and FIRST in self.app.presets and preset != FIRST else [preset]
-        yield {to.cancel: gr.update(visible=True), to.start: gr.update(interactive=False)}
         key = ""
         try:
             for number, name in enumerate(presets):
+                # Said again at each preset: a browser that missed it could not cancel.
+                yield {to.cancel: gr.update(visible=True), to.start: gr.update(interactive=False)}
                 plain: dict[str, Any] = {"num_steps": None, "space": None} if number == 0 and len(presets) > 1 else {}
                 config = InvertConfig(**{**_choices(name, *settings[1:]), **plain}, face=found.chosen)
                 job = self.app.queue.start(inverting(self.app, photo, found, config), session)
