@@ -40,7 +40,7 @@ PART = 60.0  # seconds each part before the training may take
 POLL = 2.0  # seconds between looks for a new snapshot
 TIMED = ("facts", "training", "step")  # of the parts of benchmarks.gpu; these need no embedded network
 TESTS = "tests/cuda/test_against_the_cpu.py tests/cuda/test_training_and_inverting.py"  # nor do these
-# What a run that trains need not take along, of what git tracks: 22.9 MiB of weights, and pictures.
+# What a run that trains need not take along, of what git tracks: 24.4 MiB of weights, and pictures.
 LEFT_OUT = (
     "weights/faces-128/encoder.safetensors",
     "weights/faces-128/preconditioner.safetensors",

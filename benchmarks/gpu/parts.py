@@ -45,6 +45,7 @@ from stylegan.networks.discriminator import DiscriminatorConfig
 from stylegan.training.loss import GanLossWeights
 from stylegan.training.settings import TrainingSettings
 from stylegan.training.trainer import Trainer
+from weights.embedded import DEFAULT_NETWORK
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "tests" / "cuda" / "astronaut.png"  # aligned for the embedded network, NASA's, public domain
@@ -82,8 +83,8 @@ class Bench:
         return self.until - time.monotonic()
 
     def network(self, size: int) -> Generator:
-        """A random network of published width, or a narrow one."""
-        if not self.tiny:
+        """The embedded network at its size; else a random one of published width, or a narrow one."""
+        if size == EMBEDDED_SIZE or not self.tiny:
             return network_of(size, self.device)
         torch.manual_seed(0)
         config = GeneratorConfig(
@@ -263,13 +264,13 @@ def _eager(bench: Bench, size: int, precision: str) -> Form:
 
 def presets(bench: Bench) -> Iterator[Row]:
     """Seconds of each preset for one photo with the embedded network; then at 1024 px with random weights."""
-    pipeline_network = network_of(EMBEDDED_SIZE, bench.device)
+    pipeline_network = bench.network(EMBEDDED_SIZE)
     photo = astronaut(EMBEDDED_SIZE)
     for name in PRESET_NAMES:
         yield attempted(
             "presets",
-            f"faces-128, {name}",
-            lambda n=name: _preset_row(bench, pipeline_network, photo, n, "faces-128"),  # type: ignore[misc]
+            f"{DEFAULT_NETWORK}, {name}",
+            lambda n=name: _preset_row(bench, pipeline_network, photo, n, DEFAULT_NETWORK),  # type: ignore[misc]
         )
     yield attempted("presets", "balanced against paper", lambda: _until_row(bench, pipeline_network))
     size = bench.sizes[0]
@@ -332,7 +333,7 @@ def _until_row(bench: Bench, network: Generator) -> Row:
     times = found["times_as_fast"]
     value = float(times) if isinstance(times, int | float) else "not reached"
     met = value >= 50 if isinstance(value, float) else False
-    what = "faces-128, balanced reaches paper's loss"
+    what = f"{DEFAULT_NETWORK}, balanced reaches paper's loss"
     return Row("presets", what, value, "x as fast", "1/50 of paper's time", met, {"found": found})
 
 
@@ -359,7 +360,7 @@ def _cancel_row(bench: Bench, network: Generator, photo: Tensor) -> Row:
 def slider(bench: Bench) -> Iterator[Row]:
     """From a moved slider to the JPEG that the browser shows."""
     for size in (bench.sizes[0], EMBEDDED_SIZE):
-        network = bench.network(size) if size != EMBEDDED_SIZE else network_of(size, bench.device)
+        network = bench.network(size)
         yield attempted("slider", f"{size} px", lambda n=network: _slider_row(bench, n))  # type: ignore[misc]
 
 
@@ -385,7 +386,7 @@ def _slider_row(bench: Bench, network: Generator) -> Row:
 def hour(bench: Bench) -> Iterator[Row]:
     """Photos an hour by `balanced`."""
     for size in (EMBEDDED_SIZE, bench.sizes[0]):
-        network = network_of(size, bench.device) if size == EMBEDDED_SIZE else bench.network(size)
+        network = bench.network(size)
         settings = presets_of(network)["balanced"].optimiser
         assert settings is not None
         for count in bench.batches:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import math
 import zipfile
 
 import pytest
@@ -60,6 +61,17 @@ def test_dry_run_prints_commands_checks_and_hours(name, faces, tmp_path):
     assert recipe.data["faces"].sha256 in result.output
     assert "is another file" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_training_writes_the_networks_that_the_recipe_expects(tmp_path):
+    """A run ends with a whole batch, and names its network by the images seen."""
+    recipe = read_recipe("faces-128")
+    batch = recipe.sizes["batch"]
+    trainings = [step for step in recipe.work({}, tmp_path, {}) if step.command[1:3] == ("stylegan", "train")]
+    assert len(trainings) == 7
+    for step in trainings:
+        kimg = float(step.command[step.command.index("--kimg") + 1])
+        assert step.makes.name == f"network-{math.ceil(kimg * 1000 / batch) * batch / 1000:06.0f}.safetensors"
 
 
 def test_dry_run_asks_for_what_was_not_named():

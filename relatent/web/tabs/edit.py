@@ -258,7 +258,7 @@ class _Handlers:
             values = self._values(Change(), blend)
             return [gr.update(visible=False), *values, "", "", off, off, off, *self._pressed(Change(), ready=False)]
         one = session.chosen()
-        session.memory[STATES] = self._states(one)
+        states = session.memory[STATES] = self._states(one)
         labels = [(kept.label, key) for key, kept in session.kept.items()]
         faces = gr.update(choices=labels, value=one.key, visible=len(labels) > 1)
         return [
@@ -266,9 +266,10 @@ class _Handlers:
             *self._values(one.history.now, blend),
             self._picture(session, one, blend),
             self._original(session, one) if original else gr.skip(),
-            *self._steps(one),
+            states[self.stage.undo],
+            states[self.stage.redo],
             gr.update(interactive=one.photo is not None),
-            *self._pressed(one.history.now, ready=True),
+            *(states[button] for button in self.stage.buttons),
         ]
 
     def refreshed(self, session: Session) -> dict[Any, Any]:

@@ -44,6 +44,15 @@ def pointer(page):
     return lambda x, y: page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
+def stroke(page, to, start, *way):
+    """Press at a place, draw along the way, and let go; ``to`` is a :func:`pointer`."""
+    to(*start)
+    page.mouse.down()
+    for place in way:
+        to(*place)
+    page.mouse.up()
+
+
 def dragged(page):
     """Start, and wait for the end; the number of pictures that were seen."""
     page.evaluate(
@@ -67,12 +76,7 @@ def test_a_point_of_a_real_photo_is_dragged_and_the_photo_follows(visitor, artef
     page.wait_for_selector("#drag-picture img")
     page.wait_for_timeout(300)
     before = source(page)
-    to = pointer(page)
-    to(0.62, 0.72)
-    page.mouse.down()
-    to(0.64, 0.70)
-    to(0.66, 0.68)
-    page.mouse.up()
+    stroke(page, pointer(page), (0.62, 0.72), (0.64, 0.70), (0.66, 0.68))
     page.wait_for_function("document.querySelectorAll('#drag-overlay circle').length === 2")
     assert dragged(page) >= 2  # pictures on the way
     assert source(page) != before
@@ -88,19 +92,11 @@ def test_a_mouth_corner_is_dragged_and_comes_back(visitor, artefacts):
     face_to_drag(page)
     before = source(page)
     to = pointer(page)
-    to(0.36, 0.72)
-    page.mouse.down()
-    to(0.34, 0.70)
-    to(0.32, 0.69)
-    page.mouse.up()
+    stroke(page, to, (0.36, 0.72), (0.34, 0.70), (0.32, 0.69))
     page.wait_for_function("document.querySelectorAll('#drag-overlay circle').length === 2")
     assert marks(page)["pairs"][0] == pytest.approx([0.36, 0.72, 0.32, 0.69], abs=0.01)
     page.get_by_label("Paint the mask").check()
-    to(0.3, 0.7)
-    page.mouse.down()
-    to(0.5, 0.72)
-    to(0.7, 0.7)
-    page.mouse.up()
+    stroke(page, to, (0.3, 0.7), (0.5, 0.72), (0.7, 0.7))
     page.wait_for_function("document.querySelectorAll('#drag-overlay polyline').length === 1")
     page.screenshot(path=artefacts / "page-drag-1280.png")
     page.click("#drag-clear")
