@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -163,6 +164,13 @@ def _peaks(device: torch.device, precision: str) -> Peaks:
 _known_peaks: dict[str, Peaks] = {}
 
 
+def without_places(text: str) -> str:
+    """``text`` without the machine's own paths, which say nothing to others."""
+    for place, name in ((sys.prefix, "PYTHON"), (str(ROOT), "RELATENT"), (tempfile.gettempdir(), "TEMPORARY")):
+        text = text.replace(place, name)
+    return text
+
+
 def tests(bench: Bench) -> Iterator[Row]:
     """tests/cuda in a process of its own."""
     if importlib.util.find_spec("pytest") is None:
@@ -182,9 +190,7 @@ def tests(bench: Bench) -> Iterator[Row]:
         text, ended = done.stdout + done.stderr, {0: "passed", 1: "failed"}.get(done.returncode, "not run")
     except subprocess.TimeoutExpired as error:
         text, ended = (error.stdout or b"").decode(errors="replace"), "cut short"
-    lines = [
-        line for line in text.splitlines() if not line.startswith(("platform ", "rootdir: "))
-    ]  # paths of the machine
+    lines = without_places(text).splitlines()
     bench.note("tests", lines[-60:])
     yield Row("tests", where, f"{ended}: {lines[-1] if lines else 'nothing said'}")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.gpu import parts
-from benchmarks.gpu.parts import PARTS, Bench, attempted
+from benchmarks.gpu.parts import PARTS, Bench, attempted, without_places
 from benchmarks.gpu.record import Record, Row
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +31,15 @@ def run(folder, *arguments, seconds=600):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "gpu.json").read_text()), (folder / "gpu.md").read_text()
+
+
+def test_results_keep_no_paths_of_the_machine():
+    text = (
+        f"platform linux -- {sys.executable}\nrootdir: {ROOT}\n{sys.prefix}/lib/torch/a.py:3: ResourceWarning: unclosed"
+    )
+    assert sys.prefix not in without_places(text)
+    assert str(ROOT) not in without_places(text)
+    assert "/lib/torch/a.py:3: ResourceWarning: unclosed" in without_places(text)
 
 
 @pytest.mark.slow
