@@ -120,6 +120,8 @@ class Search:
         trust = self.percent(FARTHEST)
         tolerance = self.percent(self.options.tolerance)
         self._tell(progress)
+        ws = self.ws.detach().requires_grad_(True)
+        drawn = self.reader.draw(ws)
         jacobian: Tensor | None = None
         while True:
             way = self.targets - self.points
@@ -130,26 +132,26 @@ class Search:
             if trust < self.percent(NEAREST):
                 return "stuck"
             if jacobian is None:
-                ws = self.ws.detach().requires_grad_(True)
-                jacobian = derivative(self.tracker.places(self.reader.draw(ws).features, self.points), ws)
+                jacobian = derivative(self.tracker.places(drawn.features, self.points), ws)
             way = way * (trust / way.norm(dim=1, keepdim=True).clamp(min=trust))
             new = self.stepper.step(self.ws, jacobian, way)
             for _ in range(RESTORATIONS):
                 new = self._restored(new, jacobian)
-            with torch.no_grad():
-                drawn = self.reader.draw(new)
+            new = new.requires_grad_(True)
+            candidate = self.reader.draw(new)
             self.steps += 1
-            found = self.tracker.find(drawn.features, self.points + way)
+            found = self.tracker.find(candidate.features, self.points + way)
             if not self._nearer(found):
                 trust *= SHRINK
                 continue
-            change = self.plausibility.change(drawn.image)
+            change = self.plausibility.change(candidate.image)
             if change > self.options.limit:
                 if trust * SHRINK >= self.percent(NEAREST):
                     trust *= SHRINK
                     continue
                 return "plausibility"
-            self.ws, self.points, self.change = new, found, change
+            self.ws, self.points, self.change = new.detach(), found, change
+            ws, drawn = new, candidate
             self.tracker.renew(drawn.features, found)
             jacobian, trust = None, min(self.percent(FARTHEST), trust * GROW)
             if self._tell(progress) is False:
@@ -174,8 +176,8 @@ class Search:
             if not float(length) > 0:
                 return ws.detach()
             probe = PROBE * ws.norm() / length
-            slope = (self._residual(self.reader.draw(ws + probe * direction).image) - residual) / probe
-            share = -(residual * slope).sum() / slope.square().sum().clamp(min=1e-20)
+            jvp = (self._residual(self.reader.draw(ws + probe * direction).image) - residual) / probe
+            share = -(residual * jvp).sum() / jvp.square().sum().clamp(min=1e-20)
             return (ws + share.clamp(min=0) * direction).detach()
 
     def _residual(self, image: Tensor) -> Tensor:

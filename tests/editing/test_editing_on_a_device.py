@@ -57,6 +57,7 @@ def test_tuned_weights(network, tiny_generator, faces):
     assert_drawn_alike(faces[0].replace(tuned={name: factors}), network, tiny_generator)
 
 
+@pytest.mark.slow
 def test_drags(network, tiny_generator, faces):
     options = DragOptions(pixels="face", num_steps=3, limit=1000)
     mask = np.pad(np.ones((24, 32), np.float32), ((8, 0), (0, 0)))

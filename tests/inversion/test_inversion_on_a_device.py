@@ -77,7 +77,13 @@ def short(plan):
     )
 
 
-PATHS = [("fast", True), ("balanced", True), ("balanced", False), ("best", True), ("paper", False)]
+PATHS = [
+    ("fast", True),
+    ("balanced", True),
+    ("balanced", False),
+    pytest.param("best", True, marks=pytest.mark.slow),
+    ("paper", False),
+]
 
 
 @pytest.mark.parametrize(("name", "preconditioned"), PATHS)

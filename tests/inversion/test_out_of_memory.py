@@ -75,7 +75,7 @@ def test_other_errors_are_not_taken_for_it(tiny_generator, photos, monkeypatch):
         invert_images(photos[:2], tiny_generator, num_steps=2)
 
 
-@pytest.mark.parametrize("preset", ["balanced", "best"])
+@pytest.mark.parametrize("preset", ["balanced", pytest.param("best", marks=pytest.mark.slow)])
 def test_videos_of_a_batch_show_each_photo(tiny_file, tmp_path, preset, room_for, monkeypatch, photos):
     """Of photos that are tuned one by one, and of halves, each step's pictures belong to some photos of the batch."""
     pytest.importorskip("imageio_ffmpeg")

@@ -80,7 +80,7 @@ def test_a_network_without_demodulation_has_none():
     assert torch.equal(lengths.penalty(ws, 1.0), torch.zeros(3))
 
 
-@pytest.mark.parametrize("space", ["w", "w+"])
+@pytest.mark.parametrize("space", ["w+", pytest.param("w", marks=pytest.mark.slow)])
 def test_an_optimisation_keeps_to_the_wanted_length(space):
     network = network_of("demodulate")
     photos = network.synthesis(network.sample_w(2, seed=5)[:, None].expand(-1, network.num_ws, -1))

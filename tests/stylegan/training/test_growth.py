@@ -198,6 +198,7 @@ class TestCommand:
     def run(self, *args):
         return CliRunner().invoke(main, ["train", *map(str, args), "--device", "cpu"])
 
+    @pytest.mark.slow
     def test_grows_and_goes_on(self, state, picture_folder, tmp_path):
         args = ["--data", picture_folder, "--outdir", tmp_path / "run", "--kimg", 0.02]
         result = self.run(*args, "--grow-from", state, "--fade-kimg", FADE_KIMG)

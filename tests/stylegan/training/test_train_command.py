@@ -250,7 +250,7 @@ class TestResume:
         changes |= {"loss_weights": {**before["loss_weights"], "r1_gamma": 3}}
         assert now == {**before, **changes}
 
-    @pytest.mark.parametrize("typed", [[], ["--gamma", "3", "--ema-kimg", "2"]])
+    @pytest.mark.parametrize("typed", [[], pytest.param(["--gamma", "3", "--ema-kimg", "2"], marks=pytest.mark.slow)])
     def test_with_another_batch(self, unbroken, tmp_path, typed):
         out = shutil.copytree(unbroken / "killed", tmp_path / "killed")
         before = json.loads((out / "settings.json").read_text())
@@ -271,6 +271,7 @@ class TestResume:
         again = json.loads((out / "settings.json").read_text())
         assert again == now  # the rules are applied to a change alone
 
+    @pytest.mark.slow
     def test_of_a_finished_run_writes_its_results_again(self, unbroken, tmp_path):
         out = shutil.copytree(unbroken / "unbroken", tmp_path / "done")
         expected = (out / "samples-000000.png").read_bytes()

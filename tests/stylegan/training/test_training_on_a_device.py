@@ -71,6 +71,7 @@ def test_a_tick(pretend, photos):
     assert math.isfinite(tick.loss_g + tick.loss_d + tick.pairwise_real)
 
 
+@pytest.mark.slow
 def test_adaptive_augmentation_waits_for_the_device_once_in_a_while(pretend, photos):
     trainer = gan_trainer(photos, DEVICE, ada=True)
     trainer.strength.p = 0.5
