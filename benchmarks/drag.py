@@ -11,7 +11,8 @@ six layers' w, the L1 motion supervision of a patch of radius 3, whole-pixel tra
 1 px from the target, as its code does.
 
 Landmarks: pairs of drawn faces, of which one, five or all landmarks are dragged to where the other face has them
-(sec. 4.2 of the paper).
+(sec. 4.2 of the paper). The faces are compared with random ones by the Frechet distance of the embedded backbone's
+features, before and after the drags.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
+from tqdm import tqdm, trange
 
 from benchmarks.inverting import kept_inversions
 from benchmarks.machine import describe
@@ -42,6 +43,9 @@ from relatent.core.images import to_pixels
 from relatent.face import identity_distance
 from relatent.face.regions import drawn_landmarks
 from stylegan import Generator, network_id
+from stylegan.networks.backbone import load_backbone
+from stylegan.training.metrics import frechet_distance
+from stylegan.training.validation import deep_features, draw_samples
 from weights.embedded import DEFAULT_NETWORK
 
 FOLDER = Path(__file__).parent / "results"
@@ -51,6 +55,7 @@ HANDLES = {"mouth corner": ((48,), (-1.0, -0.6)), "eyelid": ((37, 38), (0.0, -1.
 FIVE = (48, 54, 30, 36, 45)
 RATE, LAYERS, PATCH, REACH, NEAR = 0.002, 6, 3, 3, 1.0  # of the published rule; lengths in pixels
 SHEET_FACES, SHEET_SIDE = 8, 192
+RANDOM_FACES, PSI = 2000, 0.7  # that drawn faces are compared with, and the truncation of them all
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,8 @@ def _at(features: Tensor, points: Tensor) -> Tensor:
 @click.option("--count", default=30, show_default=True, help="Faces.")
 @click.option("--compared", default=10, show_default=True, help="Of them, also dragged by the published rule.")
 @click.option("--most", default=300, show_default=True, help="Steps of the published rule.")
-@click.option("--pairs", default=4, show_default=True, help="Of drawn faces.")
+@click.option("--pairs", default=60, show_default=True, help="Of drawn faces.")
+@click.option("--all-points", default=6, show_default=True, help="Of them, pairs of which all landmarks are dragged.")
 @click.option("--network", default=DEFAULT_NETWORK, show_default=True)
 @click.option("--sheet", type=click.Path(path_type=Path), help="A contact sheet of the dragged faces, .jpg.")
 @click.option("--out", default="drag", show_default=True, help="Name of the result.")
@@ -132,6 +138,7 @@ def main(
     compared: int,
     most: int,
     pairs: int,
+    all_points: int,
     network: str,
     sheet: Path | None,
     out: str,
@@ -168,7 +175,7 @@ def main(
         "faces": len(inverted),
         "published_most_steps": most,
         "rules": {name: _summary(rows) for name, rows in rules.items()},
-        "landmarks": _landmark_protocol(generator, pairs),
+        "landmarks": _landmark_protocol(generator, pairs, all_points),
         "drags": rules,
     }
     write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
@@ -233,16 +240,18 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return table
 
 
-def _landmark_protocol(network: Generator, pairs: int) -> list[dict[str, float]]:
-    """Mean distance of landmarks to those of another drawn face, before and after dragging, in per cent."""
+def _landmark_protocol(network: Generator, pairs: int, all_points: int) -> list[dict[str, float]]:
+    """Faces dragged to other faces' landmarks: mean distances in per cent of the side, and how usual they look."""
     chosen = {"1": (30,), "5": FIVE, "68": tuple(range(68))}
-    rows: dict[str, list[tuple[float, float, float, int]]] = {name: [] for name in chosen}
-    side = network.resolution
-    for pair in range(pairs):
-        one, other = (seed_inversion(network, 2 * pair + which, 0.7) for which in (0, 1))
-        here, there = (drawn_landmarks(to_pixels(x.tensor(network))[0], network.alignment) for x in (one, other))
-        inside = ((here > 0) & (here < side - 1) & (there > 0) & (there < side - 1)).all(axis=1)
-        for name, numbers in chosen.items():
+    backbone, side = load_backbone(), network.resolution
+    usual = deep_features(backbone, draw_samples(network, RANDOM_FACES, PSI))
+    table = []
+    for name, numbers in chosen.items():
+        rows, faces = [], []
+        for pair in trange(min(pairs, all_points) if name == "68" else pairs, desc=f"{name} points"):
+            one, other = (seed_inversion(network, 2 * pair + which, PSI) for which in (0, 1))
+            here, there = (drawn_landmarks(to_pixels(x.tensor(network))[0], network.alignment) for x in (one, other))
+            inside = ((here > 0) & (here < side - 1) & (there > 0) & (there < side - 1)).all(axis=1)
             kept = [number for number in numbers if inside[number]]
             if not kept:
                 continue
@@ -250,11 +259,22 @@ def _landmark_protocol(network: Generator, pairs: int) -> list[dict[str, float]]
             done = drag_points(one, network, here[kept].tolist(), there[kept].tolist(), options=options)
             now = drawn_landmarks(to_pixels(done.face.tensor(network))[0], network.alignment)
             distances = [float(np.linalg.norm((x - there)[kept], axis=1).mean()) / side * 100 for x in (here, now)]
-            rows[name].append((distances[0], distances[1], done.seconds, done.steps))
-    table = []
-    for name, found in rows.items():
-        before, after, seconds, steps = np.mean(found, axis=0).tolist()
-        table.append({"points": int(name), "before": before, "after": after, "seconds": seconds, "steps": steps})
+            rows.append((*distances, done.seconds, done.steps))
+            faces.append([x.tensor(network).clamp(-1, 1) for x in (one, done.face)])
+        before, after, seconds, steps = np.mean(rows, axis=0).tolist()
+        features = [deep_features(backbone, torch.cat(images)) for images in zip(*faces, strict=True)]
+        table.append(
+            {
+                "points": int(name),
+                "pairs": len(rows),
+                "before": before,
+                "after": after,
+                "seconds": seconds,
+                "steps": steps,
+                "frechet_before": frechet_distance(features[0], usual),
+                "frechet_after": frechet_distance(features[1], usual),
+            }
+        )
     return table
 
 
@@ -277,13 +297,16 @@ def as_markdown(result: dict[str, Any]) -> str:
             )
     lines += [
         "",
-        "Landmarks of one drawn face dragged to those of another: mean distance by dlib, in per cent of the side.",
+        "Landmarks of one drawn face dragged to those of another: mean distance by dlib, in per cent of the side, and",
+        f"the Frechet distance (backbone) of those faces to {RANDOM_FACES} random ones. Small sets make it large:",
+        "compare before and after.",
         "",
-        "| points | before | after | steps | seconds |",
-        "|---|---|---|---|---|",
+        "| points | pairs | distance before | after | Frechet before | after | steps | seconds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['points']} | {row['before']:.2f} | {row['after']:.2f} | {row['steps']:.1f} | {row['seconds']:.2f} |"
+        f"| {row['points']} | {row['pairs']} | {row['before']:.2f} | {row['after']:.2f} | {row['frechet_before']:.0f} "
+        f"| {row['frechet_after']:.0f} | {row['steps']:.1f} | {row['seconds']:.2f} |"
         for row in result["landmarks"]
     ]
     return "\n".join(lines) + "\n"
