@@ -117,8 +117,14 @@ def reported(function: Callable[..., Any], outputs: Sequence[Any], status: Any) 
 
     The line of a job at work stays: a slider that is moved meanwhile does not clear its progress.
 
+    Of what an async generator yields, only the last message is sure to arrive whole. Gradio sends messages as
+    differences, and its browser code applies one to the last message in place, even if that still waits to be shown:
+    a property of a `gr.update` that the next message lacks is lost (gradio 6.31). The last message is sent again in
+    full, so it has to hold all that must not be lost. An error keeps what was yielded just before it.
+
     Args:
-        function: a function or an async generator; its values are those of ``outputs``, or a dict of updates.
+        function: a function, a coroutine function or an async generator; its values are those of ``outputs``, or a
+            dict of updates.
         outputs: the components that it fills. A dict may have a text under "said" for the status line.
         status: the component of the status line, which must be an output of the event as well.
 
@@ -152,14 +158,31 @@ def reported(function: Callable[..., Any], outputs: Sequence[Any], status: Any) 
         @functools.wraps(function)
         async def wrapped_stream(*args: Any, **options: Any) -> Any:
             session = _touch(args)
+            last: dict[Any, Any] = {}
             try:
                 with device_errors():
                     async for value in function(*args, **options):
-                        yield updates(value, session)
+                        last = updates(value, session)
+                        yield {key: dict(one) if isinstance(one, dict) else one for key, one in last.items()}
             except Exception as error:
-                yield failure(error, session)
+                yield {**last, **failure(error, session)}
+                return
+            if not last:
+                yield {status: require_gradio().skip()}  # Gradio clears all outputs of a generator that yields nothing
 
         return wrapped_stream
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def wrapped_coroutine(*args: Any, **options: Any) -> Any:
+            session = _touch(args)
+            try:
+                with device_errors():
+                    return updates(await function(*args, **options), session)
+            except Exception as error:
+                return failure(error, session)
+
+        return wrapped_coroutine
 
     @functools.wraps(function)
     def wrapped(*args: Any, **options: Any) -> Any:

@@ -175,19 +175,21 @@ def _coming_back(to: _Widgets) -> Any:
 async def _watched(session: Session, running: RunningBatch, to: _Widgets) -> AsyncIterator[dict[Any, Any]]:
     """What the browser shows of a batch until its end. If the browser leaves, the batch goes on without it."""
     shown = -1
+    busy = {
+        to.start: gr.update(visible=False),
+        to.cancel: gr.update(visible=True),
+        to.results: gr.update(visible=False),
+    }
     while running.ended is None:
         if shown != running.index:
             shown = running.index
             session.touch()
-            yield {
-                to.start: gr.update(visible=False), to.cancel: gr.update(visible=True),
-                to.rows: table(running.batch.rows()), to.results: gr.update(visible=False, value=None),
-            }  # fmt: skip
-        yield {to.status: _progress(running)}
+            yield {**busy, to.rows: table(running.batch.rows())}
+        yield {**busy, to.status: _progress(running)}
         await asyncio.sleep(NEWS_SECONDS)
     idle = {to.start: gr.update(visible=True), to.cancel: gr.update(visible=False)}
     if running.error is not None:
-        yield {**idle, to.status: ""}
+        yield {**busy, **idle, to.status: ""}
         raise running.error
     rows, results = running.batch.rows(), running.results
     yield {

@@ -131,12 +131,13 @@ class _Handlers:
             return drag_face(self.app, one, marks, seen)
 
         job = self.app.queue.start(task, session, PICTURE_SECONDS)
-        yield {to.start: gr.update(interactive=False), to.stop: gr.update(interactive=True)}
+        busy = {to.start: gr.update(interactive=False), to.stop: gr.update(interactive=True)}
+        yield busy
         idle = {to.start: gr.update(interactive=True), to.stop: gr.update(interactive=False)}
         try:
             async for news in follow(job, NEWS_SECONDS):
                 waiting = f"Waiting: {news.ahead} before yours." if news.ahead else f"Dragging: step {news.done:g}."
-                found: dict[Any, Any] = {to.status: status_text(waiting)}
+                found: dict[Any, Any] = {**busy, to.status: status_text(waiting)}
                 if news.picture is not None:
                     found[to.picture] = _html(news.picture)
                 if news.details is not None:

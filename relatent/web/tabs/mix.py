@@ -191,10 +191,11 @@ def _morphing(app: AppState, outputs: list[Any]) -> Any:
             )  # fmt: skip
 
         job = app.queue.start(task, session)
-        yield {start: gr.update(visible=False), cancel: gr.update(visible=True)}
+        busy = {start: gr.update(visible=False), cancel: gr.update(visible=True)}
+        yield busy
         try:
             async for news in follow(job):
-                yield {status: status_html(news)}
+                yield {**busy, status: status_html(news)}
             job.result()
         except Cancelled:
             yield {**idle, status: status_text("Cancelled; nothing was kept.")}

@@ -2,6 +2,9 @@
 
 The latent of the preset ``fast`` is shown at once. The chosen preset refines it in the background and replaces it; the
 edits made meanwhile stay.
+
+Finding the face, and each preset, is an event of its own, and what it changes on the screen is in its last message. A
+slow browser may lose properties of the messages before (see :func:`relatent.web.errors.reported`).
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import html
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +40,9 @@ from relatent.web.tabs.widgets import ClampedNumber, UploadedImage
 from relatent.web.uploads import read_upload
 
 MEMORY = "photo"  # key in Session.memory of the DetectedFaces
-WORK = "work"  # key of what is being done; a newer one replaces it
+WORK = "work"  # key of the Work in hand; a newer one replaces it
 FIRST = "fast"  # the preset whose latent is shown at once
+PRESETS = 2  # that a photo is inverted by at most: FIRST, and the chosen one
 PRESET_TEXTS = {
     "fast": "Fast: a rough likeness at once",
     "balanced": "Balanced: a good likeness",
@@ -108,18 +112,22 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
                 advanced = _advanced()
                 start = gr.Button("Start", elem_id="invert", interactive=False)
     to = _Widgets(upload, examples, stage_column, sliders, photo, face, tags, start, cancel, facts, status)
-    work = _Work(app, to, edit)
+    work = _Handlers(app, to, edit)
     outputs = [*to.all(), *edit.outputs]
     options: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
 
-    def on(event: Any, function: Any, inputs: list[Any], **more: Any) -> None:
-        event(reported(function, outputs, status), inputs, [*outputs, status], **{**options, **more})
+    def on(event: Any, function: Any, inputs: list[Any], **more: Any) -> Any:
+        return event(reported(function, outputs, status), inputs, [*outputs, status], **{**options, **more})
+
+    def then_invert(event: Any) -> None:
+        for _ in range(PRESETS):
+            event = on(event.then, work.invert, [session], trigger_mode="multiple")
 
     settings = [preset, *advanced]
-    on(photo.input, work.arrived, [session, photo, *settings])
-    on(example.click, work.example, [session, *settings])
-    on(start.click, work.again, [session, *settings], trigger_mode="once")
-    on(face.input, work.chosen, [session, face, *settings])
+    then_invert(on(photo.input, work.arrived, [session, photo, *settings]))
+    then_invert(on(example.click, work.example, [session, *settings]))
+    then_invert(on(start.click, work.again, [session, *settings], trigger_mode="once"))
+    then_invert(on(face.input, work.chosen, [session, face, *settings]))
     on(other.click, work.leave, [session], queue=False)
     cancel.click(_cancel, [session], None, queue=False, **PRIVATE)
     return Tab(reported(work.show, outputs, status), [session], [*outputs, status])
@@ -156,20 +164,40 @@ def _choices(
     }
 
 
-class _Work:
+@dataclass
+class Work:
+    """A face that is being inverted.
+
+    Attributes:
+        settings: the chosen preset and the advanced controls.
+        presets: those that are still to run.
+        found: the photo's faces, of which one is chosen.
+        photo: its pixels; let go of after the last preset.
+        key: of the stored face; empty before its first latent.
+    """
+
+    settings: tuple[Any, ...] = ()
+    presets: list[str] = field(default_factory=list)
+    found: DetectedFaces | None = None
+    photo: Photo | None = None
+    key: str = ""
+
+
+class _Handlers:
     """The event handlers: what happens to a photo."""
 
     def __init__(self, app: AppState, to: _Widgets, edit: EditTab) -> None:
         self.app, self.to, self.edit = app, to, edit
 
     async def arrived(self, session: Session, path: str | None, *settings: Any) -> AsyncIterator[dict[Any, Any]]:
-        """A new photo: forget the old one, find its faces, and invert the largest."""
+        """A new photo: forget the old one, and find its faces; the largest comes first."""
         if not path:
             return
         mine = await self._begin(session)
         session.memory.pop(MEMORY, None)
         session.current = ""
-        yield {**self._nothing(session), self.to.status: status_text("Looking for faces \u2026")}
+        nothing = self._nothing(session)
+        yield {**nothing, self.to.status: status_text("Looking for faces \u2026")}
         try:
             copy = session.take_upload(Path(path))
             source = await asyncio.to_thread(read_upload, copy, self.app.settings.limits)
@@ -180,16 +208,20 @@ class _Work:
                 found = DetectedFaces(copy, copy.name, await asyncio.to_thread(faces_of, source))
         except Exception:
             if session.memory.get(WORK) is not mine:
+                yield self._unchanged()
                 return
-            yield {self.to.start: gr.update(interactive=MEMORY in session.memory)}
+            yield {**nothing, self.to.start: gr.update(interactive=MEMORY in session.memory)}
             raise
         if session.memory.get(WORK) is not mine:
+            yield self._unchanged()
             return
         session.memory[MEMORY] = found
         several = len(found.faces) > 1
         choices = [(f"Face {number}", number) for number in range(1, len(found.faces) + 1)]
         text = f"{len(found.faces)} faces found; the largest comes first." if several else "Face found."
+        self._plan(mine, found, source, settings, first=True)
         yield {
+            **nothing,
             **self._screen(stage=True),
             self.to.photo: None,
             self.to.face: gr.update(choices=choices, value=1 if choices else None, visible=several),
@@ -197,45 +229,41 @@ class _Work:
             self.edit.picture: figures(figure(for_screen(source.pixels)[0], "your photo", "photo")),
             self.to.status: status_text(f"{text} {source.note}".strip()),
         }
-        async for update in self._invert(session, mine, found, source, settings, first=True):
-            yield update
 
     async def example(self, session: Session, *settings: Any) -> AsyncIterator[dict[Any, Any]]:
         async for update in self.arrived(session, str(demo_photo()), *settings):
             yield update
 
-    async def again(self, session: Session, *settings: Any) -> AsyncIterator[dict[Any, Any]]:
+    async def again(self, session: Session, *settings: Any) -> dict[Any, Any]:
         """The same face, with the settings of the tab."""
         found = session.memory.get(MEMORY)
         if found is None:
             raise UsageError("there is no photo yet. Choose one first, or use the example.")
         mine = await self._begin(session)
         photo = await asyncio.to_thread(read_upload, found.path, self.app.settings.limits, found.name)
-        yield {**self._screen(stage=True), self.to.photo: None}
-        async for update in self._invert(session, mine, found, photo, settings, first=False):
-            yield update
+        self._plan(mine, found, photo, settings, first=False)
+        return {**self._screen(stage=True), self.to.photo: None, self.to.start: gr.update(interactive=False)}
 
-    async def chosen(self, session: Session, number: int | None, *settings: Any) -> AsyncIterator[dict[Any, Any]]:
-        """Another face of the photo: shown if it was inverted before, else inverted."""
+    async def chosen(self, session: Session, number: int | None, *settings: Any) -> dict[Any, Any]:
+        """Another face of the photo: shown if it was inverted before, else to be inverted."""
         found = session.memory.get(MEMORY)
         if found is None or not number:
-            return
+            return self._unchanged()
         mine = await self._begin(session)
         session.memory[MEMORY] = found = DetectedFaces(found.path, found.name, found.faces, int(number))
         photo = await asyncio.to_thread(read_upload, found.path, self.app.settings.limits, found.name)
-        yield {self.to.tags: tags_html(found, photo)}
+        tags = {self.to.tags: tags_html(found, photo)}
         known = _kept(session, found)
         if known is not None:
             session.current = known.key
-            yield self._everything(session)
-            return
-        async for update in self._invert(session, mine, found, photo, settings, first=True):
-            yield update
+            return {**tags, **self._everything(session), **self._idle()}
+        self._plan(mine, found, photo, settings, first=True)
+        return tags
 
     def leave(self, session: Session) -> dict[Any, Any]:
         """Back to the first screen, for another photo."""
         session.cancel()
-        session.memory[WORK] = object()
+        session.memory[WORK] = Work()
         session.memory.pop(MEMORY, None)
         session.current = ""
         return {**self._nothing(session), **self._screen(stage=False)}
@@ -255,14 +283,28 @@ class _Work:
             **dict.fromkeys((to.stage, to.sliders), shown if stage else hidden),
         }
 
-    async def _begin(self, session: Session) -> object:
-        """Cancel what is at work; returns the mark of the new work."""
-        session.memory[WORK] = mine = object()
+    async def _begin(self, session: Session) -> Work:
+        """Cancel what is at work; returns the new work, of which nothing is planned yet."""
+        session.memory[WORK] = mine = Work()
         job = session.job
         session.cancel()
         while job is not None and not job.finished:
             await asyncio.sleep(0.02)
         return mine
+
+    def _plan(self, work: Work, found: DetectedFaces, photo: Photo, settings: tuple[Any, ...], *, first: bool) -> None:
+        """What :meth:`invert` is to do, with ``first`` by the fastest preset before the chosen one."""
+        preset = settings[0]
+        both = first and FIRST in self.app.presets and preset != FIRST
+        work.presets = [FIRST, preset] if both else [preset]
+        work.found, work.photo, work.settings = found, photo, settings
+
+    def _idle(self) -> dict[Any, Any]:
+        return {self.to.start: gr.update(interactive=True), self.to.cancel: gr.update(visible=False)}
+
+    def _unchanged(self) -> dict[Any, Any]:
+        """Nothing changes. Gradio refuses an empty dict, and repeats a generator's last message at its end."""
+        return {self.to.facts: gr.skip(), self.to.status: gr.skip()}
 
     def _everything(self, session: Session) -> dict[Any, Any]:
         one = session.kept.get(session.current)
@@ -280,55 +322,55 @@ class _Work:
             to.cancel: gr.update(visible=False),
         }
 
-    async def _invert(
-        self,
-        session: Session,
-        mine: object,
-        found: DetectedFaces,
-        photo: Photo,
-        settings: tuple[Any, ...],
-        *,
-        first: bool,
-    ) -> AsyncIterator[dict[Any, Any]]:
-        """Invert a face, with ``first`` by the fastest preset before the chosen one."""
-        preset, to = settings[0], self.to
-        idle = {to.start: gr.update(interactive=True), to.cancel: gr.update(visible=False)}
-        presets = [FIRST, preset] if first and FIRST in self.app.presets and preset != FIRST else [preset]
-        key = ""
-        try:
-            for number, name in enumerate(presets):
-                # Said again at each preset: a browser that missed it could not cancel.
-                yield {to.cancel: gr.update(visible=True), to.start: gr.update(interactive=False)}
-                plain: dict[str, Any] = {"num_steps": None, "space": None} if number == 0 and len(presets) > 1 else {}
-                config = InvertConfig(**{**_choices(name, *settings[1:]), **plain}, face=found.chosen)
-                job = self.app.queue.start(inverting(self.app, photo, found, config), session)
-                async for news in follow(job):
-                    yield {to.status: status_html(news, "Getting better" if key else "")}
-                done = job.result()
-                if session.memory.get(WORK) is not mine:
-                    return
-                if key and key in session.kept:
-                    facts = {**done.facts, **_settings_of(config)}
-                    session.refine(key, done.inversion, aligned=done.aligned, preset=name, facts=facts)
-                    now = session.kept[key].history.now
-                    yield self.edit.refreshed(session) if session.current == key else {}
-                    if session.current == key and session.kept[key].history.now != now:
-                        yield self.edit.refreshed(session)  # the slider moved while it was drawn
-                else:
-                    key = _store(session, found, photo, config, done).key
-                    yield self._everything(session)
-                yield {to.facts: measures(done.facts)}
-        except Cancelled:
-            if session.memory.get(WORK) is not mine:
-                return
-            kept = key or session.current in session.kept  # also of a face that is inverted anew
-            said = "Stopped; the face stays as it was." if kept else "Cancelled; nothing was kept."
-            yield {**idle, to.status: status_text(said)}
+    async def invert(self, session: Session) -> AsyncIterator[dict[Any, Any]]:
+        """Invert the face in hand by the next preset, if one is left."""
+        work: Work = session.memory.get(WORK, Work())
+        to = self.to
+        if not work.presets or work.found is None or work.photo is None:
             return
-        except Exception:
-            yield idle
+        name = work.presets.pop(0)
+        plain = {"num_steps": None, "space": None} if work.presets else {}
+        config = InvertConfig(**{**_choices(name, *work.settings[1:]), **plain}, face=work.found.chosen)
+        busy = {to.cancel: gr.update(visible=True), to.start: gr.update(interactive=False)}
+        try:
+            job = self.app.queue.start(inverting(self.app, work.photo, work.found, config), session)
+            yield busy
+            async for news in follow(job):
+                yield {**busy, to.status: status_html(news, "Getting better" if work.key else "")}
+            done = job.result()
+            if session.memory.get(WORK) is not work:
+                yield self._unchanged()
+                return
+            if work.key and work.key in session.kept:
+                facts = {**done.facts, **_settings_of(config)}
+                session.refine(work.key, done.inversion, aligned=done.aligned, preset=name, facts=facts)
+                found = {to.facts: measures(done.facts)}
+                if session.current == work.key:
+                    now = session.chosen().history.now
+                    yield {**busy, **self.edit.refreshed(session)}
+                    if session.current == work.key and session.chosen().history.now != now:
+                        found |= self.edit.refreshed(session)  # the slider moved while it was drawn
+            else:
+                work.key = _store(session, work.found, work.photo, config, done).key
+                found = self._everything(session)
+        except Exception as error:
+            work.presets, work.photo = [], None
+            if session.memory.get(WORK) is not work:
+                yield self._unchanged()
+                return
+            kept = work.key or session.current in session.kept  # also of a face that is inverted anew
+            said = "Stopped; the face stays as it was." if kept else "Cancelled; nothing was kept."
+            if isinstance(error, Cancelled):
+                yield {**self._idle(), to.status: status_text(said)}
+                return
+            yield self._idle()
             raise
-        yield {**idle, to.status: status_text("Done. Choose a change below the photo, or move the sliders.")}
+        if work.presets:
+            yield {**found, **busy}
+        else:
+            work.photo = None
+            done_text = "Done. Choose a change below the photo, or move the sliders."
+            yield {**found, **self._idle(), to.status: status_text(done_text)}
 
 
 def measures(facts: dict[str, Any]) -> dict[str, Any]:

@@ -74,13 +74,25 @@ def test_every_handler_keeps_its_visit_alive(app):
 
 def test_live_errors_go_into_the_status_line_and_leave_the_rest():
     status, picture = gradio.HTML(), gradio.HTML()
-    (failing_one, *_, failing_stream) = failing(FaceNotFoundError("no face found in me.jpg (3 x 4). Use --no-align."))
-    found = run(reported(failing_one, [picture], status))
-    assert set(found) == {status}
-    assert "No face found in me.jpg (3 x 4). Try a photo" in found[status]
-    assert "--" not in found[status]
-    *_, last = run(reported(failing_stream, [picture], status))
-    assert set(last) == {status}
+    one, _, coroutine, stream = failing(FaceNotFoundError("no face found in me.jpg (3 x 4). Use --no-align."))
+    for function in (one, coroutine):
+        found = run(reported(function, [picture], status))
+        assert set(found) == {status}
+        assert "No face found in me.jpg (3 x 4). Try a photo" in found[status]
+        assert "--" not in found[status]
+    *_, last = run(reported(stream, [picture], status))
+    assert last == {picture: 1, status: found[status]}  # what was shown before the error is in the last message, too
+
+
+def test_a_stream_without_a_message_leaves_everything():
+    """Gradio takes the outputs of a generator that yields nothing to be None, and clears them."""
+    status, picture = gradio.HTML(), gradio.HTML()
+
+    async def silent():
+        return
+        yield
+
+    assert run(reported(silent, [picture], status)) == [{status: gradio.skip()}]
 
 
 def test_a_success_clears_the_status_line():
