@@ -31,6 +31,9 @@ SAME_MOVEMENT = {
     ("skin_tone", "brow_darkness"): "brows are measured against the cheeks' lightness",
 }
 
+# What is there or not, so that short steps towards it say little; see editing.directions.disentangling.
+CONDITIONS = ("glasses",)
+
 
 @dataclass(frozen=True)
 class Attribute:

@@ -11,7 +11,14 @@ import click
 
 from editing.attributes.classifiers import BackboneFeatures, Classifier
 from editing.attributes.labelled import Labelled, from_folders, from_table
-from editing.attributes.registry import Attribute, find_attributes, imported_score, known_attributes, moving_together
+from editing.attributes.registry import (
+    CONDITIONS,
+    Attribute,
+    find_attributes,
+    imported_score,
+    known_attributes,
+    moving_together,
+)
 from editing.directions.direction import Direction
 from editing.directions.disentangling import disentangled
 from editing.directions.learning import METHODS, Learner
@@ -252,7 +259,7 @@ def _learn_together(learner: Learner, wanted: Sequence[Attribute], outdir: Path)
     free = {one.name: moving_together(one.name) for one in usable}
     with counting("disentangling") as bar:
         ups = {one.name: one.up for one in usable}
-        directions = disentangled(learner, list(ups), free=free, ups=ups, progress=bar.show)
+        directions = disentangled(learner, list(ups), free=free, conditions=CONDITIONS, ups=ups, progress=bar.show)
     for direction in directions:
         yield _written(direction, outdir)
 
