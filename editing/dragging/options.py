@@ -38,10 +38,10 @@ class DragOptions:
     )
     level: int | None = field(
         default=None,
-        metadata=described("Rate of the features, in pixels a side.  [default: the network's, at most 128]", least=4),
+        metadata=described("Rate of the features, in pixels a side.  [default: a quarter of the network's, 32 to 128]", least=4),
     )
     radius: float | None = field(
-        default=None, metadata=described("Of the patch around a point, in per cent of the face's side.  [default: 8]")
+        default=None, metadata=described("Of the patch around a point, in per cent of the face's side.  [default: 5]")
     )
     damping: float = field(
         default=1.0, metadata=described("Pull towards usual latents: more changes more than the point, more plausibly.")

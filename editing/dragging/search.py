@@ -27,14 +27,16 @@ REASONS: dict[Reason, str] = {
     "steps": "the steps were used up",
     "stopped": "it was stopped",
 }
-RADIUS = 8.0  # of a patch, in per cent of the face's side
+RADIUS = 5.0  # of a patch, in per cent of the face's side
 FARTHEST = 1.5  # that a point may move in one step, likewise
 NEAREST = 0.15  # a step for less than this is not tried, likewise
 REACH = 3.0  # how far from where it is expected a handle is searched, likewise
 GROW, SHRINK = 1.5, 0.5  # of the way of a step after one that helped, and after one that did not
 RESTORATIONS = 2  # in each step
 OUTSIDE = 100.0  # weight of the mean squared change of pixels outside the mask, relative to the perceptual distance
-LARGEST_LEVEL = 128  # px; "Drag Your GAN" reads the block of 128 px of networks up to 1024 px
+# Features are read at a quarter of the network's rate, from 32 to 128 px: benchmarks/drag_sweep.py, and "Drag Your GAN",
+# which reads the block of 128 px of networks of 512 and 1024 px.
+LEVEL_SHARE, LEAST_LEVEL, LARGEST_LEVEL = 4, 32, 128
 PROBE = 1e-3  # of the restoring direction, relative, for its derivative
 
 
@@ -58,6 +60,11 @@ class DragStep:
 
 
 Progress = Callable[[DragStep], object]
+
+
+def usual_level(side: int) -> int:
+    """The rate of the features that are tracked in a network of ``side`` px."""
+    return min(max(side // LEVEL_SHARE, LEAST_LEVEL), LARGEST_LEVEL)
 
 
 class Search:
@@ -88,7 +95,7 @@ class Search:
         self.inversion, self.network, self.shown, self.options = inversion, network, shown, options
         self.edits = {**inversion.edits, name: 1.0}
         device, self.side = network.w_avg.device, network.resolution
-        layer = layer_at(network, options.level or min(LARGEST_LEVEL, self.side))
+        layer = layer_at(network, options.level or usual_level(self.side))
         # Noise maps keep their place while the face moves, and would hold its features back.
         still = [torch.zeros_like(level) for level in network.synthesis.noise_buffers]
         tuned = {name: (left.to(device), right.to(device)) for name, (left, right) in (inversion.tuned or {}).items()}

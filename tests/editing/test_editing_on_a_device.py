@@ -59,7 +59,7 @@ def test_tuned_weights(network, tiny_generator, faces):
 
 @pytest.mark.slow
 def test_drags(network, tiny_generator, faces):
-    options = DragOptions(pixels="face", num_steps=3, limit=1000)
+    options = DragOptions(pixels="face", radius=8, num_steps=3, limit=1000)
     mask = np.pad(np.ones((24, 32), np.float32), ((8, 0), (0, 0)))
     there, here = (
         drag(faces[0], [(14, 18)], [(17, 18)], mask, options=options, network=one) for one in (network, tiny_generator)
