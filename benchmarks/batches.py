@@ -87,7 +87,7 @@ def main(parts: tuple[str, ...]) -> None:
         make_photos(photos, max(COUNTS.values()))
         for part in parts:
             result[part] = globals()[f"measure_{part}"](photos, Path(folder))
-            result["machine"] = describe()
+            result.setdefault("machines", {})[part] = describe()
             write_bytes(RESULT, (json.dumps(result, indent=2) + "\n").encode())
             click.echo(f"{part}: {json.dumps(result[part])}")
 
