@@ -121,7 +121,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML) -> Tab:
 
     def then_invert(event: Any) -> None:
         for _ in range(PRESETS):
-            event = on(event.then, work.invert, [session], trigger_mode="multiple")
+            event = on(event.then, work.run_next, [session], trigger_mode="multiple")
 
     settings = [preset, *advanced]
     then_invert(on(photo.input, work.arrived, [session, photo, *settings]))
@@ -293,7 +293,7 @@ class _Handlers:
         return mine
 
     def _plan(self, work: Work, found: DetectedFaces, photo: Photo, settings: tuple[Any, ...], *, first: bool) -> None:
-        """What :meth:`invert` is to do, with ``first`` by the fastest preset before the chosen one."""
+        """What :meth:`run_next` is to do, with ``first`` by the fastest preset before the chosen one."""
         preset = settings[0]
         both = first and FIRST in self.app.presets and preset != FIRST
         work.presets = [FIRST, preset] if both else [preset]
@@ -322,7 +322,7 @@ class _Handlers:
             to.cancel: gr.update(visible=False),
         }
 
-    async def invert(self, session: Session) -> AsyncIterator[dict[Any, Any]]:
+    async def run_next(self, session: Session) -> AsyncIterator[dict[Any, Any]]:
         """Invert the face in hand by the next preset, if one is left."""
         work: Work = session.memory.get(WORK, Work())
         to = self.to
