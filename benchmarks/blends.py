@@ -76,9 +76,9 @@ def main(faces: Path, count: int, network: str, keep: Path | None, out: str) -> 
         "machine": describe(),
         "seconds": seconds(cases[0], generator),
         "summary": summary,
-        "each": each,
+        "each": {blend: _columns(rows) for blend, rows in each.items()},
     }
-    write_bytes(FOLDER / f"{out}.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_bytes(FOLDER / f"{out}.json", (json.dumps(result) + "\n").encode())
     write_bytes(FOLDER / f"{out}.md", table(summary).encode())
     click.echo(table(summary))
     click.echo(json.dumps(result["seconds"]))
@@ -108,6 +108,12 @@ def measured(case: Case, network: Generator, names: Sequence[str]) -> Iterator[d
                     "outside": judge.outside(pasted),
                 }
                 yield row | {key: None if value is None else round(value, 4) for key, value in values.items()}
+
+
+def _columns(rows: list[dict[str, object]]) -> dict[str, list[object]]:
+    """Rows as columns, which take half of the space; None where a row lacks a value."""
+    keys = dict.fromkeys(key for row in rows for key in row if key != "blend")
+    return {key: [row.get(key) for row in rows] for key in keys}
 
 
 def summarised(rows: Sequence[dict[str, object]]) -> dict[str, dict[str, float]]:
