@@ -38,7 +38,9 @@ class DragOptions:
     )
     level: int | None = field(
         default=None,
-        metadata=described("Rate of the features, in pixels a side.  [default: a quarter of the network's, 32 to 128]", least=4),
+        metadata=described(
+            "Rate of the features, in pixels a side.  [default: a quarter of the network's, 32 to 128]", least=4
+        ),
     )
     radius: float | None = field(
         default=None, metadata=described("Of the patch around a point, in per cent of the face's side.  [default: 5]")

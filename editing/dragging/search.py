@@ -34,8 +34,8 @@ REACH = 3.0  # how far from where it is expected a handle is searched, likewise
 GROW, SHRINK = 1.5, 0.5  # of the way of a step after one that helped, and after one that did not
 RESTORATIONS = 2  # in each step
 OUTSIDE = 100.0  # weight of the mean squared change of pixels outside the mask, relative to the perceptual distance
-# Features are read at a quarter of the network's rate, from 32 to 128 px: benchmarks/drag_sweep.py, and "Drag Your GAN",
-# which reads the block of 128 px of networks of 512 and 1024 px.
+# Features are read at a quarter of the network's rate, from 32 to 128 px (benchmarks/drag_sweep.py). "Drag Your GAN"
+# reads the block of 128 px of networks of 512 and 1024 px.
 LEVEL_SHARE, LEAST_LEVEL, LARGEST_LEVEL = 4, 32, 128
 PROBE = 1e-3  # of the restoring direction, relative, for its derivative
 
