@@ -304,7 +304,7 @@ class _Handlers:
 
     def _unchanged(self) -> dict[Any, Any]:
         """Nothing changes. Gradio refuses an empty dict, and repeats a generator's last message at its end."""
-        return {self.to.facts: gr.skip(), self.to.status: gr.skip()}
+        return {self.to.status: gr.skip()}
 
     def _everything(self, session: Session) -> dict[Any, Any]:
         one = session.kept.get(session.current)
@@ -330,9 +330,9 @@ class _Handlers:
             return
         name = work.presets.pop(0)
         plain = {"num_steps": None, "space": None} if work.presets else {}
-        config = InvertConfig(**{**_choices(name, *work.settings[1:]), **plain}, face=work.found.chosen)
         busy = {to.cancel: gr.update(visible=True), to.start: gr.update(interactive=False)}
         try:
+            config = InvertConfig(**{**_choices(name, *work.settings[1:]), **plain}, face=work.found.chosen)
             job = self.app.queue.start(inverting(self.app, work.photo, work.found, config), session)
             yield busy
             async for news in follow(job):

@@ -122,6 +122,14 @@ def test_a_slow_browser_shows_the_same_in_the_end(page, session, meadow, name, e
     assert len(whole) > 3
 
 
+def test_settings_that_cannot_be_used_leave_the_buttons_on(page, session):
+    everything(arrive(page, session, demo_photo()))
+    refused = [*SETTINGS[:4], "nonsense", *SETTINGS[5:]]
+    updates = everything(chained(page.blocks, "invert", "click", session, *refused))
+    assert "nonsense" in said(updates, widget(page.blocks, "status"))
+    assert shown(updates)[widget(page.blocks, "invert")]["interactive"] is True
+
+
 def test_numbers_stand_beside_several_faces():
     faces = tuple(Face(np.zeros((68, 2)), (x, 20.0, x + 40, 60.0), 1.0) for x in (100.0, 20.0))
     found = DetectedFaces(None, "us.jpg", faces, 2)
