@@ -245,12 +245,13 @@ def _landmark_protocol(network: Generator, pairs: int, all_points: int) -> list[
     chosen = {"1": (30,), "5": FIVE, "68": tuple(range(68))}
     backbone, side = load_backbone(), network.resolution
     usual = deep_features(backbone, draw_samples(network, RANDOM_FACES, PSI))
+    drawn = [seed_inversion(network, seed, PSI) for seed in range(2 * pairs)]
+    landmarks = [drawn_landmarks(to_pixels(one.tensor(network))[0], network.alignment) for one in drawn]
     table = []
     for name, numbers in chosen.items():
         rows, faces = [], []
         for pair in trange(min(pairs, all_points) if name == "68" else pairs, desc=f"{name} points"):
-            one, other = (seed_inversion(network, 2 * pair + which, PSI) for which in (0, 1))
-            here, there = (drawn_landmarks(to_pixels(x.tensor(network))[0], network.alignment) for x in (one, other))
+            one, here, there = drawn[2 * pair], landmarks[2 * pair], landmarks[2 * pair + 1]
             inside = ((here > 0) & (here < side - 1) & (there > 0) & (there < side - 1)).all(axis=1)
             kept = [number for number in numbers if inside[number]]
             if not kept:

@@ -21,7 +21,7 @@ import torch
 
 from editing.directions.direction import Direction
 from editing.directions.effects import SCALE_PROBES, Effects
-from editing.directions.learning import Learner, facts_of
+from editing.directions.learning import Axis, Learner, facts_of
 from editing.directions.sampling import Progress
 from editing.layers import GROUPS, layer_numbers
 from relatent.core.errors import UsageError
@@ -93,13 +93,18 @@ def _steps(learner: Learner, names: Sequence[str], conditions: Sequence[str]) ->
     w = learner.samples.w.numpy()
     steps, sources = [], []
     for name in names:
-        normal = learner.axis(name, () if name in conditions else conditions).normal
+        normal = _axis(learner, name, conditions).normal
         for layers in groups:
             step = np.zeros((num_ws, len(normal)))
             step[list(layers)] = normal * float((w @ normal).std())
             steps.append(step)
             sources.append(name)
     return np.stack(steps), sources
+
+
+def _axis(learner: Learner, name: str, conditions: Sequence[str]) -> Axis:
+    """An attribute's axis, orthogonal to those of the conditions unless it is one itself."""
+    return learner.axis(name, () if name in conditions else conditions)
 
 
 def _usable(names: Sequence[str], sources: Sequence[str], conditions: Sequence[str]) -> np.ndarray:
@@ -109,16 +114,19 @@ def _usable(names: Sequence[str], sources: Sequence[str], conditions: Sequence[s
 
 def _near_conditions(learner: Learner, names: Sequence[str], conditions: Sequence[str]) -> np.ndarray:
     """Which attributes' axes are nearly a condition's, bool [names]."""
-    axes = {name: learner.axis(name).normal for name in names}
-    near = [[abs(axes[name] @ axes[other]) > NEAR for other in conditions] for name in names]
-    return np.array([name not in conditions and any(row) for name, row in zip(names, near, strict=True)])
+
+    def near(name: str) -> bool:
+        cosines = [learner.axis(name).normal @ learner.axis(other).normal for other in conditions]
+        return name not in conditions and any(abs(cosine) > NEAR for cosine in cosines)
+
+    return np.array([near(name) for name in names])
 
 
 def _own_axes(names: Sequence[str], sources: Sequence[str], moved: np.ndarray) -> np.ndarray:
     """Coefficients [names, S] of an attribute's own steps that change its score by 1; 0 where they do not raise it."""
     own = np.array(names)[:, None] == np.array(sources)[None]
     effect = (own * moved.T).sum(axis=1, keepdims=True)
-    return np.where(effect > 0, own / np.where(effect > 0, effect, 1), 0)
+    return np.divide(own, effect, out=np.zeros(own.shape), where=effect > 0)
 
 
 def _exists(group: str, num_ws: int) -> bool:
@@ -176,7 +184,7 @@ def _direction(
     effects = Effects(learner.network, samples, learner.scores, seed=samples.seed + CHECK_SEED)
     deviation = samples.deviation(name)
     vector, measured = effects.scaled(step, range(learner.network.num_ws), name, deviation)
-    axis = learner.axis(name, () if name in conditions else conditions)
+    axis = _axis(learner, name, conditions)
     others = ", ".join(other for other in names if other != name)
     return Direction(
         vector=torch.from_numpy(vector).float(),

@@ -145,7 +145,7 @@ class Search:
             for _ in range(RESTORATIONS):
                 new = self._restored(new, jacobian)
             new = new.requires_grad_(True)
-            candidate = self.reader.draw(new)
+            candidate = self.reader.draw(new)  # differentiable: if the step is taken, the next one starts from it
             self.steps += 1
             found = self.tracker.find(candidate.features, self.points + way)
             if not self._nearer(found):

@@ -163,6 +163,7 @@ def reported(function: Callable[..., Any], outputs: Sequence[Any], status: Any) 
                 with device_errors():
                     async for value in function(*args, **options):
                         last = updates(value, session)
+                        # Gradio takes the values out of the updates that it is given.
                         yield {key: dict(one) if isinstance(one, dict) else one for key, one in last.items()}
             except Exception as error:
                 yield {**last, **failure(error, session)}
