@@ -224,10 +224,10 @@ def take_pictures(browser: Any, address: str) -> None:
     page.wait_for_timeout(1000)
     page.screenshot(path=IMAGES / "page-telephone.png")
     page.context.close()
-    for path in IMAGES.glob("page-*.png"):  # 256 colours are enough, and take a third of the size
+    for path in IMAGES.glob("page-*.png"):
         with Image.open(path) as picture:
-            small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
-        small.save(path, optimize=True)
+            whole = picture.convert("RGB")
+        whole.save(path, optimize=True)
 
 
 def opened_page(browser: Any, address: str, width: int = 1200, height: int = 900, **more: Any) -> Any:
