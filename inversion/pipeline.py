@@ -6,6 +6,7 @@ Used by inversion/inverting.py, the command line, the page and the batch.
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -124,19 +125,24 @@ class Pipeline:
         """
         return prepare_faces(photo, self.config, self.network, found)
 
-    def invert(self, faces: Sequence[PreparedFace], progress: Progress | None = None) -> list[InvertedFace]:
+    def invert(
+        self, faces: Sequence[PreparedFace], progress: Progress | None = None, *, fill: int = 1
+    ) -> list[InvertedFace]:
         """Invert faces as one batch, draw and measure them.
 
         Args:
             faces: from :meth:`prepare`; may come from different photos.
             progress: called at each step; returning False cancels.
+            fill: fewer faces are filled up to this number by copies of the last one, and what comes of the copies is
+                dropped. Operators round differently for each number of photos, and the steps amplify it; with this, a
+                face's result does not depend on how many others there are.
 
         Raises:
             Cancelled: the callback returned False.
         """
         images = torch.cat([to_tensor(face.aligned.image) for face in faces])
         masks = [face.mask for face in faces if face.mask is not None]
-        result = self._run(images, torch.cat(masks) if masks else None, progress)
+        result = self._run(images, torch.cat(masks) if masks else None, progress, fill)
         inversions = self._inversions(result)
         alignment = self.network.alignment if self.config.align else None
         results = []
@@ -187,13 +193,22 @@ class Pipeline:
             seconds.update(result.seconds)
         return self._inversions(result)
 
-    def _run(self, images: Tensor, masks: Tensor | None, progress: Progress | None) -> PlanResult:
+    def _run(self, images: Tensor, masks: Tensor | None, progress: Progress | None, fill: int = 1) -> PlanResult:
         """Run the plan on all photos together, or on parts of them where memory is too small."""
-        return in_parts(self._run_together, images, masks, progress, self.network.w_avg.device)
+        together = functools.partial(self._run_together, whole=len(images), fill=fill)
+        return in_parts(together, images, masks, progress, self.network.w_avg.device)
 
-    def _run_together(self, images: Tensor, masks: Tensor | None, progress: Progress | None) -> PlanResult:
+    def _run_together(
+        self, images: Tensor, masks: Tensor | None, progress: Progress | None, *, whole: int, fill: int
+    ) -> PlanResult:
+        if len(images) < whole:  # a part of them, because memory is too small
+            fill = 1
+        count = len(images) if len(images) < fill else None
+        images, masks = _filled(images, fill), None if masks is None else _filled(masks, fill)
         with self._target(images, masks) as target:
-            return run_plan(self.plan, self.network, self.encoder, target, progress=progress, **self._choices)
+            return run_plan(
+                self.plan, self.network, self.encoder, target, progress=progress, count=count, **self._choices
+            )
 
     @property
     def _choices(self) -> dict[str, Any]:
@@ -274,6 +289,12 @@ def open_network(network: object = None, device: object = None) -> Generator:
         generator = copy.deepcopy(network).to(where)
     lay_out(generator.synthesis, where)
     return generator.eval().requires_grad_(False)
+
+
+def _filled(values: Tensor, count: int) -> Tensor:
+    """At least ``count`` values along the first dimension: the last one is repeated."""
+    missing = max(0, count - len(values))
+    return torch.cat([values, values[-1:].expand(missing, *values.shape[1:])])
 
 
 def _check_images(images: Tensor, masks: Tensor | None, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,7 @@ def run_plan(
     seed: int,
     progress: Progress | None = None,
     execution: str = EAGER,
+    count: int | None = None,
 ) -> PlanResult:
     """Run the stages of ``plan`` on the target's photos.
 
@@ -73,6 +75,8 @@ def run_plan(
         progress: sees each step of optimisation and tuning, or of the refinement where there is nothing else;
             returning False cancels.
         execution: of the steps, "eager", "graph" or "compile".
+        count: how many photos of the target are wanted, the first ones; the others are dropped before tuning. None for
+            all.
 
     Raises:
         UsageError: the plan has only an encoder stage and there is no encoder, or it belongs to another network.
@@ -80,6 +84,8 @@ def run_plan(
     """
     seconds: dict[str, float] = {}
     device = network.w_avg.device
+    if count is not None:
+        progress = _of_first(progress, count)
     with cpu.prepared(device):
         start = losses = None
         if plan.encoder_iterations and encoder is not None:
@@ -112,6 +118,8 @@ def run_plan(
                     execution=execution,
                 )
             result = PlanResult(latents, losses, own_noise=not plan.optimiser.optimise_noise or not latents.noise)
+        if count is not None:
+            result.latents, result.losses, target = result.latents.first(count), result.losses[:count], target[:count]
         if plan.tuning is not None:
             with _timed(seconds, "tune", device):
                 result.tuned, result.losses = tune(
@@ -119,6 +127,13 @@ def run_plan(
                 )
     result.seconds = seconds
     return result
+
+
+def _of_first(progress: Progress | None, count: int) -> Progress | None:
+    """A callback for steps of more photos, which shows those of the first ones."""
+    if progress is None:
+        return None
+    return lambda step: progress(dataclasses.replace(step, losses=step.losses[:count], images=step.images[:count]))
 
 
 def joined(results: Sequence[PlanResult]) -> PlanResult:

@@ -11,10 +11,10 @@ from inversion.batch.here import Here
 from inversion.batch.inverter import Inverter
 from inversion.batch.requests import Answers, Request
 from inversion.batch.workers import Workers
+from inversion.batch_size import LARGEST
 from relatent.core import cpu
 
 ENOUGH = 8  # photos; fewer are done before worker processes have started
-LARGEST = 256  # px; a larger network profits from several threads, and needs gigabytes in each process
 MOST_READERS = 8  # processes that read and align for one GPU
 
 
@@ -46,7 +46,7 @@ class Auto:
         work, device = self.inverter.work, self.inverter.pipeline.network.w_avg.device
         workers = single_workers(count, device, work.size)
         if workers:
-            return Workers(workers, work, work.batch_size)
+            return Workers(workers, work, work.worker_batch_size)
         if count < ENOUGH:
             return Here(self.inverter)
         processors = cpu.processors()

@@ -12,7 +12,7 @@ import numpy as np
 from inversion.batch.jobs import open_job
 from inversion.batch.report import Result, encode_result
 from inversion.batch.requests import Answer, FaceFiles, OnStep, Request
-from inversion.batch_size import batch_size_for
+from inversion.batch_size import batch_size_for, batch_size_in_worker
 from inversion.config import InvertConfig
 from inversion.optim.projector import Step
 from inversion.pipeline import InvertedFace, NetworkLike, Pipeline, PreparedFace, prepare_faces
@@ -35,7 +35,8 @@ class InvertWork:
         network: name, file or generator; None for the embedded one.
         config: of the inversions.
         device: None for the generator's own, or the best available one.
-        batch_size: faces optimised together.
+        batch_size: faces optimised together in the process that was started.
+        worker_batch_size: faces optimised together in a worker process.
         save_video: whether results have a proj.mp4.
         max_pixels: larger photos are not decoded.
         settings: what identifies a result: network, preset, seed, settings.
@@ -46,6 +47,7 @@ class InvertWork:
     config: InvertConfig
     device: str | None
     batch_size: int
+    worker_batch_size: int
     save_video: bool
     max_pixels: int
     settings: dict[str, object]
@@ -53,8 +55,8 @@ class InvertWork:
     alignment: Alignment
 
     def open(self) -> Inverter:
-        """Load networks and whatever else is needed."""
-        return Inverter(self, Pipeline(self.network, self.config, device=self.device))
+        """Load networks and whatever else is needed, in a worker process."""
+        return Inverter(self, Pipeline(self.network, self.config, device=self.device), self.worker_batch_size)
 
     def reader(self) -> Reader:
         """The part of the work that needs no network."""
@@ -70,7 +72,7 @@ def work_of(
     save_video: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> InvertWork:
-    """The work of a pipeline, which ``network`` was opened for; None chooses the batch size by device and network."""
+    """The work of a pipeline, which ``network`` was opened for; None chooses batch sizes by device and network."""
     generator, config = pipeline.network, pipeline.config
     settings = {
         "network": network_id(generator),
@@ -78,9 +80,17 @@ def work_of(
         "seed": config.seed,
         "settings": config.report(generator),
     }
-    size = batch_size or batch_size_for(generator)
     return InvertWork(
-        network, config, device, size, save_video, max_pixels, settings, generator.resolution, generator.alignment
+        network,
+        config,
+        device,
+        batch_size or batch_size_for(generator),
+        batch_size or batch_size_in_worker(generator),
+        save_video,
+        max_pixels,
+        settings,
+        generator.resolution,
+        generator.alignment,
     )
 
 
@@ -165,10 +175,19 @@ class _Waiting:
 
 
 class Inverter:
-    """Work with its networks loaded."""
+    """Work with its networks loaded.
 
-    def __init__(self, work: InvertWork, pipeline: Pipeline, loading: float = 0.0) -> None:
-        self.work, self.pipeline, self.loading = work, pipeline, loading  # seconds, counted to the first face
+    Args:
+        work: what is to be done.
+        pipeline: of the work.
+        batch_size: faces optimised together. On a CPU fewer are computed as so many, so that a face's result does not
+            depend on its company; a GPU computes as many as there are.
+        loading: seconds that were spent on loading; counted to the first face.
+    """
+
+    def __init__(self, work: InvertWork, pipeline: Pipeline, batch_size: int, loading: float = 0.0) -> None:
+        self.work, self.pipeline, self.batch_size, self.loading = work, pipeline, batch_size, loading
+        self.fill = batch_size if pipeline.network.w_avg.device.type == "cpu" else 1
         self.reader = work.reader()
         self.on_step: OnStep | None = None
         self.waiting: list[_Waiting] = []
@@ -186,7 +205,7 @@ class Inverter:
             return
         self.left[photo.request.key] = len(photo.faces)
         self.waiting += [_Waiting(photo, face) for face in photo.faces]
-        while len(self.waiting) >= self.work.batch_size:
+        while len(self.waiting) >= self.batch_size:
             yield from self._next_batch()
 
     def rest(self) -> Iterator[Answer]:
@@ -195,9 +214,8 @@ class Inverter:
             yield from self._next_batch()
 
     def _next_batch(self) -> Iterator[Answer]:
-        size = self.work.batch_size
-        batch, self.waiting = self.waiting[:size], self.waiting[size:]
-        faces = self.pipeline.invert([one.face for one in batch], lambda step: self._watch(batch, step))
+        batch, self.waiting = self.waiting[: self.batch_size], self.waiting[self.batch_size :]
+        faces = self.pipeline.invert([one.face for one in batch], lambda step: self._watch(batch, step), fill=self.fill)
         for one, face in zip(batch, faces, strict=True):
             photo, key = one.photo, one.photo.request.key
             face.seconds["load"] = face.seconds.get("load", 0.0) + self.loading

@@ -104,7 +104,7 @@ class RayExecutor:
         resources = ray.cluster_resources()
         gpus = 0 if getattr(self.work, "device", None) == "cpu" else int(resources.get("GPU", 0))
         count = self.count or gpus or max(1, int(resources.get("CPU", 1)))
-        size = self.work.batch_size
+        size = self.work.worker_batch_size
         in_block = max(size, min(MOST_IN_BLOCK, len(wave) // (TASKS * count)))
         dataset = data.from_items(
             [{"request": pickle.dumps(request)} for request in wave],

@@ -113,7 +113,7 @@ class Work(Protocol):
     """What is to be done with photos; can be pickled."""
 
     settings: dict[str, object]
-    batch_size: int
+    worker_batch_size: int
     max_pixels: int = MAX_PIXELS
 
     def open(self) -> Opened:

@@ -38,7 +38,9 @@ class BatchOptions:
     batch_size: int | None = field(
         default=None,
         metadata=described(
-            "Photos optimised together.  [default: 1 on a CPU; else up to 4, as memory allows]", least=1
+            "Photos optimised together.  [default: on a CPU 4 in a worker process up to 256 px, else 1; with a GPU up "
+            "to 4, as memory allows]",
+            least=1,
         ),
     )
     workers: int | None = field(
@@ -125,7 +127,7 @@ def project_photos(
         pipeline, network, device=device, batch_size=options.batch_size, save_video=options.save_video,
         max_pixels=options.max_pixels,
     )  # fmt: skip
-    inverter = Inverter(work, pipeline, time.perf_counter() - started)
+    inverter = Inverter(work, pipeline, work.batch_size, time.perf_counter() - started)
     inverter.on_step = on_step
     executor = _executor(inverter, work, options, stop)
     wanted = Wanted(
@@ -152,4 +154,4 @@ def _executor(inverter: Inverter, work: InvertWork, options: BatchOptions, stop:
         return Auto(inverter)
     if inverter.pipeline.network.w_avg.device.type != "cpu":
         return Here(inverter, readers=count)
-    return Workers(count, work, work.batch_size) if count else Here(inverter)
+    return Workers(count, work, work.worker_batch_size) if count else Here(inverter)

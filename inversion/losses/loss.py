@@ -63,13 +63,17 @@ class Target:
     def each(self) -> Iterator[Target]:
         """A target for each single photo; shares the computed features."""
         for index in range(len(self.images)):
-            one = copy.copy(self)
-            one.images = self.images[index : index + 1]
-            one.features = [feature[index : index + 1] for feature in self.features]
-            if self.masks is not None and self.layer_weights is not None:
-                one.masks = self.masks[index : index + 1]
-                one.layer_weights = [weights[index : index + 1] for weights in self.layer_weights]
-            yield one
+            yield self[index : index + 1]
+
+    def __getitem__(self, photos: slice) -> Target:
+        """Some of the photos; shares the computed features."""
+        some = copy.copy(self)
+        some.images = self.images[photos]
+        some.features = [feature[photos] for feature in self.features]
+        if self.masks is not None and self.layer_weights is not None:
+            some.masks = self.masks[photos]
+            some.layer_weights = [weights[photos] for weights in self.layer_weights]
+        return some
 
     def copy(self) -> Target:
         """The same in tensors of its own, which :meth:`load` can change."""

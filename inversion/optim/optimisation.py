@@ -42,6 +42,10 @@ class Latents:
     def tensors(self) -> list[Tensor]:
         return [self.w, *self.noise]
 
+    def first(self, count: int) -> Latents:
+        """Those of the first photos."""
+        return Latents(self.w[:count], [level[:count] for level in self.noise])
+
 
 class BestSoFar:
     """The latents of each photo's smallest loss, selected without synchronising with the device."""

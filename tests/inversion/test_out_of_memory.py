@@ -10,7 +10,7 @@ import torch
 
 from inversion import invert_images
 from inversion.batch.run import BatchOptions, project_photos
-from inversion.batch_size import TOGETHER, batch_size_for, bytes_of_step
+from inversion.batch_size import TOGETHER, batch_size_for, batch_size_in_worker, bytes_of_step
 from inversion.optim.optimisation import Optimisation
 from relatent.core.errors import DeviceError
 from relatent.core.images import encode_png
@@ -115,6 +115,12 @@ class TestBatchSize:
 
     def test_one_on_a_cpu(self, tiny_generator):
         assert batch_size_for(tiny_generator) == 1
+
+    @pytest.mark.parametrize(("size", "count"), [(32, TOGETHER), (256, TOGETHER), (512, 1)])
+    def test_several_in_a_worker_process(self, size, count):
+        assert (
+            batch_size_in_worker(Generator(GeneratorConfig(resolution=size, channel_base=256, channel_max=8))) == count
+        )
 
     def test_estimate_at_1024_px(self, network):
         """3.3 GB were measured on a CPU (benchmarks/results/speed.md)."""

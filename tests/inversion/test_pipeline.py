@@ -4,10 +4,10 @@ import torch
 from PIL import Image
 
 from inversion import Inversion, InvertConfig, invert, invert_images, invert_photo, inverting, pipeline
-from inversion.pipeline import open_network
+from inversion.pipeline import Pipeline, open_network
 from inversion.project import demo_photo
 from relatent.core.errors import Cancelled, FaceNotFoundError, ShapeError, UnreadablePhotoError, UsageError
-from relatent.core.images import read_photo
+from relatent.core.images import Photo, read_photo
 from relatent.face.crop import cut_crop, unpack_crop
 from stylegan import load, network_id
 
@@ -169,3 +169,29 @@ def test_measures_come_with_the_inversion(tiny_file, few_steps, tmp_path):
     assert 0 < found.metrics["psnr"] < 60
     found.save(tmp_path / "a.safetensors")
     assert Inversion.load(tmp_path / "a.safetensors").metrics == found.metrics
+
+
+def check_company(faces, lines):
+    both, alone = lines.invert(faces, fill=3), lines.invert(faces[1:], fill=3)
+    assert (len(both), len(alone)) == (2, 1)
+    assert torch.equal(alone[0].inversion.ws, both[1].inversion.ws)
+    assert torch.equal(alone[0].drawn, both[1].drawn)
+    assert alone[0].inversion.losses == both[1].inversion.losses
+
+
+def two_faces(lines):
+    photo = read_photo(demo_photo()).pixels
+    return [lines.prepare(Photo(np.roll(photo, shift, axis=1), "a.png"))[0] for shift in (0, 20)]
+
+
+@pytest.mark.parametrize("mask", [None, "auto"])
+@pytest.mark.parametrize("preset", ["balanced", "best"])
+def test_company_makes_no_difference_where_batches_are_filled(tiny_file, few_steps, preset, mask):
+    """Bit by bit; without it, rounding depends on how many photos there are, and the steps amplify it."""
+    lines = Pipeline(str(tiny_file), InvertConfig(preset=preset, mask=mask))
+    check_company(two_faces(lines), lines)
+
+
+def test_company_makes_no_difference_to_the_embedded_network():
+    lines = Pipeline(None, InvertConfig(preset="fast"))
+    check_company(two_faces(lines), lines)

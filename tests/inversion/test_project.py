@@ -438,7 +438,7 @@ def test_where_nothing_steps_the_video_shows_the_result_and_says_so(project, ast
     class WithoutSteps(Pipeline):
         """As one that has an encoder alone."""
 
-        def invert(self, faces, progress=None):
+        def invert(self, faces, progress=None, *, fill=1):
             return super().invert(faces)
 
     monkeypatch.setattr(run, "Pipeline", WithoutSteps)

@@ -142,6 +142,17 @@ class TestStages:
         assert found.seconds.keys() == {"encode", "optimise", "tune"}
         assert all(value > 0 for value in found.seconds.values())
 
+    def test_photos_that_only_fill_the_batch_are_dropped(self, tiny_generator, encoder, target):
+        plan, steps = Plan(1, optimiser=SHORT, tuning=TUNING), []
+        every = run_plan(plan, tiny_generator, encoder, target, seed=0)
+        first = run_plan(plan, tiny_generator, encoder, target, seed=0, count=1, progress=steps.append)
+        for mine, theirs in zip(first.latents.tensors(), every.latents.tensors(), strict=True):
+            assert torch.equal(mine, theirs[:1])
+        assert torch.equal(first.losses, every.losses[:1])
+        assert len(first.tuned) == 1
+        shown = [(step.stage, len(step.losses), len(step.images)) for step in steps]
+        assert shown == [("optimise", 1, 1)] * 4 + [("tune", 1, 1)] * 2
+
     def test_door_hands_everything_on(self, tiny_generator, encoder, photos, monkeypatch):
         monkeypatch.setitem(PRESETS, "best", Plan(1, optimiser=SHORT, tuning=TUNING))
         seconds, steps = {}, []

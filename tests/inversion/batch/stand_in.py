@@ -33,7 +33,7 @@ class StandIn:
     log: Path | None = None
     seconds: float = 0.0
     settings: dict = field(default_factory=lambda: dict(SETTINGS))
-    batch_size: int = 1
+    worker_batch_size: int = 1
 
     def open(self):
         return self

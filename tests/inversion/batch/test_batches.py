@@ -533,15 +533,26 @@ def check_equal(here, there, pairs):
 
 @pytest.mark.slow
 def test_workers_give_what_one_process_gives(tiny_file, tmp_path):
-    """Bit by bit, at batch size 1 and in one thread, as in all tests; a batch of two is as good as one of one."""
+    """Bit by bit, at one batch size and in one thread, as in all tests; a batch of two is as good as two of one."""
     photos = turned_photos(tmp_path)
     config = InvertConfig(num_steps=4)
     for name, options in {
         "here": BatchOptions(),
-        "workers": BatchOptions(workers=2),
+        "workers": BatchOptions(workers=2, batch_size=1),
         "pairs": BatchOptions(workers=1, batch_size=2),
     }.items():
         outcomes = list(project_photos(photos, tmp_path / name, tiny_file, config, options))
         assert sorted(outcome.photo for outcome in outcomes) == photos
         assert statuses(outcomes) == ["done"] * 3
     check_equal(tmp_path / "here", tmp_path / "workers", tmp_path / "pairs")
+
+
+def test_company_makes_no_difference_in_workers(tiny_file, tmp_path):
+    """Workers optimise photos together, and fill up the last batch: a photo's result is the same alone, bit by bit."""
+    photos = turned_photos(tmp_path)
+    config = InvertConfig(num_steps=4)
+    for name, some in {"all": photos, "one": photos[1:2]}.items():
+        options = BatchOptions(workers=1)
+        assert statuses(project_photos(some, tmp_path / name, tiny_file, config, options)) == ["done"] * len(some)
+    for file in ("proj.png", "inversion.safetensors", "projected_w.npz"):
+        assert contents(tmp_path / "all" / "b" / file) == contents(tmp_path / "one" / "b" / file)

@@ -99,7 +99,7 @@ def test_results_are_those_of_one_process(local, tiny_file, tmp_path):
     config = InvertConfig(num_steps=4)
     for name, options in {
         "here": BatchOptions(),
-        "ray": BatchOptions(ray="local", workers=2),
+        "ray": BatchOptions(ray="local", workers=2, batch_size=1),
         "pairs": BatchOptions(ray="local", workers=1, batch_size=2, ray_photos="store"),
     }.items():
         assert statuses(project_photos(photos, tmp_path / name, tiny_file, config, options)) == ["done"] * 3
