@@ -9,7 +9,8 @@ ray      the same on a Ray cluster that is started here
 memory   memory of all processes of a batch after 200 photos and after 2,000. Its photos get one step, and no identity
          distance, so that it takes minutes; everything else is as always
 
-Batches and loops are timed when they have started: from the result by which each worker has given one to the last.
+Batches and loops are timed when they have started: from the result by which each worker has given its first photos,
+which it optimises together, to the last.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ from relatent.face import find_faces
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "batches.json"
 PARTS = ("loops", "workers", "ray", "memory")
-COUNTS = {"fast": 16, "balanced": 6}  # photos of a batch
+COUNTS = {"fast": 32, "balanced": 16}  # photos of a batch; each worker gets as many
 LOOPS = {"fast": 8, "balanced": 3}  # photos of a loop
-COMMANDS = {"fast": 1, "balanced": 1}  # runs of the command with one photo
+COMMANDS = {"fast": 4, "balanced": 2}  # runs of the command with one photo
 SIDE, FACE = 320, 224  # px; of the photos, and of the face in them
 EARLY, LATE = 200, 2000  # photos
 
@@ -63,6 +64,7 @@ BATCH = """
 import json, sys, time
 from pathlib import Path
 from inversion import InvertConfig
+from inversion.batch_size import TOGETHER
 from inversion.batch.run import BatchOptions, project_photos
 if __name__ == "__main__":
     folder, preset, count, out, options = sys.argv[1:]
@@ -72,7 +74,7 @@ if __name__ == "__main__":
     for one in project_photos(photos, Path(out), None, InvertConfig(preset=preset), options):
         assert one.status == "done", one
         times.append(time.perf_counter())
-    started = options.workers
+    started = TOGETHER * options.workers
     print(json.dumps((len(times) - started) / (times[-1] - times[started - 1])))
 """
 
