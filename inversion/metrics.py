@@ -85,6 +85,6 @@ def ms_ssim(a: Tensor, b: Tensor) -> float:
 
 
 def _enlarge(x: Tensor) -> Tensor:
-    if x.shape[-1] >= MS_SSIM_SIZE:
-        return x
-    return F.interpolate(x, size=(MS_SSIM_SIZE, MS_SSIM_SIZE), mode="bicubic", align_corners=False).clamp(0, 1)
+    if x.shape[-1] < MS_SSIM_SIZE:
+        x = F.interpolate(x, size=(MS_SSIM_SIZE, MS_SSIM_SIZE), mode="bicubic", align_corners=False).clamp(0, 1)
+    return x.contiguous(memory_format=torch.channels_last)  # halves the time of the filters
