@@ -2,7 +2,8 @@
 
 A classifier is trained on scikit-learn's real digits, a quarter of which is kept back, and labels 100 samples of each
 network. Its accuracy and confidence on the digits kept back are printed beside, as no samples can be expected to do
-better. The share of 1,000 samples is given as well: that of 100 varies by four from one seed to the next.
+better. The share of 1,000 samples is given as well: that of 100 varies by four from one seed to the next. Beside a
+run's log, the images that the network has seen and the minutes of the training are given, too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from relatent.core.files import write_bytes
 from relatent.core.images import encode_png, from_uint8, grid
 from stylegan import Generator, load
 from stylegan.training.data.dataset import ImageDataset
+from stylegan.training.report.page import LOG_FILE
 from stylegan.training.validation import draw_samples
 
 CONFIDENT = 0.9
@@ -82,6 +84,27 @@ def read_samples(generator: Generator, reader: DigitReader, psi: float = 1.0) ->
     return reader.read(images[:SAMPLES]), reader.read(images)
 
 
+def run_of(network: Path) -> str:
+    """What a network is called in the figures: the folder of its run, or the file where there is no run."""
+    return network.parent.name if (network.parent / LOG_FILE).is_file() else network.name
+
+
+def trained(network: Path) -> dict[str, float]:
+    """The last line of a run's log up to one of its networks; nothing where there is no log."""
+    log = network.parent / LOG_FILE
+    if not log.is_file():
+        return {}
+    ticks = [json.loads(line) for line in log.read_text().splitlines()]
+    seen = images_in_name(network)
+    last = [tick for tick in ticks if int(tick["kimg"]) <= seen][-1]
+    return {"thousand images": last["kimg"], "minutes": round(last["seconds"] / 60, 1)}
+
+
+def images_in_name(network: Path) -> int:
+    """Thousands of images in the name of a snapshot, network-000064.safetensors."""
+    return int(network.stem.rsplit("-", 1)[-1])
+
+
 @click.command(cls=RelatentCommand)
 @click.argument("networks", nargs=-1, required=True)
 @click.option("--psi", default=1.0, show_default=True, help="Truncation.")
@@ -94,7 +117,8 @@ def main(networks: tuple[str, ...], psi: float, out: Path | None, picture: Path 
         generator = load(name)
         reader = DigitReader(generator.resolution)
         found, more = read_samples(generator, reader, psi)
-        result[Path(name).name] = {
+        result[run_of(Path(name))] = {
+            **trained(Path(name)),
             "confident": found.confident,
             "counts": found.counts,
             "share of 1000, confident": round(more.confident / MORE_SAMPLES, 3),

@@ -89,7 +89,7 @@ def with_defaults(command: F) -> F:
 @option("--channel-max", type=DIMS, default=512, help="Upper limit on channels.")
 @option("--conv-clamp", type=click.FloatRange(1), help="Limit on activations; float16 wants 256.  [default: none]")
 @option("--style-method", type=click.Choice(STYLE_METHODS), default="demodulate", help="StyleGAN2's or StyleGAN 1's.")
-@option("--cond", is_flag=True, help="Train with the classes of dataset.json.")
+@option("--cond/--no-cond", default=None, help="Train with the classes of the data.  [default: with digits]")
 @option("--batch", type=click.IntRange(1, 1024), default=32, help="Pictures a step.")
 @option("--accumulate", type=click.IntRange(1, 1024), default=1, help="Parts in which a batch is computed.")
 @option("--freeze-d", type=click.IntRange(0, 10), default=0, help="Largest blocks of D that do not learn.")
@@ -151,7 +151,9 @@ def train_command(
     begin_from = None if state is None or is_state(state) else str(state)
     if begin_from:
         state = None
-        settings = transfer_settings(options, begin_from, int(options["resolution"]) * was_typed("resolution"))
+        cond = options["cond"] if was_typed("cond") else None
+        side = int(options["resolution"]) if was_typed("resolution") else 0
+        settings = transfer_settings({**options, "cond": cond}, begin_from, side)
     elif state:
         settings = read_settings(state)
     elif grow_from:

@@ -33,7 +33,7 @@ def settings_from_options(
     channel_max: int,
     conv_clamp: float | None,
     style_method: StyleMethod,
-    cond: bool,
+    cond: bool | None,
     batch: int,
     accumulate: int = 1,
     freeze_d: int = 0,

@@ -30,8 +30,10 @@ OF_ARCH: dict[str, dict[str, Any]] = {
 OF_GREY = {"flip": False}  # figures and letters: a mirrored one is another one, or none
 OF_DIGITS: dict[str, dict[str, Any]] = {
     "style-based": {
-        "kimg": 80.0,
+        "kimg": 60.0,
         "tick": 2.0,
+        "batch": 64,
+        "cond": True,
         "z_dim": 64,
         "w_dim": 64,
         "mapping_layers": 2,

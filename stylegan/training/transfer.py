@@ -69,7 +69,7 @@ def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: in
     if config.c_dim != settings.generator.c_dim:
         raise UsageError(
             f"{source.name} has {config.c_dim} classes and the run would have {settings.generator.c_dim}. Train with "
-            "the same number of classes (--cond), or with none from a network without."
+            "the same number of classes (--cond), or with none (--no-cond) from a network without."
         )
     discriminator: DiscriminatorConfig | MlpDiscriminatorConfig
     if isinstance(config, MlpConfig):

@@ -57,15 +57,34 @@ class TestMlp:
 
 class TestGrey:
     def test_style_based_networks_draw_grey(self, tmp_path):
-        settings = train(tmp_path, "--data", "digits", *SMALL, "--augment", 1, "--ada")
+        settings = train(tmp_path, "--data", "digits", *SMALL, "--no-cond", "--augment", 1, "--ada")
         assert settings["generator"]["img_channels"] == settings["discriminator"]["img_channels"] == 1
         generator = load(tmp_path / "network-000000.safetensors")
         image = generator(torch.randn(2, 8))
         assert torch.equal(image[:, 0], image[:, 1])
 
     def test_colour_can_be_asked_for(self, tmp_path):
-        settings = train(tmp_path, "--data", "digits", *SMALL, "--img-channels", 3)
+        settings = train(tmp_path, "--data", "digits", *SMALL, "--no-cond", "--img-channels", 3)
         assert settings["generator"]["img_channels"] == 3
+
+
+class TestDigits:
+    """What `--data digits` changes; benchmarks/results/digits.json says how good the digits are."""
+
+    def settings(self, *options):
+        args = ["train", "--data", "digits", "--outdir", "x", "--dry-run", *options]
+        result = CliRunner().invoke(main, args)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.output)
+
+    def test_style_based_networks_draw_by_class(self):
+        settings = self.settings("--arch", "stylegan2", "--resolution", "32")
+        assert settings["generator"]["c_dim"] == settings["discriminator"]["c_dim"] == 10
+        assert settings["flip"] is False
+        assert self.settings("--resolution", "32", "--no-cond")["generator"]["c_dim"] == 0
+
+    def test_the_plain_one_draws_without_classes(self):
+        assert self.settings("--arch", "mlp")["generator"]["resolution"] == 28
 
 
 class TestProgressive:
