@@ -71,7 +71,7 @@ class TestTheSet:
             assert file.namelist() == ["her/a.png.png"]
             with Image.open(io.BytesIO(file.read("her/a.png.png"))) as face:
                 assert (face.size, face.mode) == ((128, 128), "RGB")
-        assert "1 faces of 9 photos" in output
+        assert "1 face of 9 photos" in output
 
     @pytest.mark.parametrize(
         ("name", "why"),
@@ -153,7 +153,7 @@ class TestGoingOn:
 
     def test_dry_run_writes_nothing(self, few, tmp_path):
         output = command(few, tmp_path / "new" / "faces.zip", "--dry-run", "--size", 64, "--processes", 1)
-        assert "1 faces of 4 photos" in output
+        assert "1 face of 4 photos" in output
         assert not (tmp_path / "new").exists()
 
     @pytest.mark.slow
