@@ -14,8 +14,8 @@ ARCHS = ("stylegan2", "stylegan", "mlp")
 OF_ARCH: dict[str, dict[str, Any]] = {
     "stylegan2": {},
     "stylegan": {"style_method": "adain"},
-    # As plain as it can be: no R1, no augmentation. On digits, twice the batch and 2.5 times the learning rate of the
-    # DCGAN paper drew better ones in less time.
+    # As plain as it can be. On digits, twice the batch and 2.5 times the learning rate of the DCGAN paper drew better
+    # ones in less time.
     "mlp": {
         "resolution": "28",
         "z_dim": 100,
@@ -43,7 +43,7 @@ OF_DIGITS: dict[str, dict[str, Any]] = {
         "gamma": 0.05,
         "ema_kimg": 5.0,
     },
-    "mlp": {"kimg": 563.0, "tick": 10.0},
+    "mlp": {"kimg": 563.0, "tick": 10.0, "gamma": 0.1, "ema_kimg": 40.0},
 }
 
 
