@@ -49,11 +49,11 @@ def make_dataset_command(photos: Path, out: Path, processes: int | None, dry_run
         click.echo(f"left out {len(made.rejected) - SHOWN} more{more}", err=True)
     if made.passed_over:
         click.echo(passed_over(made.passed_over), err=True)
-    faces, photos = (
+    found, searched = (
         f"{count} {name}" if count == 1 else f"{count} {name}s"
         for name, count in (("face", len(made.faces)), ("photo", made.photos))
     )
-    click.echo(f"{faces} of {photos}")
+    click.echo(f"{found} of {searched}")
     if not dry_run:
         click.echo(f"faces:  {out}\nreport: {report_path(out)}")
 
