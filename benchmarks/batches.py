@@ -213,7 +213,7 @@ def measure_memory(_: Path, folder: Path) -> dict[str, Any]:
     settled = 0
     with opened_manifest(out) as manifest:
         engine = Engine(manifest, Wanted(work.settings))
-        for _ in engine.run(sorted(photos.iterdir()), Workers(cpu.processors(), quick)):
+        for _ in engine.run(sorted(photos.iterdir()), Workers(cpu.processors(), quick, quick.worker_batch_size)):
             settled += 1
             if settled % EARLY == 0:
                 sizes[settled] = _memory()
