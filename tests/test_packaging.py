@@ -93,8 +93,9 @@ def wheel(checkout):
     """As `python -m build` makes it: the sdist from the checkout, the wheel from the sdist."""
     dist = checkout.parent / "dist"
     sdist = built("sdist", checkout, dist)
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not before Python 3.10.12 and 3.11.4
     with tarfile.open(sdist) as archive:
-        archive.extractall(checkout.parent / "unpacked", filter="data")
+        archive.extractall(checkout.parent / "unpacked", **safely)
     [unpacked] = (checkout.parent / "unpacked").iterdir()
     return built("wheel", unpacked, dist)
 
