@@ -25,6 +25,7 @@ from relatent.core.files import write_bytes
 from relatent.core.images import encode_png, from_uint8, grid
 from stylegan import Generator, load
 from stylegan.training.data.dataset import ImageDataset
+from stylegan.training.report.diagnosis import Log
 from stylegan.training.report.page import LOG_FILE
 from stylegan.training.validation import draw_samples
 
@@ -84,25 +85,14 @@ def read_samples(generator: Generator, reader: DigitReader, psi: float = 1.0) ->
     return reader.read(images[:SAMPLES]), reader.read(images)
 
 
-def run_of(network: Path) -> str:
-    """What a network is called in the figures: the folder of its run, or the file where there is no run."""
-    return network.parent.name if (network.parent / LOG_FILE).is_file() else network.name
-
-
-def trained(network: Path) -> dict[str, float]:
-    """The last line of a run's log up to one of its networks; nothing where there is no log."""
+def run_of(network: Path) -> tuple[str, dict[str, float]]:
+    """The name of a snapshot's run, and the log's last line up to it; the file's name where there is no log."""
     log = network.parent / LOG_FILE
     if not log.is_file():
-        return {}
-    ticks = [json.loads(line) for line in log.read_text().splitlines()]
-    seen = images_in_name(network)
-    last = [tick for tick in ticks if int(tick["kimg"]) <= seen][-1]
-    return {"thousand images": last["kimg"], "minutes": round(last["seconds"] / 60, 1)}
-
-
-def images_in_name(network: Path) -> int:
-    """Thousands of images in the name of a snapshot, network-000064.safetensors."""
-    return int(network.stem.rsplit("-", 1)[-1])
+        return network.name, {}
+    seen = int(network.stem.rsplit("-", 1)[-1])  # thousands of images, as in network-000064.safetensors
+    last = [tick for tick in Log.read(log).lines if int(tick["kimg"]) <= seen][-1]
+    return network.parent.name, {"thousand images": last["kimg"], "minutes": round(last["seconds"] / 60, 1)}
 
 
 @click.command(cls=RelatentCommand)
@@ -117,8 +107,9 @@ def main(networks: tuple[str, ...], psi: float, out: Path | None, picture: Path 
         generator = load(name)
         reader = DigitReader(generator.resolution)
         found, more = read_samples(generator, reader, psi)
-        result[run_of(Path(name))] = {
-            **trained(Path(name)),
+        run, trained = run_of(Path(name))
+        result[run] = {
+            **trained,
             "confident": found.confident,
             "counts": found.counts,
             "share of 1000, confident": round(more.confident / MORE_SAMPLES, 3),
