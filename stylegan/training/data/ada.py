@@ -83,7 +83,7 @@ def _colour(n: int, p: float, device: torch.device) -> Tensor:
     def normal(deviation: float) -> Tensor:
         return _normal(n, device) * deviation * _chosen(n, p, device)
 
-    eye, (along, _) = torch.eye(4, device=device), _grey_axis(device)
+    eye, (along, _) = torch.eye(4, device=device), _grey_axis(device, torch.get_default_dtype())
     matrix = eye.repeat(n, 1, 1)
     matrix[:, :3, 3] = normal(0.2)[:, None]
     contrast = torch.exp(normal(0.5 * math.log(2)))[:, None]
@@ -102,7 +102,7 @@ def _keep_last_row(factor: Tensor) -> Tensor:
 
 def _hue_rotation(angle: Tensor) -> Tensor:
     """Rotation of RGB about the grey axis (Rodrigues), [N, 4, 4]."""
-    _, cross = _grey_axis(angle.device)
+    _, cross = _grey_axis(angle.device, angle.dtype)
     sine, cosine = angle.sin()[:, None, None], angle.cos()[:, None, None]
     turned = cosine * torch.eye(3, device=angle.device) + sine * cross + (1 - cosine) / 3
     matrix = torch.eye(4, device=angle.device).repeat(len(angle), 1, 1)
@@ -111,12 +111,12 @@ def _hue_rotation(angle: Tensor) -> Tensor:
 
 
 @functools.cache  # copying constants to a GPU would synchronise at every call
-def _grey_axis(device: torch.device) -> tuple[Tensor, Tensor]:
+def _grey_axis(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The projection onto the grey axis, [4, 4], and the cross product with it, [3, 3]."""
     x = 1 / math.sqrt(3)
     with torch.inference_mode(False):  # the first call may be in inference mode, whose tensors autograd refuses
-        grey = torch.tensor([1.0, 1.0, 1.0, 0.0], device=device) / math.sqrt(3)
-        cross = torch.tensor([[0, -x, x], [x, 0, -x], [-x, x, 0]], device=device)
+        grey = torch.tensor([1.0, 1.0, 1.0, 0.0], device=device, dtype=dtype) / math.sqrt(3)
+        cross = torch.tensor([[0, -x, x], [x, 0, -x], [-x, x, 0]], device=device, dtype=dtype)
         return torch.outer(grey, grey), cross
 
 

@@ -29,6 +29,17 @@ def test_full_strength_changes_each_picture_its_own_way():
     assert all((changed[i] - changed[j]).abs().max() > 0.1 for i in range(4) for j in range(i))
 
 
+def test_the_kept_constants_have_the_precision_of_the_call():
+    """A run in float64 and one in float32 in the same process, whichever comes first."""
+    ada._grey_axis.cache_clear()
+    for dtype in (torch.float64, torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        try:
+            assert ada_augment(torch.rand(2, 3, 8, 8), 0.9).dtype == dtype
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
 def test_about_a_share_p_is_changed():
     torch.manual_seed(0)
     # four colour parameters and the flip, each with p: the picture stays with (1 - p)^4 (1 - p / 2)
