@@ -12,7 +12,9 @@ from relatent.face.sampling import glance, sum_like
 SIDE = 256  # px; side of the square in which skin is searched
 REACH = 2.0  # its side relative to the face's crop
 NEAR, FAR = 0.045, 0.12  # distances over which the change is averaged near the face and further out, relative to SIDE
-EVEN, FADED = 0.1, 0.5  # distances up to which the change is applied fully, and at which it ends, relative to the crop
+EVEN = 0.1  # distance up to which the change is applied fully, relative to the crop
+BESIDE, BELOW = 0.3, 0.5  # distances at which it ends: ears and scalp lie closer to a face than the end of its neck
+CHIN = 0.4  # share of the face's height, from its lower end, over which the one becomes the other
 LEAST_SPREAD = (6.0, 3.0, 3.0)  # of L, a, b; lower limit, so that the neck of an evenly lit face is included
 TOLERANCE = (3.5, 2.2, 2.2)  # in robust standard deviations of the face's L, a, b
 LEAST_CHANGE = 0.5  # levels; smaller changes are ignored
@@ -94,9 +96,15 @@ def _skin(pixels: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 
 def _nearness(there: np.ndarray) -> np.ndarray:
-    """1 beside the face, 0 far from it."""
+    """1 beside the face, 0 far from it. The square is aligned with the face, so that its rows lead down the neck."""
+    rows = np.flatnonzero(there.max(axis=1) > 0.5)
+    if not len(rows):
+        return np.zeros_like(there)
+    height = rows[-1] + 1 - rows[0]
+    _, y = pixel_grid((SIDE, SIDE))
+    faded = BESIDE + (BELOW - BESIDE) * smooth_step((y - rows[-1]) / (CHIN * height) + 1)
     away = cv2.distanceTransform((there < 0.5).astype(np.uint8), cv2.DIST_L2, 5) * (REACH / SIDE)
-    return smooth_step((FADED - away) / (FADED - EVEN))
+    return smooth_step((faded - away) / (faded - EVEN))
 
 
 def _inside() -> np.ndarray:

@@ -63,3 +63,13 @@ def test_at_the_photo_s_edge():
     pasted = part.copy()
     run_out(pasted, part, np.full((64, 64, 3), 30, np.float32), shown, shift @ matrix)
     assert (pasted.astype(int) - part)[124:128, 20:30].mean() > 20
+
+
+def test_a_wall_in_the_colours_of_skin_is_reached_less_far_than_a_neck():
+    photo = np.full((200, 200, 3), SKIN, np.uint8)
+    change = change_of(photo).mean(axis=2)
+    away = 23  # px from the face, of a crop of 64 px
+    assert change[122 + away, 100] > 1
+    for beside in (change[100, 122 + away], change[100, 77 - away], change[77 - away, 100]):
+        assert beside == 0
+    assert change[100, 122 + 8] > 5  # an ear
