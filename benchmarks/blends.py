@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe
 from benchmarks.paste_cases import Case, load_cases
-from benchmarks.paste_measures import PARTS, Judge
+from benchmarks.paste_measures import PARTS, Judge, Wanted
 from benchmarks.quality import FOLDER
 from editing import edit, paste_back
 from editing.directions.direction import direction_files
@@ -38,6 +38,7 @@ from stylegan.networks.generator import Generator
 from weights.embedded import DEFAULT_NETWORK
 
 BLENDS: tuple[Blend, ...] = ("difference", "replace", "warp")
+UNEDITED = "no edit"  # the photo as it is against its drawing: what the inversion did not hit, whatever the blend
 STRENGTHS = (-1.5, 1.5)
 IDENTITY_AT = (-1.0, 1.0)
 WORST = 0.9  # quantile that is reported beside the median
@@ -64,7 +65,7 @@ def main(faces: Path, count: int, network: str, keep: Path | None, out: str) -> 
     """Measure the blends and write results/OUT.json and OUT.md."""
     generator = open_network(network)
     cases = load_cases(faces, list(range(count)), generator, keep)
-    each: dict[str, list[dict[str, object]]] = {blend: [] for blend in BLENDS}
+    each: dict[str, list[dict[str, object]]] = {blend: [] for blend in (*BLENDS, UNEDITED)}
     for case in tqdm(cases, desc="photos"):
         for row in measured(case, generator, sorted(direction_files(generator))):
             each[str(row["blend"])].append(row)
@@ -85,9 +86,12 @@ def main(faces: Path, count: int, network: str, keep: Path | None, out: str) -> 
 
 
 def measured(case: Case, network: Generator, names: Sequence[str]) -> Iterator[dict[str, object]]:
-    """Every edit of one photo by every blend, a row each."""
+    """Every edit of one photo by every blend, a row each, and one without an edit."""
     before = to_levels(case.inversion.unedited().tensor(network))[0].numpy()
     judge = Judge(case, network, before)
+    found = judge.landmarks(judge.photo, Wanted(judge.drawn_before, np.empty(0)))
+    places = {key: round(value, 4) for key, value in found.items() if key.startswith("place")}
+    yield {"photo": case.name, "blend": UNEDITED, **places}
     for name in names:
         for strength in (*STRENGTHS, *IDENTITY_AT):
             edited = edit(case.inversion, {name: strength}, network=network)
@@ -117,10 +121,12 @@ def _columns(rows: list[dict[str, object]]) -> dict[str, list[object]]:
 
 
 def summarised(rows: Sequence[dict[str, object]]) -> dict[str, dict[str, float]]:
-    """By measure: median, and where the worst tenth begins; of the detail, where either tenth begins."""
+    """By measure that the rows have: median, and where the lowest and the highest tenth begin."""
     summary = {}
     for measure in MEASURES:
         values = np.array([row[measure] for row in rows if row.get(measure) is not None], float)
+        if not len(values):
+            continue
         summary[measure] = {
             "median": round(float(np.median(values)), 4),
             "low": round(float(np.quantile(values, 1 - WORST)), 4),
@@ -166,10 +172,14 @@ def _median(values: Sequence[float]) -> float:
 
 def table(summary: dict[str, dict[str, dict[str, float]]]) -> str:
     """Medians and worst tenths as Markdown, a row for each measure."""
-    lines = [f"| measure | {' | '.join(f'`{blend}`' for blend in summary)} |", "|---" * (len(summary) + 1) + "|"]
+    columns = [f"`{name}`" if name in BLENDS else name for name in summary]
+    lines = [f"| measure | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for measure, text in MEASURES.items():
         cells = []
-        for found in (one[measure] for one in summary.values()):
+        for found in (one.get(measure) for one in summary.values()):
+            if found is None:
+                cells.append("")
+                continue
             low = f"{found['low']:.2f} to " if measure == "detail" else ""
             cells.append(f"{found['median']:.2f} ({low}{found['worst']:.2f})")
         lines.append(f"| {text} | {' | '.join(cells)} |")
