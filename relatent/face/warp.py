@@ -10,9 +10,9 @@ edited drawing, f the flow from E to B, all at the photo's pixels:
 The change is the part of the edit that motion does not explain. Where motion explains nearly everything, c is 1, and
 the residual, such as a shadow or a blush, is added to the photo's own detail. Where it does not (teeth, an opened eye,
 glasses), c falls to 0 and the drawing is shown, matched to the photo in colour by the offset o and in texture by t,
-the fine structure of P(x + f) without its lines (:mod:`relatent.face.texture`). This applies inside the outline of the
-face. Outside, the surroundings move along with a receding jaw, and a change of colour is extended to the skin
-(:mod:`relatent.face.skin`).
+the fine structure of P(x + f) without its lines (:mod:`relatent.face.texture`). Before that, colours of E that the face
+does not have are limited (:mod:`relatent.face.gamut`). This applies inside the outline of the face. Outside, the
+surroundings move along with a receding jaw, and a change of colour is extended to the skin (:mod:`relatent.face.skin`).
 
 Convention: as in :mod:`relatent.face.paste` and :mod:`relatent.face.flow`.
 """
@@ -43,6 +43,7 @@ from relatent.face.flow import (
     spread,
     square_sum,
 )
+from relatent.face.gamut import within_own_colours
 from relatent.face.paste import checked_faces, edge_mask, photo_window, to_window
 from relatent.face.regions import drawn_landmarks, region_mask
 from relatent.face.sampling import glance, map_points, sample_square, sum_like, without_fractions
@@ -116,6 +117,8 @@ def paste_warped(
         return result
     to_photo = face_to_photo @ resized_square(SIZE, size)
     warp = warp_of(edited, before, landmarks, mask) if warp is None else warp
+    face = resized(_outline(map_points(resized_square(size, SIZE), landmarks)), size)
+    edited = within_own_colours(edited.astype(np.float32), before.astype(np.float32), face > 0.5)
     free = _free(mask)
     after, first = (resized(one.astype(np.float32), SIZE) for one in (edited, before))
     seen = without_fractions(photo)
