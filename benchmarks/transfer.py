@@ -1,4 +1,4 @@
-"""Transfer to a few pictures: python -m benchmarks.transfer FACES [--age 3-9 --count 100 --kimg 12 --outdir RUN]
+"""Transfer to a few pictures: python -m benchmarks.transfer FACES [--age 3-9 --count 100 --kimg 8 --outdir RUN]
 
 FACES is a folder with fairface-128.zip and labels.csv. The run begins with the training state of the network that
 ships, whose discriminator has learned faces already, and goes on with COUNT faces of one age; a RUN that has begun is
@@ -46,7 +46,7 @@ OPTIONS = {"lr": 0.0015, "augment": 0.4, "ema-kimg": 1, "freeze-d": 3, "tick": 0
 @click.argument("faces", type=PATH)
 @click.option("--age", default="3-9", show_default=True, help="As labels.csv names it.")
 @click.option("--count", default=100, show_default=True, help="Faces to train on.")
-@click.option("--kimg", default=12.0, show_default=True, help="Thousands of images, beside those of the state.")
+@click.option("--kimg", default=8.0, show_default=True, help="Thousands of images, beside those of the state.")
 @click.option("--outdir", type=PATH, help="Keep the run here.")
 @click.option("--out", default="transfer", show_default=True, help="Name of the results.")
 def main(faces: Path, age: str, count: int, kimg: float, outdir: Path | None, out: str) -> None:
