@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import click
 import torch
 
-from relatent.core.command import PATH, RelatentCommand, device_option
+from relatent.core.command import PATH, PATH_TEXT, RelatentCommand, device_option
 from relatent.core.device import pick_device
 from relatent.core.errors import CheckpointError, UsageError
 from relatent.core.progress import TRAINING, ProgressBar
@@ -25,16 +25,16 @@ from stylegan.training import processes
 from stylegan.training.growth import grown_settings
 from stylegan.training.loop import Schedule
 from stylegan.training.options import settings_from_options, with_changes
-from stylegan.training.recipe_file import filled_options, was_typed
+from stylegan.training.recipe_file import filled_options, given_options
 from stylegan.training.recipes import ARCHS
 from stylegan.training.report.board import Board
 from stylegan.training.report.interpolation import write_interpolation
-from stylegan.training.report.page import PAGE_FILE, SETTINGS_FILE, VIDEO_FILE, write_report
+from stylegan.training.report.page import LOG_FILE, PAGE_FILE, SETTINGS_FILE, VIDEO_FILE, write_report
 from stylegan.training.run import STATE_FILE, open_validation, train
 from stylegan.training.settings import PRECISIONS, TrainingSettings
 from stylegan.training.state import compact_state, describe_state, images_seen, read_settings
 from stylegan.training.tick import Tick
-from stylegan.training.transfer import is_state, transfer_settings
+from stylegan.training.transfer import is_fully_connected, is_state, transfer_settings
 from stylegan.tuning.command import tune_command
 
 SIDES = list(map(str, sorted({*RESOLUTIONS, 28})))
@@ -64,8 +64,13 @@ def with_defaults(command: F) -> F:
 
 
 @main.command("train", cls=RelatentCommand)
-@option("--data", metavar="FILE_OR_FOLDER", help="Zip file or folder of training pictures, MNIST's files, or digits.")
-@option("--data-folder", metavar="NAME", help="Use only the pictures below this folder of the data.")
+@option(
+    "--data",
+    type=PATH_TEXT,
+    metavar="FILE_OR_FOLDER",
+    help="Zip file or folder of training pictures, MNIST's files, or digits.",
+)
+@option("--data-folder", metavar="NAME", help="Use only pictures below this folder of the data.")
 @option("--outdir", required=True, type=PATH, help="Folder for all results.")
 @option("--kimg", type=NOT_NEGATIVE, default=1000, help="Thousands of pictures to train on, from the very start.")
 @option("--minutes", type=POSITIVE, help="Stop after so many minutes at the latest, and write what there is.")
@@ -145,15 +150,20 @@ def train_command(
     their rules. A grown run takes over the settings of the run it grows from in the same way. A run that
     begins with a network takes over its sizes.
     """
-    where = click.get_current_context().with_resource(processes.joined(pick_device(device)))
+    context = click.get_current_context()
+    where = context.with_resource(processes.joined(pick_device(device)))
     schedule = Schedule(kimg=kimg, tick_kimg=tick, snapshot_ticks=snap)
     state = state_to_resume(outdir, resume)
     begin_from = None if state is None or is_state(state) else str(state)
+    given = given_options(context)
     if begin_from:
+        if grow_from:
+            raise UsageError("--resume with a network and --grow-from are two ways to begin a run. Leave out one.")
         state = None
-        cond = options["cond"] if was_typed("cond") else None
-        side = int(options["resolution"]) if was_typed("resolution") else 0
-        settings = transfer_settings({**options, "cond": cond}, begin_from, side)
+        if is_fully_connected(begin_from):
+            options = {name: value for name, value in filled_options(context, "mlp").items() if name in options}
+        side = int(given.get("resolution", 0))
+        settings = transfer_settings({**options, "cond": given.get("cond")}, begin_from, side)
     elif state:
         settings = read_settings(state)
     elif grow_from:
@@ -162,8 +172,10 @@ def train_command(
         )
     else:
         settings = settings_from_options(**options)
+    if grow_from and not state and given.get("freeze_d"):
+        raise UsageError("the newest blocks of a grown discriminator have learned nothing yet. Leave out --freeze-d.")
     if state or grow_from:
-        settings = with_changes(settings, {name: value for name, value in options.items() if was_typed(name)})
+        settings = with_changes(settings, given)
     if dry_run:
         click.echo(settings.to_json())
         return
@@ -286,9 +298,13 @@ def require_room(outdir: Path) -> None:
     with suppress(OSError, ValueError, CheckpointError):
         TrainingSettings.from_json((outdir / SETTINGS_FILE).read_text(), outdir / SETTINGS_FILE)
         return
-    found = [name for name in (SETTINGS_FILE, PAGE_FILE, VIDEO_FILE) if (outdir / name).exists()]
+    written = (SETTINGS_FILE, PAGE_FILE, VIDEO_FILE, LOG_FILE, "network-*.safetensors", "samples-*.png")
+    found = [path for pattern in written for path in sorted(outdir.glob(pattern))]
     if found:
-        raise UsageError(f"{outdir / found[0]} is not of a training run. Move it, or choose another --outdir.")
+        raise UsageError(
+            f"{found[0]} is not of a training run: {outdir} has no {SETTINGS_FILE} of one. Move it, or choose another "
+            "--outdir."
+        )
 
 
 main.add_command(metrics_command)

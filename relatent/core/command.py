@@ -42,7 +42,7 @@ class RelatentCommand(click.Command):
             rest = super().parse_args(ctx, [*(_dashed(arg, flags) for arg in args[:end]), *args[end:]])
             for param in self.get_params(ctx):
                 value = ctx.params.get(param.name or "")
-                _check_numbers(param.opts[0], value)
+                check_numbers(param.opts[0], value)
                 typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
                 if typed and value == "" and "FILE" in (param.metavar or ""):
                     raise UsageError(f"{param.opts[0]} is empty; expected {param.metavar}.")
@@ -110,17 +110,33 @@ class PathType(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             raise UsageError("an empty path came. Write . for the current folder.")
-        return super().convert(value, param, ctx)
+        path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]  # a Path by path_type
+        try:
+            path.exists()
+        except (OSError, ValueError) as error:  # a name that is too long, or a null byte
+            raise UsageError(f"{str(path)!r:.80} is no path that can be used: {error.args[-1]!s:.100}.") from error
+        return path
 
 
-PATH = PathType()
+class PathTextType(PathType):
+    """A path as a text, for options that also take names."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if super().convert(value, param, ctx) is None else str(value)
 
 
-def _check_numbers(flag: str, value: object) -> None:
-    """Refuse numbers that click lets pass and nothing can compute with."""
+PATH, PATH_TEXT = PathType(), PathTextType()
+
+
+def check_numbers(flag: str, value: object) -> None:
+    """Refuse numbers that click lets pass and nothing can compute with.
+
+    Raises:
+        UsageError: ``value``, or a value in it, is infinite, not a number, or too large.
+    """
     if isinstance(value, tuple | list):
         for one in value:
-            _check_numbers(flag, one)
+            check_numbers(flag, one)
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{flag} is {value}; expected a finite number.")
     if isinstance(value, int) and not LEAST_WHOLE <= value <= MOST_WHOLE:

@@ -61,6 +61,11 @@ def settings_from_options(
     """The settings of the options, with the defaults that depend on other options filled in."""
     if not data:
         raise UsageError("--data is missing; expected a zip file or folder of pictures, or digits.")
+    if freeze_d:
+        raise UsageError(
+            "a new discriminator has learned nothing that --freeze-d could keep. Begin with a training state or an "
+            "NVIDIA pickle (--resume), or leave it out."
+        )
     side = int(resolution)
     c_dim = count_classes(Path(data), side, data_folder) if cond else 0
     channels = int(img_channels) if img_channels else natural_channels(Path(data))
@@ -96,7 +101,7 @@ def settings_from_options(
         )
     return TrainingSettings(
         data=data,
-        data_folder=data_folder,
+        data_folder=data_folder or None,
         name=name,
         generator=generator,
         discriminator=discriminator,
@@ -108,7 +113,6 @@ def settings_from_options(
         ),
         batch=batch,
         accumulate=accumulate,
-        freeze_d=freeze_d,
         warmup_kimg=warmup_kimg or 0.0,
         progressive=Progressive(int(start_resolution), stage_kimg, fade_kimg) if progressive else None,
         learning_rate=lr,
@@ -133,7 +137,7 @@ def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingS
 
     Args:
         settings: the run's.
-        typed: the options given on the command line, by their names in :func:`settings_from_options`.
+        typed: the options that were given, by their names in :func:`settings_from_options`.
     """
     if "batch" in typed:
         settings = _with_batch(settings, typed["batch"])
@@ -144,7 +148,7 @@ def with_changes(settings: TrainingSettings, typed: dict[str, Any]) -> TrainingS
     typed_weights = {weights[name]: value for name, value in typed.items() if name in weights}
     changes["loss_weights"] = dataclasses.replace(settings.loss_weights, **typed_weights)
     settings = dataclasses.replace(settings, **changes)
-    return settings.with_data(typed["data"], typed.get("data_folder")) if "data" in typed else settings
+    return settings.with_data(typed.get("data", settings.data), typed.get("data_folder", settings.data_folder))
 
 
 def _with_batch(settings: TrainingSettings, batch: int) -> TrainingSettings:

@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from relatent.core.errors import UsageError
+
 
 def count() -> int:
     """How many processes train together."""
@@ -32,18 +34,37 @@ def is_main() -> bool:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes that torchrun started, if any; gives the device of this one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not dist.is_available():
-        yield device
-        return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    """Join the processes that torchrun started, if any; gives the device of this one.
+
+    Raises:
+        UsageError: the environment does not say how to join them.
+    """
+    own = _join(device)
     try:
-        yield device
+        yield own or device
     finally:
-        dist.destroy_process_group()
+        if own:
+            dist.destroy_process_group()
+
+
+def _join(device: torch.device) -> torch.device | None:
+    """The device of this process; None if it trains alone."""
+    if "RANK" not in os.environ or not dist.is_available():  # WORLD_SIZE alone is set by some clusters, too
+        return None
+    try:
+        world, local = (int(os.environ.get(name, usual)) for name, usual in (("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
+        if world < 2:
+            return None
+        if device.type == "cuda":
+            device = torch.device("cuda", local)
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except ValueError as error:
+        raise UsageError(
+            f"RANK is set and the rest of torchrun's environment is not as expected ({error!s:.200}). Start with "
+            "torchrun, or unset RANK."
+        ) from error
+    return device
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

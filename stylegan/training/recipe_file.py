@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from relatent.core.command import check_numbers
 from relatent.core.errors import UsageError
 from relatent.core.files import write_bytes
 from stylegan.bounds import shown
@@ -53,21 +54,36 @@ def read_recipe(path: Path, command: click.Command) -> dict[str, Any]:
         if name not in known:
             raise UsageError(f"{path} sets {shown(name)}, which is no option of train that a recipe may set.")
         try:
+            usual = known[name].get_default(context)
+            if value is None and isinstance(usual, str | float | int | tuple):  # others compute theirs from None
+                raise ValueError(f"expected a value such as {usual}")
             options[name] = known[name].type_cast_value(context, value)
-        except (click.BadParameter, TypeError, ValueError) as error:
+            check_numbers(name, options[name])
+        except (click.BadParameter, TypeError, ValueError, UsageError) as error:
             raise UsageError(f"{path} sets {name} to {shown(value)}: {error!s:.200}") from error
     return options
 
 
-def filled_options(context: click.Context) -> dict[str, Any]:
-    """The options of a train command: typed ones first, then the recipe's, then defaults."""
-    typed = {name: value for name, value in context.params.items() if was_typed(name, context)}
-    recipe = read_recipe(typed["recipe"], context.command) if "recipe" in typed else {}
-    options = {**context.params, **recipe, **typed}
-    defaults = defaults_for(options["arch"], options["data"])
-    options = {**context.params, **defaults, **recipe, **typed}
+def filled_options(context: click.Context, arch: str | None = None) -> dict[str, Any]:
+    """The options of a train command: typed ones first, then the recipe's, then defaults.
+
+    Args:
+        context: of the command.
+        arch: whose defaults are meant, where a network decides it; None for that of --arch.
+    """
+    given = given_options(context)
+    options = {**context.params, **given}
+    defaults = defaults_for(arch or options["arch"], options["data"])
+    options = {**context.params, **defaults, **given}
     options.pop("recipe")
     return options
+
+
+def given_options(context: click.Context) -> dict[str, Any]:
+    """The options that are no defaults: typed ones first, then the recipe's."""
+    typed = {name: value for name, value in context.params.items() if was_typed(name, context)}
+    recipe = read_recipe(typed["recipe"], context.command) if "recipe" in typed else {}
+    return {**recipe, **typed}
 
 
 def was_typed(name: str, context: click.Context | None = None) -> bool:

@@ -152,6 +152,8 @@ class TrainingSettings:
         if self.freeze_d and isinstance(self.discriminator, MlpDiscriminatorConfig):
             raise UsageError("a discriminator of fully connected layers has no blocks to freeze. Leave out --freeze-d.")
         require_text("origin", self.origin)
+        if self.loss_weights.path_length_weight and isinstance(self.generator, MlpConfig):
+            raise UsageError("a network of fully connected layers has no path length. Leave out --path-length.")
         if self.progressive is not None:
             if isinstance(self.generator, MlpConfig):
                 raise UsageError("a network of fully connected layers cannot grow; leave out --progressive.")
@@ -164,8 +166,9 @@ class TrainingSettings:
         for name in ("ema_kimg", "ema_rampup"):
             require_number(name, getattr(self, name), 0)
         require_number("augment_strength", self.augment_strength, 0, 1)
-        if type(self.ada) is not bool:
-            raise UsageError(f"ada is {shown(self.ada)}; expected true or false.")
+        for name in ("flip", "ada", "compile"):
+            if type(getattr(self, name)) is not bool:
+                raise UsageError(f"{name} is {shown(getattr(self, name))}; expected true or false.")
         require_whole("seed", self.seed, -(2**63), 2**63)
         check_alignment(self.alignment)
         if self.precision not in PRECISIONS:
@@ -208,8 +211,8 @@ class TrainingSettings:
         )
 
     def with_data(self, data: str, data_folder: str | None) -> TrainingSettings:
-        """The same run on data that have moved."""
-        return dataclasses.replace(self, data=data, data_folder=data_folder or self.data_folder)
+        """The same run on other data; an empty ``data_folder`` stands for all of them."""
+        return dataclasses.replace(self, data=data, data_folder=data_folder or None)
 
     def to_json(self) -> str:
         return json.dumps({"arch": self.arch, **dataclasses.asdict(self)}, indent=2)
@@ -229,6 +232,8 @@ class TrainingSettings:
         }
         try:
             values = json.loads(text)
+            if not isinstance(values, dict):
+                raise TypeError(f"expected an object, not {shown(values)}")
             if "rules" in values:  # the name of an earlier version
                 values["loss_weights"] = values.pop("rules")
             arch = values.pop("arch", "stylegan2")  # which older files do not name

@@ -41,6 +41,18 @@ def is_state(path: Path) -> bool:
     return read_safetensors(path)[1].get("format") == FORMAT
 
 
+def is_fully_connected(name_or_file: str) -> bool:
+    """Whether a network is of ``--arch mlp``, for which other defaults hold.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
+    path = find_network(name_or_file)
+    if kind_of(path) != "safetensors" or is_foreign(path):
+        return False  # other tools make none, and theirs take long to load
+    return isinstance(load(name_or_file).config, MlpConfig)
+
+
 def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: int = 0) -> TrainingSettings:
     """The settings of a new run that begins with a network and has its sizes.
 
@@ -63,9 +75,9 @@ def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: in
     if isinstance(config, MlpConfig) and side != config.resolution:
         raise UsageError(f"{source.name} is fully connected and stays at {config.resolution} px.")
     arch = "mlp" if isinstance(config, MlpConfig) else "stylegan2"
-    settings = settings_from_options(
-        **{**options, "arch": arch, "style_method": "demodulate", "resolution": str(side), "z_dim": config.z_dim}
-    )
+    freeze_d = options.get("freeze_d") or 0
+    sizes = {"arch": arch, "style_method": "demodulate", "resolution": str(side), "z_dim": config.z_dim}
+    settings = settings_from_options(**{**options, **sizes, "freeze_d": 0})
     if config.c_dim != settings.generator.c_dim:
         raise UsageError(
             f"{source.name} has {config.c_dim} classes and the run would have {settings.generator.c_dim}. Train with "
@@ -78,7 +90,7 @@ def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: in
         config = dataclasses.replace(config, resolution=side)
         discriminator = TrainingSettings.discriminator_of(config)
     has_one = fitting_discriminator(find_network(name_or_file), discriminator) is not None
-    if options.get("freeze_d") and not has_one:
+    if freeze_d and not has_one:
         raise UsageError(
             f"{name_or_file} holds no discriminator that fits, and blocks of a new one cannot be frozen before they "
             "have learned. Leave out --freeze-d."
@@ -93,6 +105,7 @@ def transfer_settings(options: dict[str, Any], name_or_file: str, resolution: in
         alignment=source.alignment,
         origin=network_id(source),
         warmup_kimg=warmup,
+        freeze_d=freeze_d,
     )
 
 

@@ -32,13 +32,14 @@ class Board:
             raise MissingPackageError("tensorboard", "train", "--tensorboard") from None
         self.outdir = outdir
         self._shown = set(outdir.glob("samples-*.png"))  # a resumed run has written those already
-        with output_errors(outdir / FOLDER):
-            self._writer = SummaryWriter(str(outdir / FOLDER))
+        self._open = lambda: SummaryWriter(str(outdir / FOLDER))
+        self._writer: SummaryWriter | None = None  # a run that cannot start leaves no folder
 
     def add(self, tick: Tick) -> None:
         """Add a tick, and the sample grids written since the last one."""
         step = round(tick.kimg * 1000)
         with output_errors(self.outdir / FOLDER):
+            self._writer = self._writer or self._open()
             for name, value in dataclasses.asdict(tick).items():
                 if value is not None and name != "kimg":
                     self._writer.add_scalar(name, value, step)
@@ -46,11 +47,14 @@ class Board:
 
     def close(self) -> None:
         """Add the last sample grids and write everything out."""
+        if self._writer is None:
+            return
         with output_errors(self.outdir / FOLDER):
             self._add_samples()
             self._writer.close()
 
     def _add_samples(self) -> None:
+        assert self._writer is not None
         for file in sorted(set(self.outdir.glob("samples-*.png")) - self._shown):
             with Image.open(file) as picture:
                 pixels = np.array(picture.convert("RGB"))
