@@ -201,5 +201,6 @@ class TestRefused:
         assert "holds no discriminator" in output
 
     def test_freezing_without_blocks(self, tmp_path):
-        output = train(tmp_path / "run", "--data", "digits", "--arch", "mlp", "--freeze-d", 1, code=2)
+        train(tmp_path / "run", "--data", "digits", "--resolution", 16, "--arch", "mlp")
+        output = train(tmp_path / "run", "--resume", "--freeze-d", 1, code=2)
         assert "no blocks to freeze" in output
