@@ -7,12 +7,14 @@ run goes on. At the end the zip and a report are written and the folder is remov
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 from relatent.core.errors import DatasetError, OutputError
 from relatent.core.files import atomic_file, output_errors, sha256_of, write_bytes
 from relatent.core.folders import look_through
+from relatent.core.results import read_json, require_replaceable
 from relatent.core.stopping import end_with_parent
 from relatent.core.wording import printable
 from relatent.face.dataset.duplicates import duplicates
@@ -30,6 +33,8 @@ from relatent.face.dataset.photos import PhotoResult, examine
 
 STAMP = (1980, 1, 1, 0, 0, 0)  # of all members, so that the same faces make the same file
 SETTINGS_FILE = "options.json"
+FORMAT = "relatent-faces-1"  # of the zip, which says so in its comment, of the report and of the folder of parts
+PART = re.compile(r"[0-9a-f]{64}|unreadable-.*", re.DOTALL)  # names of what is known of each photo
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class FaceSet:
         """The report: options, counts, and every rejection with its reason."""
         counts = {"photos": self.photos, "faces": len(self.faces), "photos with rejections": len(self.rejected)}
         rest = {"rejected": self.rejected, "passed over": self.passed_over}
-        return json.dumps({"options": options.to_dict(), **counts, **rest}, indent=2)
+        return json.dumps({"format": FORMAT, "options": options.to_dict(), **counts, **rest}, indent=2)
 
 
 def make_face_set(
@@ -79,13 +84,13 @@ def make_face_set(
 
     Raises:
         DatasetError: there is no photo, or none with a face that fits.
+        UsageError: the zip or the report is there and is a file of somebody else.
         OutputError: results cannot be written.
     """
     contents = look_through(folder)
     if not folder.is_dir() or not contents.photos:
         raise DatasetError(f"{folder} holds no photos; expected a folder with files such as .jpg, .png or .webp.")
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder; expected the name of a zip file. Choose another name.")
+    _require_room(out)
     if dry_run:
         with TemporaryDirectory() as scratch:
             return _made(folder, Path(scratch), None, options, processes, on_photo)
@@ -94,7 +99,7 @@ def make_face_set(
         _open_parts(parts, options)
     made = _made(folder, parts, out, options, processes, on_photo)
     write_bytes(report_path(out), (made.to_json(options) + "\n").encode())
-    shutil.rmtree(parts, ignore_errors=True)
+    _remove_parts(parts)
     return made
 
 
@@ -103,17 +108,36 @@ def report_path(out: Path) -> Path:
     return out.with_suffix(".report.json")
 
 
+def _require_room(out: Path) -> None:
+    """Check, before hours of work, that the zip and the report may be written."""
+    for path, what in ((out, "a zip file"), (report_path(out), "the report")):
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; expected the name of {what}. Choose another OUT.")
+        require_replaceable([path], "OUT")
+
+
 def _open_parts(parts: Path, options: FaceSetOptions) -> None:
     """Make the folder of parts; what was made with other options is removed."""
-    settings = json.dumps(options.to_dict())
-    file = parts / SETTINGS_FILE
-    if not file.is_file() or file.read_text() != settings:
-        if parts.exists():
-            if not file.is_file() and any(parts.iterdir()):
-                raise OutputError(f"{parts} is there and is not of an earlier run. Remove it or choose another name.")
-            shutil.rmtree(parts)
-        parts.mkdir(parents=True)
-        write_bytes(file, settings.encode())
+    settings = {"format": FORMAT, "options": options.to_dict()}
+    found = read_json(parts / SETTINGS_FILE)
+    if found == settings:
+        return
+    if found is not None and found.get("format") == FORMAT:
+        _remove_parts(parts)
+    if parts.exists() and any(parts.iterdir()):
+        raise OutputError(f"{parts} is there and is not of an earlier run. Remove it or choose another name.")
+    parts.mkdir(parents=True, exist_ok=True)
+    write_bytes(parts / SETTINGS_FILE, json.dumps(settings).encode())
+
+
+def _remove_parts(parts: Path) -> None:
+    """Remove the folder of parts, but nothing that somebody else has put there."""
+    with suppress(OSError):
+        for entry in parts.iterdir():
+            if PART.fullmatch(entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+        (parts / SETTINGS_FILE).unlink(missing_ok=True)  # last: it says that the rest is ours
+        parts.rmdir()
 
 
 def _made(
@@ -153,6 +177,7 @@ def _made(
 
 def _write_zip(out: Path, faces: list[tuple[str, Path]]) -> None:
     with atomic_file(out) as temporary, zipfile.ZipFile(temporary, "w") as file:  # PNG is compressed already
+        file.comment = json.dumps({"format": FORMAT}).encode()
         for name, part in faces:
             file.writestr(zipfile.ZipInfo(name, STAMP), part.read_bytes())
 

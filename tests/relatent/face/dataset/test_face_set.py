@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data
 
-from relatent.core.errors import UsageError
+from relatent.core.errors import OutputError, UsageError
+from relatent.core.results import require_replaceable
 from relatent.face.__main__ import main
 from relatent.face.dataset import making as face_set
 from relatent.face.dataset.duplicates import duplicates
@@ -139,17 +140,36 @@ class TestGoingOn:
     def test_other_options_begin_anew(self, tmp_path):
         parts = tmp_path / "faces.zip.parts"
         face_set._open_parts(parts, FaceSetOptions(size=64))
-        (parts / "old").mkdir()
+        old = parts / ("0" * 64)
+        old.mkdir()
         face_set._open_parts(parts, FaceSetOptions(size=64))
-        assert (parts / "old").exists()
+        assert old.exists()
         face_set._open_parts(parts, FaceSetOptions(size=65))
-        assert not (parts / "old").exists()
+        assert not old.exists()
 
     def test_a_folder_of_somebody_else_is_left_alone(self, few, tmp_path):
         (tmp_path / "faces.zip.parts").mkdir()
         (tmp_path / "faces.zip.parts" / "diary.txt").write_text("dear")
         assert "is not of an earlier run" in command(few, tmp_path / "faces.zip", code=1)
         assert (tmp_path / "faces.zip.parts" / "diary.txt").exists()
+
+    @pytest.mark.parametrize("settings", [b'{"colour": "red"}', b"\xff\xfe", b"[1]", b"["])
+    def test_so_is_one_with_options_of_something_else(self, few, tmp_path, settings):
+        parts = tmp_path / "faces.zip.parts"
+        parts.mkdir()
+        (parts / "options.json").write_bytes(settings)
+        (parts / "diary.txt").write_text("dear")
+        assert "is not of an earlier run" in command(few, tmp_path / "faces.zip", code=1)
+        assert (parts / "options.json").read_bytes() == settings
+        assert (parts / "diary.txt").exists()
+
+    def test_what_somebody_else_puts_there_stays(self, tmp_path):
+        parts = tmp_path / "faces.zip.parts"
+        face_set._open_parts(parts, FaceSetOptions(size=64))
+        (parts / "diary.txt").write_text("dear")
+        with pytest.raises(OutputError, match="is not of an earlier run"):
+            face_set._open_parts(parts, FaceSetOptions(size=65))
+        assert [path.name for path in parts.iterdir()] == ["diary.txt"]
 
     def test_dry_run_writes_nothing(self, few, tmp_path):
         output = command(few, tmp_path / "new" / "faces.zip", "--dry-run", "--size", 64, "--processes", 1)
@@ -188,6 +208,26 @@ class TestRefused:
 
     def test_a_folder_as_target(self, photos, tmp_path):
         assert "is a folder" in command(photos, tmp_path, code=1)
+        (tmp_path / "faces.report.json").mkdir()
+        assert "faces.report.json is a folder" in command(photos, tmp_path / "faces.zip", code=1)
+        assert len(list(tmp_path.iterdir())) == 1
+
+    @pytest.mark.parametrize("name", ["faces.zip", "faces.report.json"])
+    def test_files_of_somebody_else(self, photos, tmp_path, name):
+        """A zip of pictures that Relatent made is not one that Relatent made."""
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            file.writestr("a.json", '{"format": "relatent-metrics-1"}')
+        content = (tmp_path / name).read_bytes()
+        output = command(photos, tmp_path / "faces.zip", "--size", 64, "--processes", 1, code=2)
+        assert f"{name} exists, and does not say that Relatent made it" in output
+        assert "choose another OUT" in output
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [content]
+
+    def test_its_own_results_are_replaced(self, made):
+        """Zip and report say what they are."""
+        out, _, report = made
+        assert report["format"] == face_set.FORMAT
+        require_replaceable([out, face_set.report_path(out)])
 
     @pytest.mark.parametrize(
         "changes",
