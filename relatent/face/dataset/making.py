@@ -23,7 +23,7 @@ from typing import Any
 
 from relatent.core.errors import DatasetError, OutputError
 from relatent.core.files import atomic_file, output_errors, sha256_of, write_bytes
-from relatent.core.folders import look_through
+from relatent.core.folders import FolderContents, look_through
 from relatent.core.results import read_json, require_replaceable
 from relatent.core.stopping import end_with_parent
 from relatent.core.wording import printable
@@ -87,17 +87,17 @@ def make_face_set(
         UsageError: the zip or the report is there and is a file of somebody else.
         OutputError: results cannot be written.
     """
-    contents = look_through(folder)
-    if not folder.is_dir() or not contents.photos:
-        raise DatasetError(f"{folder} holds no photos; expected a folder with files such as .jpg, .png or .webp.")
     _require_room(out)
+    parts = out.with_name(out.name + ".parts")
+    contents = look_through(folder, without=(out, report_path(out), parts))  # OUT may lie below the photos
+    if not contents.photos:
+        raise DatasetError(f"{folder} holds no photos; expected a folder with files such as .jpg, .png or .webp.")
     if dry_run:
         with TemporaryDirectory() as scratch:
-            return _made(folder, Path(scratch), None, options, processes, on_photo)
-    parts = out.with_name(out.name + ".parts")
+            return _made(folder, contents, Path(scratch), None, options, processes, on_photo)
     with output_errors(parts):
         _open_parts(parts, options)
-    made = _made(folder, parts, out, options, processes, on_photo)
+    made = _made(folder, contents, parts, out, options, processes, on_photo)
     write_bytes(report_path(out), (made.to_json(options) + "\n").encode())
     _remove_parts(parts)
     return made
@@ -142,13 +142,13 @@ def _remove_parts(parts: Path) -> None:
 
 def _made(
     folder: Path,
+    contents: FolderContents,
     parts: Path,
     out: Path | None,
     options: FaceSetOptions,
     processes: int,
     on_photo: Callable[[int, int], object] | None,
 ) -> FaceSet:
-    contents = look_through(folder)
     found: list[tuple[str, Path, dict[str, Any]]] = []  # name of the face, its part, its record
     rejected: dict[str, list[str]] = {}
     for done, (photo, part) in enumerate(_examined(contents.photos, parts, options, processes), 1):

@@ -8,6 +8,7 @@ import os
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +137,24 @@ class TestGoingOn:
         face_set.make_face_set(few, again, options)
         assert again.read_bytes() == out.read_bytes()
         assert not list(tmp_path.glob("*.parts"))
+
+    def test_its_own_files_below_the_photos_are_no_photos(self, few, monkeypatch):
+        """Neither what an interrupted run has left there, nor the results when all is made once more."""
+        out, options, examined = few / "faces.zip", FaceSetOptions(size=64), face_set._examined
+
+        def stopping(*args):
+            yield next(examined(*args))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(face_set, "_examined", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            face_set.make_face_set(few, out, options)
+        monkeypatch.setattr(face_set, "_examined", examined)
+        assert list(few.glob("faces.zip.parts/*/0.png"))
+        monkeypatch.chdir(few)
+        for folder, target in ((few, out), (Path(), Path("faces.zip")), (Path(), out)):
+            result = face_set.make_face_set(folder, target, options)
+            assert (result.photos, result.faces, result.passed_over) == (4, ["a.png.png"], [])
 
     def test_other_options_begin_anew(self, tmp_path):
         parts = tmp_path / "faces.zip.parts"
