@@ -95,9 +95,17 @@ def make_face_set(
     if dry_run:
         with TemporaryDirectory() as scratch:
             return _made(folder, contents, Path(scratch), None, options, processes, on_photo)
+    new = [path for path in out.parents if not path.exists()]
     with output_errors(parts):
         _open_parts(parts, options)
-    made = _made(folder, contents, parts, out, options, processes, on_photo)
+    try:
+        made = _made(folder, contents, parts, out, options, processes, on_photo)
+    except DatasetError:  # the run has ended, and there is nothing to go on with
+        _remove_parts(parts)
+        with suppress(OSError):  # not empty: somebody else has written there meanwhile
+            for path in new:
+                path.rmdir()
+        raise
     write_bytes(report_path(out), (made.to_json(options) + "\n").encode())
     _remove_parts(parts)
     return made
@@ -111,9 +119,10 @@ def report_path(out: Path) -> Path:
 def _require_room(out: Path) -> None:
     """Check, before hours of work, that the zip and the report may be written."""
     for path, what in ((out, "a zip file"), (report_path(out), "the report")):
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; expected the name of {what}. Choose another OUT.")
-        require_replaceable([path], "OUT")
+        with output_errors(path):  # a name may be too long to be looked for
+            if path.is_dir():
+                raise OutputError(f"{path} is a folder; expected the name of {what}. Choose another OUT.")
+            require_replaceable([path], "OUT")
 
 
 def _open_parts(parts: Path, options: FaceSetOptions) -> None:

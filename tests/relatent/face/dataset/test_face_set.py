@@ -217,9 +217,10 @@ class TestRefused:
     def test_nothing_that_fits(self, tmp_path):
         (tmp_path / "photos").mkdir()
         (tmp_path / "photos" / "text.jpg").write_text("not a picture")
-        output = command(tmp_path / "photos", tmp_path / "faces.zip", "--processes", 1, code=1)
-        assert "has a face that fits" in output
-        assert not (tmp_path / "faces.zip").exists()
+        for out in (tmp_path / "faces.zip", tmp_path / "new" / "folder" / "faces.zip"):
+            output = command(tmp_path / "photos", out, "--processes", 1, code=1)
+            assert "has a face that fits" in output
+            assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
     def test_no_photos(self, tmp_path):
         assert "holds no photos" in command(tmp_path, tmp_path / "a.zip", code=1)
@@ -230,6 +231,12 @@ class TestRefused:
         (tmp_path / "faces.report.json").mkdir()
         assert "faces.report.json is a folder" in command(photos, tmp_path / "faces.zip", code=1)
         assert len(list(tmp_path.iterdir())) == 1
+
+    def test_names_that_are_too_long(self, photos, tmp_path):
+        for name in ("n" * 300, "n" * 300 + "/faces.zip", "n" * 245, "n" * 250 + ".zip"):  # the last with .parts
+            assert "the name is too long" in command(photos, tmp_path / name, code=1)
+        assert "holds no photos" in command(tmp_path / ("n" * 300), tmp_path / "faces.zip", code=1)
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("name", ["faces.zip", "faces.report.json"])
     def test_files_of_somebody_else(self, photos, tmp_path, name):
