@@ -28,11 +28,12 @@ from relatent.core.results import read_json, require_replaceable
 from relatent.core.stopping import end_with_parent
 from relatent.core.wording import printable
 from relatent.face.dataset.duplicates import duplicates
-from relatent.face.dataset.options import FaceSetOptions
+from relatent.face.dataset.options import HASH_BITS, FaceSetOptions
 from relatent.face.dataset.photos import PhotoResult, examine
 
 STAMP = (1980, 1, 1, 0, 0, 0)  # of all members, so that the same faces make the same file
 SETTINGS_FILE = "options.json"
+RECORD_FILE = "result.json"  # of a photo: its faces and why others were left out
 FORMAT = "relatent-faces-1"  # of the zip, which says so in its comment, of the report and of the folder of parts
 PART = re.compile(r"[0-9a-f]{64}|unreadable-.*", re.DOTALL)  # names of what is known of each photo
 
@@ -162,7 +163,7 @@ def _made(
     rejected: dict[str, list[str]] = {}
     for done, (photo, part) in enumerate(_examined(contents.photos, parts, options, processes), 1):
         name = printable(photo.relative_to(folder).as_posix())
-        record = json.loads((part / "result.json").read_text())
+        record = _record(part) or {"faces": [], "rejected": ["what was known of it has been lost."]}
         if record["rejected"]:
             rejected[name] = record["rejected"]
         for number, face in enumerate(record["faces"]):
@@ -200,7 +201,7 @@ def _examined(photos: list[Path], parts: Path, options: FaceSetOptions, processe
         except OSError as error:
             part = parts / f"unreadable-{len(waiting)}-{photo.name[:40]}"
             _keep(part, PhotoResult(rejected=(f"it cannot be read: {error.strerror}.",)))
-        if (part / "result.json").is_file():
+        if _record(part) is not None:
             yield photo, part
         else:
             waiting.append((photo, part))
@@ -214,7 +215,20 @@ def _keep(part: Path, result: PhotoResult) -> None:
     for number, face in enumerate(result.faces):
         write_bytes(part / f"{number}.png", face.png)
     faces = [{"side": round(face.side, 2), "hash": face.hash} for face in result.faces]
-    write_bytes(part / "result.json", json.dumps({"faces": faces, "rejected": result.rejected}).encode())
+    write_bytes(part / RECORD_FILE, json.dumps({"faces": faces, "rejected": result.rejected}).encode())
+
+
+def _record(part: Path) -> dict[str, Any] | None:
+    """What is known of a photo; None if it is missing or damaged, so that the photo is examined again."""
+    record: dict[str, Any] = read_json(part / RECORD_FILE) or {}
+    try:
+        hashes = [bytes.fromhex(face["hash"]) for face in record["faces"] if float(face["side"]) > 0]
+        reasons = [str(why) for why in record["rejected"]]
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return None
+    whole = len(hashes) == len(record["faces"]) and all((part / f"{k}.png").is_file() for k in range(len(hashes)))
+    right = all(len(one) * 8 == HASH_BITS for one in hashes) and reasons == record["rejected"]
+    return record if whole and right else None
 
 
 def results(

@@ -17,6 +17,7 @@ from PIL import Image
 from skimage import data
 
 from relatent.core.errors import OutputError, UsageError
+from relatent.core.files import sha256_of
 from relatent.core.results import require_replaceable
 from relatent.face.__main__ import main
 from relatent.face.dataset import making as face_set
@@ -155,6 +156,21 @@ class TestGoingOn:
         for folder, target in ((few, out), (Path(), Path("faces.zip")), (Path(), out)):
             result = face_set.make_face_set(folder, target, options)
             assert (result.photos, result.faces, result.passed_over) == (4, ["a.png.png"], [])
+
+    @pytest.mark.parametrize(
+        "content", [b"\xff\xfe", b"{", b"[]", b'{"faces": [1], "rejected": []}', b'{"faces": [], "rejected": 1}']
+    )
+    def test_a_damaged_record_is_made_again(self, tmp_path, content):
+        """A folder of parts may lie on a disk that was full, or be copied by halves."""
+        photos, parts, options = tmp_path / "photos", tmp_path / "faces.zip.parts", FaceSetOptions(size=64)
+        photos.mkdir()
+        (photos / "text.jpg").write_text("not a picture")
+        face_set._open_parts(parts, options)
+        part = parts / sha256_of(photos / "text.jpg")
+        part.mkdir()
+        (part / "result.json").write_bytes(content)
+        assert list(face_set._examined([photos / "text.jpg"], parts, options, 1)) == [(photos / "text.jpg", part)]
+        assert "text.jpg" in json.loads((part / "result.json").read_text())["rejected"][0]
 
     def test_other_options_begin_anew(self, tmp_path):
         parts = tmp_path / "faces.zip.parts"
