@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ LOG_FILE = "log.jsonl"
 SETTINGS_FILE = "settings.json"
 VIDEO_FILE = "interpolation.mp4"
 METRICS_SUFFIX = ".metrics.json"  # after the name of the network that was measured
-SAMPLES = re.compile(r"samples-(\d+)\.png")
+SAMPLES = re.compile(r"samples-([0-9]{6,12})\.png")  # TensorBoard's steps are numbers of 64 bits
 MEASURED = re.compile(r"network-(\d+)\.metrics\.json")
 MOST_POINTS = 800  # of a curve; more cannot be told apart
 
@@ -181,12 +182,12 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
 
 
 def _samples(outdir: Path) -> list[tuple[float, str, int]]:
-    """Thousands of pictures, file name and width of each sample grid, in order."""
+    """Thousands of pictures, file name and width of each sample grid, in order; without those that are damaged."""
     found = []
     for file in outdir.glob("samples-*.png"):
         match = SAMPLES.fullmatch(file.name)
         if match:
-            with Image.open(file) as picture:
+            with suppress(Exception), Image.open(file) as picture:  # Pillow raises many kinds for damaged files
                 found.append((float(match[1]), file.name, picture.width))
     return sorted(found)
 

@@ -48,6 +48,12 @@ def test_the_page_holds_everything(run):
     assert "--augment" in balance
 
 
+def test_damaged_samples_are_left_out(run):
+    (run / "samples-000004.png").write_bytes(b"not a picture")
+    (run / "samples-000006.png").mkdir()
+    assert report_data(run)["samples"] == [(8, "samples-000008.png", 12)]
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(62, "62 seconds"), (480, "8 minutes"), (8640, "2.4 hours")])
 def test_the_summary_says_how_long_it_took(run, seconds, text):
     line = {"kimg": 8.0, "loss_g": 1.0, "loss_d": 1.0, "seconds": seconds}
@@ -128,6 +134,8 @@ def test_tensorboard_has_ticks_and_samples(run):
     board = Board(run)  # of a resumed run: its older grids are not added again
     board.add(tick(9.0, distance=3.5))
     Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(run / "samples-000009.png")
+    (run / "samples-000010.png").write_bytes(b"not a picture")  # no training ends because of this
+    Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(run / "samples-best.png")  # or of this
     board.close()
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
