@@ -88,6 +88,32 @@ def test_measures_of_snapshots_become_a_curve(run):
     assert [one["title"] for one in data["measures"]] == ["After 4 thousand pictures", "After 8 thousand pictures"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe",
+        b"[",
+        b"[1]",
+        b"{}",
+        b'{"measures": [1]}',
+        b'{"measures": {"backbone": [1]}}',
+        b'{"measures": {"backbone": {"frechet": {"generated": 1}}}}',
+        b'{"measures": {"backbone": {"frechet": {"generated": 1, "generated_half": "x", "floor": 1}}}}',
+        b'{"measures": {}, "latent": [1]}',
+        b'{"measures": {}, "counts": 1}',
+    ],
+)
+def test_damaged_measures_are_named_and_left_out(run, content):
+    one = {"generated": 1.0, "generated_half": 2.0, "floor": float("inf")}
+    (run / "network-000004.metrics.json").write_text(json.dumps({"measures": {"backbone": {"frechet": one}}}))
+    (run / "network-000008.metrics.json").write_bytes(content)
+    write_report(run)
+    first, second = data_of(run)["measures"]
+    assert first["rows"][1] == ["Frechet distance (backbone)", "1", "2", "inf"]
+    assert second["rows"][0][0].startswith("network-000008.metrics.json is not what")
+    assert "Infinity" not in (run / "index.html").read_text()  # which no browser reads
+
+
 def test_long_curves_are_thinned_to_their_last_point():
     points = [[k, k] for k in range(5001)]
     found = thinned(points)
