@@ -13,6 +13,8 @@ import numpy as np
 
 from relatent.core.errors import DatasetError, MissingPackageError
 from relatent.core.files import write_bytes
+from relatent.core.provenance import software_tag
+from relatent.core.results import read_json, require_replaceable
 from relatent.core.wording import listed
 
 RECENT = 0.25  # the last part of a log, over which values are averaged
@@ -89,8 +91,10 @@ def readings(log: Log) -> list[tuple[str, str]]:
     return [(heading, text[0].upper() + text[1:]) for heading, text in found if text]
 
 
-def draw_curves(log: Log) -> bytes:
+def draw_curves(log: Log, name: str) -> bytes:
     """Plot losses and the discriminator's accuracy against pictures seen; returns the bytes of a PNG.
+
+    It says that it is of Relatent and of the network ``name``.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -101,26 +105,34 @@ def draw_curves(log: Log) -> bytes:
         raise MissingPackageError("matplotlib", "train", "drawing curves") from None
     figure = Figure(figsize=(9, 7), layout="constrained")
     losses, accuracy = figure.subplots(2, 1, sharex=True)
-    for name, label in (("loss_g", "generator"), ("loss_d", "discriminator")):
-        losses.plot(*np.array(log.points(name)).reshape(-1, 2).T, label=label)
+    for key, label in (("loss_g", "generator"), ("loss_d", "discriminator")):
+        losses.plot(*np.array(log.points(key)).reshape(-1, 2).T, label=label)
     losses.set_ylabel("loss")
-    for name, label in (("real_accuracy", "real pictures"), ("fake_accuracy", "generated pictures")):
-        accuracy.plot(*np.array(log.points(name)).reshape(-1, 2).T, label=label)
+    for key, label in (("real_accuracy", "real pictures"), ("fake_accuracy", "generated pictures")):
+        accuracy.plot(*np.array(log.points(key)).reshape(-1, 2).T, label=label)
     accuracy.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
     accuracy.set(ylabel="discriminator's accuracy", ylim=(0, 1.02), xlabel="thousand pictures")
     for axes in (losses, accuracy):
         axes.grid(alpha=0.3)
         axes.legend()
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, format="png")
+    figure.savefig(buffer, dpi=110, format="png", metadata={"Software": software_tag(name)})
     return buffer.getvalue()
 
 
 def write_curves(outdir: Path) -> tuple[Path, str]:
-    """Write OUTDIR/curves.png from OUTDIR/log.jsonl; returns its path and the description of the run."""
-    log = Log.read(outdir / "log.jsonl")
-    write_bytes(outdir / "curves.png", draw_curves(log))
-    return outdir / "curves.png", describe_run(log)
+    """Write OUTDIR/curves.png from OUTDIR/log.jsonl; returns its path and the description of the run.
+
+    Raises:
+        DatasetError: the folder holds no training run.
+        UsageError: there is a curves.png of somebody else.
+        OutputError: it cannot be written.
+    """
+    log, path = Log.read(outdir / "log.jsonl"), outdir / "curves.png"
+    require_replaceable([path], "OUTDIR")
+    settings = read_json(outdir / "settings.json") or {}
+    write_bytes(path, draw_curves(log, str(settings.get("name", outdir.absolute().name))))
+    return path, describe_run(log)
 
 
 def _balance(log: Log) -> str:

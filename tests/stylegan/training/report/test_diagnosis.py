@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from relatent.core.errors import DatasetError
+from relatent.core.errors import DatasetError, UsageError
 from stylegan.training.report.diagnosis import Log, describe_run, write_curves
 
 
@@ -101,3 +101,19 @@ def test_a_log_that_cannot_be_read(tmp_path):
         write_curves(tmp_path)
     with pytest.raises(DatasetError, match="too long"):
         write_curves(tmp_path / ("n" * 300))
+
+
+@pytest.mark.parametrize("name", [None, "faces", "Gesicht \u2603 \ud800;", [1]])
+def test_curves_replace_their_own_picture_only(tmp_path, name):
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, log().lines)))
+    if name:
+        (tmp_path / "settings.json").write_text(json.dumps({"name": name}))
+    picture = tmp_path / "curves.png"
+    Image.new("RGB", (4, 4)).save(picture)
+    content = picture.read_bytes()
+    with pytest.raises(UsageError, match=r"curves\.png exists, and does not say that Relatent made it"):
+        write_curves(tmp_path)
+    assert picture.read_bytes() == content
+    picture.unlink()
+    for _ in range(2):
+        write_curves(tmp_path)
