@@ -119,7 +119,8 @@ def report_path(out: Path) -> Path:
 
 def _require_room(out: Path) -> None:
     """Check, before hours of work, that the zip and the report may be written."""
-    for path, what in ((out, "a zip file"), (report_path(out), "the report")):
+    for path_of, what in ((Path, "a zip file"), (report_path, "the report")):  # . and / have no report
+        path = path_of(out)
         with output_errors(path):  # a name may be too long to be looked for
             if path.is_dir():
                 raise OutputError(f"{path} is a folder; expected the name of {what}. Choose another OUT.")

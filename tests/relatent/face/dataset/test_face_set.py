@@ -243,7 +243,8 @@ class TestRefused:
         assert "holds no photos" in command(tmp_path / "missing", tmp_path / "a.zip", code=1)
 
     def test_a_folder_as_target(self, photos, tmp_path):
-        assert "is a folder" in command(photos, tmp_path, code=1)
+        for folder in (tmp_path, ".", "..", "/"):
+            assert "is a folder" in command(photos, folder, code=1)
         (tmp_path / "faces.report.json").mkdir()
         assert "faces.report.json is a folder" in command(photos, tmp_path / "faces.zip", code=1)
         assert len(list(tmp_path.iterdir())) == 1
