@@ -49,16 +49,27 @@ def look_into(folder: Path) -> tuple[FolderContents, list[Path]]:
     return FolderContents(sorted(photos), sorted(others)), sorted(entered)
 
 
-def look_through(folder: Path) -> FolderContents:
-    """List the pictures and the other files below ``folder``, as :func:`look_into` does for one folder."""
+def look_through(folder: Path, without: Sequence[Path] = ()) -> FolderContents:
+    """List the pictures and the other files below ``folder``, as :func:`look_into` does for one folder.
+
+    Args:
+        folder: to look through.
+        without: files and folders that are left out as if they were not there, such as results yet to be written.
+    """
+    left_out = {os.path.realpath(path) for path in without}
+    names = {path.name for path in without}
+
+    def is_wanted(path: Path) -> bool:
+        return path.name not in names or os.path.realpath(path) not in left_out  # the name first, which costs nothing
+
     photos: list[Path] = []
     others: list[Path] = []
     waiting = [folder]
     while waiting:
         contents, folders = look_into(waiting.pop())
-        photos += contents.photos
-        others += contents.others
-        waiting += folders
+        photos += filter(is_wanted, contents.photos)
+        others += filter(is_wanted, contents.others)
+        waiting += filter(is_wanted, folders)
     return FolderContents(sorted(photos), sorted(others))
 
 

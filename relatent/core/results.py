@@ -32,6 +32,7 @@ MARK = re.compile(
     rb'|"format": ?"relatent-'  # the header of every safetensors file, and every JSON file
 )
 HEAD, TAIL = 2**18, 2**16  # bytes; EXIF and XMP are near the beginning of a file or, in WebP, at its end
+ZIP, ZIP_END = b"PK", b"PK\x05\x06"  # how a zip begins, and the record at its end that its comment is in
 
 OwnFiles = dict[str, frozenset[str]]  # accepted sha256 sums by file name; empty for a file known by name only
 
@@ -100,12 +101,15 @@ def is_own(path: Path, own: OwnFiles) -> bool:
 
 
 def has_mark(path: Path) -> bool:
-    """Whether a picture, video, safetensors or JSON file says that Relatent made it."""
+    """Whether a picture, video, safetensors or JSON file, or a zip by its comment, says that Relatent made it."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
             file.seek(max(0, path.stat().st_size - TAIL))
-            return MARK.search(head) is not None or MARK.search(file.read(TAIL)) is not None
+            tail = file.read(TAIL)
+            if head.startswith(ZIP):  # somebody else's may hold pictures that Relatent made
+                head, tail = b"", tail[tail.rfind(ZIP_END) :]
+            return MARK.search(head) is not None or MARK.search(tail) is not None
     except OSError:
         return False
 

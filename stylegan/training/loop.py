@@ -116,7 +116,7 @@ def log_path(out: Path) -> Path:
 def _start_log(log: Path, kimg: float) -> None:
     """Keep the lines up to where the run starts; a killed run has written some after its last state."""
     with output_errors(log):
-        lines = log.read_text().splitlines() if log.exists() else []
+        lines = log.read_bytes().decode(errors="replace").splitlines() if log.exists() else []
     kept = [line for line in lines if _kimg_of(line) <= kimg]
     write_bytes(log, "".join(f"{line}\n" for line in kept).encode())
 
@@ -124,8 +124,8 @@ def _start_log(log: Path, kimg: float) -> None:
 def _kimg_of(line: str) -> float:
     try:
         return float(json.loads(line)["kimg"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # half a line of a killed run
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return math.inf  # half a line of a killed run, or something that no run writes
 
 
 def _write_log(log: Path | None, tick: Any) -> None:

@@ -7,12 +7,14 @@ run goes on. At the end the zip and a report are written and the folder is remov
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,15 +23,19 @@ from typing import Any
 
 from relatent.core.errors import DatasetError, OutputError
 from relatent.core.files import atomic_file, output_errors, sha256_of, write_bytes
-from relatent.core.folders import look_through
+from relatent.core.folders import FolderContents, look_through
+from relatent.core.results import read_json, require_replaceable
 from relatent.core.stopping import end_with_parent
 from relatent.core.wording import printable
 from relatent.face.dataset.duplicates import duplicates
-from relatent.face.dataset.options import FaceSetOptions
+from relatent.face.dataset.options import HASH_BITS, FaceSetOptions
 from relatent.face.dataset.photos import PhotoResult, examine
 
 STAMP = (1980, 1, 1, 0, 0, 0)  # of all members, so that the same faces make the same file
 SETTINGS_FILE = "options.json"
+RECORD_FILE = "result.json"  # of a photo: its faces and why others were left out
+FORMAT = "relatent-faces-1"  # of the zip, which says so in its comment, of the report and of the folder of parts
+PART = re.compile(r"[0-9a-f]{64}|unreadable-.*", re.DOTALL)  # names of what is known of each photo
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class FaceSet:
         """The report: options, counts, and every rejection with its reason."""
         counts = {"photos": self.photos, "faces": len(self.faces), "photos with rejections": len(self.rejected)}
         rest = {"rejected": self.rejected, "passed over": self.passed_over}
-        return json.dumps({"options": options.to_dict(), **counts, **rest}, indent=2)
+        return json.dumps({"format": FORMAT, "options": options.to_dict(), **counts, **rest}, indent=2)
 
 
 def make_face_set(
@@ -79,22 +85,30 @@ def make_face_set(
 
     Raises:
         DatasetError: there is no photo, or none with a face that fits.
+        UsageError: the zip or the report is there and is a file of somebody else.
         OutputError: results cannot be written.
     """
-    contents = look_through(folder)
-    if not folder.is_dir() or not contents.photos:
+    _require_room(out)
+    parts = out.with_name(out.name + ".parts")
+    contents = look_through(folder, without=(out, report_path(out), parts))  # OUT may lie below the photos
+    if not contents.photos:
         raise DatasetError(f"{folder} holds no photos; expected a folder with files such as .jpg, .png or .webp.")
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder; expected the name of a zip file. Choose another name.")
     if dry_run:
         with TemporaryDirectory() as scratch:
-            return _made(folder, Path(scratch), None, options, processes, on_photo)
-    parts = out.with_name(out.name + ".parts")
+            return _made(folder, contents, Path(scratch), None, options, processes, on_photo)
+    new = [path for path in out.parents if not path.exists()]
     with output_errors(parts):
         _open_parts(parts, options)
-    made = _made(folder, parts, out, options, processes, on_photo)
+    try:
+        made = _made(folder, contents, parts, out, options, processes, on_photo)
+    except DatasetError:  # the run has ended, and there is nothing to go on with
+        _remove_parts(parts)
+        with suppress(OSError):  # not empty: somebody else has written there meanwhile
+            for path in new:
+                path.rmdir()
+        raise
     write_bytes(report_path(out), (made.to_json(options) + "\n").encode())
-    shutil.rmtree(parts, ignore_errors=True)
+    _remove_parts(parts)
     return made
 
 
@@ -103,33 +117,54 @@ def report_path(out: Path) -> Path:
     return out.with_suffix(".report.json")
 
 
+def _require_room(out: Path) -> None:
+    """Check, before hours of work, that the zip and the report may be written."""
+    for path_of, what in ((Path, "a zip file"), (report_path, "the report")):  # . and / have no report
+        path = path_of(out)
+        with output_errors(path):  # a name may be too long to be looked for
+            if path.is_dir():
+                raise OutputError(f"{path} is a folder; expected the name of {what}. Choose another OUT.")
+            require_replaceable([path], "OUT")
+
+
 def _open_parts(parts: Path, options: FaceSetOptions) -> None:
     """Make the folder of parts; what was made with other options is removed."""
-    settings = json.dumps(options.to_dict())
-    file = parts / SETTINGS_FILE
-    if not file.is_file() or file.read_text() != settings:
-        if parts.exists():
-            if not file.is_file() and any(parts.iterdir()):
-                raise OutputError(f"{parts} is there and is not of an earlier run. Remove it or choose another name.")
-            shutil.rmtree(parts)
-        parts.mkdir(parents=True)
-        write_bytes(file, settings.encode())
+    settings = {"format": FORMAT, "options": options.to_dict()}
+    found = read_json(parts / SETTINGS_FILE)
+    if found == settings:
+        return
+    if found is not None and found.get("format") == FORMAT:
+        _remove_parts(parts)
+    if parts.exists() and any(parts.iterdir()):
+        raise OutputError(f"{parts} is there and is not of an earlier run. Remove it or choose another name.")
+    parts.mkdir(parents=True, exist_ok=True)
+    write_bytes(parts / SETTINGS_FILE, json.dumps(settings).encode())
+
+
+def _remove_parts(parts: Path) -> None:
+    """Remove the folder of parts, but nothing that somebody else has put there."""
+    with suppress(OSError):
+        for entry in parts.iterdir():
+            if PART.fullmatch(entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+        (parts / SETTINGS_FILE).unlink(missing_ok=True)  # last: it says that the rest is ours
+        parts.rmdir()
 
 
 def _made(
     folder: Path,
+    contents: FolderContents,
     parts: Path,
     out: Path | None,
     options: FaceSetOptions,
     processes: int,
     on_photo: Callable[[int, int], object] | None,
 ) -> FaceSet:
-    contents = look_through(folder)
     found: list[tuple[str, Path, dict[str, Any]]] = []  # name of the face, its part, its record
     rejected: dict[str, list[str]] = {}
     for done, (photo, part) in enumerate(_examined(contents.photos, parts, options, processes), 1):
         name = printable(photo.relative_to(folder).as_posix())
-        record = json.loads((part / "result.json").read_text())
+        record = _record(part) or {"faces": [], "rejected": ["what was known of it has been lost."]}
         if record["rejected"]:
             rejected[name] = record["rejected"]
         for number, face in enumerate(record["faces"]):
@@ -153,6 +188,7 @@ def _made(
 
 def _write_zip(out: Path, faces: list[tuple[str, Path]]) -> None:
     with atomic_file(out) as temporary, zipfile.ZipFile(temporary, "w") as file:  # PNG is compressed already
+        file.comment = json.dumps({"format": FORMAT}).encode()
         for name, part in faces:
             file.writestr(zipfile.ZipInfo(name, STAMP), part.read_bytes())
 
@@ -166,7 +202,7 @@ def _examined(photos: list[Path], parts: Path, options: FaceSetOptions, processe
         except OSError as error:
             part = parts / f"unreadable-{len(waiting)}-{photo.name[:40]}"
             _keep(part, PhotoResult(rejected=(f"it cannot be read: {error.strerror}.",)))
-        if (part / "result.json").is_file():
+        if _record(part) is not None:
             yield photo, part
         else:
             waiting.append((photo, part))
@@ -180,7 +216,20 @@ def _keep(part: Path, result: PhotoResult) -> None:
     for number, face in enumerate(result.faces):
         write_bytes(part / f"{number}.png", face.png)
     faces = [{"side": round(face.side, 2), "hash": face.hash} for face in result.faces]
-    write_bytes(part / "result.json", json.dumps({"faces": faces, "rejected": result.rejected}).encode())
+    write_bytes(part / RECORD_FILE, json.dumps({"faces": faces, "rejected": result.rejected}).encode())
+
+
+def _record(part: Path) -> dict[str, Any] | None:
+    """What is known of a photo; None if it is missing or damaged, so that the photo is examined again."""
+    record: dict[str, Any] = read_json(part / RECORD_FILE) or {}
+    try:
+        hashes = [bytes.fromhex(face["hash"]) for face in record["faces"] if float(face["side"]) > 0]
+        reasons = [str(why) for why in record["rejected"]]
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return None
+    whole = len(hashes) == len(record["faces"]) and all((part / f"{k}.png").is_file() for k in range(len(hashes)))
+    right = all(len(one) * 8 == HASH_BITS for one in hashes) and reasons == record["rejected"]
+    return record if whole and right else None
 
 
 def results(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from relatent.core.errors import MissingPackageError
 from relatent.core.files import output_errors
+from stylegan.training.report.page import SAMPLES
 from stylegan.training.tick import Tick
 
 FOLDER = "tensorboard"
@@ -56,7 +57,13 @@ class Board:
     def _add_samples(self) -> None:
         assert self._writer is not None
         for file in sorted(set(self.outdir.glob("samples-*.png")) - self._shown):
-            with Image.open(file) as picture:
-                pixels = np.array(picture.convert("RGB"))
-            self._writer.add_image("samples", pixels, int(file.stem.split("-")[1]) * 1000, dataformats="HWC")
             self._shown.add(file)
+            match = SAMPLES.fullmatch(file.name)
+            if not match:
+                continue
+            try:
+                with Image.open(file) as picture:
+                    pixels = np.array(picture.convert("RGB"))
+            except Exception:  # Pillow raises many kinds for damaged files, and none is to end a training
+                continue
+            self._writer.add_image("samples", pixels, int(match[1]) * 1000, dataformats="HWC")

@@ -7,13 +7,21 @@ import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from relatent.core.errors import DatasetError, MissingPackageError
 from relatent.core.files import write_bytes
+from relatent.core.provenance import software_tag
+from relatent.core.results import read_json, require_replaceable
+from relatent.core.wording import listed
 
 RECENT = 0.25  # the last part of a log, over which values are averaged
 CONFIDENT = 0.9  # accuracy on real and generated pictures above which the discriminator is too strong
 COLLAPSED = 0.5  # pairwise distance of samples relative to real pictures below which the generator has collapsed
+REQUIRED = {"kimg", "loss_g", "loss_d"}  # of a line of a log
+LARGEST = 1e300  # of the numbers of a log; matplotlib multiplies what it draws
 STRONG = 0.8  # probability of adaptive augmentation above which it shows in the generated pictures
 
 
@@ -25,33 +33,49 @@ class Log:
 
     @classmethod
     def read(cls, path: Path) -> Log:
-        """Read a log, skipping incomplete lines that a killed run may have left.
+        """Read a log, skipping whatever a run does not write: half a line of a killed one, bytes that are no text.
 
         Raises:
             DatasetError: missing, empty, or not a training log.
         """
-        if not path.is_file():
-            raise DatasetError(f"{path} does not exist; expected the log.jsonl of a training run.")
+        try:
+            text = path.read_bytes().decode(errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            raise DatasetError(f"{path} does not exist; expected the log.jsonl of a training run.") from None
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read ({error.strerror}); expected a training run's log.") from error
         lines = []
-        for text in path.read_text().splitlines():
+        for written in text.splitlines():
             try:
-                line = json.loads(text)
-            except ValueError:
+                line = json.loads(written)
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(line, dict) and {"kimg", "loss_g", "loss_d"} <= line.keys():
-                lines.append(line)
+            numbers = {name: one for name, one in line.items() if is_number(one)} if isinstance(line, dict) else {}
+            if numbers.keys() >= REQUIRED:
+                lines.append(numbers)
         if not lines:
-            raise DatasetError(f"{path} holds no line of a training log.")
+            raise DatasetError(
+                f"{path} holds no line of a training log; expected JSON with the numbers {listed(sorted(REQUIRED))}."
+            )
         return cls(lines)
 
     def column(self, name: str) -> list[float]:
         """The values of a key over the whole run, without lines that lack it."""
-        return [float(line[name]) for line in self.lines if line.get(name) is not None]
+        return [value for _, value in self.points(name)]
+
+    def points(self, name: str) -> list[list[float]]:
+        """The curve of a key: thousands of pictures and value, without lines that lack it."""
+        return [[float(line["kimg"]), float(line[name])] for line in self.lines if line.get(name) is not None]
 
     def recent(self, name: str) -> float | None:
         """The median of a key over the last quarter of the log; None if no line has it."""
         values = self.column(name)
         return statistics.median(values[-max(1, int(len(values) * RECENT)) :]) if values else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value out of a JSON file is a finite number, and small enough to be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def describe_run(log: Log) -> str:
@@ -67,8 +91,10 @@ def readings(log: Log) -> list[tuple[str, str]]:
     return [(heading, text[0].upper() + text[1:]) for heading, text in found if text]
 
 
-def draw_curves(log: Log) -> bytes:
+def draw_curves(log: Log, name: str) -> bytes:
     """Plot losses and the discriminator's accuracy against pictures seen; returns the bytes of a PNG.
+
+    It says that it is of Relatent and of the network ``name``.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -79,27 +105,34 @@ def draw_curves(log: Log) -> bytes:
         raise MissingPackageError("matplotlib", "train", "drawing curves") from None
     figure = Figure(figsize=(9, 7), layout="constrained")
     losses, accuracy = figure.subplots(2, 1, sharex=True)
-    kimg = log.column("kimg")
-    for name, label in (("loss_g", "generator"), ("loss_d", "discriminator")):
-        losses.plot(kimg, log.column(name), label=label)
+    for key, label in (("loss_g", "generator"), ("loss_d", "discriminator")):
+        losses.plot(*np.array(log.points(key)).reshape(-1, 2).T, label=label)
     losses.set_ylabel("loss")
-    for name, label in (("real_accuracy", "real pictures"), ("fake_accuracy", "generated pictures")):
-        accuracy.plot(kimg, log.column(name), label=label)
+    for key, label in (("real_accuracy", "real pictures"), ("fake_accuracy", "generated pictures")):
+        accuracy.plot(*np.array(log.points(key)).reshape(-1, 2).T, label=label)
     accuracy.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
     accuracy.set(ylabel="discriminator's accuracy", ylim=(0, 1.02), xlabel="thousand pictures")
     for axes in (losses, accuracy):
         axes.grid(alpha=0.3)
         axes.legend()
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, format="png")
+    figure.savefig(buffer, dpi=110, format="png", metadata={"Software": software_tag(name)})
     return buffer.getvalue()
 
 
 def write_curves(outdir: Path) -> tuple[Path, str]:
-    """Write OUTDIR/curves.png from OUTDIR/log.jsonl; returns its path and the description of the run."""
-    log = Log.read(outdir / "log.jsonl")
-    write_bytes(outdir / "curves.png", draw_curves(log))
-    return outdir / "curves.png", describe_run(log)
+    """Write OUTDIR/curves.png from OUTDIR/log.jsonl; returns its path and the description of the run.
+
+    Raises:
+        DatasetError: the folder holds no training run.
+        UsageError: there is a curves.png of somebody else.
+        OutputError: it cannot be written.
+    """
+    log, path = Log.read(outdir / "log.jsonl"), outdir / "curves.png"
+    require_replaceable([path], "OUTDIR")
+    settings = read_json(outdir / "settings.json") or {}
+    write_bytes(path, draw_curves(log, str(settings.get("name", outdir.absolute().name))))
+    return path, describe_run(log)
 
 
 def _balance(log: Log) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ from PIL import Image
 from relatent.core.errors import DatasetError
 from relatent.core.files import write_bytes
 from relatent.core.numbers import readable
+from relatent.core.results import read_json
 from stylegan.training.metrics import NAMES
-from stylegan.training.report.diagnosis import Log, readings
+from stylegan.training.report.diagnosis import Log, is_number, readings
 
 PAGE_FILE = "index.html"
 LOG_FILE = "log.jsonl"
 SETTINGS_FILE = "settings.json"
 VIDEO_FILE = "interpolation.mp4"
 METRICS_SUFFIX = ".metrics.json"  # after the name of the network that was measured
-SAMPLES = re.compile(r"samples-(\d+)\.png")
+SAMPLES = re.compile(r"samples-([0-9]{6,12})\.png")  # TensorBoard's steps are numbers of 64 bits
 MEASURED = re.compile(r"network-(\d+)\.metrics\.json")
+COMPARED = ("generated", "generated_half", "floor")  # what is known of each measure
+DAMAGED = "is not what python -m stylegan metrics writes, and was left out. Measure this network again."
 MOST_POINTS = 800  # of a curve; more cannot be told apart
 
 # What each chart shows: title, what to look for, range, level of a dotted line, and the columns of the log.
@@ -111,8 +115,11 @@ def report_data(outdir: Path) -> dict[str, Any]:
         "readings": readings(log),
         "samples": _samples(outdir),
         "video": VIDEO_FILE if (outdir / VIDEO_FILE).is_file() else None,
-        "charts": _charts(log) + _measured_charts(measured),
-        "measures": [{"title": f"After {kimg:g} thousand pictures", "rows": _rows(found)} for kimg, found in measured],
+        "charts": _charts(log) + _measured_charts([(kimg, found) for kimg, _, found in measured if found]),
+        "measures": [
+            {"title": f"After {kimg:g} thousand pictures", "rows": _rows(found) if found else [[f"{name} {DAMAGED}"]]}
+            for kimg, name, found in measured
+        ],
         "settings": sorted(_flat(settings)),
     }
 
@@ -133,7 +140,7 @@ def _charts(log: Log) -> list[dict[str, Any]]:
     for title, text, limits, level, columns in CHARTS:
         lines = []
         for key, name in columns.items():
-            points = [[float(one["kimg"]), float(one[key])] for one in log.lines if one.get(key) is not None]
+            points = log.points(key)
             if any(value for _, value in points):  # a column of zeros is of something that is off
                 lines.append({"name": name, "points": thinned(points)})
         if lines:
@@ -141,10 +148,21 @@ def _charts(log: Log) -> list[dict[str, Any]]:
     return charts
 
 
-def _measured(outdir: Path) -> list[tuple[float, dict[str, Any]]]:
-    """What `python -m stylegan metrics` has measured of this run's networks, in order."""
+def _measured(outdir: Path) -> list[tuple[float, str, dict[str, Any] | None]]:
+    """What `python -m stylegan metrics` has measured of this run's networks, in order; None for damaged files."""
     found = [(MEASURED.fullmatch(file.name), file) for file in sorted(outdir.glob(f"network-*{METRICS_SUFFIX}"))]
-    return [(float(match[1]), _read_json(file)) for match, file in found if match]
+    read = [(float(match[1]), file.name, read_json(file)) for match, file in found if match]
+    return [(kimg, name, values if values and _is_measured(values) else None) for kimg, name, values in read]
+
+
+def _is_measured(values: dict[str, Any]) -> bool:
+    """Whether a file's values are those of :meth:`stylegan.measuring.measure.Measures.to_json`."""
+    try:
+        compared = [one[key] for kind in values["measures"].values() for one in kind.values() for key in COMPARED]
+        numbers = [*compared, *values.get("latent", {}).values(), *values.get("counts", {}).values()]
+    except (AttributeError, LookupError, TypeError):
+        return False
+    return all(isinstance(one, float) or is_number(one) for one in numbers)  # also infinite, as measured
 
 
 def _measured_charts(measured: list[tuple[float, dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -152,7 +170,7 @@ def _measured_charts(measured: list[tuple[float, dict[str, Any]]]) -> list[dict[
     charts = []
     for kind, names in NAMES.items():
         values = [(kimg, found.get("measures", {}).get(kind, {}).get("frechet")) for kimg, found in measured]
-        known = [(kimg, one) for kimg, one in values if isinstance(one, dict)]
+        known = [(kimg, one) for kimg, one in values if one and is_number(one["generated_half"] + one["floor"])]
         if len(known) > 1:
             lines = [
                 {"name": "generated", "points": [[kimg, one["generated_half"]] for kimg, one in known]},
@@ -175,18 +193,18 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
     for kind, measures in found.get("measures", {}).items():
         for name, one in measures.items():
             shown = NAMES.get(kind, {}).get(name, f"{name} ({kind})")
-            rows.append([shown, *(readable(one[key], 4) for key in ("generated", "generated_half", "floor"))])
+            rows.append([shown, *(readable(one[key], 4) for key in COMPARED)])
     rows += [[name, readable(value, 4), "", ""] for name, value in found.get("latent", {}).items()]
     return rows
 
 
 def _samples(outdir: Path) -> list[tuple[float, str, int]]:
-    """Thousands of pictures, file name and width of each sample grid, in order."""
+    """Thousands of pictures, file name and width of each sample grid, in order; without those that are damaged."""
     found = []
     for file in outdir.glob("samples-*.png"):
         match = SAMPLES.fullmatch(file.name)
         if match:
-            with Image.open(file) as picture:
+            with suppress(Exception), Image.open(file) as picture:  # Pillow raises many kinds for damaged files
                 found.append((float(match[1]), file.name, picture.width))
     return sorted(found)
 

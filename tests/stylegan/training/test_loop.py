@@ -61,6 +61,14 @@ def test_what_a_killed_run_logged_beyond_its_state_is_dropped(tmp_path):
     assert [line["kimg"] for line in lines(log)] == [0.02, 0.04, 0.05]
 
 
+@pytest.mark.parametrize("damaged", [b"\xff\xfe", b'{"kimg": 1' + b"0" * 400 + b"}", b"[" * 100_000])
+def test_a_damaged_log_is_gone_on_with(tmp_path, damaged):
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"kimg": 0.02}\n' + damaged + b'\n{"kimg": 0.04}\n')
+    run_to_end(Counting(images_seen=40), log, Schedule(kimg=0.05), lambda: None)
+    assert [line["kimg"] for line in lines(log)] == [0.02, 0.04, 0.05]
+
+
 def test_a_finished_run_writes_its_results_again_and_takes_no_step(tmp_path):
     trainer = Counting(images_seen=50)
     assert run_to_end(trainer, tmp_path / "log.jsonl", Schedule(kimg=0.05), lambda: "again") == "again"

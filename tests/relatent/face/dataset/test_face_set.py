@@ -8,6 +8,7 @@ import os
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data
 
-from relatent.core.errors import UsageError
+from relatent.core.errors import OutputError, UsageError
+from relatent.core.files import sha256_of
+from relatent.core.results import require_replaceable
 from relatent.face.__main__ import main
 from relatent.face.dataset import making as face_set
 from relatent.face.dataset.duplicates import duplicates
@@ -136,20 +139,72 @@ class TestGoingOn:
         assert again.read_bytes() == out.read_bytes()
         assert not list(tmp_path.glob("*.parts"))
 
+    def test_its_own_files_below_the_photos_are_no_photos(self, few, monkeypatch):
+        """Neither what an interrupted run has left there, nor the results when all is made once more."""
+        out, options, examined = few / "faces.zip", FaceSetOptions(size=64), face_set._examined
+
+        def stopping(*args):
+            yield next(examined(*args))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(face_set, "_examined", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            face_set.make_face_set(few, out, options)
+        monkeypatch.setattr(face_set, "_examined", examined)
+        assert list(few.glob("faces.zip.parts/*/0.png"))
+        monkeypatch.chdir(few)
+        for folder, target in ((few, out), (Path(), Path("faces.zip")), (Path(), out)):
+            result = face_set.make_face_set(folder, target, options)
+            assert (result.photos, result.faces, result.passed_over) == (4, ["a.png.png"], [])
+
+    @pytest.mark.parametrize(
+        "content", [b"\xff\xfe", b"{", b"[]", b'{"faces": [1], "rejected": []}', b'{"faces": [], "rejected": 1}']
+    )
+    def test_a_damaged_record_is_made_again(self, tmp_path, content):
+        """A folder of parts may lie on a disk that was full, or be copied by halves."""
+        photos, parts, options = tmp_path / "photos", tmp_path / "faces.zip.parts", FaceSetOptions(size=64)
+        photos.mkdir()
+        (photos / "text.jpg").write_text("not a picture")
+        face_set._open_parts(parts, options)
+        part = parts / sha256_of(photos / "text.jpg")
+        part.mkdir()
+        (part / "result.json").write_bytes(content)
+        assert list(face_set._examined([photos / "text.jpg"], parts, options, 1)) == [(photos / "text.jpg", part)]
+        assert "text.jpg" in json.loads((part / "result.json").read_text())["rejected"][0]
+
     def test_other_options_begin_anew(self, tmp_path):
         parts = tmp_path / "faces.zip.parts"
         face_set._open_parts(parts, FaceSetOptions(size=64))
-        (parts / "old").mkdir()
+        old = parts / ("0" * 64)
+        old.mkdir()
         face_set._open_parts(parts, FaceSetOptions(size=64))
-        assert (parts / "old").exists()
+        assert old.exists()
         face_set._open_parts(parts, FaceSetOptions(size=65))
-        assert not (parts / "old").exists()
+        assert not old.exists()
 
     def test_a_folder_of_somebody_else_is_left_alone(self, few, tmp_path):
         (tmp_path / "faces.zip.parts").mkdir()
         (tmp_path / "faces.zip.parts" / "diary.txt").write_text("dear")
         assert "is not of an earlier run" in command(few, tmp_path / "faces.zip", code=1)
         assert (tmp_path / "faces.zip.parts" / "diary.txt").exists()
+
+    @pytest.mark.parametrize("settings", [b'{"colour": "red"}', b"\xff\xfe", b"[1]", b"["])
+    def test_so_is_one_with_options_of_something_else(self, few, tmp_path, settings):
+        parts = tmp_path / "faces.zip.parts"
+        parts.mkdir()
+        (parts / "options.json").write_bytes(settings)
+        (parts / "diary.txt").write_text("dear")
+        assert "is not of an earlier run" in command(few, tmp_path / "faces.zip", code=1)
+        assert (parts / "options.json").read_bytes() == settings
+        assert (parts / "diary.txt").exists()
+
+    def test_what_somebody_else_puts_there_stays(self, tmp_path):
+        parts = tmp_path / "faces.zip.parts"
+        face_set._open_parts(parts, FaceSetOptions(size=64))
+        (parts / "diary.txt").write_text("dear")
+        with pytest.raises(OutputError, match="is not of an earlier run"):
+            face_set._open_parts(parts, FaceSetOptions(size=65))
+        assert [path.name for path in parts.iterdir()] == ["diary.txt"]
 
     def test_dry_run_writes_nothing(self, few, tmp_path):
         output = command(few, tmp_path / "new" / "faces.zip", "--dry-run", "--size", 64, "--processes", 1)
@@ -178,16 +233,44 @@ class TestRefused:
     def test_nothing_that_fits(self, tmp_path):
         (tmp_path / "photos").mkdir()
         (tmp_path / "photos" / "text.jpg").write_text("not a picture")
-        output = command(tmp_path / "photos", tmp_path / "faces.zip", "--processes", 1, code=1)
-        assert "has a face that fits" in output
-        assert not (tmp_path / "faces.zip").exists()
+        for out in (tmp_path / "faces.zip", tmp_path / "new" / "folder" / "faces.zip"):
+            output = command(tmp_path / "photos", out, "--processes", 1, code=1)
+            assert "has a face that fits" in output
+            assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
     def test_no_photos(self, tmp_path):
         assert "holds no photos" in command(tmp_path, tmp_path / "a.zip", code=1)
         assert "holds no photos" in command(tmp_path / "missing", tmp_path / "a.zip", code=1)
 
     def test_a_folder_as_target(self, photos, tmp_path):
-        assert "is a folder" in command(photos, tmp_path, code=1)
+        for folder in (tmp_path, ".", "..", "/"):
+            assert "is a folder" in command(photos, folder, code=1)
+        (tmp_path / "faces.report.json").mkdir()
+        assert "faces.report.json is a folder" in command(photos, tmp_path / "faces.zip", code=1)
+        assert len(list(tmp_path.iterdir())) == 1
+
+    def test_names_that_are_too_long(self, photos, tmp_path):
+        for name in ("n" * 300, "n" * 300 + "/faces.zip", "n" * 245, "n" * 250 + ".zip"):  # the last with .parts
+            assert "the name is too long" in command(photos, tmp_path / name, code=1)
+        assert "holds no photos" in command(tmp_path / ("n" * 300), tmp_path / "faces.zip", code=1)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("name", ["faces.zip", "faces.report.json"])
+    def test_files_of_somebody_else(self, photos, tmp_path, name):
+        """A zip of pictures that Relatent made is not one that Relatent made."""
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            file.writestr("a.json", '{"format": "relatent-metrics-1"}')
+        content = (tmp_path / name).read_bytes()
+        output = command(photos, tmp_path / "faces.zip", "--size", 64, "--processes", 1, code=2)
+        assert f"{name} exists, and does not say that Relatent made it" in output
+        assert "choose another OUT" in output
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [content]
+
+    def test_its_own_results_are_replaced(self, made):
+        """Zip and report say what they are."""
+        out, _, report = made
+        assert report["format"] == face_set.FORMAT
+        require_replaceable([out, face_set.report_path(out)])
 
     @pytest.mark.parametrize(
         "changes",

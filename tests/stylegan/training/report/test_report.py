@@ -48,6 +48,12 @@ def test_the_page_holds_everything(run):
     assert "--augment" in balance
 
 
+def test_damaged_samples_are_left_out(run):
+    (run / "samples-000004.png").write_bytes(b"not a picture")
+    (run / "samples-000006.png").mkdir()
+    assert report_data(run)["samples"] == [(8, "samples-000008.png", 12)]
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(62, "62 seconds"), (480, "8 minutes"), (8640, "2.4 hours")])
 def test_the_summary_says_how_long_it_took(run, seconds, text):
     line = {"kimg": 8.0, "loss_g": 1.0, "loss_d": 1.0, "seconds": seconds}
@@ -80,6 +86,32 @@ def test_measures_of_snapshots_become_a_curve(run):
     assert chart["lines"][0]["points"] == [[4, 21], [8, 11]]
     assert data["measures"][1]["rows"][1] == ["Frechet distance (backbone)", "31850", "11", "2"]
     assert [one["title"] for one in data["measures"]] == ["After 4 thousand pictures", "After 8 thousand pictures"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe",
+        b"[",
+        b"[1]",
+        b"{}",
+        b'{"measures": [1]}',
+        b'{"measures": {"backbone": [1]}}',
+        b'{"measures": {"backbone": {"frechet": {"generated": 1}}}}',
+        b'{"measures": {"backbone": {"frechet": {"generated": 1, "generated_half": "x", "floor": 1}}}}',
+        b'{"measures": {}, "latent": [1]}',
+        b'{"measures": {}, "counts": 1}',
+    ],
+)
+def test_damaged_measures_are_named_and_left_out(run, content):
+    one = {"generated": 1.0, "generated_half": 2.0, "floor": float("inf")}
+    (run / "network-000004.metrics.json").write_text(json.dumps({"measures": {"backbone": {"frechet": one}}}))
+    (run / "network-000008.metrics.json").write_bytes(content)
+    write_report(run)
+    first, second = data_of(run)["measures"]
+    assert first["rows"][1] == ["Frechet distance (backbone)", "1", "2", "inf"]
+    assert second["rows"][0][0].startswith("network-000008.metrics.json is not what")
+    assert "Infinity" not in (run / "index.html").read_text()  # which no browser reads
 
 
 def test_long_curves_are_thinned_to_their_last_point():
@@ -128,6 +160,8 @@ def test_tensorboard_has_ticks_and_samples(run):
     board = Board(run)  # of a resumed run: its older grids are not added again
     board.add(tick(9.0, distance=3.5))
     Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(run / "samples-000009.png")
+    (run / "samples-000010.png").write_bytes(b"not a picture")  # no training ends because of this
+    Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(run / "samples-best.png")  # or of this
     board.close()
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
