@@ -56,14 +56,18 @@ def pretend(monkeypatch):
     from pretend_device import DEVICE, PretendDevice
 
     from inversion.losses.perceptual import _load
+    from inversion.optim.preconditioner_file import _kept
+    from inversion.stages import _embedded_encoder
     from stylegan.networks.ops import _kept_kernel
     from stylegan.training.data.ada import _grey_axis
+    from stylegan.training.data.batches import _epoch_order
 
     kinds = ["cpu", DEVICE.type]
     for name in ("adam", "optimizer"):  # PyTorch hides the modules, and moved the list from one to the other
         module = sys.modules[f"torch.optim.{name}"]
         monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: kinds, raising=False)
-    caches = (_load, _kept_kernel, _grey_axis)  # they hold tensors of the device, or real ones of "meta" from before
+    # They hold tensors of the device, or real ones of "meta" from before.
+    caches = (_load, _kept, _embedded_encoder, _kept_kernel, _grey_axis, _epoch_order)
     for cache in caches:
         cache.cache_clear()
     with PretendDevice() as device:

@@ -25,11 +25,14 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def ray():
     """Ray with two local workers, no dashboard, no statistics, and a small object store."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}  # a busy machine takes long
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    module = pytest.importorskip("ray")  # reads the environment
-    yield module
-    module.shutdown()
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "120")  # a busy machine takes long
+        module = pytest.importorskip("ray")  # reads the environment
+        yield module
+        module.shutdown()
 
 
 @pytest.fixture
