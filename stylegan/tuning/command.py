@@ -22,12 +22,12 @@ from stylegan.training.settings import TrainingSettings
 from stylegan.tuning.config import TuneConfig
 from stylegan.tuning.folds import Pictures
 from stylegan.tuning.page import PAGE_FILE, write_page
-from stylegan.tuning.search import STUDY_FILE, import_optuna, open_study, search
+from stylegan.tuning.search import STUDY_FILE, import_optuna, open_study, search, with_parameters
 
 RECIPE_FILE = "recipe.json"
 RUN_ONLY = (  # options of train that say nothing about how well it trains
-    "outdir", "kimg", "minutes", "resume", "grow_from", "fade_kimg", "validation_folder", "tick", "snap", "video",
-    "tensorboard", "device", "dry_run",
+    "outdir", "kimg", "minutes", "resume", "grow_from", "validation_folder", "tick", "snap", "video", "tensorboard",
+    "device", "dry_run",
 )  # fmt: skip
 
 
@@ -76,10 +76,10 @@ def tune_command(
             found = "diverged" if trial.user_attrs.get("diverged") else "given up early"
         shown = ", ".join(f"{name} {readable(value)}" for name, value in trial.params.items())
         click.echo(f"recipe {trial.number}: {shown}: {found}")
-        write_results(study, outdir, typed, network.origin)
+        write_results(study, outdir, base, typed, network.origin)
 
     search(study, base, pictures, network, config, where, show)
-    if not write_results(study, outdir, typed, network.origin):
+    if not write_results(study, outdir, base, typed, network.origin):
         raise RelatentError("no recipe was trained to its end. Raise --trials or --warmup-trials.")
     click.echo(f"recipe: {outdir / RECIPE_FILE}\npage:   {outdir / PAGE_FILE}")
 
@@ -126,7 +126,7 @@ def identity_of(base: TrainingSettings, config: TuneConfig, network: Features, p
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def write_results(study: Any, outdir: Path, typed: dict[str, Any], origin: str) -> bool:
+def write_results(study: Any, outdir: Path, base: TrainingSettings, typed: dict[str, Any], origin: str) -> bool:
     """Write the page, and the best recipe so far if one was trained to its end; returns whether one was."""
     write_page(study, outdir, origin)
     complete = [trial for trial in study.trials if "scores" in trial.user_attrs and trial.value is not None]
@@ -141,5 +141,7 @@ def write_results(study: Any, outdir: Path, typed: dict[str, Any], origin: str) 
         "trial": best.number,
     }
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in typed.items()}
-    write_recipe(outdir / RECIPE_FILE, {**plain, **best.params}, found)
+    # In the search the half-life follows the batch; in train, one that was given or is a default of the data does not.
+    half_life = {"ema_kimg": with_parameters(base, best.params).ema_kimg}
+    write_recipe(outdir / RECIPE_FILE, {**plain, **best.params, **half_life}, found)
     return True

@@ -196,6 +196,48 @@ class TestRecipes:
             read_recipe(tmp_path / "r.json", train_command)
 
 
+@pytest.fixture
+def tuned(picture_folder, tmp_path, monkeypatch):
+    """A function that calls tune with the trainings replaced by a score, best for the largest batch.
+
+    Returns the call's result, the settings tried, and the folder.
+    """
+    from stylegan.tuning import search as module
+
+    tried, outdir = [], tmp_path / "t"
+
+    def cross_validate(settings, pictures, folds, network, *, report, **_):
+        tried.append(settings)
+        return [-settings.batch + fold for fold in range(3)]
+
+    monkeypatch.setattr(module, "cross_validate", cross_validate)
+
+    def call(*options):
+        arguments = ["tune", "--data", str(picture_folder), "--outdir", str(outdir), "--trials", "3", "--device", "cpu"]
+        return CliRunner().invoke(main, [*arguments, *options]), tried, outdir
+
+    return call
+
+
+def trained_with(recipe, tmp_path):
+    """The settings that train takes from a recipe."""
+    arguments = ["train", "--outdir", str(tmp_path / "run"), "--recipe", str(recipe), "--dry-run", "--device", "cpu"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def test_train_takes_what_was_measured_from_the_recipe(tuned, tmp_path):
+    sizes = ["--resolution", "16", "--batch", "4", "--ema-kimg", "5", "--progressive", "--fade-kimg", "50"]
+    done, tried, outdir = tuned(*sizes)
+    assert done.exit_code == 0, done.output
+    best = max(tried, key=lambda settings: settings.batch)
+    assert best.batch > 4
+    assert best.ema_kimg == 5 * best.batch / 4
+    assert best.progressive.fade_kimg == 50
+    assert trained_with(outdir / "recipe.json", tmp_path) == json.loads(best.to_json())
+
+
 def test_the_command(tmp_path):
     """Two folds, two recipes, trained for real; the recipe is one that train takes."""
     folder = tmp_path / "data"
