@@ -16,7 +16,7 @@ from relatent.core.numbers import readable
 from relatent.core.results import require_replaceable
 from stylegan.measuring.features import BackboneFeatures, Features, InceptionFeatures
 from stylegan.training.options import settings_from_options
-from stylegan.training.recipe_file import NOT_OF_A_RECIPE, filled_options, was_typed, write_recipe
+from stylegan.training.recipe_file import NOT_OF_A_RECIPE, filled_options, read_recipe, was_typed, write_recipe
 from stylegan.training.run import open_pictures
 from stylegan.training.settings import TrainingSettings
 from stylegan.tuning.config import TuneConfig
@@ -98,7 +98,10 @@ def require_room(outdir: Path) -> None:
 def base_settings(
     context: click.Context, data: str, outdir: Path, options: tuple[str, ...]
 ) -> tuple[TrainingSettings, dict[str, Any]]:
-    """The settings that the search starts from, and the options of train that were given, for the recipe."""
+    """The settings that the search starts from, and the options of train that were given, for the new recipe.
+
+    Those of a recipe given with --recipe count as given, too; typed ones win.
+    """
     assert context.parent is not None
     group = context.parent.command
     assert isinstance(group, click.Group)
@@ -112,11 +115,13 @@ def base_settings(
     with inner.scope():
         values = filled_options(inner)
         typed = {name: value for name, value in values.items() if was_typed(name, inner)}
+        source = inner.params.get("recipe")
+        given = read_recipe(source, train) if source else {}
     refused = sorted(set(typed) & {"resume", "grow_from", "validation_folder", "kimg", "minutes", "dry_run"})
     if refused:
         raise UsageError(f"--{refused[0].replace('_', '-')} has no meaning for tune. Leave it out.")
     kept = {name: value for name, value in typed.items() if name not in (*RUN_ONLY, *NOT_OF_A_RECIPE)}
-    return settings_from_options(**{k: v for k, v in values.items() if k not in RUN_ONLY}), kept
+    return settings_from_options(**{k: v for k, v in values.items() if k not in RUN_ONLY}), {**given, **kept}
 
 
 def identity_of(base: TrainingSettings, config: TuneConfig, network: Features, pictures: Pictures) -> str:

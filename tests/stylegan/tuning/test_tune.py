@@ -238,6 +238,19 @@ def test_train_takes_what_was_measured_from_the_recipe(tuned, tmp_path):
     assert trained_with(outdir / "recipe.json", tmp_path) == json.loads(best.to_json())
 
 
+def test_options_of_a_recipe_go_into_the_new_one(tuned, tmp_path):
+    old = {"arch": "mlp", "resolution": "16", "data": "digits", "augment": 0.7, "z_dim": 9, "kimg": 7}
+    write_recipe(tmp_path / "old.json", {**old, "img_channels": "3"}, {})
+    done, tried, outdir = tuned("--recipe", str(tmp_path / "old.json"), "--z-dim", "10", "--batch", "8")
+    assert done.exit_code == 0, done.output
+    assert tried[0].arch == "mlp"
+    best = max(tried, key=lambda settings: settings.batch)
+    assert trained_with(outdir / "recipe.json", tmp_path) == json.loads(best.to_json())
+    options = json.loads((outdir / "recipe.json").read_text())["options"]
+    assert (options["z_dim"], options["kimg"]) == (10, 7)
+    assert options["data"] == best.data != "digits"
+
+
 def test_the_command(tmp_path):
     """Two folds, two recipes, trained for real; the recipe is one that train takes."""
     folder = tmp_path / "data"
