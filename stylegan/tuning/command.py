@@ -22,7 +22,7 @@ from stylegan.training.settings import TrainingSettings
 from stylegan.tuning.config import TuneConfig
 from stylegan.tuning.folds import Pictures
 from stylegan.tuning.page import PAGE_FILE, write_page
-from stylegan.tuning.search import STUDY_FILE, import_optuna, open_study, search, with_parameters
+from stylegan.tuning.search import BATCHES, STUDY_FILE, import_optuna, open_study, search, with_parameters
 
 RECIPE_FILE = "recipe.json"
 RUN_ONLY = (  # options of train that say nothing about how well it trains
@@ -128,6 +128,8 @@ def identity_of(base: TrainingSettings, config: TuneConfig, network: Features, p
     """A hash of all that scores depend on, except the parameters searched."""
     parts = [base.to_json(), network.origin, len(pictures.images)]
     parts += [config.folds, config.run_kimg, config.checks, config.score_samples, config.search_seed]
+    if any(batch % base.accumulate for batch in BATCHES):  # earlier versions tried these, too, and Optuna cannot go on
+        parts.append("batches in equal parts")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

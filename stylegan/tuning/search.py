@@ -12,6 +12,7 @@ import torch
 
 from relatent.core.errors import CheckpointError, MissingPackageError, RelatentError, UsageError
 from relatent.core.files import output_errors
+from stylegan.bounds import LARGEST
 from stylegan.measuring.features import Features
 from stylegan.training.loss import usual_r1_gamma
 from stylegan.training.settings import TrainingSettings
@@ -23,6 +24,7 @@ STUDY = "recipes"
 BATCHES = (8, 16, 32, 64)
 PLAIN_GAMMA = 0.05  # middle of the range of R1's weight where the rule gives a smaller one
 FACTOR = 30.0  # the range of R1's weight reaches from its middle so far up and down
+LEAST_GAMMA = 1e-12  # a logarithmic range cannot begin at 0
 LEARNING_RATES = (2e-4, 8e-3)
 MOST_AUGMENT = 0.8
 
@@ -141,7 +143,7 @@ def suggest(trial: Any, middle: float, batches: list[int]) -> dict[str, float]:
     """A recipe's parameters, by the names of train's options."""
     return {
         "lr": trial.suggest_float("lr", *LEARNING_RATES, log=True),
-        "gamma": trial.suggest_float("gamma", middle / FACTOR, middle * FACTOR, log=True),
+        "gamma": trial.suggest_float("gamma", *gamma_range(middle), log=True),
         "augment": trial.suggest_float("augment", 0.0, MOST_AUGMENT),
         "batch": trial.suggest_categorical("batch", batches),
     }
@@ -149,10 +151,9 @@ def suggest(trial: Any, middle: float, batches: list[int]) -> dict[str, float]:
 
 def own_parameters(base: TrainingSettings, middle: float) -> dict[str, float]:
     """The parameters of the base, moved into the search's range."""
-    low, high = LEARNING_RATES
     return {
-        "lr": min(max(base.learning_rate, low), high),
-        "gamma": min(max(base.loss_weights.r1_gamma, middle / FACTOR), middle * FACTOR),
+        "lr": _within(base.learning_rate, *LEARNING_RATES),
+        "gamma": _within(base.loss_weights.r1_gamma, *gamma_range(middle)),
         "augment": min(base.augment_strength, MOST_AUGMENT),
         "batch": base.batch,
     }
@@ -166,7 +167,7 @@ def with_parameters(base: TrainingSettings, parameters: dict[str, float]) -> Tra
         batch=batch,
         learning_rate=float(parameters["lr"]),
         augment_strength=float(parameters["augment"]),
-        ema_kimg=base.ema_kimg * batch / base.batch,
+        ema_kimg=min(base.ema_kimg * batch / base.batch, LARGEST),
         loss_weights=dataclasses.replace(base.loss_weights, r1_gamma=float(parameters["gamma"])),
     )
 
@@ -177,12 +178,24 @@ def gamma_middle(base: TrainingSettings) -> float:
     return base.loss_weights.r1_gamma or max(rule, PLAIN_GAMMA)
 
 
+def gamma_range(middle: float) -> tuple[float, float]:
+    """Least and largest weight of R1 to try; both are such as settings may have, whatever the middle."""
+    return _within(middle / FACTOR, LEAST_GAMMA, LARGEST), _within(middle * FACTOR, LEAST_GAMMA, LARGEST)
+
+
 def usable_batches(base: TrainingSettings, most: int) -> list[int]:
-    """Batches to try, the base's own among them, none larger than the pictures trained on."""
-    found = sorted({batch for batch in (*BATCHES, base.batch) if batch <= most})
+    """Batches to try, the base's own among them, none larger than the pictures trained on.
+
+    All can be computed in the base's parts (--accumulate).
+    """
+    found = sorted({batch for batch in (*BATCHES, base.batch) if batch <= most and batch % base.accumulate == 0})
     if base.batch not in found:
         raise UsageError(f"--batch is {base.batch}, more than the {most} pictures trained on. Lower it.")
     return found
+
+
+def _within(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def importances(study: Any) -> dict[str, float]:

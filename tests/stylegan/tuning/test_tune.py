@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import statistics
 
@@ -97,6 +98,22 @@ def test_recipes_change_what_they_name(tiny_settings):
     assert usable_batches(base, 20) == [4, 8, 16]
     with pytest.raises(UsageError, match="more than the 3 pictures"):
         usable_batches(base, 3)
+
+
+def test_batches_can_be_computed_in_the_parts_asked_for(tiny_settings):
+    assert usable_batches(tiny_settings(batch=12, accumulate=3), 60) == [12]
+    assert usable_batches(tiny_settings(batch=12, accumulate=4), 60) == [8, 12, 16, 32]
+
+
+@pytest.mark.parametrize("gamma", [1e9, 1e-300])
+def test_a_search_stays_within_the_bounds_of_settings(tiny_settings, gamma):
+    base = tiny_settings(batch=8, ema_kimg=1e9)
+    base = dataclasses.replace(base, loss_weights=dataclasses.replace(base.loss_weights, r1_gamma=gamma))
+    study, middle, batches = optuna.create_study(), gamma_middle(base), usable_batches(base, 60)
+    study.enqueue_trial(own_parameters(base, middle))
+    for _ in range(8):
+        settings = with_parameters(base, suggest(study.ask(), middle, batches))  # which checks itself
+        assert settings.loss_weights.r1_gamma > 0
 
 
 @pytest.fixture
