@@ -22,7 +22,15 @@ from stylegan.training.settings import TrainingSettings
 from stylegan.tuning.config import TuneConfig
 from stylegan.tuning.folds import Pictures
 from stylegan.tuning.page import PAGE_FILE, write_page
-from stylegan.tuning.search import BATCHES, STUDY_FILE, import_optuna, open_study, search, with_parameters
+from stylegan.tuning.search import (
+    BATCHES,
+    STUDY_FILE,
+    folds_and_batches,
+    import_optuna,
+    open_study,
+    search,
+    with_parameters,
+)
 
 RECIPE_FILE = "recipe.json"
 RUN_ONLY = (  # options of train that say nothing about how well it trains
@@ -63,6 +71,9 @@ def tune_command(
     base, typed = base_settings(context, data, outdir, options_of_train)
     network: Features = InceptionFeatures(where) if inception else BackboneFeatures(where)
     images, classes = open_pictures(base, progress=True)
+    folds_and_batches(
+        base, len(images), config
+    )  # what these refuse must leave no study behind, which binds later calls
     pictures = Pictures(images, classes, network.of(images)[0])
     study = open_study(outdir, config, identity_of(base, config, network, pictures))
 

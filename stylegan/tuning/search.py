@@ -92,11 +92,11 @@ def search(
     The first recipe is the base's own, so that the best one is never worse than that.
 
     Raises:
-        DatasetError: the folds leave too few pictures.
+        as folds_and_batches.
     """
     optuna = import_optuna()
-    folds = split(len(pictures.images), config.folds, config.search_seed)
-    middle, batches = gamma_middle(base), usable_batches(base, len(pictures.images) - len(folds[0]))
+    folds, batches = folds_and_batches(base, len(pictures.images), config)
+    middle = gamma_middle(base)
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(own_parameters(base, middle))
 
@@ -137,6 +137,17 @@ def search(
     done = len(study.get_trials(deepcopy=False, states=finished_states()))
     if done < config.trials:
         study.optimize(objective, n_trials=config.trials - done, callbacks=[tell])
+
+
+def folds_and_batches(base: TrainingSettings, count: int, config: TuneConfig) -> tuple[list[torch.Tensor], list[int]]:
+    """The folds of ``count`` pictures, and the batches to try.
+
+    Raises:
+        DatasetError: too few pictures for the folds.
+        UsageError: the folds leave fewer pictures than the base's batch.
+    """
+    folds = split(count, config.folds, config.search_seed)
+    return folds, usable_batches(base, count - len(folds[0]))
 
 
 def suggest(trial: Any, middle: float, batches: list[int]) -> dict[str, float]:

@@ -255,6 +255,17 @@ def test_train_takes_what_was_measured_from_the_recipe(tuned, tmp_path):
     assert trained_with(outdir / "recipe.json", tmp_path) == json.loads(best.to_json())
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [("--folds", "30", "too few for 30 folds"), ("--batch", "30", "more than the 26 pictures trained on")],
+)
+def test_a_call_that_is_refused_leaves_nothing(tuned, option, value, says):
+    done, _, outdir = tuned("--resolution", "16", option, value)
+    assert done.exit_code in (1, 2)
+    assert says in done.output
+    assert not outdir.exists()
+
+
 def test_options_of_a_recipe_go_into_the_new_one(tuned, tmp_path):
     old = {"arch": "mlp", "resolution": "16", "data": "digits", "augment": 0.7, "z_dim": 9, "kimg": 7}
     write_recipe(tmp_path / "old.json", {**old, "img_channels": "3"}, {})
