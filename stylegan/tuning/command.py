@@ -28,6 +28,7 @@ from stylegan.tuning.search import (
     folds_and_batches,
     import_optuna,
     open_study,
+    require_own_study,
     search,
     with_parameters,
 )
@@ -100,8 +101,10 @@ def require_room(outdir: Path) -> None:
 
     Raises:
         UsageError: it would.
+        CheckpointError: the study's file is damaged.
     """
     require_replaceable([outdir / RECIPE_FILE], "--outdir")
+    require_own_study(outdir / STUDY_FILE)
     if (outdir / PAGE_FILE).exists() and not (outdir / STUDY_FILE).exists():
         raise UsageError(f"{outdir / PAGE_FILE} is not of a search. Move it, or choose another --outdir.")
 

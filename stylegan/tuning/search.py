@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from stylegan.tuning.folds import Pictures, cross_validate, mean_and_spread, spl
 
 STUDY_FILE = "study.db"
 STUDY = "recipes"
+TABLES = re.compile(r"(study|trial)_\w+|studies|trials|version_info|alembic_version")  # of Optuna's databases
 BATCHES = (8, 16, 32, 64)
 PLAIN_GAMMA = 0.05  # middle of the range of R1's weight where the rule gives a smaller one
 FACTOR = 30.0  # the range of R1's weight reaches from its middle so far up and down
@@ -41,11 +45,12 @@ def open_study(outdir: Path, config: TuneConfig, identity: str) -> Any:
 
     Raises:
         MissingPackageError: Optuna is not installed.
-        UsageError: the folder's study has other settings.
+        UsageError: the folder's study has other settings, or is somebody else's.
         CheckpointError: the file is no study.
     """
     optuna = import_optuna()
     file = outdir / STUDY_FILE
+    require_own_study(file)
     existed = file.exists()
     with output_errors(file):
         outdir.mkdir(parents=True, exist_ok=True)
@@ -60,11 +65,10 @@ def open_study(outdir: Path, config: TuneConfig, identity: str) -> Any:
             load_if_exists=True,
         )
     except Exception as error:  # SQLAlchemy's errors have no common base with Optuna's
-        raise CheckpointError(
-            f"{file} cannot be used as an Optuna study ({type(error).__name__}). Choose another --outdir."
-        ) from error
+        raise _no_study(file, error) from error
     known = study.user_attrs.get("identity")
-    if existed and known not in (None, identity):
+    # A call killed early leaves a study without identity, but then it has no trials either.
+    if existed and known != identity and (known is not None or study.get_trials(deepcopy=False)):
         raise UsageError(
             f"{outdir} holds a search with other settings, whose scores cannot be compared. "
             "Repeat the options of the first call, or choose another --outdir."
@@ -76,6 +80,34 @@ def open_study(outdir: Path, config: TuneConfig, identity: str) -> Any:
         if trial.params:
             study.enqueue_trial(trial.params)
     return study
+
+
+def require_own_study(file: Path) -> None:
+    """Check that a database is missing, empty, or a search's: Optuna would add its tables to any other.
+
+    Raises:
+        UsageError: it holds something else.
+        CheckpointError: it is no database, or a damaged one.
+    """
+    if not file.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            ours = all(map(TABLES.fullmatch, tables))
+            names = (
+                {name for (name,) in database.execute("SELECT study_name FROM studies")} if ours and tables else set()
+            )
+    except sqlite3.Error as error:
+        raise _no_study(file, error) from error
+    if not ours or not names <= {STUDY}:
+        raise UsageError(f"{file} is a database, but not of a search. Move it, or choose another --outdir.")
+
+
+def _no_study(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{file} cannot be used as an Optuna study ({type(error).__name__}). Choose another --outdir."
+    )
 
 
 def search(

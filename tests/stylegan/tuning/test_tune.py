@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import sqlite3
 import statistics
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -184,6 +186,42 @@ def test_what_is_no_study(tmp_path):
     (tmp_path / "study.db").write_text("hello " * 100)
     with pytest.raises(CheckpointError, match="as an Optuna study"):
         open_study(tmp_path, TuneConfig(), "a")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["CREATE TABLE letters (words)"],
+        ["CREATE TABLE studies (study_name)", "CREATE TABLE letters (words)"],
+        ["CREATE TABLE studies (study_name)", "INSERT INTO studies VALUES ('somebody else''s')"],
+    ],
+)
+def test_a_database_of_somebody_else_is_left_alone(tmp_path, tuned, content):
+    outdir = tmp_path / "t"
+    outdir.mkdir()
+    with closing(sqlite3.connect(outdir / "study.db")) as database, database:
+        for statement in content:
+            database.execute(statement)
+    before = (outdir / "study.db").read_bytes()
+    with pytest.raises(UsageError, match="not of a search"):
+        open_study(outdir, TuneConfig(), "a")
+    done, tried, _ = tuned("--resolution", "16")
+    assert done.exit_code == 2
+    assert tried == []
+    assert [path.name for path in outdir.iterdir()] == ["study.db"]
+    assert (outdir / "study.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("trials", [0, 1])
+def test_trials_of_a_study_without_identity_are_not_taken_over(tmp_path, trials):
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="recipes")
+    for _ in range(trials):
+        study.enqueue_trial({"x": 1})
+    if trials:
+        with pytest.raises(UsageError, match="other settings"):
+            open_study(tmp_path, TuneConfig(), "a")
+    else:  # as a killed call leaves it
+        assert open_study(tmp_path, TuneConfig(), "a").user_attrs["identity"] == "a"
 
 
 class TestRecipes:
