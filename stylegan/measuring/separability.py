@@ -11,6 +11,7 @@ from torch import Tensor
 from relatent.core.errors import DatasetError, MissingPackageError
 
 CLUSTERS = 10  # classes of data without labels
+SEEDS = 2**32  # scikit-learn takes those from 0 to below this
 CONFIDENT = 0.5  # share of the pictures, those surest of the attribute, that are used
 FOLDS = 5  # for predictions on latents that a plane was not fitted to
 
@@ -23,7 +24,7 @@ class PictureClasses:
     Args:
         features: of real pictures, [N, D].
         labels: int64 [N], or None: then :data:`CLUSTERS` clusters by k-means are the classes.
-        seed: of k-means.
+        seed: of k-means; any whole number.
 
     Attributes:
         kind: what the classes are, in words.
@@ -46,7 +47,7 @@ class PictureClasses:
             if len(values) < 2 * CLUSTERS:
                 raise DatasetError(f"{len(values)} pictures are too few for {CLUSTERS} clusters. Use more.")
             scaled = StandardScaler().fit_transform(values)
-            targets = KMeans(CLUSTERS, n_init=3, random_state=seed).fit_predict(scaled)
+            targets = KMeans(CLUSTERS, n_init=3, random_state=seed % SEEDS).fit_predict(scaled)
             self.kind = f"{CLUSTERS} clusters of the real pictures' features"
         else:
             targets = labels.numpy()

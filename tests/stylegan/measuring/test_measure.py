@@ -77,6 +77,13 @@ def test_too_few_real_pictures(tiny_generator, backbone):
         measure(tiny_generator, torch.zeros(39, 3, 32, 32, dtype=torch.uint8), None, [backbone], SMALL)
 
 
+@pytest.mark.parametrize("seed", [-(2**63), 2**63 - 1])
+def test_every_seed_that_is_allowed_measures(tiny_generator, backbone, seed):
+    real = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    config = dataclasses.replace(SMALL, seed=seed, separability_samples=20)
+    assert measure(tiny_generator, real, None, [backbone], config).counts["half"] == 20
+
+
 def test_choices_are_checked():
     with pytest.raises(UsageError, match="samples"):
         MetricsConfig(samples=3)

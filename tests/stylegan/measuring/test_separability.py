@@ -59,6 +59,11 @@ def test_classes_are_the_labels_or_clusters():
     assert "clusters" in found.kind
 
 
+@pytest.mark.parametrize("seed", [-5, 2**32, -(2**63), 2**63 - 1])
+def test_every_seed_makes_clusters(seed):
+    assert PictureClasses(normal(40, 6, 0), None, seed).logits(normal(2, 6, 1)).shape == (2, 10)
+
+
 def test_one_class_or_too_few_pictures():
     with pytest.raises(DatasetError, match="one class"):
         PictureClasses(normal(30, 3, 0), torch.zeros(30, dtype=torch.long))
