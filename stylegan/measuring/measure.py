@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relatent.core.errors import DatasetError
+from relatent.core.errors import DatasetError, UsageError
 from relatent.core.images import to_pixels
 from relatent.core.numbers import readable
 from stylegan.measuring.config import MetricsConfig
@@ -100,13 +100,19 @@ def measure(
         tell: called with what is being measured.
 
     Raises:
-        DatasetError: too few real pictures.
+        DatasetError: too few real pictures, or none that differ.
+        UsageError: more neighbours than half of the real pictures have.
     """
     if len(images) < 2 * MIN_HALF:
         raise DatasetError(f"{len(images)} real pictures are too few to measure with; expected {2 * MIN_HALF} or more.")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed))[: 2 * config.samples]
     order = order[: len(order) // 2 * 2]
     half = len(order) // 2
+    if config.neighbours >= half:
+        raise UsageError(
+            f"--neighbours is {config.neighbours}, and precision and recall compare halves of the real pictures, "
+            f"{half} here; expected at most {half - 1}. Lower --neighbours, or use more pictures (and --samples)."
+        )
     real_labels = None if labels is None else labels[order]
     tell(f"drawing {config.samples} pictures")
     drawn = as_uint8(draw_samples(generator, config.samples, config.truncation_psi, config.seed))

@@ -69,3 +69,10 @@ def test_one_class_or_too_few_pictures():
         PictureClasses(normal(30, 3, 0), torch.zeros(30, dtype=torch.long))
     with pytest.raises(DatasetError, match="too few"):
         PictureClasses(normal(15, 3, 0), None)
+
+
+def test_pictures_that_are_all_alike_have_no_clusters():
+    with pytest.raises(DatasetError, match="all 30 real pictures are the same"):
+        PictureClasses(normal(1, 3, 0).expand(30, -1), None)
+    few = PictureClasses(normal(3, 3, 0).repeat(10, 1), None)
+    assert few.kind.startswith("3 clusters")
