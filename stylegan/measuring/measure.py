@@ -113,6 +113,13 @@ def measure(
             f"--neighbours is {config.neighbours}, and precision and recall compare halves of the real pictures, "
             f"{half} here; expected at most {half - 1}. Lower --neighbours, or use more pictures (and --samples)."
         )
+    used = images[order]
+    # Their features may differ by rounding, of which clusters would be made.
+    if labels is None and bool((used == used[0]).all()):
+        raise DatasetError(
+            f"all {len(used)} real pictures are the same; expected pictures that differ. "
+            "Check the data for copies of one picture."
+        )
     real_labels = None if labels is None else labels[order]
     tell(f"drawing {config.samples} pictures")
     drawn = as_uint8(draw_samples(generator, config.samples, config.truncation_psi, config.seed))
@@ -120,7 +127,7 @@ def measure(
     backbone, classes = None, None
     for network in networks:
         tell(f"features by {network.origin}")
-        real, real_logits = network.of(images[order])
+        real, real_logits = network.of(used)
         fake, fake_logits = network.of(drawn)
         if isinstance(network, BackboneFeatures):
             backbone, classes = network, PictureClasses(real, real_labels, config.seed)

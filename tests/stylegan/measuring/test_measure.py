@@ -77,6 +77,12 @@ def test_too_few_real_pictures(tiny_generator, backbone):
         measure(tiny_generator, torch.zeros(39, 3, 32, 32, dtype=torch.uint8), None, [backbone], SMALL)
 
 
+def test_real_pictures_that_are_all_the_same(tiny_generator, backbone):
+    real = torch.full((60, 3, 32, 32), 90, dtype=torch.uint8)  # more than go through the backbone at once
+    with pytest.raises(DatasetError, match="all 60 real pictures are the same"):
+        measure(tiny_generator, real, None, [backbone], dataclasses.replace(SMALL, samples=30))
+
+
 def test_more_neighbours_than_half_of_the_pictures_have(tiny_generator, backbone):
     real = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
     config = dataclasses.replace(SMALL, neighbours=20)
