@@ -51,6 +51,16 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def set_default_dtype():
+    """torch.set_default_dtype for the length of a test."""
+    import torch
+
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
 def pretend(monkeypatch):
     """The device of tests/pretend_device.py, entered, and with PyTorch's fused Adam for it."""
     from pretend_device import DEVICE, PretendDevice

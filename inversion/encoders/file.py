@@ -67,5 +67,5 @@ def read_encoder(path: Path) -> RefiningEncoder:
         empty = torch.empty(config.w_dim), torch.empty(3, config.resolution, config.resolution)
         encoder = RefiningEncoder(config, *empty, alignment=alignment, network=metadata.get("network", ""))
     encoder.model.backbone = Backbone()  # built off the meta device, for its constants, which files do not contain
-    load_strictly(encoder, tensors, path)
+    load_strictly(encoder.float(), tensors, path)  # PyTorch's default may be another dtype
     return encoder.eval().requires_grad_(False)

@@ -131,6 +131,7 @@ def encoder_from_psp(checkpoint: PspCheckpoint) -> Encoder:
         model = kind(num_ws)
     names = file_names(model.state_dict())
     _check_layout(tensors, names, model.state_dict(), source)
+    model.float()  # PyTorch's default may be another dtype
     load_strictly(model, {ours: tensors[theirs] for theirs, ours in names.items()}, source)
     # After the shapes are checked: a hostile file may declare a huge tensor.
     require_finite({f"encoder.{name}": tensors[name] for name in names}, source)
@@ -211,7 +212,7 @@ def _offset(checkpoint: PspCheckpoint, num_ws: int) -> Tensor:
     if not isinstance(added, bool):
         raise CheckpointError(f"{source} has start_from_latent_avg {shown(added)} in its opts; expected True or False.")
     if not added:
-        return torch.zeros(num_ws, WIDTH)
+        return torch.zeros(num_ws, WIDTH, dtype=torch.float32)
     if average is None:
         raise CheckpointError(
             f"{source} holds no latent_avg, to which its opts say the codes must be added. "

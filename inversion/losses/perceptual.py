@@ -113,7 +113,7 @@ def _embedded() -> PerceptualDistance:
 
 def _published(name: str) -> PerceptualDistance:
     path = locate(f"lpips-{name}")
-    model = _silent_lpips(name, heads=True)
+    model = _silent_lpips(name, heads=True).float()  # PyTorch's default may be another dtype
     load_strictly(model.net, _in_slices(_torchvision_features(path), model.net), path)
     heads = [head.model[-1].weight.detach().clamp(min=0) for head in model.lins]  # as published, none is negative
     return PerceptualDistance(model.net, name, scaling=model.scaling_layer, heads=heads)

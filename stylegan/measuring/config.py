@@ -39,4 +39,4 @@ class MetricsConfig:
         require_whole("neighbours", self.neighbours, 1, 100)
         require_whole("paths", self.paths, 0, MOST)
         require_whole("separability_samples", self.separability_samples, 0, MOST)
-        require_whole("seed", self.seed, -(2**63), 2**63)
+        require_whole("seed", self.seed, -(2**63), 2**63 - 1)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relatent.core.errors import DatasetError
+from relatent.core.errors import DatasetError, UsageError
 from relatent.core.images import to_pixels
 from relatent.core.numbers import readable
 from stylegan.measuring.config import MetricsConfig
@@ -100,13 +100,26 @@ def measure(
         tell: called with what is being measured.
 
     Raises:
-        DatasetError: too few real pictures.
+        DatasetError: too few real pictures, or none that differ.
+        UsageError: more neighbours than half of the real pictures have.
     """
     if len(images) < 2 * MIN_HALF:
         raise DatasetError(f"{len(images)} real pictures are too few to measure with; expected {2 * MIN_HALF} or more.")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed))[: 2 * config.samples]
     order = order[: len(order) // 2 * 2]
     half = len(order) // 2
+    if config.neighbours >= half:
+        raise UsageError(
+            f"--neighbours is {config.neighbours}, and precision and recall compare halves of the real pictures, "
+            f"{half} here; expected at most {half - 1}. Lower --neighbours, or use more pictures (and --samples)."
+        )
+    used = images[order]
+    # Their features may differ by rounding, of which clusters would be made.
+    if labels is None and bool((used == used[0]).all()):
+        raise DatasetError(
+            f"all {len(used)} real pictures are the same; expected pictures that differ. "
+            "Check the data for copies of one picture."
+        )
     real_labels = None if labels is None else labels[order]
     tell(f"drawing {config.samples} pictures")
     drawn = as_uint8(draw_samples(generator, config.samples, config.truncation_psi, config.seed))
@@ -114,7 +127,7 @@ def measure(
     backbone, classes = None, None
     for network in networks:
         tell(f"features by {network.origin}")
-        real, real_logits = network.of(images[order])
+        real, real_logits = network.of(used)
         fake, fake_logits = network.of(drawn)
         if isinstance(network, BackboneFeatures):
             backbone, classes = network, PictureClasses(real, real_labels, config.seed)

@@ -11,6 +11,7 @@ from torch import Tensor
 from relatent.core.errors import DatasetError, MissingPackageError
 
 CLUSTERS = 10  # classes of data without labels
+SEEDS = 2**32  # scikit-learn takes those from 0 to below this
 CONFIDENT = 0.5  # share of the pictures, those surest of the attribute, that are used
 FOLDS = 5  # for predictions on latents that a plane was not fitted to
 
@@ -22,15 +23,15 @@ class PictureClasses:
 
     Args:
         features: of real pictures, [N, D].
-        labels: int64 [N], or None: then :data:`CLUSTERS` clusters by k-means are the classes.
-        seed: of k-means.
+        labels: int64 [N], or None: then :data:`CLUSTERS` clusters by k-means are the classes, or as many as differ.
+        seed: of k-means; any whole number.
 
     Attributes:
         kind: what the classes are, in words.
 
     Raises:
         MissingPackageError: scikit-learn is not installed.
-        DatasetError: fewer than two classes, or fewer pictures than clusters.
+        DatasetError: fewer than two classes, too few pictures for clusters, or all of them alike.
     """
 
     def __init__(self, features: Tensor, labels: Tensor | None, seed: int = 0) -> None:
@@ -45,9 +46,15 @@ class PictureClasses:
         if labels is None:
             if len(values) < 2 * CLUSTERS:
                 raise DatasetError(f"{len(values)} pictures are too few for {CLUSTERS} clusters. Use more.")
+            clusters = min(CLUSTERS, len(np.unique(values, axis=0)))
+            if clusters < 2:
+                raise DatasetError(
+                    f"the features of all {len(values)} real pictures are the same; expected pictures that differ. "
+                    "Check the data for copies of one picture."
+                )
             scaled = StandardScaler().fit_transform(values)
-            targets = KMeans(CLUSTERS, n_init=3, random_state=seed).fit_predict(scaled)
-            self.kind = f"{CLUSTERS} clusters of the real pictures' features"
+            targets = KMeans(clusters, n_init=3, random_state=seed % SEEDS).fit_predict(scaled)
+            self.kind = f"{clusters} clusters of the real pictures' features"
         else:
             targets = labels.numpy()
             self.kind = f"the data's {len(np.unique(targets))} classes"

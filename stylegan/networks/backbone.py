@@ -183,7 +183,7 @@ def load_backbone(path: Path | None = None) -> Backbone:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise CheckpointError(f"{path} holds {name!r} as {tensor.dtype}; expected floating-point weights.")
-    backbone = Backbone(metadata.get("name") or path.stem)
+    backbone = Backbone(metadata.get("name") or path.stem).float()  # PyTorch's default may be another dtype
     load_strictly(backbone, tensors, path)
     return backbone.eval().requires_grad_(False)
 

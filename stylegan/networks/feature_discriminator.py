@@ -30,7 +30,7 @@ class FeatureDiscriminator(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone.requires_grad_(False)
-        self.heads = nn.ModuleList(_head(WIDTHS[index]) for index in FEATURES)
+        self.heads = nn.ModuleList(_head(WIDTHS[index]) for index in FEATURES).to(backbone.shift.dtype)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Pictures [N, 1 or 3, R, R] in [-1, 1] to logits at each position of the three features, [N, 1, h, w]."""

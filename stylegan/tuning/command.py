@@ -16,18 +16,27 @@ from relatent.core.numbers import readable
 from relatent.core.results import require_replaceable
 from stylegan.measuring.features import BackboneFeatures, Features, InceptionFeatures
 from stylegan.training.options import settings_from_options
-from stylegan.training.recipe_file import NOT_OF_A_RECIPE, filled_options, was_typed, write_recipe
+from stylegan.training.recipe_file import NOT_OF_A_RECIPE, filled_options, read_recipe, was_typed, write_recipe
 from stylegan.training.run import open_pictures
 from stylegan.training.settings import TrainingSettings
 from stylegan.tuning.config import TuneConfig
 from stylegan.tuning.folds import Pictures
 from stylegan.tuning.page import PAGE_FILE, write_page
-from stylegan.tuning.search import STUDY_FILE, import_optuna, open_study, search
+from stylegan.tuning.search import (
+    BATCHES,
+    STUDY_FILE,
+    folds_and_batches,
+    import_optuna,
+    open_study,
+    require_own_study,
+    search,
+    with_parameters,
+)
 
 RECIPE_FILE = "recipe.json"
 RUN_ONLY = (  # options of train that say nothing about how well it trains
-    "outdir", "kimg", "minutes", "resume", "grow_from", "fade_kimg", "validation_folder", "tick", "snap", "video",
-    "tensorboard", "device", "dry_run",
+    "outdir", "kimg", "minutes", "resume", "grow_from", "validation_folder", "tick", "snap", "video", "tensorboard",
+    "device", "dry_run",
 )  # fmt: skip
 
 
@@ -63,6 +72,9 @@ def tune_command(
     base, typed = base_settings(context, data, outdir, options_of_train)
     network: Features = InceptionFeatures(where) if inception else BackboneFeatures(where)
     images, classes = open_pictures(base, progress=True)
+    folds_and_batches(
+        base, len(images), config
+    )  # what these refuse must leave no study behind, which binds later calls
     pictures = Pictures(images, classes, network.of(images)[0])
     study = open_study(outdir, config, identity_of(base, config, network, pictures))
 
@@ -76,10 +88,10 @@ def tune_command(
             found = "diverged" if trial.user_attrs.get("diverged") else "given up early"
         shown = ", ".join(f"{name} {readable(value)}" for name, value in trial.params.items())
         click.echo(f"recipe {trial.number}: {shown}: {found}")
-        write_results(study, outdir, typed, network.origin)
+        write_results(study, outdir, base, typed, network.origin)
 
     search(study, base, pictures, network, config, where, show)
-    if not write_results(study, outdir, typed, network.origin):
+    if not write_results(study, outdir, base, typed, network.origin):
         raise RelatentError("no recipe was trained to its end. Raise --trials or --warmup-trials.")
     click.echo(f"recipe: {outdir / RECIPE_FILE}\npage:   {outdir / PAGE_FILE}")
 
@@ -89,8 +101,10 @@ def require_room(outdir: Path) -> None:
 
     Raises:
         UsageError: it would.
+        CheckpointError: the study's file is damaged.
     """
     require_replaceable([outdir / RECIPE_FILE], "--outdir")
+    require_own_study(outdir / STUDY_FILE)
     if (outdir / PAGE_FILE).exists() and not (outdir / STUDY_FILE).exists():
         raise UsageError(f"{outdir / PAGE_FILE} is not of a search. Move it, or choose another --outdir.")
 
@@ -98,7 +112,10 @@ def require_room(outdir: Path) -> None:
 def base_settings(
     context: click.Context, data: str, outdir: Path, options: tuple[str, ...]
 ) -> tuple[TrainingSettings, dict[str, Any]]:
-    """The settings that the search starts from, and the options of train that were given, for the recipe."""
+    """The settings that the search starts from, and the options of train that were given, for the new recipe.
+
+    Those of a recipe given with --recipe count as given, too; typed ones win.
+    """
     assert context.parent is not None
     group = context.parent.command
     assert isinstance(group, click.Group)
@@ -112,21 +129,25 @@ def base_settings(
     with inner.scope():
         values = filled_options(inner)
         typed = {name: value for name, value in values.items() if was_typed(name, inner)}
+        source = inner.params.get("recipe")
+        given = read_recipe(source, train) if source else {}
     refused = sorted(set(typed) & {"resume", "grow_from", "validation_folder", "kimg", "minutes", "dry_run"})
     if refused:
         raise UsageError(f"--{refused[0].replace('_', '-')} has no meaning for tune. Leave it out.")
     kept = {name: value for name, value in typed.items() if name not in (*RUN_ONLY, *NOT_OF_A_RECIPE)}
-    return settings_from_options(**{k: v for k, v in values.items() if k not in RUN_ONLY}), kept
+    return settings_from_options(**{k: v for k, v in values.items() if k not in RUN_ONLY}), {**given, **kept}
 
 
 def identity_of(base: TrainingSettings, config: TuneConfig, network: Features, pictures: Pictures) -> str:
     """A hash of all that scores depend on, except the parameters searched."""
     parts = [base.to_json(), network.origin, len(pictures.images)]
     parts += [config.folds, config.run_kimg, config.checks, config.score_samples, config.search_seed]
+    if any(batch % base.accumulate for batch in BATCHES):  # earlier versions tried these, too, and Optuna cannot go on
+        parts.append("batches in equal parts")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def write_results(study: Any, outdir: Path, typed: dict[str, Any], origin: str) -> bool:
+def write_results(study: Any, outdir: Path, base: TrainingSettings, typed: dict[str, Any], origin: str) -> bool:
     """Write the page, and the best recipe so far if one was trained to its end; returns whether one was."""
     write_page(study, outdir, origin)
     complete = [trial for trial in study.trials if "scores" in trial.user_attrs and trial.value is not None]
@@ -141,5 +162,7 @@ def write_results(study: Any, outdir: Path, typed: dict[str, Any], origin: str) 
         "trial": best.number,
     }
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in typed.items()}
-    write_recipe(outdir / RECIPE_FILE, {**plain, **best.params}, found)
+    # In the search the half-life follows the batch; in train, one that was given or is a default of the data does not.
+    half_life = {"ema_kimg": with_parameters(base, best.params).ema_kimg}
+    write_recipe(outdir / RECIPE_FILE, {**plain, **best.params, **half_life}, found)
     return True

@@ -180,6 +180,12 @@ class TestChoice:
         found = encoder_for(tiny_generator, PRESETS["fast"], None)
         assert torch.equal(found(photos), encoder(photos))
 
+    def test_is_float32_whatever_the_default_dtype_is(self, tiny_generator, embedded, set_default_dtype):
+        set_default_dtype(torch.float64)
+        found = encoder_for(tiny_generator, PRESETS["fast"], None)
+        floats = [tensor for tensor in (*found.parameters(), *found.buffers()) if tensor.is_floating_point()]
+        assert {tensor.dtype for tensor in floats} == {torch.float32}
+
     def test_only_with_exactly_its_network(self, tiny_generator, embedded):
         tiny_generator.synthesis.layers[0].bias.add_(1)
         tiny_generator._network_id = ""  # which is found out once

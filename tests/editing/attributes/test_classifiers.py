@@ -256,6 +256,24 @@ def test_the_classifiers_that_ship_fit_the_backbone_that_ships():
     assert known["glasses"].up == "glasses"
 
 
+def test_the_backbone_is_the_same_whatever_the_default_dtype_is(set_default_dtype):
+    """Even in a process that had another when it first asked for it."""
+    kept = classifiers._digest, classifiers._backbone
+    crop = picture(60, 0)
+    usual = classifiers.backbone_digest(), backbone_features([crop])
+    for one in kept:
+        one.cache_clear()
+    set_default_dtype(torch.float64)
+    try:
+        assert classifiers.backbone_digest() == usual[0]
+        assert classifiers._backbone().shift.dtype == torch.float32
+        set_default_dtype(torch.float32)
+        assert np.array_equal(backbone_features([crop]), usual[1])
+    finally:
+        for one in kept:
+            one.cache_clear()
+
+
 @pytest.mark.parametrize("column", ["glasses", "beard", "fringe"])
 def test_the_labels_that_ship(column):
     """Every row names a training picture once and answers; each kind has enough pictures to hold some out."""

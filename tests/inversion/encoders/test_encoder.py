@@ -110,6 +110,13 @@ class TestLoading:
         weight = content["state_dict"]["encoder.styles.3.convs.8.weight"]
         assert torch.equal(encoder.model.heads[3].convs[4].weight, weight.float())
 
+    def test_is_float32_whatever_the_default_dtype_is(self, tmp_path, set_default_dtype):
+        write(tmp_path / "e4e.pt", E4E)
+        set_default_dtype(torch.float64)
+        encoder = load_encoder(tmp_path / "e4e.pt")
+        floats = [tensor for tensor in (*encoder.parameters(), *encoder.buffers()) if tensor.is_floating_point()]
+        assert {tensor.dtype for tensor in floats} == {torch.float32}
+
     def test_missing_file(self, tmp_path):
         with pytest.raises(CheckpointError, match="No such file"):
             load_encoder(tmp_path / "e4e.pt")

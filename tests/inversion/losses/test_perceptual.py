@@ -104,6 +104,19 @@ def test_the_older_layout_of_torch_save(put):
     assert load_perceptual("squeeze").backbone == "squeeze"
 
 
+@pytest.mark.parametrize("name", ["embedded", "squeeze"])
+def test_is_float32_and_the_same_whatever_the_default_dtype_is(put, name, set_default_dtype):
+    put("squeeze", as_published(random_features("squeeze")))
+    usual = load_perceptual(name)
+    module._load.cache_clear()
+    set_default_dtype(torch.float64)
+    ours = load_perceptual(name)
+    assert {tensor.dtype for tensor in (*ours.parameters(), *ours.buffers())} == {torch.float32}
+    set_default_dtype(torch.float32)
+    a, b = pictures(1, 64, seed=1), pictures(1, 64, seed=2)
+    assert torch.equal(ours(a, b), usual(a, b))
+
+
 @pytest.mark.parametrize("size", [16, 300])
 def test_sizes_are_brought_into_range_as_with_the_embedded_backbone(put, size):
     put("squeeze", as_published(random_features("squeeze")))

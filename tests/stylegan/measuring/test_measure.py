@@ -77,6 +77,26 @@ def test_too_few_real_pictures(tiny_generator, backbone):
         measure(tiny_generator, torch.zeros(39, 3, 32, 32, dtype=torch.uint8), None, [backbone], SMALL)
 
 
+def test_real_pictures_that_are_all_the_same(tiny_generator, backbone):
+    real = torch.full((60, 3, 32, 32), 90, dtype=torch.uint8)  # more than go through the backbone at once
+    with pytest.raises(DatasetError, match="all 60 real pictures are the same"):
+        measure(tiny_generator, real, None, [backbone], dataclasses.replace(SMALL, samples=30))
+
+
+def test_more_neighbours_than_half_of_the_pictures_have(tiny_generator, backbone):
+    real = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
+    config = dataclasses.replace(SMALL, neighbours=20)
+    with pytest.raises(UsageError, match=r"--neighbours is 20.*at most 19\. Lower --neighbours"):
+        measure(tiny_generator, real, None, [backbone], config)
+
+
+@pytest.mark.parametrize("seed", [-(2**63), 2**63 - 1])
+def test_every_seed_that_is_allowed_measures(tiny_generator, backbone, seed):
+    real = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    config = dataclasses.replace(SMALL, seed=seed, separability_samples=20)
+    assert measure(tiny_generator, real, None, [backbone], config).counts["half"] == 20
+
+
 def test_choices_are_checked():
     with pytest.raises(UsageError, match="samples"):
         MetricsConfig(samples=3)

@@ -59,8 +59,20 @@ def test_classes_are_the_labels_or_clusters():
     assert "clusters" in found.kind
 
 
+@pytest.mark.parametrize("seed", [-5, 2**32, -(2**63), 2**63 - 1])
+def test_every_seed_makes_clusters(seed):
+    assert PictureClasses(normal(40, 6, 0), None, seed).logits(normal(2, 6, 1)).shape == (2, 10)
+
+
 def test_one_class_or_too_few_pictures():
     with pytest.raises(DatasetError, match="one class"):
         PictureClasses(normal(30, 3, 0), torch.zeros(30, dtype=torch.long))
     with pytest.raises(DatasetError, match="too few"):
         PictureClasses(normal(15, 3, 0), None)
+
+
+def test_pictures_that_are_all_alike_have_no_clusters():
+    with pytest.raises(DatasetError, match="all 30 real pictures are the same"):
+        PictureClasses(normal(1, 3, 0).expand(30, -1), None)
+    few = PictureClasses(normal(3, 3, 0).repeat(10, 1), None)
+    assert few.kind.startswith("3 clusters")

@@ -23,6 +23,12 @@ def test_logits_at_each_position_of_three_features(judge):
     assert shapes == [(2, 1, 15, 15), (2, 1, 3, 3), (2, 1, 3, 3)]
 
 
+def test_heads_have_the_backbones_dtype_whatever_the_default_is(set_default_dtype):
+    set_default_dtype(torch.float64)
+    judge = FeatureDiscriminator(load_backbone())
+    assert {logits.dtype for logits in judge(torch.zeros(1, 3, 64, 64))} == {torch.float32}
+
+
 def test_grey_pictures_count_as_colour(judge):
     judge.eval()  # no power iteration of the spectral norm between the two
     grey = torch.rand(2, 1, 64, 64)

@@ -1,5 +1,8 @@
+import dataclasses
 import json
+import sqlite3
 import statistics
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -99,6 +102,22 @@ def test_recipes_change_what_they_name(tiny_settings):
         usable_batches(base, 3)
 
 
+def test_batches_can_be_computed_in_the_parts_asked_for(tiny_settings):
+    assert usable_batches(tiny_settings(batch=12, accumulate=3), 60) == [12]
+    assert usable_batches(tiny_settings(batch=12, accumulate=4), 60) == [8, 12, 16, 32]
+
+
+@pytest.mark.parametrize("gamma", [1e9, 1e-300])
+def test_a_search_stays_within_the_bounds_of_settings(tiny_settings, gamma):
+    base = tiny_settings(batch=8, ema_kimg=1e9)
+    base = dataclasses.replace(base, loss_weights=dataclasses.replace(base.loss_weights, r1_gamma=gamma))
+    study, middle, batches = optuna.create_study(), gamma_middle(base), usable_batches(base, 60)
+    study.enqueue_trial(own_parameters(base, middle))
+    for _ in range(8):
+        settings = with_parameters(base, suggest(study.ask(), middle, batches))  # which checks itself
+        assert settings.loss_weights.r1_gamma > 0
+
+
 @pytest.fixture
 def scored(monkeypatch):
     """The search with the trainings replaced by a score that is best at a learning rate of 0.001."""
@@ -169,6 +188,42 @@ def test_what_is_no_study(tmp_path):
         open_study(tmp_path, TuneConfig(), "a")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["CREATE TABLE letters (words)"],
+        ["CREATE TABLE studies (study_name)", "CREATE TABLE letters (words)"],
+        ["CREATE TABLE studies (study_name)", "INSERT INTO studies VALUES ('somebody else''s')"],
+    ],
+)
+def test_a_database_of_somebody_else_is_left_alone(tmp_path, tuned, content):
+    outdir = tmp_path / "t"
+    outdir.mkdir()
+    with closing(sqlite3.connect(outdir / "study.db")) as database, database:
+        for statement in content:
+            database.execute(statement)
+    before = (outdir / "study.db").read_bytes()
+    with pytest.raises(UsageError, match="not of a search"):
+        open_study(outdir, TuneConfig(), "a")
+    done, tried, _ = tuned("--resolution", "16")
+    assert done.exit_code == 2
+    assert tried == []
+    assert [path.name for path in outdir.iterdir()] == ["study.db"]
+    assert (outdir / "study.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("trials", [0, 1])
+def test_trials_of_a_study_without_identity_are_not_taken_over(tmp_path, trials):
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="recipes")
+    for _ in range(trials):
+        study.enqueue_trial({"x": 1})
+    if trials:
+        with pytest.raises(UsageError, match="other settings"):
+            open_study(tmp_path, TuneConfig(), "a")
+    else:  # as a killed call leaves it
+        assert open_study(tmp_path, TuneConfig(), "a").user_attrs["identity"] == "a"
+
+
 class TestRecipes:
     def test_train_takes_it_and_typed_options_win(self, tmp_path):
         write_recipe(tmp_path / "r.json", {"batch": 8, "lr": 0.001, "resolution": "16", "data": "digits"}, {})
@@ -194,6 +249,72 @@ class TestRecipes:
         (tmp_path / "r.json").write_text(text)
         with pytest.raises(UsageError, match=part):
             read_recipe(tmp_path / "r.json", train_command)
+
+
+@pytest.fixture
+def tuned(picture_folder, tmp_path, monkeypatch):
+    """A function that calls tune with the trainings replaced by a score, best for the largest batch.
+
+    Returns the call's result, the settings tried, and the folder.
+    """
+    from stylegan.tuning import search as module
+
+    tried, outdir = [], tmp_path / "t"
+
+    def cross_validate(settings, pictures, folds, network, *, report, **_):
+        tried.append(settings)
+        return [-settings.batch + fold for fold in range(3)]
+
+    monkeypatch.setattr(module, "cross_validate", cross_validate)
+
+    def call(*options):
+        arguments = ["tune", "--data", str(picture_folder), "--outdir", str(outdir), "--trials", "3", "--device", "cpu"]
+        return CliRunner().invoke(main, [*arguments, *options]), tried, outdir
+
+    return call
+
+
+def trained_with(recipe, tmp_path):
+    """The settings that train takes from a recipe."""
+    arguments = ["train", "--outdir", str(tmp_path / "run"), "--recipe", str(recipe), "--dry-run", "--device", "cpu"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def test_train_takes_what_was_measured_from_the_recipe(tuned, tmp_path):
+    sizes = ["--resolution", "16", "--batch", "4", "--ema-kimg", "5", "--progressive", "--fade-kimg", "50"]
+    done, tried, outdir = tuned(*sizes)
+    assert done.exit_code == 0, done.output
+    best = max(tried, key=lambda settings: settings.batch)
+    assert best.batch > 4
+    assert best.ema_kimg == 5 * best.batch / 4
+    assert best.progressive.fade_kimg == 50
+    assert trained_with(outdir / "recipe.json", tmp_path) == json.loads(best.to_json())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [("--folds", "30", "too few for 30 folds"), ("--batch", "30", "more than the 26 pictures trained on")],
+)
+def test_a_call_that_is_refused_leaves_nothing(tuned, option, value, says):
+    done, _, outdir = tuned("--resolution", "16", option, value)
+    assert done.exit_code in (1, 2)
+    assert says in done.output
+    assert not outdir.exists()
+
+
+def test_options_of_a_recipe_go_into_the_new_one(tuned, tmp_path):
+    old = {"arch": "mlp", "resolution": "16", "data": "digits", "augment": 0.7, "z_dim": 9, "kimg": 7}
+    write_recipe(tmp_path / "old.json", {**old, "img_channels": "3"}, {})
+    done, tried, outdir = tuned("--recipe", str(tmp_path / "old.json"), "--z-dim", "10", "--batch", "8")
+    assert done.exit_code == 0, done.output
+    assert tried[0].arch == "mlp"
+    best = max(tried, key=lambda settings: settings.batch)
+    assert trained_with(outdir / "recipe.json", tmp_path) == json.loads(best.to_json())
+    options = json.loads((outdir / "recipe.json").read_text())["options"]
+    assert (options["z_dim"], options["kimg"]) == (10, 7)
+    assert options["data"] == best.data != "digits"
 
 
 def test_the_command(tmp_path):
