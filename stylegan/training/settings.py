@@ -169,7 +169,7 @@ class TrainingSettings:
         for name in ("flip", "ada", "compile"):
             if type(getattr(self, name)) is not bool:
                 raise UsageError(f"{name} is {shown(getattr(self, name))}; expected true or false.")
-        require_whole("seed", self.seed, -(2**63), 2**63)
+        require_whole("seed", self.seed, -(2**63), 2**63 - 1)
         check_alignment(self.alignment)
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision is {shown(self.precision)}; expected one of {', '.join(PRECISIONS)}.")

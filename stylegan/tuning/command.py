@@ -72,9 +72,7 @@ def tune_command(
     base, typed = base_settings(context, data, outdir, options_of_train)
     network: Features = InceptionFeatures(where) if inception else BackboneFeatures(where)
     images, classes = open_pictures(base, progress=True)
-    folds_and_batches(
-        base, len(images), config
-    )  # what these refuse must leave no study behind, which binds later calls
+    folds_and_batches(base, len(images), config)  # before there is a study, which would bind later calls
     pictures = Pictures(images, classes, network.of(images)[0])
     study = open_study(outdir, config, identity_of(base, config, network, pictures))
 
