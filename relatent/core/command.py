@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import signal
 import threading
@@ -112,9 +113,12 @@ class PathType(click.Path):
             raise UsageError("an empty path came. Write . for the current folder.")
         path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]  # a Path by path_type
         try:
-            path.exists()
-        except (OSError, ValueError) as error:  # a name that is too long, or a null byte
-            raise UsageError(f"{str(path)!r:.80} is no path that can be used: {error.args[-1]!s:.100}.") from error
+            path.stat()  # not exists(), which later Pythons let answer for paths that cannot be
+        except ValueError as error:  # a null byte
+            raise UsageError(f"{str(path)!r:.80} is no path that can be used: {error!s:.100}.") from error
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # whoever reads or writes it tells of all else
+                raise UsageError(f"{str(path)!r:.80} is no path that can be used: {error.strerror}.") from error
         return path
 
 
