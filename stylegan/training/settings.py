@@ -211,7 +211,7 @@ class TrainingSettings:
         )
 
     def with_data(self, data: str, data_folder: str | None) -> TrainingSettings:
-        """The same run on other data; an empty ``data_folder`` stands for all of them."""
+        """The same run on other data; ``data_folder`` None or "" stands for all of them."""
         return dataclasses.replace(self, data=data, data_folder=data_folder or None)
 
     def to_json(self) -> str:

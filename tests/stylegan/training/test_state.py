@@ -201,8 +201,14 @@ class TestSettings:
 
     def test_data_may_move(self, tiny_settings):
         settings = tiny_settings(data_folder="train")
-        assert settings.with_data("there", None) == dataclasses.replace(settings, data="there")
+        assert settings.with_data("there", "train") == dataclasses.replace(settings, data="there")
         assert settings.with_data("there", "val").data_folder == "val"
+
+    @pytest.mark.parametrize("everything", [None, ""])
+    def test_no_folder_stands_for_all_of_the_data(self, tiny_settings, everything):
+        settings = tiny_settings(data_folder="train").with_data("there", everything)
+        assert settings.data == "there"
+        assert settings.data_folder is None
 
     @pytest.mark.parametrize(
         ("field", "value"),

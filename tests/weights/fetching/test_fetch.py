@@ -217,7 +217,7 @@ from weights.fetching.fetch import fetch_entry
 from weights.manifest import Entry
 values = json.loads(sys.argv[1])
 entry = Entry(**values | {"urls": tuple(values["urls"])})
-terms = Terms(timeout=20, retries=0, local_http=True)
+terms = Terms(timeout=120, retries=0, local_http=True)
 print(fetch_entry(entry, terms=terms, tell=print))
 """
 
@@ -233,7 +233,7 @@ def child(entry):
     )
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happened"
@@ -263,7 +263,7 @@ class TestProcesses:
         second = child(entry)
         said = second.stdout.readline()
         server.go_on.set()
-        outputs = [process.communicate(timeout=20) for process in (first, second)]
+        outputs = [process.communicate(timeout=120) for process in (first, second)]
         assert [process.returncode for process in (first, second)] == [0, 0], outputs
         assert "another process is fetching" in said
         assert outputs[0][0] == outputs[1][0] == f"{place_of(entry)}\n"
