@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         if gate and start < HALF:
             self.wfile.write(CONTENT[start:HALF])
             start = HALF
-            self.server.go_on.wait(20)
+            self.server.go_on.wait(120)
         time.sleep(pause)
         self.wfile.write(CONTENT[start:stop])
 
