@@ -12,7 +12,7 @@ import numpy as np
 from editing.pasting import BLENDS, DEFAULT_BLEND
 from relatent.core.errors import UsageError
 from relatent.web.actions.download import KINDS, Download, command_lines, python_lines, write_download
-from relatent.web.actions.edit import Change, DragMove
+from relatent.web.actions.edit import Change
 from relatent.web.actions.results import changed, drawing, original, shown, sweep
 from relatent.web.errors import reported
 from relatent.web.pictures import figure, figures, smooth
@@ -116,9 +116,14 @@ class Controls:
     blend: Any = None
 
     @property
+    def rarer(self) -> list[Any]:
+        """The controls below Advanced that make up a change, in the order in which handlers get their values."""
+        return [self.seed, self.random, self.first, self.last, self.truncation, self.blend]
+
+    @property
     def values(self) -> list[Any]:
         """The controls that make up a change."""
-        return [*self.sliders.values(), self.seed, self.random, self.first, self.last, self.truncation, self.blend]
+        return [*self.sliders.values(), *self.rarer]
 
 
 @dataclass
@@ -167,8 +172,10 @@ def build(app: AppState, session: gr.State, status: gr.HTML, stage: Stage) -> Ed
 
     _strip(app, session, on)
     live = [stage.picture, stage.undo, stage.redo, *stage.buttons]
-    for control in controls.values:
-        on(control.input, tab.live, [session, *controls.values], [*live, *controls.values], trigger_mode="always_last")
+    for name, slider in controls.sliders.items():
+        on(slider.input, tab.sliding(name), [session, slider], [*live, slider], trigger_mode="always_last")
+    for control in controls.rarer:
+        on(control.input, tab.live, [session, *controls.rarer], [*live, *controls.rarer], trigger_mode="always_last")
     on(controls.faces.input, tab.choose, [session, controls.faces], tab.outputs)
     on(stage.view.input, tab.view, [session, stage.view], [stage.picture, stage.original])
     for event, function in ((stage.undo, tab.undo), (stage.redo, tab.redo), (reset, tab.reset), (dice, tab.roll)):
@@ -290,22 +297,43 @@ class _Handlers:
         picture = self._picture(session, one, session.memory.get("blend", DEFAULT_BLEND))
         return [picture, self._original(session, one)]
 
+    def sliding(self, name: str) -> Callable[[Session, Any], dict[Any, Any]]:
+        """Follows the slider of one direction.
+
+        All else is as the history of the face says, because every input and output of an event costs Gradio time, for
+        which a dragged slider waits.
+        """
+        slider = self.controls.sliders[name]
+
+        def slide(session: Session, sent: Any) -> dict[Any, Any]:
+            one, value = session.chosen(), clamped(sent)
+            now = one.history.now
+            one.history.add(Change({**now.strengths, name: value}, now.layers, now.truncation, now.drags), name)
+            found = self._live(session, one)
+            if sent != value:
+                found[slider] = value
+                found["said"] = f"{readable(name)} goes from {-REACH:g} to {REACH:g}; it is {value:g} now."
+            return found
+
+        return slide
+
     def live(self, session: Session, *values: Any) -> dict[Any, Any]:
+        """Follows the controls below Advanced."""
         one = session.chosen()
-        within = [clamped(value) for value in values[: len(self.names)]]
-        change = self._change((*within, *values[len(self.names) :]), one.history.now.drags)
+        change = self._change(one.history.now, values)
         one.history.add(change, _moved_control(one.history.now, change))
         session.memory["blend"] = values[-1]
-        found: dict[Any, Any] = {self.stage.picture: self._picture(session, one, values[-1])}
+        return self._live(session, one)
+
+    def _live(self, session: Session, one: Kept) -> dict[Any, Any]:
+        """The picture, and the buttons that have changed."""
+        picture = self._picture(session, one, session.memory.get("blend", DEFAULT_BLEND))
         known, states = session.memory.get(STATES, {}), self._states(one)
-        # Gradio makes every widget anew that is updated, and a dragged slider waits for it.
-        found |= {widget: state for widget, state in states.items() if known.get(widget) != state}
         session.memory[STATES] = states
-        for name, sent, value in zip(self.names, values, within, strict=False):
-            if sent != value:
-                found[self.controls.sliders[name]] = value
-                found["said"] = f"{readable(name)} goes from {-REACH:g} to {REACH:g}; it is {value:g} now."
-        return found
+        return {
+            self.stage.picture: picture,
+            **{widget: state for widget, state in states.items() if known.get(widget) != state},
+        }
 
     def lines(self, session: Session) -> list[str]:
         one, blend = session.chosen(), session.memory.get("blend", DEFAULT_BLEND)
@@ -339,14 +367,15 @@ class _Handlers:
         one.history.add(Change({**kept, f"random_{seed}": 0.5}, now.layers, now.truncation, now.drags))
         return self.everything(session, original=False)
 
-    def _change(self, values: tuple[Any, ...], drags: tuple[DragMove, ...] = ()) -> Change:
-        strengths = dict(zip(self.names, values[: len(self.names)], strict=True))
-        seed, far, first, last, truncation, _ = values[len(self.names) :]
+    def _change(self, now: Change, values: tuple[Any, ...]) -> Change:
+        """A change like ``now``, with the values of ``Controls.rarer``."""
+        seed, far, first, last, truncation, _ = values
         if first > last:
             raise UsageError(f"the first layer is {first:g} and the last one {last:g}. Let the first come before it.")
+        strengths = {name: value for name, value in now.strengths.items() if name in self.names}
         strengths[f"random_{int(seed or 0)}"] = far
         everything = (int(first), int(last)) == (0, self.app.network.num_ws - 1)
-        return Change(strengths, None if everything else (int(first), int(last)), float(truncation), drags)
+        return Change(strengths, None if everything else (int(first), int(last)), float(truncation), now.drags)
 
     def _values(self, change: Change, blend: Any) -> list[Any]:
         random = next(((name, value) for name, value in change.strengths.items() if name not in self.names), None)

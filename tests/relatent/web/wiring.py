@@ -6,12 +6,12 @@ import inspect
 
 def handler_of(blocks, elem_id, event):
     """The function behind an event of a widget."""
-    return _event_of(blocks, elem_id, event).fn
+    return event_of(blocks, elem_id, event).fn
 
 
 def chain_of(blocks, elem_id, event):
     """The functions behind an event of a widget, and behind the events that follow it by ``then``."""
-    found = [_event_of(blocks, elem_id, event)]
+    found = [event_of(blocks, elem_id, event)]
     while following := [one for one in blocks.fns.values() if one.trigger_after == found[-1]._id]:
         found += following
     return [one.fn for one in found]
@@ -47,7 +47,8 @@ def shown(messages):
     return found
 
 
-def _event_of(blocks, elem_id, event):
+def event_of(blocks, elem_id, event):
+    """An event of a widget, as Gradio keeps it."""
     ids = {block._id for block in blocks.blocks.values() if getattr(block, "elem_id", None) == elem_id}
     (found,) = [one for one in blocks.fns.values() if any(i in ids and e == event for i, e in one.targets)]
     return found
