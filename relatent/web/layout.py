@@ -91,6 +91,18 @@ def lay_out(app: AppState) -> gr.Blocks:
         ).then(photo.show, photo.inputs, photo.outputs, **quiet)
         at_work.change(batch.show, batch.inputs, batch.outputs, concurrency_limit=None, **{**quiet, "queue": True})
         blocks.unload(leave)
+        _without_trackers(blocks, visit)
     # Jobs wait in the page's own queue, which shows their position; Gradio's limits would make them wait twice.
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks
+
+
+def _without_trackers(blocks: gr.Blocks, untracked: gr.Textbox) -> None:
+    """Move the progress of events that show none to one hidden widget.
+
+    In Gradio 6, each output of an event at work counts its seconds with every frame of the browser, shown or not, which
+    takes a dragged slider a tenth of its time.
+    """
+    for event in blocks.fns.values():
+        if event.show_progress == "hidden":
+            event.show_progress_on = [untracked]

@@ -28,6 +28,7 @@ SCRIPT = """
   const reasons = %s;
   const reason = (button) =>
     button?.disabled && Object.entries(reasons).find(([start]) => button.id.startsWith(start))?.[1];
+  const explained = Object.keys(reasons).map((start) => `button[id^="${start}"]`).join();
   const say = (text) => {
     const line = document.querySelector("#notice");
     if (line && line.textContent !== text) line.textContent = text;
@@ -103,10 +104,10 @@ SCRIPT = """
   const gone = (one) => !one.isConnected || one.disabled || !one.checkVisibility();
   const look = () => {
     align();
-    for (const one of document.querySelectorAll("button")) {
+    for (const one of document.querySelectorAll(explained)) {
       const why = reason(one);
       if (why && one.title !== why) one.title = why;
-      else if (!why && Object.values(reasons).includes(one.title)) one.removeAttribute("title");
+      else if (!why && one.title) one.removeAttribute("title");
     }
     const stage = document.querySelector("#stage-picture img");
     if (stage && !before && innerWidth < 768) stage.scrollIntoView({ block: "center", behavior: "smooth" });
