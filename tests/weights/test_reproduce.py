@@ -23,8 +23,8 @@ from weights.embedded import network_path
 from weights.reproduce import Needed, carry_out, check, describe, read_recipe, recipe_names
 
 TINY = "kimg_first=0.008 kimg_second=0.016 kimg_third=0.024 kimg_64=0.032 kimg_fade=0.008 kimg_grown=0.008"
-TINY += " kimg_judged=0.016 kimg=0.024 z_dim=8 w_dim=8 channel_base=64 channel_max=4"
-TINY += " batch=4 tick=0.008 encoder_64_kimg=0.004 encoder_kimg=0.004"
+TINY += " kimg_judged=0.016 kimg_slower=0.024 kimg_float=0.032 kimg=0.04 z_dim=8 w_dim=8 channel_base=64 channel_max=4"
+TINY += " batch=4 tick=0.008 encoder_64_kimg=0.004 encoder_kimg=0.004 encoder_second_kimg=0.004"
 TINY += " preconditioner_pictures=4 preconditioner_rank=8 measured=2"
 
 
@@ -68,7 +68,7 @@ def test_training_writes_the_networks_that_the_recipe_expects(tmp_path):
     recipe = read_recipe("faces-128")
     batch = recipe.sizes["batch"]
     trainings = [step for step in recipe.work({}, tmp_path, {}) if step.command[1:3] == ("stylegan", "train")]
-    assert len(trainings) == 7
+    assert len(trainings) == 9
     for step in trainings:
         kimg = float(step.command[step.command.index("--kimg") + 1])
         assert step.makes.name == f"network-{math.ceil(kimg * 1000 / batch) * batch / 1000:06.0f}.safetensors"
@@ -95,7 +95,7 @@ def test_faces_128_at_a_tiny_size(faces, tmp_path, monkeypatch):
     assert percentiles["network"] == network_id(network)
     assert percentiles["presets"]["balanced"]["faces"] == 2
     again = run(*args)
-    assert again.output.count("done before") == 12
+    assert again.output.count("done before") == 15
 
 
 @pytest.mark.slow
@@ -216,4 +216,4 @@ class TestPieces:
             carry_out(recipe, [], {}, tell=print, same_data=True)
         with pytest.raises(DatasetError, match="does not exist"):
             carry_out(recipe, [], {"faces": tmp_path / "no.zip"}, tell=print, same_data=False)
-        assert "12.6 hours in all" in describe(recipe, recipe.work({}, tmp_path, {}), {})
+        assert "15.5 hours in all" in describe(recipe, recipe.work({}, tmp_path, {}), {})
