@@ -111,6 +111,12 @@ def test_only_the_documented_calls_are_public(built):
     assert public <= {"/invert", "/edit", "/mix"}
 
 
+def test_hidden_progress_is_tracked_on_one_hidden_widget_alone(built):
+    hidden = [event for event in built.blocks.fns.values() if event.show_progress == "hidden"]
+    assert len(hidden) > 50
+    assert {tuple(one.elem_id for one in event.show_progress_on or ()) for event in hidden} == {("visit",)}
+
+
 def test_the_next_start_deletes_what_a_killed_page_has_left(tiny_generator, tmp_path, monkeypatch):
     from relatent.web import build_page
     from relatent.web.server import PREFIX
