@@ -26,8 +26,8 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 QUICK = {
     "Smile": ("smile", 1.0),
     "Serious": ("smile", -0.7),
-    "Younger": ("age", -0.8),
-    "Older": ("age", 0.6),
+    "Younger": ("age", -0.6),
+    "Older": ("age", 0.5),
     "Turn": ("yaw", 1.0),
 }
 SINGLE = ("photo-png", "photo-jpeg", "face-png", "drawn-png", "latent", "inversion", "direction")
