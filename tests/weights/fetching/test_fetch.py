@@ -223,9 +223,9 @@ print(fetch_entry(entry, terms=terms, tell=print))
 
 
 def child(entry):
-    """A process that fetches ``entry``."""
+    """A process that fetches ``entry``; its lines arrive one by one."""
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(dataclasses.asdict(entry))],
+        [sys.executable, "-u", "-c", CHILD, json.dumps(dataclasses.asdict(entry))],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
