@@ -175,7 +175,7 @@ def build(app: AppState, session: gr.State, status: gr.HTML, stage: Stage) -> Ed
     for name, slider in controls.sliders.items():
         on(slider.input, tab.sliding(name), [session, slider], [*live, slider], trigger_mode="always_last")
     for control in controls.rarer:
-        on(control.input, tab.live, [session, *controls.rarer], [*live, *controls.rarer], trigger_mode="always_last")
+        on(control.input, tab.live, [session, *controls.rarer], live, trigger_mode="always_last")
     on(controls.faces.input, tab.choose, [session, controls.faces], tab.outputs)
     on(stage.view.input, tab.view, [session, stage.view], [stage.picture, stage.original])
     for event, function in ((stage.undo, tab.undo), (stage.redo, tab.redo), (reset, tab.reset), (dice, tab.roll)):
